@@ -1,0 +1,21 @@
+"""Catalog datasets: everything that touches files."""
+
+from vd_forecasting.datasets.atomic import (
+    AtomicCSVDataset,
+    AtomicFigureDataset,
+    AtomicJSONDataset,
+    AtomicTextDataset,
+)
+from vd_forecasting.datasets.checkpoint import CheckpointDataset
+from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
+from vd_forecasting.datasets.xarray_dataset import XarrayDataset
+
+__all__ = [
+    "AtomicCSVDataset",
+    "AtomicFigureDataset",
+    "AtomicJSONDataset",
+    "AtomicTextDataset",
+    "CheckpointDataset",
+    "VDHDF5Dataset",
+    "XarrayDataset",
+]

@@ -1,0 +1,215 @@
+"""What makes an HDF5 file a VD file, checked without reading a single feature value.
+
+Nothing here follows a link out of the file: a VD file comes from anywhere, and must not be able to
+show another file of this machine.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from kedro.io import DatasetError
+
+from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, read_attributes, read_texts
+from vd_forecasting.datasets.timestamps import DatetimeArray, parse_timestamps
+from vd_forecasting.datasets.vd_info import read_info
+
+FEATURES = "/data/features"
+VDIDS = "/metadata/vdids"
+FEATURE_NAMES = "/metadata/feature_names"
+TIMESTAMPS = "/metadata/timestamps"
+VD_INFO = "/metadata/vd_info"
+
+# 38 years of minutes, of 100 bytes each: a file of a few kilobytes can declare more strings than
+# any machine holds.
+_MOST_LABELS = 20_000_000
+_MOST_LABEL_BYTES = 2**31
+
+Info = dict[str, npt.NDArray[Any]]
+
+
+class _ContractError(ValueError):
+    """The file is not a VD file; the message does not name the file."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Everything in a VD file but the feature values."""
+
+    times: DatetimeArray  # [T], naive local time
+    utc_offset: str | None
+    vdids: list[str]  # [N]
+    feature_names: list[str]  # [F]
+    units: list[str]  # [F], "" unknown
+    info: Info | None  # each [N]
+    attrs: dict[str, str | int | float]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.times), len(self.vdids), len(self.feature_names)
+
+
+@contextmanager
+def open_vd_file(path: Path) -> Iterator[h5py.File]:
+    """Open ``path`` for reading.
+
+    Raises:
+        DatasetError: one line that begins with ``path``, for whatever is wrong with the file,
+            whether on opening it or while the caller reads from it.
+    """
+    if not path.is_file():
+        what = "is not a regular file" if path.exists() else "no such file"
+        raise DatasetError(f"{path}: {what}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        text = one_line(error)
+        if "signature not found" in text:
+            text = "not an HDF5 file"
+        elif "truncated file" in text:
+            text = "truncated HDF5 file, part of it is missing; copy or download it again"
+        raise DatasetError(f"{path}: {text}") from error
+    with file:
+        try:
+            yield file
+        except _ContractError as error:
+            raise DatasetError(f"{path}: {error}") from error
+        except UNREADABLE as error:
+            raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
+
+
+def features_of(file: h5py.File) -> h5py.Dataset:
+    """The feature values, [T, N, F]; nothing of them is read."""
+    dataset = _member(file, FEATURES)
+    if dataset.ndim != 3:
+        raise _ContractError(
+            f"{FEATURES} has {dataset.ndim} axes, must have 3: time, VD and feature"
+        )
+    if dataset.dtype.kind not in "iuf":
+        raise _ContractError(f"{FEATURES} has type {dataset.dtype}, must be numeric")
+    return dataset
+
+
+def read_labels(file: h5py.File) -> Labels:
+    """Read and check all that names the features' axes."""
+    shape = features_of(file).shape
+    stamps, vdids, names = (_strings(file, name) for name in (TIMESTAMPS, VDIDS, FEATURE_NAMES))
+    for axis, (size, name, labels, what) in enumerate(
+        [
+            (shape[0], TIMESTAMPS, stamps, "time steps"),
+            (shape[1], VDIDS, vdids, "VDs"),
+            (shape[2], FEATURE_NAMES, names, "features"),
+        ]
+    ):
+        if size != len(labels):
+            raise _ContractError(
+                f"{FEATURES} has {size} {what} (axis {axis}), but {name} has {len(labels)}"
+            )
+        if size == 0:
+            raise _ContractError(f"the file is empty: {FEATURES} has 0 {what} (axis {axis})")
+    times, utc_offset = parse_timestamps(stamps)
+    if np.isnat(times).all():
+        raise _ContractError(
+            f"no usable time stamp among the {len(stamps)} of {TIMESTAMPS}: all are blank or not "
+            f"ISO 8601, such as {next((s for s in stamps if s.strip()), '')!r}"
+        )
+    for name, labels, what in ((VDIDS, vdids, "VDIDs"), (FEATURE_NAMES, names, "features")):
+        if twice := duplicates(labels):
+            raise _ContractError(f"duplicate {what} in {name}: {listed(twice)}")
+    units = read_texts(_member(file, FEATURE_NAMES), "units")
+    return Labels(
+        times=times,
+        utc_offset=utc_offset,
+        vdids=vdids,
+        feature_names=names,
+        units=units if len(units) == len(names) else [""] * len(names),
+        info=_read_info(file, vdids),
+        attrs=read_attributes(file),
+    )
+
+
+def duplicates(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that occur more than once, in their order."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            twice[name] = None
+        seen.add(name)
+    return list(twice)
+
+
+def listed(names: list[str], most: int = 10) -> str:
+    """Name the first of ``names`` and count the others."""
+    text = ", ".join(repr(name) for name in names[:most])
+    return text + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _member(file: h5py.File, name: str) -> h5py.Dataset:
+    dataset = _follow(file, name)
+    if dataset is None:
+        held = listed(list(islice(file, 5))) or "nothing"
+        raise _ContractError(f"not a VD file, it has no {name}; its top level holds {held}")
+    if not isinstance(dataset, h5py.Dataset):
+        raise _ContractError(f"{name} is a group, must be a data set")
+    if dataset.is_virtual or dataset.external:
+        kind = "a virtual data set" if dataset.is_virtual else "stored in another file"
+        raise _ContractError(f"{name} is {kind}; a VD file must hold its own values")
+    return dataset
+
+
+def _follow(file: h5py.File, name: str) -> Any:
+    """The object called ``name``, or None; its links are looked at before they are followed."""
+    item: Any = file
+    at = ""
+    for part in name.strip("/").split("/"):
+        if not isinstance(item, h5py.Group):
+            raise _ContractError(f"{at} is a data set, must be a group")
+        at += f"/{part}"
+        link = item.get(part, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            kind = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
+            raise _ContractError(
+                f"{at} is {kind.get(type(link), 'a link')}; a VD file must hold its own values"
+            )
+        item = item[part]
+    return item
+
+
+def _strings(file: h5py.File, name: str) -> list[str]:
+    dataset = _member(file, name)
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        raise _ContractError(f"{name} has type {dataset.dtype}, must be strings")
+    if dataset.ndim != 1:
+        raise _ContractError(f"{name} has {dataset.ndim} axes, must have 1")
+    if dataset.size > _MOST_LABELS or dataset.size * dataset.dtype.itemsize > _MOST_LABEL_BYTES:
+        raise _ContractError(
+            f"{name} declares {dataset.size} strings of {dataset.dtype.itemsize} bytes, "
+            "which is more than any VD file needs"
+        )
+    if dataset.size and dataset.id.get_storage_size() == 0:
+        raise _ContractError(f"{name} declares {dataset.size} strings, but none was ever written")
+    texts: list[str] = dataset.asstr(errors="replace")[:].tolist()
+    return texts
+
+
+def _read_info(file: h5py.File, vdids: list[str]) -> Info | None:
+    """What the file's vd_info says of each VD; None where there is none that can be used."""
+    try:
+        group = _follow(file, VD_INFO)
+    except UNREADABLE:
+        return None  # it is optional, so no oddity in it is an error
+    return read_info(group, vdids) if isinstance(group, h5py.Group) else None

@@ -1,0 +1,232 @@
+"""Vehicle-detector measurements as one labelled array in one HDF5 file."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from kedro.io import AbstractDataset, DatasetError
+from xarray.core import indexing
+
+from vd_forecasting.datasets import vd_contract as contract
+from vd_forecasting.datasets import vd_info
+from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
+from vd_forecasting.datasets.timestamps import format_timestamps
+
+DIMS = ("time", "vd", "feature")
+
+# A chunk is the least that can be read: half a week of 5-minute steps of a few VDs, 98 kB for three
+# features. One VD of thousands over a year, and a few days of all VDs, both read little they do not
+# need. All features of a VD are nearly always wanted together.
+_CHUNK = (1024, 8)
+_WRITE_BYTES = 32 * 2**20
+_UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
+
+Stamp = tuple[int, int]
+
+
+class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
+    """Loads and saves VD measurements, float32 [time, vd, feature], in the VD HDF5 layout.
+
+    Loading checks the file and reads its labels, never its values: indexing the array reads the
+    chunks it needs, each time, so call ``.load()`` on what is used more than once.
+
+    Coordinates: ``time`` (datetime64[ns], naive local time, NaT where blank), ``vd``, ``feature``,
+    ``unit`` of each feature ("" unknown) and, where the file has vd_info, ``position_lon``,
+    ``position_lat``, ``lane_num`` (NaN unknown), ``road_id`` and ``road_name`` ("" unknown) of each
+    VD. Attributes: ``source`` (name of the file first read from), ``utc_offset`` (of the clock,
+    where the time stamps have one) and the root attributes of the file.
+
+    Example::
+
+        vd_raw:
+          type: vd_forecasting.datasets.VDHDF5Dataset
+          filepath: data/01_raw/vd_sample.h5
+          features: [avg_speed, total_volume]  # optional; all of them by default
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        features: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if features is not None and not (isinstance(features, list) and features):
+            raise DatasetError(
+                f"{filepath}: features is {features!r}, must be a list of names; "
+                "leave it out to load all"
+            )
+        self._filepath = Path(filepath)
+        self._features = None if features is None else list(features)
+        self.metadata = metadata
+
+    def load(self) -> xr.DataArray:
+        """Raise DatasetError, in one line, if the file breaks the contract."""
+        path = self._filepath
+        with contract.open_vd_file(path) as file:
+            stamp = _stamp(path)
+            labels = contract.read_labels(file)
+        lazy = LazyHDF5Array(labels.shape, partial(_open_features, path, stamp))
+        attrs: dict[str, Any] = {"source": path.name, **labels.attrs}
+        if labels.utc_offset is not None:
+            attrs["utc_offset"] = labels.utc_offset
+        on_demand: Any = indexing.LazilyIndexedArray(lazy)
+        values = xr.Variable(DIMS, indexing.CopyOnWriteArray(on_demand), attrs)
+        coords: dict[str, Any] = {
+            "time": ("time", labels.times),
+            "vd": ("vd", np.array(labels.vdids, dtype=str)),
+            "feature": ("feature", np.array(labels.feature_names, dtype=str)),
+            "unit": ("feature", np.array(labels.units, dtype=str)),
+        }
+        coords |= {name: ("vd", known) for name, known in (labels.info or {}).items()}
+        data = xr.Dataset({"features": values}, coords)["features"]
+        return data if self._features is None else data.isel(feature=self._select(labels))
+
+    def save(self, data: xr.DataArray) -> None:
+        """Write ``data`` in the same layout: the same array always makes the same bytes."""
+        self._check(data)
+        data = data.transpose(*DIMS)
+        try:
+            with (
+                replacing(self._filepath) as temporary,
+                h5py.File(temporary, "w") as file,
+            ):
+                _write_labels(file, data)
+                _write_values(file, data)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise DatasetError(
+                f"{self._filepath}: cannot be written ({contract.one_line(error)})"
+            ) from error
+
+    def _select(self, labels: contract.Labels) -> list[int]:
+        asked, there = self._features or [], labels.feature_names
+        for name in asked:
+            if name not in there:
+                near = difflib.get_close_matches(str(name), there, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise DatasetError(
+                    f"{self._filepath}: no feature {name!r}{hint}; it has {contract.listed(there)}"
+                )
+        if twice := contract.duplicates(asked):
+            raise DatasetError(f"{self._filepath}: asked twice for {contract.listed(twice)}")
+        return [there.index(name) for name in asked]
+
+    def _check(self, data: xr.DataArray) -> None:
+        problem = None
+        if not isinstance(data, xr.DataArray) or set(data.dims) != set(DIMS):
+            problem = f"only a DataArray with the dims {', '.join(DIMS)} can be saved"
+        elif missing := [name for name in DIMS if name not in data.coords]:
+            problem = f"the array to save has no coordinate {missing[0]!r}"
+        elif 0 in data.shape:
+            problem = f"the array to save is empty, its shape is {dict(data.sizes)}"
+        elif data.dtype.kind not in "iuf":
+            problem = f"the array to save has type {data.dtype}, must be numeric"
+        elif data["time"].dtype.kind != "M" or data["time"].isnull().all():
+            problem = "the array to save has no usable time stamp"
+        else:
+            for name in ("vd", "feature"):
+                if twice := contract.duplicates(_texts(data[name])):
+                    problem = f"duplicate {name} in the array to save: {contract.listed(twice)}"
+        if problem:
+            raise DatasetError(f"{self._filepath}: {problem}")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "features": self._features}
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
+    """Open the feature values of the very file whose labels were read."""
+    with contract.open_vd_file(path) as file:
+        if _stamp(path) != stamp:
+            raise DatasetError(f"{path}: has changed since it was loaded; load it again")
+        yield contract.features_of(file)
+
+
+def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
+    offset = data.attrs.get("utc_offset")
+    if not (isinstance(offset, str) and _UTC_OFFSET.fullmatch(offset)):
+        offset = None
+    for name, value in data.attrs.items():
+        is_scalar = isinstance(value, str | int | float | np.integer | np.floating)
+        if is_scalar and isinstance(name, str):
+            file.attrs[name] = value
+    for name, dim in (
+        ("num_timesteps", "time"),
+        ("num_locations", "vd"),
+        ("num_features", "feature"),
+    ):
+        if name in file.attrs:  # restates the shape, which may have changed since it was read
+            file.attrs[name] = data.sizes[dim]
+
+    times = data["time"].values.astype("datetime64[ns]")
+    _write_strings(file, contract.TIMESTAMPS, format_timestamps(times, offset))
+    _write_strings(file, contract.VDIDS, _encode(_texts(data["vd"])))
+    names = _write_strings(file, contract.FEATURE_NAMES, _encode(_texts(data["feature"])))
+    if "unit" in data.coords and data["unit"].dims == ("feature",):
+        units = _encode(_texts(data["unit"]))
+        names.attrs.create("units", units.astype(_string_dtype(units)))
+
+    if any(name in data.coords for name in (*vd_info.NUMBERS, *vd_info.TEXTS)):
+        vd_info.write_info(file.create_group(contract.VD_INFO), data)
+
+
+def _write_values(file: h5py.File, data: xr.DataArray) -> None:
+    steps, vds, features = data.shape
+    chunks = (min(steps, _CHUNK[0]), min(vds, _CHUNK[1]), features)
+    target = file.create_dataset(
+        contract.FEATURES,
+        shape=data.shape,
+        dtype=np.float32,
+        chunks=chunks,
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+        track_times=False,
+    )
+    # a lazily loaded array may be larger than memory
+    block = max(_WRITE_BYTES // (4 * vds * features) // chunks[0], 1) * chunks[0]
+    for start in range(0, steps, block):
+        with np.errstate(over="ignore"):
+            target[start : start + block] = data[start : start + block].values.astype(np.float32)
+
+
+def _write_strings(file: h5py.File, name: str, texts: npt.NDArray[np.bytes_]) -> h5py.Dataset:
+    # of fixed length, because variable-length strings are not compressed
+    return file.create_dataset(
+        name,
+        data=texts.astype(_string_dtype(texts)),
+        chunks=(min(len(texts), 4096),),
+        compression="gzip",
+        compression_opts=4,
+        track_times=False,
+    )
+
+
+def _texts(coord: xr.DataArray) -> list[str]:
+    return [str(text) for text in coord.values.tolist()]
+
+
+def _encode(texts: list[str]) -> npt.NDArray[np.bytes_]:
+    return np.array([text.encode() for text in texts], dtype=bytes)
+
+
+def _string_dtype(texts: npt.NDArray[np.bytes_]) -> Any:
+    return h5py.string_dtype("utf-8", texts.dtype.itemsize)

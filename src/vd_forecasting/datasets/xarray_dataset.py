@@ -1,0 +1,60 @@
+"""Labelled arrays of several variables as one netCDF-4 file."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import xarray as xr
+from kedro.io import AbstractDataset, DatasetError
+
+from vd_forecasting.datasets.atomic import replacing
+
+
+class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
+    """Loads and saves an ``xarray.Dataset`` as netCDF-4, which is HDF5 with named dimensions.
+
+    Its attributes may be strings, numbers and lists of strings; netCDF has no None and no bool.
+
+    Example::
+
+        predictions:
+          type: vd_forecasting.datasets.XarrayDataset
+          filepath: data/07_model_output/predictions.nc
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> xr.Dataset:
+        try:
+            data = xr.load_dataset(self._filepath, engine="h5netcdf")
+            return data.assign_attrs(_lists_of_one(self._filepath, data.attrs))
+        except FileNotFoundError as error:
+            raise DatasetError(f"{self._filepath}: no such file") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError(
+                f"{self._filepath}: not a readable netCDF-4 file ({error}); "
+                "delete it and run the pipeline that makes it again"
+            ) from error
+
+    def save(self, data: xr.Dataset) -> None:
+        compression = {name: {"zlib": True, "complevel": 1} for name in data.data_vars}
+        with replacing(self._filepath) as temporary:
+            data.to_netcdf(temporary, engine="h5netcdf", encoding=compression)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+
+def _lists_of_one(path: Path, attrs: dict[str, Any]) -> dict[str, list[str]]:
+    """The attributes that were saved as a list of one string, which h5netcdf loads as a string."""
+    with h5py.File(path, "r") as file:
+        return {
+            name: [value]
+            for name, value in attrs.items()
+            if isinstance(value, str) and file.attrs.get_id(name).shape == (1,)
+        }

@@ -1,0 +1,98 @@
+"""What happens around a run, besides its nodes."""
+
+import difflib
+import logging
+from pathlib import Path
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+
+from vd_forecasting.parameters import EXPERIMENTS
+
+SHARED_BLOCKS = ("compute", "split", "evaluation", "cleaning", "simulate", "vd_file")
+logger = logging.getLogger(__name__)
+
+EXPERIMENT_BLOCKS = ("windows", "model", "training")
+
+
+class KnownParameters:
+    """Refuses a parameter block that nothing reads; what is inside one, its model checks."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check the names of the blocks.
+
+        Raises:
+            ValueError: a block is unknown; names the nearest known one.
+        """
+        known = (*SHARED_BLOCKS, *EXPERIMENTS)
+        parameters = context.config_loader["parameters"]
+        # "_" begins the YAML anchors of our own files.
+        _refuse_unknown([name for name in parameters if not name.startswith("_")], known, "")
+        for experiment in EXPERIMENTS:
+            _refuse_unknown(
+                list(parameters.get(experiment, {})), EXPERIMENT_BLOCKS, f"{experiment}."
+            )
+
+
+def _refuse_unknown(names: list[str], known: tuple[str, ...], prefix: str) -> None:
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ValueError(
+                f"parameter {prefix}{name} is not known; did you mean {prefix}{nearest[0]}?"
+            )
+
+
+class Progress:
+    """Logs every node as it starts."""
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Log the node's name."""
+        logger.info("▸ %s", node.name)
+
+
+class ExperimentLogs:
+    """Writes what an experiment logs also to ``data/06_models/{experiment}/training.log``."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._handler: logging.Handler | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember where the project is."""
+        self._project = context.project_path
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Open the log of the node's experiment."""
+        if node.namespace not in EXPERIMENTS:
+            return
+        path = self._project / "data" / "06_models" / node.namespace / "training.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handler = logging.FileHandler(path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(self._handler)
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """Close the log."""
+        self._close()
+
+    @hook_impl
+    def on_node_error(self, error: Exception) -> None:
+        """Log the error, then close the log."""
+        if self._handler is not None:
+            logging.getLogger(__name__).debug("failed", exc_info=error)
+            message = logging.LogRecord(__name__, logging.ERROR, "", 0, str(error), None, None)
+            self._handler.emit(message)
+        self._close()
+
+    def _close(self) -> None:
+        if self._handler is not None:
+            logging.getLogger().removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None

@@ -1,0 +1,114 @@
+"""Errors of point forecasts in physical units, over observed truths only.
+
+Everything is built from :func:`sums`, which adds up errors and counts. Sums of parts can be added,
+so an average over horizons, VDs or batches weighs every observed point the same.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+METRICS: Final = ("mae", "mse", "rmse", "mape", "r2")
+
+
+def sums(
+    truth: xr.DataArray,
+    forecast: xr.DataArray,
+    over: Iterable[Hashable],
+    mape_min_truth: float,
+) -> xr.Dataset:
+    """Sums of errors over the observed points.
+
+    Args:
+        truth: ``[..., origin]`` in physical units, NaN where not observed.
+        forecast: the same dims; read only where the truth is observed.
+        over: dims to add up; R² compares with the mean of the truth over these.
+        mape_min_truth: truths below this are left out of the percentage error.
+
+    Returns:
+        ``n`` points, ``absolute`` and ``squared`` errors, ``percentage`` errors (share, not %) over
+        ``n_percentage`` points, and ``variation``: the truth's squared distance from its mean.
+    """
+    over = list(over)
+    truth = truth.astype("float64")
+    error = forecast.astype("float64") - truth  # NaN where the truth is NaN
+    scored = truth.notnull()
+    counts_in_mape = scored & (np.abs(truth) >= max(mape_min_truth, np.finfo("float64").tiny))
+    n = scored.sum(over)
+    mean = truth.sum(over) / n.where(n > 0)
+    return xr.Dataset(
+        {
+            "n": n,
+            "absolute": np.abs(error).where(scored, 0).sum(over, skipna=False),
+            "squared": (error**2).where(scored, 0).sum(over, skipna=False),
+            "percentage": (np.abs(error) / np.abs(truth).where(counts_in_mape))
+            .where(counts_in_mape, 0)
+            .sum(over, skipna=False),
+            "n_percentage": counts_in_mape.sum(over),
+            "variation": ((truth - mean) ** 2).sum(over),
+        }
+    )
+
+
+def from_sums(total: xr.Dataset) -> xr.Dataset:
+    """MAE, MSE, RMSE, MAPE (%), R², ``n`` and the share of points left out of MAPE.
+
+    A metric without any point is NaN; so is R² where the truth does not vary.
+    """
+    n = total["n"].where(total["n"] > 0)
+    n_percentage = total["n_percentage"].where(total["n_percentage"] > 0)
+    # A truth that is constant but for rounding has no variation worth explaining.
+    variation = total["variation"].where(total["variation"] > 1e-9 * n)
+    mse = total["squared"] / n
+    return xr.Dataset(
+        {
+            "mae": total["absolute"] / n,
+            "mse": mse,
+            "rmse": np.sqrt(mse),
+            "mape": 100 * total["percentage"] / n_percentage,
+            "r2": 1 - total["squared"] / variation,
+            "n": total["n"],
+            "mape_left_out": 1 - total["n_percentage"] / n,
+        }
+    )
+
+
+def score(
+    truth: xr.DataArray, forecast: xr.DataArray, mape_min_truth: float, *, pool: Iterable[str] = ()
+) -> xr.Dataset:
+    """Metrics per VD, feature and horizon, or pooled over some of these dims.
+
+    Args:
+        truth: ``(origin, horizon, vd, feature)``, NaN where not observed.
+        forecast: the same dims, or fewer where a forecast does not depend on one (persistence).
+        mape_min_truth: truths below this are left out of MAPE.
+        pool: dims of ``horizon``, ``vd``, ``feature`` over which observed points are averaged. R²
+            then compares with the mean of each VD, feature and horizon, not with one mean of all,
+            which would credit a forecast for telling detectors apart.
+
+    Returns:
+        Variables as of :func:`from_sums` over the dims left.
+    """
+    forecast = forecast.broadcast_like(truth).transpose(*truth.dims)
+    return from_sums(sums(truth, forecast, ["origin"], mape_min_truth).sum(list(pool)))
+
+
+def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
+    """One row per model, vdid, feature, horizon and metric; ``n`` counts the scored points.
+
+    Args:
+        scores: as of :func:`score` with nothing pooled.
+        model: what made the forecasts.
+
+    Returns:
+        Columns ``model, vdid, feature, horizon, metric, value``; undefined values are NaN.
+    """
+    wide = scores[[*METRICS, "n"]].reset_coords(drop=True).to_dataframe().reset_index()
+    long = wide.melt(
+        id_vars=["vd", "feature", "horizon"], var_name="metric", value_name="value"
+    ).rename(columns={"vd": "vdid"})
+    long.insert(0, "model", model)
+    return long[["model", "vdid", "feature", "horizon", "metric", "value"]]

@@ -1,0 +1,189 @@
+"""Every parameter, its type and its limits.
+
+Kedro builds these models from ``conf/*/parameters*.yml`` before any node runs, because the nodes'
+arguments are annotated with them. All forbid unknown keys, so a misspelt one fails at once.
+"""
+
+from datetime import date
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from typing_extensions import Self
+
+MODES = ("single_vd", "multi_vd", "independent_multi_vd")
+MODELS = ("lstm", "xlstm")
+EXPERIMENTS = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
+TARGET_FEATURES = ("avg_speed", "total_volume", "avg_occupancy")
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _positive_duration(text: str) -> str:
+    if pd.Timedelta(text) <= pd.Timedelta(0):
+        raise ValueError(f"{text!r} is not a positive duration such as '5min' or '3h'")
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_positive_duration)]
+"""A positive time span as pandas reads it: ``5min``, ``3h``, ``1d``."""
+
+
+class Parameters(BaseModel):
+    """Base of all parameter blocks: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Compute(Parameters):
+    """What a training runs on."""
+
+    seed: int
+    threads: PositiveInt | None
+    accelerator: str
+
+
+class Split(Parameters):
+    """Chronological shares of the time span; they add up to one."""
+
+    train: Share
+    val: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(
+                f"train + val + test is {self.train + self.val + self.test:g}, must be 1"
+            )
+        return self
+
+
+class Evaluation(Parameters):
+    """How forecasts are scored."""
+
+    mape_min_truth: NonNegativeFloat
+    """Truths below this, in the feature's unit, are left out of MAPE."""
+
+
+class FeatureCleaning(Parameters):
+    """What is physically possible for one feature."""
+
+    unit: str
+    range: tuple[float, float] | None = None
+    """Lowest and highest possible value."""
+    stuck_after: Duration | None = None
+    """A non-zero value repeated for at least this long is taken for a stuck sensor."""
+    error_codes: tuple[float, ...] | None = None
+    """Replaces the list all features share."""
+
+
+class Cleaning(Parameters):
+    """How a raw VD file is cleaned."""
+
+    interval: Duration | None
+    error_codes: tuple[float, ...]
+    min_observed: Share
+    features: dict[str, FeatureCleaning]
+
+
+class Windows(Parameters):
+    """What goes into a forecast and what comes out, shared by all modes."""
+
+    sequence_length: PositiveInt
+    prediction_length: PositiveInt
+    input_features: tuple[str, ...] | None
+    target_features: tuple[str, ...] | None
+
+
+class SingleVDWindows(Windows):
+    """One VD in, the same VD out."""
+
+    select_vd_id: str | None
+
+
+class MultiVDWindows(Windows):
+    """The first ``num_vds`` usable VDs jointly in and jointly out."""
+
+    num_vds: PositiveInt
+
+
+class IndependentMultiVDWindows(Windows):
+    """The first ``num_vds`` usable VDs, one model each for those named by ``target_vd_index``."""
+
+    num_vds: PositiveInt
+    target_vd_index: NonNegativeInt | tuple[NonNegativeInt, ...] | Literal["all"]
+
+
+class LSTMModel(Parameters):
+    """Size of the LSTM."""
+
+    hidden_size: PositiveInt
+    num_layers: PositiveInt
+    dropout: Dropout
+
+
+class XLSTMModel(Parameters):
+    """Size and backends of the xLSTM."""
+
+    embedding_dim: Annotated[int, Field(ge=8, multiple_of=4)]
+    """Four heads share it, with at least two values each."""
+    num_blocks: PositiveInt
+    slstm_at: tuple[NonNegativeInt, ...]
+    slstm_backend: Literal["vanilla", "cuda"]
+    mlstm_backend: Literal["vanilla"]
+    dropout: Dropout
+    context_length: PositiveInt
+
+    @model_validator(mode="after")
+    def _blocks_exist(self) -> Self:
+        beyond = [index for index in self.slstm_at if index >= self.num_blocks]
+        if beyond:
+            raise ValueError(
+                f"slstm_at names block {beyond[0]}, but with num_blocks {self.num_blocks} "
+                f"the blocks are 0 to {self.num_blocks - 1}"
+            )
+        return self
+
+
+class Training(Parameters):
+    """The training loop, the same for both models."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    gradient_clip: PositiveFloat
+    lr_patience: NonNegativeInt
+    """Epochs without a better validation error before the learning rate is halved."""
+    patience: PositiveInt
+    """Epochs without a better validation error before training stops."""
+
+
+class Simulate(Parameters):
+    """The simulated freeway corridor behind the sample file."""
+
+    seed: NonNegativeInt
+    start: date
+    days: PositiveInt
+    demand: PositiveFloat
+    """1 = most weekdays congested in the evening, some in the morning; scales every entry."""
+    incidents_per_day: NonNegativeFloat
+    """Expected number; each takes away part of the road for 20 to 60 minutes."""
+    missing: Share
+    """Share of a healthy detector's records lost, apart from the planned outages."""
+    errors: Share
+    """Share of a detector's records with an error code or an impossible value."""
+    creation_date: str
+    """Written into the file as it stands, so that the same seed gives the same file."""

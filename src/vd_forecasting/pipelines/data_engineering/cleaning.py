@@ -1,0 +1,314 @@
+"""The rules that turn a raw VD array into a clean one, and a log of what each rule did.
+
+Every rule takes a VD array ``("time", "vd", "feature")`` and the cleaning parameters and gives a
+new VD array; none changes the array it was given. ``clean`` applies ``RULES`` in order.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.parameters import Cleaning
+from vd_forecasting.pipelines.data_engineering.duration import in_words
+
+logger = logging.getLogger(__name__)
+
+DIMS = ("time", "vd", "feature")
+
+# A file whose grid is this much longer than its observed steps holds a stray time stamp.
+MAX_GRID_PER_STEP = 50
+ALWAYS_ALLOWED_GRID = 100_000
+
+_USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
+USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
+
+# VDs looked at together for stuck values: bounds the memory beside the array itself.
+_VDS_AT_ONCE = 64
+
+Times = npt.NDArray[np.datetime64]
+
+
+def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Apply all rules to a raw VD array.
+
+    Returns the clean VD array, on a regular time grid, with a ``unit`` for every feature and the
+    attribute ``interval_minutes``; and the cleaning log, a tidy table with one row per rule, VD
+    and feature: ``rule``, ``vdid``, ``feature``, ``rows`` (time steps after the rule),
+    ``observed`` (finite values after the rule) and ``moved`` (time steps the rule gave another
+    place or time stamp). Its first rule is "raw", the state of the file, so what a rule removed
+    is the difference to the rule before.
+
+    Raises ValueError if the file holds no values, fewer than two usable time stamps, or time
+    stamps so far apart that the regular grid would be mostly empty.
+    """
+    vd = vd_raw.transpose(*DIMS).compute().astype(np.float32, copy=False)
+    if vd.sizes["vd"] == 0 or vd.sizes["feature"] == 0:
+        raise ValueError(
+            f"{_source(vd)}: no values ({vd.sizes['vd']} VDs, {vd.sizes['feature']} features); "
+            "export the file again"
+        )
+    states = [_state("raw", vd, moved=0)]
+    for name, rule in RULES.items():
+        before = vd
+        vd = rule(before, cleaning)
+        moved = _MOVED[name](before, vd) if name in _MOVED else 0
+        _report_rows(name, before, vd, moved)
+        states.append(_state(name, vd, moved))
+    return _with_units(vd, cleaning), pd.concat(states, ignore_index=True)
+
+
+def drop_error_codes(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Error codes become NaN; a feature's own list replaces the one all features share."""
+    values = vd.to_numpy().copy()
+    for index, feature in enumerate(vd["feature"].to_numpy()):
+        limits = cleaning.features.get(str(feature))
+        own = limits.error_codes if limits else None
+        column = values[..., index]
+        for code in cleaning.error_codes if own is None else own:
+            column[column == np.float32(code)] = np.nan
+    return vd.copy(data=values)
+
+
+def drop_impossible_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Values outside a feature's physical range become NaN, infinite ones always."""
+    values = vd.to_numpy().copy()
+    values[np.isinf(values)] = np.nan
+    for index, feature in enumerate(vd["feature"].to_numpy()):
+        limits = cleaning.features.get(str(feature))
+        if limits and limits.range:
+            low, high = limits.range
+            column = values[..., index]
+            column[(column < low) | (column > high)] = np.nan
+    return vd.copy(data=values)
+
+
+def drop_blank_timestamps(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Time steps without a time stamp are dropped: nothing tells where they belong."""
+    blank = np.isnat(_times(vd))
+    return vd.isel(time=np.flatnonzero(~blank)) if blank.any() else vd
+
+
+def sort_by_time(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Time steps are sorted by time; equal time stamps keep the order of the file."""
+    times = _times(vd)
+    if not steps_out_of_order(times):
+        return vd
+    return vd.isel(time=np.argsort(times, kind="stable"))
+
+
+def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Each time stamp moves to the nearest point of a regular grid; needs sorted time stamps.
+
+    The grid begins at midnight of the first day. Its interval is that of the parameters, else the
+    one ``detect_interval`` finds. Sets the attribute ``interval_minutes``.
+
+    Raises ValueError with fewer than two different time stamps.
+    """
+    times = _times(vd)
+    if len(np.unique(times)) < 2:
+        raise ValueError(
+            f"{_source(vd)}: {len(times)} usable time steps with {len(np.unique(times))} "
+            "different time stamps, at least 2 are needed; check /metadata/timestamps"
+        )
+    interval = (
+        pd.Timedelta(cleaning.interval).to_timedelta64().astype("timedelta64[ns]")
+        if cleaning.interval
+        else detect_interval(times)
+    )
+    midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
+    since = (times - midnight).astype(np.int64)
+    step = int(interval.astype(np.int64))
+    snapped = midnight + ((since + step // 2) // step * step).astype("timedelta64[ns]")
+    attrs = {**vd.attrs, "interval_minutes": float(interval / np.timedelta64(1, "m"))}
+    return vd.assign_coords(time=snapped).assign_attrs(attrs)
+
+
+def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Of several time steps with one time stamp, the last non-missing value wins.
+
+    A later record corrects an earlier one, separately for every VD and feature. Needs sorted
+    time stamps.
+    """
+    times = _times(vd)
+    last = np.flatnonzero(np.append(times[1:] != times[:-1], True))
+    if len(last) == len(times):
+        return vd
+    copies = np.diff(last, prepend=-1)
+    values = vd.to_numpy()
+    kept = values[last]
+    for back in range(1, copies.max()):
+        groups = np.flatnonzero(copies > back)
+        filled = kept[groups]
+        kept[groups] = np.where(np.isnan(filled), values[last[groups] - back], filled)
+    return _with_time(vd, kept, times[last])
+
+
+def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Grid points without a time step, between the first and the last, are added as NaN.
+
+    Needs time stamps that are unique and on the grid.
+
+    Raises ValueError with fewer than two time steps, or if the grid would be so much longer than
+    the observed time steps that a time stamp must be wrong.
+    """
+    times = _times(vd)
+    interval = interval_of(vd)
+    if len(times) < 2:
+        raise ValueError(
+            f"{_source(vd)}: all time stamps fall on one step of {in_words(interval)}, at least 2 "
+            "steps are needed; set cleaning.interval to a shorter one"
+        )
+    position = ((times - times[0]) // interval).astype(np.int64)
+    steps = int(position[-1]) + 1
+    if steps == len(times):
+        return vd
+    if steps > max(MAX_GRID_PER_STEP * len(times), ALWAYS_ALLOWED_GRID):
+        first, last = np.datetime_as_string(times[[0, -1]], unit="s")
+        raise ValueError(
+            f"{_source(vd)}: time stamps from {first} to {last} make {steps:,} steps of "
+            f"{in_words(interval)}, but only {len(times):,} of them are in the file; correct the "
+            "stray time stamp or set cleaning.interval"
+        )
+    values = np.full((steps, *vd.shape[1:]), np.nan, dtype=np.float32)
+    values[position] = vd.to_numpy()
+    return _with_time(vd, values, times[0] + np.arange(steps) * interval)
+
+
+def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """A non-zero value repeated for at least ``stuck_after`` becomes NaN, all of the run.
+
+    Zeros are exempt, since an empty road repeats them; a missing value ends a run. Needs a
+    regular grid.
+    """
+    values = vd.to_numpy().copy()
+    for index, feature in enumerate(vd["feature"].to_numpy()):
+        limits = cleaning.features.get(str(feature))
+        if limits is None or limits.stuck_after is None:
+            continue
+        stuck_after = pd.Timedelta(limits.stuck_after).to_timedelta64()
+        # One step is no repetition, however long the interval.
+        steps = max(2, int(np.ceil(stuck_after / interval_of(vd))))
+        for start in range(0, values.shape[1], _VDS_AT_ONCE):
+            block = values[:, start : start + _VDS_AT_ONCE, index]
+            block[_repeated(block, steps)] = np.nan
+    return vd.copy(data=values)
+
+
+def _repeated(values: npt.NDArray[np.float32], steps: int) -> npt.NDArray[np.bool_]:
+    """Where values [T, N] belong to a non-zero run along T of at least ``steps`` equal ones."""
+    by_vd = np.ascontiguousarray(values.T)  # [N, T]
+    begins = np.ones(by_vd.shape, dtype=bool)
+    begins[:, 1:] = by_vd[:, 1:] != by_vd[:, :-1]  # NaN differs from NaN, so it begins a new run
+    first = np.flatnonzero(begins)
+    lengths = np.diff(first, append=by_vd.size)
+    stuck = (lengths >= steps) & (by_vd.ravel()[first] != 0)
+    return np.repeat(stuck, lengths).reshape(by_vd.shape).T
+
+
+RULES: dict[str, Callable[[xr.DataArray, Cleaning], xr.DataArray]] = {
+    "error codes": drop_error_codes,
+    "physical range": drop_impossible_values,
+    "blank time stamps": drop_blank_timestamps,
+    "time order": sort_by_time,
+    "time grid": snap_to_grid,
+    "duplicates": resolve_duplicates,
+    "absent steps": fill_grid,
+    "stuck values": drop_stuck_values,
+}
+
+
+def steps_out_of_order(times: Times) -> int:
+    """How many time stamps [T] are earlier than one before them."""
+    return int((times < np.maximum.accumulate(times)).sum()) if len(times) else 0
+
+
+def detect_interval(times: Times) -> np.timedelta64:
+    """The most common positive difference between sorted time stamps [T]; of equals, the least.
+
+    Clocks that jitter by seconds scatter the differences around the interval. So if the most
+    common one is not that of most steps, a usual interval within 10 % of it is taken instead.
+    """
+    differences, counts = np.unique(np.diff(np.unique(times)), return_counts=True)
+    interval = np.timedelta64(differences[counts.argmax()], "ns")
+    if 2 * counts.max() > counts.sum():
+        return interval
+    usual = USUAL_INTERVALS[np.abs(USUAL_INTERVALS / interval - 1).argmin()]
+    return usual if abs(usual / interval - 1) <= 0.1 else interval
+
+
+def interval_of(vd: xr.DataArray) -> np.timedelta64:
+    """The interval of an array that ``snap_to_grid`` has gone over."""
+    return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
+
+
+_MOVED: dict[str, Callable[[xr.DataArray, xr.DataArray], int]] = {
+    "time order": lambda before, _: steps_out_of_order(_times(before)),
+    "time grid": lambda before, after: int((_times(before) != _times(after)).sum()),
+}
+
+
+def _times(vd: xr.DataArray) -> Times:
+    return vd["time"].to_numpy().astype("datetime64[ns]")
+
+
+def _source(vd: xr.DataArray) -> str:
+    return str(vd.attrs.get("source", "VD file"))
+
+
+def _with_time(vd: xr.DataArray, values: npt.NDArray[np.float32], times: Times) -> xr.DataArray:
+    """The array with other values and time stamps; all else stays."""
+    others = {name: coord for name, coord in vd.coords.items() if "time" not in coord.dims}
+    return xr.DataArray(
+        values, coords={"time": times, **others}, dims=DIMS, name=vd.name, attrs=vd.attrs
+    )
+
+
+def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Give every feature a unit: the file's own, else that of the parameters, else ""."""
+    interval = in_words(interval_of(vd))
+    per = interval.removeprefix("1 ") if interval.count(" ") == 1 else interval
+    features = [str(name) for name in vd["feature"].to_numpy()]
+    own = [""] * len(features)
+    if "unit" in vd.coords:
+        own = [str(unit) for unit in vd["unit"].to_numpy()]
+    units = [
+        unit or (cleaning.features[feature].unit if feature in cleaning.features else "")
+        for feature, unit in zip(features, own, strict=True)
+    ]
+    filled = [unit.replace("/interval", f"/{per}") for unit in units]
+    return vd.assign_coords(unit=("feature", np.array(filled, dtype=str)))
+
+
+def _state(rule: str, vd: xr.DataArray, moved: int) -> pd.DataFrame:
+    """The log's rows for one rule, ordered by VD, then feature."""
+    vdids, features = ([str(name) for name in vd[dim].to_numpy()] for dim in ("vd", "feature"))
+    return pd.DataFrame(
+        {
+            "rule": rule,
+            "vdid": np.repeat(vdids, len(features)),
+            "feature": np.tile(features, len(vdids)),
+            "rows": vd.sizes["time"],
+            "observed": np.isfinite(vd.to_numpy()).sum(axis=0).ravel(),
+            "moved": moved,
+        }
+    )
+
+
+def _report_rows(rule: str, before: xr.DataArray, after: xr.DataArray, moved: int) -> None:
+    """Log what a rule did to whole time steps, if it did anything."""
+    steps, change = before.sizes["time"], after.sizes["time"] - before.sizes["time"]
+    done = {
+        "blank time stamps": (-change, "have no time stamp; dropped"),
+        "time order": (moved, "were out of order; sorted"),
+        "time grid": (moved, "were off the regular grid; moved to its nearest point"),
+        "duplicates": (-change, "repeat a time stamp; the last value of each was kept"),
+    }
+    count, what = done.get(rule, (0, ""))
+    if count:
+        logger.warning(
+            "%s: %s of %s time steps %s", _source(before), f"{count:,}", f"{steps:,}", what
+        )

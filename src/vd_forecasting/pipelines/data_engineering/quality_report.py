@@ -1,0 +1,362 @@
+"""What was in the file and what cleaning did to it, as a Markdown page."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.parameters import TARGET_FEATURES, Cleaning
+from vd_forecasting.pipelines.data_engineering.cleaning import interval_of
+from vd_forecasting.pipelines.data_engineering.duration import in_words
+from vd_forecasting.pipelines.data_engineering.gaps import Gap, longest_gaps
+from vd_forecasting.pipelines.data_engineering.usable import targets_in, usable_vds
+
+PLOT = "data_quality_coverage.png"
+MAX_LISTED_VDS = 40
+WORST_VDS = 20
+LONGEST_GAPS = 10
+
+# Wider tables are cut into several.
+_FEATURES_PER_TABLE = 6
+
+# What a rule did to time steps: the words after their number.
+_DROPPED = {"blank time stamps": "dropped", "duplicates": "merged"}
+_MOVED = {"time order": "out of order", "time grid": "off the grid"}
+
+Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
+
+
+def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning: Cleaning) -> str:
+    """The data quality page.
+
+    Args:
+        vd_clean: the clean VD array ``("time", "vd", "feature")``.
+        cleaning_log: what ``clean`` gave beside it.
+        cleaning: the parameters it was cleaned with.
+    """
+    vd = vd_clean.transpose("time", "vd", "feature").compute()
+    history = History(vd, cleaning_log)
+    gaps = longest_gaps(vd, LONGEST_GAPS)
+    source = _text(vd.attrs.get("source", "VD file"))
+    sections = [
+        f"# Data quality: {source}",
+        _summary(vd, history, gaps, cleaning),
+        f"![When was each detector observed?]({PLOT})",
+        "## The file",
+        _file(vd),
+        "## Observed values",
+        _observed(vd, history),
+        "## What each rule did",
+        _rules(vd, history),
+        "## The limits",
+        _limits(vd, cleaning),
+        "## Longest gaps",
+        _gaps(vd, gaps),
+        "## VDs unfit for training",
+        _unfit(vd, history, cleaning),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+class History:
+    """The cleaning log as arrays: the state after each rule, the first one being the raw file."""
+
+    def __init__(self, vd: xr.DataArray, cleaning_log: pd.DataFrame) -> None:
+        self.rules = [str(rule) for rule in cleaning_log["rule"].unique()]
+        shape = (len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
+        # By position, not by name: two detectors may carry the same VDID.
+        self.rows: Counts = cleaning_log["rows"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
+        self.moved: Counts = cleaning_log["moved"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
+        self.observed: Counts = cleaning_log["observed"].to_numpy(np.int64).reshape(shape)
+
+    def share(self, state: int) -> Shares:
+        """Share observed, [vd, feature], of the time steps there were after a rule."""
+        share: Shares = self.observed[state] / max(self.rows[state], 1)
+        return share
+
+    def missing(self, state: int) -> float:
+        """Share of all values missing after a rule."""
+        observed: Counts = self.observed[state]
+        values = int(self.rows[state]) * observed.size
+        return 1.0 - int(observed.sum()) / max(values, 1)
+
+    def rows_after(self, rule: str) -> int:
+        """Time steps there were after a rule."""
+        return int(self.rows[self.rules.index(rule)])
+
+    def rows_lost(self, rule: str) -> int:
+        """Time steps a rule took away."""
+        at = self.rules.index(rule)
+        return int(self.rows[at - 1] - self.rows[at])
+
+    def steps_moved(self, rule: str) -> int:
+        """Time steps a rule gave another place or time stamp."""
+        return int(self.moved[self.rules.index(rule)])
+
+
+def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: Cleaning) -> str:
+    vds = vd.sizes["vd"]
+    usable = len(usable_vds(vd, TARGET_FEATURES, cleaning.min_observed))
+    need = (
+        f"at least {_percent(cleaning.min_observed)} of "
+        f"{_text(_listed(targets_in(vd, TARGET_FEATURES)))} observed"
+    )
+    raw, final = int(history.observed[0].sum()), int(history.observed[-1].sum())
+    lines = [
+        f"- **{usable:,} of {vds:,} {_plural('VD', vds)} {'is' if usable == 1 else 'are'} fit for "
+        f"training** ({need}).",
+        f"- **{_percent(history.missing(-1))} of values are missing** after cleaning; in the raw "
+        f"file it was {_percent(history.missing(0))}.",
+        f"- Cleaning removed {raw - final:,} of {raw:,} recorded values "
+        f"({_percent((raw - final) / max(raw, 1))}).",
+        f"- {_time_stamps(history)}",
+    ]
+    if gaps:
+        length = in_words(gaps[0].length * interval_of(vd))
+        start = _stamp(vd, gaps[0].start)
+        lines.append(f"- The longest gap is {length}, from {start} ({_who(vd, gaps[0].vds)}).")
+    lines += [f"- {doubt}" for doubt in _doubts(vd, history)]
+    text = "\n".join(lines)
+    if usable == 0:
+        warning = f"> **No VD is fit for training.** None has {need}; nothing can be trained."
+        return f"{warning}\n\n{text}"
+    return text
+
+
+def _doubts(vd: xr.DataArray, history: History) -> list[str]:
+    """Reasons to suspect that the grid is not that of the detectors."""
+    interval = in_words(interval_of(vd))
+    merged, kept = history.rows_lost("duplicates"), history.rows_after("duplicates")
+    doubts = []
+    if merged > kept:
+        doubts.append(
+            f"**More than half of the time steps share their place on the grid of {interval} with "
+            "another.** Cleaning keeps the last value of each, it does not average or add up"
+        )
+    if history.rows_after("absent steps") > 2 * kept:
+        doubts.append(f"**More than half of the grid of {interval} has no time step in the file**")
+    return [f"{doubt}; check `cleaning.interval`." for doubt in doubts]
+
+
+def _time_stamps(history: History) -> str:
+    """One sentence about the raw time stamps."""
+    absent = -history.rows_lost("absent steps")
+    found = [
+        (history.rows_lost("blank time stamps"), "blank (dropped)"),
+        (history.steps_moved("time order"), "out of order"),
+        (history.steps_moved("time grid"), "off the regular grid"),
+        (history.rows_lost("duplicates"), "duplicates"),
+    ]
+    told = [f"{count:,} {what}" for count, what in found if count]
+    sentence = f"Of {int(history.rows[0]):,} time stamps, found: {', '.join(told)}"
+    if not told:
+        sentence = f"All {int(history.rows[0]):,} time stamps are in order"
+    if absent:
+        return (
+            f"{sentence}; {absent:,} {_plural('step', absent)} of the regular grid had none and "
+            f"{'was' if absent == 1 else 'were'} added as missing."
+        )
+    return f"{sentence}; no step of the regular grid is absent."
+
+
+def _file(vd: xr.DataArray) -> str:
+    steps, interval = vd.sizes["time"], interval_of(vd)
+    features = [
+        f"{_text(name)} ({_text(unit)})" if unit else _text(name)
+        for name, unit in zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True)
+    ]
+    rows = [
+        ["VDs", f"{vd.sizes['vd']:,}"],
+        ["features", ", ".join(features)],
+        ["time steps", f"{steps:,}, one every {in_words(interval)}"],
+        ["first step", _stamp(vd, 0)],
+        ["last step", _stamp(vd, -1)],
+        ["span", in_words(steps * interval)],
+    ]
+    if vd.attrs.get("description"):
+        rows.append(["description", _text(vd.attrs["description"])])
+    return _table(["", "after cleaning"], rows, right=False)
+
+
+def _observed(vd: xr.DataArray, history: History) -> str:
+    features = [_text(name) for name in vd["feature"].to_numpy()]
+    vdids = [_text(vdid) for vdid in vd["vd"].to_numpy()]
+    raw, final = history.share(0), history.share(-1)
+    intro = (
+        "Share of values observed, raw file → after cleaning. The raw share is of the file's own "
+        "time steps and counts error codes as values; the clean one is of the regular grid."
+    )
+    if len(vdids) <= MAX_LISTED_VDS:
+        rows = [[vdids[n], *_before_after(raw[n], final[n])] for n in range(len(vdids))]
+        return f"{intro}\n\n{_feature_table(['VD'], features, rows)}"
+
+    quantiles = [("lowest", 0.0), ("5 %", 0.05), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75)]
+    rows = [
+        [name, *_before_after(np.quantile(raw, at, axis=0), np.quantile(final, at, axis=0))]
+        for name, at in [*quantiles, ("highest", 1.0)]
+    ]
+    blocks = [intro, _feature_table([f"quantile of {len(vdids):,} VDs"], features, rows)]
+    worst = [n for n in np.argsort(final.mean(axis=1), kind="stable") if (final[n] < 1).any()]
+    if worst:
+        rows = [[vdids[n], *_before_after(raw[n], final[n])] for n in worst[:WORST_VDS]]
+        blocks.append(
+            f"The {len(rows)} VDs with the fewest observed values:"
+            if len(rows) > 1
+            else "The one VD with missing values:"
+        )
+        blocks.append(_feature_table(["VD"], features, rows))
+    else:
+        blocks.append("Every VD is observed in full.")
+    return "\n\n".join(blocks)
+
+
+def _before_after(raw: Iterable[float], final: Iterable[float]) -> list[str]:
+    return [f"{_percent(a)} → {_percent(b)}" for a, b in zip(raw, final, strict=True)]
+
+
+def _rules(vd: xr.DataArray, history: History) -> str:
+    features = [_text(name) for name in vd["feature"].to_numpy()]
+    removed = -np.diff(history.observed.sum(axis=1), axis=0)  # [rule, feature]
+    rows = []
+    for at, rule in enumerate(history.rules[1:]):
+        lost, moved = history.rows_lost(rule), history.steps_moved(rule)
+        if rule in _MOVED:
+            steps = f"{moved:,} {_MOVED[rule]}"
+        elif rule in _DROPPED:
+            steps = f"{lost:,} {_DROPPED[rule]}"
+        else:
+            steps = f"{-lost:,} added" if rule == "absent steps" else "–"
+        rows.append([rule, steps, *(f"{count:,}" for count in removed[at])])
+    rows.append(["**all**", "", *(f"**{count:,}**" for count in removed.sum(axis=0))])
+    table = _feature_table(["rule", "time steps"], features, rows)
+    return f"In order. Under each feature: how many recorded values the rule removed.\n\n{table}"
+
+
+def _limits(vd: xr.DataArray, cleaning: Cleaning) -> str:
+    rows = []
+    for name, unit in zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True):
+        limits = cleaning.features.get(str(name))
+        codes = cleaning.error_codes
+        if limits is not None and limits.error_codes is not None:
+            codes = limits.error_codes
+        span = f"{limits.range[0]:g} to {limits.range[1]:g}" if limits and limits.range else "off"
+        stuck = "off"
+        if limits and limits.stuck_after:
+            stuck = in_words(pd.Timedelta(limits.stuck_after).to_timedelta64())
+        rows.append(
+            [
+                _text(name),
+                _text(unit) or "unknown",
+                ", ".join(f"{code:g}".replace("-", "−") for code in codes) or "none",
+                span,
+                stuck,
+            ]
+        )
+    head = ["feature", "unit", "error codes", "physical range", "stuck after"]
+    table = _table(head, rows, right=False)
+    return f"What the rules take for wrong; set under `cleaning` in the parameters.\n\n{table}"
+
+
+def _gaps(vd: xr.DataArray, gaps: Sequence[Gap]) -> str:
+    if not gaps:
+        return "None: every value is observed."
+    names = [_text(name) for name in vd["feature"].to_numpy()]
+    rows = []
+    for gap in gaps:
+        rows.append(
+            [
+                _who(vd, gap.vds),
+                _which(names, gap.features),
+                _stamp(vd, gap.start),
+                _stamp(vd, gap.start + gap.length - 1),
+                in_words(gap.length * interval_of(vd)),
+            ]
+        )
+    table = _table(["VD", "feature", "first missing", "last missing", "length"], rows, right=False)
+    return f"After cleaning; stretches that begin and end together are one gap.\n\n{table}"
+
+
+def _unfit(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:
+    targets = targets_in(vd, TARGET_FEATURES)
+    index = [list(vd["feature"].to_numpy()).index(name) for name in targets]
+    rows = []
+    for n, shares in enumerate(history.share(-1)[:, index]):
+        short = [
+            f"{_text(name)} {_percent(share)}"
+            for name, share in zip(targets, shares, strict=True)
+            if share < cleaning.min_observed
+        ]
+        if short:
+            reason = "no value at all" if not shares.any() else f"observed: {', '.join(short)}"
+            rows.append([_text(vd["vd"].to_numpy()[n]), reason])
+    if not rows:
+        return "None."
+    need = f"Needed: {_percent(cleaning.min_observed)} of {_text(_listed(targets))} (each)."
+    table = _table(["VD", "reason"], rows[:MAX_LISTED_VDS], right=False)
+    more = len(rows) - MAX_LISTED_VDS
+    return f"{need}\n\n{table}" + (f"\n\n… and {more:,} more." if more > 0 else "")
+
+
+def _who(vd: xr.DataArray, vds: Sequence[int]) -> str:
+    if len(vds) == 1:
+        return _text(vd["vd"].to_numpy()[vds[0]])
+    return "all VDs" if len(vds) == vd.sizes["vd"] else f"{len(vds):,} VDs"
+
+
+def _which(names: Sequence[str], features: Sequence[int]) -> str:
+    others = [name for index, name in enumerate(names) if index not in features]
+    if not others and len(names) > 1:
+        return "all features"
+    if len(others) == 1 and len(features) > 2:
+        return f"all but {others[0]}"
+    return ", ".join(names[index] for index in features)
+
+
+def _stamp(vd: xr.DataArray, step: int) -> str:
+    """A time stamp without a seconds field unless the grid needs one."""
+    whole_minutes = interval_of(vd) % np.timedelta64(1, "m") == np.timedelta64(0)
+    stamp = pd.Timestamp(vd["time"].to_numpy()[step])
+    return stamp.strftime("%Y-%m-%d %H:%M" if whole_minutes else "%Y-%m-%d %H:%M:%S")
+
+
+def _percent(share: float) -> str:
+    """One decimal, and never rounded to all or nothing."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _text(value: object) -> str:
+    """Text from the file, harmless inside a table cell."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _feature_table(head: list[str], features: list[str], rows: list[list[str]]) -> str:
+    """A table with a column per feature, cut into several if there are many features."""
+    lead = len(head)
+    return "\n\n".join(
+        _table(
+            head + features[at : at + _FEATURES_PER_TABLE],
+            [row[:lead] + row[lead + at : lead + at + _FEATURES_PER_TABLE] for row in rows],
+        )
+        for at in range(0, len(features), _FEATURES_PER_TABLE)
+    )
+
+
+def _table(head: list[str], rows: list[list[str]], right: bool = True) -> str:
+    """A Markdown table; all columns but the first stand right if they hold numbers."""
+    rule = [":--", *(["--:" if right else ":--"] * (len(head) - 1))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])

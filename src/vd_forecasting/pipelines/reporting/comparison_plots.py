@@ -1,0 +1,52 @@
+"""The plots that compare both models of a mode."""
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from vd_forecasting.pipelines.reporting import error_plots, forecast_plot, learning_plots
+from vd_forecasting.pipelines.reporting.errors import Errors, Json
+from vd_forecasting.pipelines.reporting.points import most_congested_day
+
+
+def plot_learning_curves(lstm_training_history: Json, xlstm_training_history: Json) -> Figure:
+    """Loss of both models by epoch."""
+    return learning_plots.plot_learning_curves(
+        "Which model learns faster, and which over-fits?",
+        {"lstm": lstm_training_history, "xlstm": xlstm_training_history},
+    )
+
+
+def plot_error_by_horizon(errors: Errors) -> Figure:
+    """MAE of both models and of persistence by horizon."""
+    return error_plots.plot_error_by_horizon(
+        "How fast do the errors grow with the time ahead?", errors
+    )
+
+
+def plot_gain_by_horizon(errors: Errors) -> Figure:
+    """How much lower than persistence's the networks' MAE is."""
+    return error_plots.plot_gain_by_horizon(
+        "How much better than persistence is each network?", errors
+    )
+
+
+def plot_error_by_hour(points: xr.Dataset, errors: Errors) -> Figure:
+    """MAE by hour of day."""
+    return error_plots.plot_error_by_hour(
+        "At what time of day do the forecasts go wrong?", points, errors
+    )
+
+
+def plot_error_by_vd(points: xr.Dataset, errors: Errors) -> Figure:
+    """MAE of every VD."""
+    return error_plots.plot_error_by_vd(
+        "Which detectors are hard to forecast, and which model does better there?", points, errors
+    )
+
+
+def plot_forecast(points: xr.Dataset) -> Figure:
+    """Forecasts of both over the most congested day."""
+    congested = most_congested_day(points["truth"], points.attrs["interval_minutes"])
+    return forecast_plot.plot_forecast(
+        "Which model sees congestion coming?", points, congested, days=1
+    )

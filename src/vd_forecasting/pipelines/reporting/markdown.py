@@ -1,0 +1,43 @@
+"""Pieces of Markdown pages."""
+
+from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
+    """A table; the first ``text_columns`` columns are set left, the rest, numbers, right."""
+    rule = [":--" if column < text_columns else "--:" for column in range(len(header))]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for row in (header, rule, *rows)
+    )
+
+
+def bullets(items: Iterable[str]) -> str:
+    """A list, one item a line."""
+    return "\n".join(f"- {item}" for item in items)
+
+
+def image(caption: str, path: str) -> str:
+    """A picture; the path is relative to the page."""
+    return f"![{caption}]({path})"
+
+
+def link(text: str, path: str) -> str:
+    """A link; the path is relative to the page."""
+    return f"[{text}]({path})"
+
+
+def bold(text: str) -> str:
+    """Text set bold."""
+    return f"**{text}**"
+
+
+def code(text: str) -> str:
+    """A name as it stands in a file, whatever characters it has."""
+    text = text.replace("\n", " ")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def page(*blocks: str) -> str:
+    """Blocks with a blank line between them; empty ones are left out."""
+    return "\n\n".join(block for block in blocks if block) + "\n"

@@ -1,0 +1,201 @@
+"""What the errors mean, in sentences made from the numbers."""
+
+from collections.abc import Sequence
+
+from vd_forecasting.pipelines.reporting.errors import Errors
+from vd_forecasting.pipelines.reporting.style import NAMES
+from vd_forecasting.pipelines.reporting.wording import (
+    ahead_ranges,
+    change,
+    compared,
+    is_better,
+    is_number,
+    is_worse,
+    listed,
+    number,
+    plural,
+    quantity,
+)
+
+
+def against_persistence(errors: Errors, model: str) -> str:
+    """Headline of one experiment: where it beats persistence and where not."""
+    scored = [f for f in errors.features if is_number(errors.at("mae", model, f))]
+    unscored = [f for f in errors.features if f not in scored]
+    name = NAMES[model]
+    if not scored:
+        return f"**{name} could not be scored**: no target value of the test split is observed."
+    beaten = [f for f in scored if is_better(*_pair(errors, model, f))]
+    lost = [f for f in scored if is_worse(*_pair(errors, model, f))]
+    if len(beaten) == len(scored):
+        which = "every target feature" if len(scored) > 1 else scored[0]
+        headline = f"**{name} beats persistence on {which}**, averaged over all horizons."
+    elif not beaten and not lost:
+        headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
+    elif not beaten:
+        headline = f"**{name} does not beat persistence** on any target feature."
+    else:
+        headline = (
+            f"**{name} beats persistence on {listed(beaten)}, but not on "
+            f"{listed(f for f in scored if f not in beaten)}**, averaged over all horizons."
+        )
+    if unscored:
+        headline += f" {listed(unscored)} could not be scored: no test value is observed."
+    return headline
+
+
+def persistence_details(errors: Errors, model: str) -> list[str]:
+    """One sentence per feature: the error beside persistence's, and the horizons where it loses."""
+    return [_persistence_detail(errors, model, feature) for feature in errors.features]
+
+
+def _persistence_detail(errors: Errors, model: str, feature: str) -> str:
+    unit = errors.units.get(feature, "")
+    own, reference = _pair(errors, model, feature)
+    if not is_number(own):
+        return f"{feature}: not scored, no test value is observed."
+    sentence = (
+        f"{feature}: MAE {quantity(own, unit)}, {compared(own, reference, 'persistence')}"
+        f"{_its(own, reference)} ({number(reference)}), averaged over horizons"
+    )
+    losing = losing_horizons(errors, model, feature)
+    if len(losing) == len(errors.horizons) > 1:
+        return f"{sentence}; at every horizon persistence has the lower error."
+    if losing:
+        at = ahead_ranges(losing, errors.interval_minutes)
+        return f"{sentence}; persistence has the lower error {at}."
+    return f"{sentence}."
+
+
+def _its(own: float, reference: float) -> str:
+    return "'s" if is_number(change(own, reference)) else ""
+
+
+def losing_horizons(errors: Errors, model: str, feature: str) -> list[int]:
+    """Horizons at which persistence's MAE is lower by more than what is practically equal."""
+    return [
+        step
+        for step in errors.horizons
+        if is_worse(
+            errors.at("mae", model, feature, step), errors.at("mae", "persistence", feature, step)
+        )
+    ]
+
+
+def persistence_wins(errors: Errors) -> list[str]:
+    """A sentence per network and feature that persistence beats somewhere."""
+    sentences = []
+    for model in errors.models:
+        for feature in errors.features:
+            losing = losing_horizons(errors, model, feature)
+            average = is_worse(*_pair(errors, model, feature))
+            if not losing and not average:
+                continue
+            if len(losing) == len(errors.horizons) > 1:
+                where = "at every horizon"
+            else:
+                where = ahead_ranges(losing, errors.interval_minutes)
+            if average:
+                where = (
+                    f"averaged over horizons, and {where}" if where else "averaged over horizons"
+                )
+            sentences.append(f"{feature}: persistence beats {NAMES[model]} {where}.")
+    return sentences
+
+
+def networks_headline(errors: Errors) -> str:
+    """Which of two networks is better on how many features."""
+    first, second = errors.models
+    wins: dict[str, list[str]] = {first: [], second: []}
+    equal = []
+    for feature in errors.features:
+        one, two = errors.at("mae", first, feature), errors.at("mae", second, feature)
+        if not is_number(one) or not is_number(two):
+            continue
+        if is_better(one, two):
+            wins[first].append(feature)
+        elif is_better(two, one):
+            wins[second].append(feature)
+        else:
+            equal.append(feature)
+    scored = len(wins[first]) + len(wins[second]) + len(equal)
+    if not scored:
+        return "**Nothing could be compared**: no common target value is observed."
+    if len(equal) == scored:
+        return (
+            f"**{NAMES[first]} and {NAMES[second]} are practically equal**: their MAE differs by "
+            "less than 1 % on every target feature."
+        )
+    tail = f"; practically equal on {listed(equal)}" if equal else ""
+    for better, other in ((first, second), (second, first)):
+        if not wins[other]:
+            where = "every target feature" if not equal and scored > 1 else listed(wins[better])
+            return f"**{NAMES[better]} forecasts better than {NAMES[other]}** on {where}{tail}."
+    return (
+        f"**Neither is better throughout**: {NAMES[first]} on {listed(wins[first])}, "
+        f"{NAMES[second]} on {listed(wins[second])}{tail}."
+    )
+
+
+def network_details(errors: Errors) -> list[str]:
+    """Per feature: the second network's MAE against the first's, and both against persistence."""
+    first, second = errors.models
+    sentences = []
+    for feature in errors.features:
+        one, two = errors.at("mae", first, feature), errors.at("mae", second, feature)
+        reference = errors.at("mae", "persistence", feature)
+        unit = errors.units.get(feature, "")
+        if not is_number(one) or not is_number(two):
+            sentences.append(f"{feature}: not compared, no common target value is observed.")
+            continue
+        sentences.append(
+            f"{feature}: {NAMES[second]}'s MAE is {compared(two, one, NAMES[first])}'s, averaged "
+            f"over horizons ({number(two)} against {quantity(one, unit)}); "
+            f"{_both_against_persistence(one, two, reference, first, second)} "
+            f"({number(reference)})."
+        )
+    return sentences
+
+
+def _both_against_persistence(
+    one: float, two: float, reference: float, first: str, second: str
+) -> str:
+    states = {
+        NAMES[model]: (
+            "beats"
+            if is_better(value, reference)
+            else "loses to"
+            if is_worse(value, reference)
+            else "is practically equal to"
+        )
+        for model, value in ((first, one), (second, two))
+    }
+    state_one, state_two = states.values()
+    if state_one == state_two:
+        plural_state = {"beats": "both beat", "loses to": "both lose to"}.get(
+            state_one, "both are practically equal to"
+        )
+        return f"{plural_state} persistence"
+    return ", ".join(f"{name} {state}" for name, state in states.items()) + " persistence"
+
+
+def seed_caveat(seeds: Sequence[int]) -> str:
+    """What a single training of each model cannot tell."""
+    distinct = sorted(set(seeds))
+    which = f"seed {distinct[0]}" if len(distinct) == 1 else f"seeds {listed(map(str, distinct))}"
+    return (
+        f"Each model was trained once ({which}). One seed says nothing about seed noise: trained "
+        "again with another seed, either model could come out a few per cent better or worse."
+    )
+
+
+def scored_in_words(errors: Errors) -> str:
+    """How many truths the errors rest on."""
+    counts = {feature: errors.count(feature) for feature in errors.features}
+    if len(set(counts.values())) == 1:
+        return f"{plural(next(iter(counts.values())), 'observed value')} per feature"
+    return listed(f"{value:,} observed values of {feature}" for feature, value in counts.items())
+
+
+def _pair(errors: Errors, model: str, feature: str) -> tuple[float, float]:
+    return errors.at("mae", model, feature), errors.at("mae", "persistence", feature)

@@ -1,0 +1,102 @@
+"""What each day brings to the corridor: how many want to drive, and what the road can take."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vd_forecasting.parameters import Simulate
+from vd_forecasting.pipelines.simulate.corridor import (
+    ENTRIES_KM,
+    LANE_CAPACITY,
+    LANE_DROP_KM,
+    NODES_KM,
+    WEAVING_KM,
+    lanes,
+)
+
+INTERVAL = pd.Timedelta("5min")
+ENTRY_LEVEL = (4300.0, 900.0, 1200.0, 1300.0)
+"""veh/h at each entry where the daily profile is 1, about the evening peak."""
+WEAVING_CAPACITY = 5500.0  # veh/h
+LANE_DROP_CAPACITY = 0.94 * 3 * LANE_CAPACITY  # veh/h
+
+
+def plan(simulate: Simulate) -> xr.Dataset:
+    """Draw the demand and the capacities of all days.
+
+    Day ``d`` depends on the seed and on ``d`` alone, so more days leave the first ones as they are.
+
+    Returns:
+        ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited. The
+        coordinates ``entry`` and ``node`` are in km.
+    """
+    days = pd.date_range(simulate.start, periods=simulate.days, freq="D")
+    return xr.concat(
+        [_plan_day(day, number, simulate) for number, day in enumerate(days)], dim="time"
+    )
+
+
+def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
+    rng = np.random.default_rng([simulate.seed, 0, number])
+    time = pd.date_range(day, periods=pd.Timedelta("1D") // INTERVAL, freq=INTERVAL)
+    hour = ((time - day) / pd.Timedelta("1h")).to_numpy(float)
+    profile = _profile(hour, day.dayofweek, rng)
+    demand = np.stack(
+        [
+            simulate.demand * level * profile * rng.normal(1, 0.03) * _wander(len(time), 0.05, rng)
+            for level in ENTRY_LEVEL
+        ],
+        axis=-1,
+    )
+
+    capacity = pd.DataFrame(np.inf, index=hour, columns=list(NODES_KM))
+    road = rng.normal(1, 0.025)  # weather, light, drivers
+    capacity[LANE_DROP_KM] = LANE_DROP_CAPACITY * road * _wander(len(time), 0.09, rng)
+    capacity[WEAVING_KM] = WEAVING_CAPACITY * road * _wander(len(time), 0.09, rng)
+    for _ in range(rng.poisson(simulate.incidents_per_day)):
+        km = rng.choice(NODES_KM[1:-1])
+        begin = rng.uniform(6, 21)
+        end = begin + rng.uniform(20, 60) / 60
+        left = rng.uniform(0.2, 0.5) * lanes(km) * LANE_CAPACITY
+        blocked = (hour >= begin) & (hour < end)
+        capacity.loc[blocked, km] = np.minimum(capacity.loc[blocked, km], left)
+    return xr.Dataset(
+        {"demand": (("time", "entry"), demand), "capacity": (("time", "node"), capacity.values)},
+        coords={"time": time, "entry": list(ENTRIES_KM), "node": list(NODES_KM)},
+    )
+
+
+def _profile(
+    hour: NDArray[np.float64], day_of_week: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Demand over the day, 1 = the evening peak of an ordinary weekday."""
+
+    def peak(at: float, width: float, height: float) -> NDArray[np.float64]:
+        at, height = at + rng.normal(0, 0.25), height * rng.normal(1, 0.08)
+        return height * np.exp(-0.5 * ((hour - at) / (width * rng.uniform(0.85, 1.15))) ** 2)
+
+    daytime = 1 / (1 + np.exp(-(hour - 6.3) / 0.5)) / (1 + np.exp((hour - 21) / 0.9))
+    night = 0.09 * np.ones_like(hour)
+    saturday, sunday = 5, 6
+    if day_of_week == saturday:
+        busy = 0.40 * daytime + peak(11, 1.8, 0.25) + peak(16.5, 1.8, 0.22)
+    elif day_of_week == sunday:
+        busy = 0.36 * daytime + peak(11.5, 2, 0.16) + peak(17.5, 1.6, 0.56)
+    else:
+        friday = 0.06 if day_of_week == 4 else 0.0
+        busy = 0.44 * daytime + peak(7.8, 0.8, 0.52) + peak(17.8, 1.05, 0.55 + friday)
+    return (night + busy) * rng.normal(1, 0.03)
+
+
+def _wander(steps: int, deviation: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Correlated noise around 1: an autoregression that forgets in about half an hour."""
+    memory = 0.85
+    shocks = rng.normal(0, deviation * np.sqrt(1 - memory**2), steps)
+    shocks[0] /= np.sqrt(1 - memory**2)
+    noise = np.empty(steps)
+    value = 0.0
+    for step, shock in enumerate(shocks):
+        value = memory * value + shock
+        noise[step] = value
+    return np.maximum(1 + noise, 0.5)

@@ -1,0 +1,199 @@
+"""What vehicle detectors make of the traffic: counting noise first, then everything that breaks."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from vd_forecasting.parameters import Simulate
+from vd_forecasting.pipelines.simulate.corridor import LANE_CAPACITY, lanes
+
+UNITS = {
+    "avg_speed": "km/h",
+    "total_volume": "veh/interval",
+    "avg_occupancy": "%",
+    "speed_std": "km/h",
+    "lane_count": "lanes",
+}
+DECIMALS = (1, 0, 1, 1, 0)  # of each feature, as a roadside controller sends them
+ERROR_CODES = (-99.0, -1.0, 255.0, 999.0)
+EFFECTIVE_LENGTH = 6.5  # m, of a vehicle and the loop together
+COUNT_DISPERSION = 0.5  # variance over mean of a count; a Poisson process has 1
+ROAD_ID, ROAD_NAME = "11", "Simulated Freeway 11"
+START_LON, START_LAT = 121.31, 25.04
+HEADING = np.deg2rad(205)  # clockwise from north
+
+FAULTY = 3
+"""Index of the detector that is unfit: mostly missing, stuck for days where it is not."""
+OUTAGE = 6
+"""Index of the detector that is silent for a day."""
+
+
+def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
+    """Turn the traffic at each place into what a healthy detector there reports.
+
+    Args:
+        traffic: ``flow`` (veh/h), ``speed`` and ``speed_spread`` (km/h), all (time, km).
+
+    Returns:
+        Float32 (time, vd, feature), rounded as sent; no vehicle = volume and occupancy 0, speed and
+        its deviation NaN. Volume and occupancy follow from one noisy count, so that they agree.
+    """
+    rng = np.random.default_rng([simulate.seed, 2])
+    flow, speed, spread = (traffic[name].values for name in ("flow", "speed", "speed_spread"))
+    shape = flow.shape
+    km = traffic["km"].values
+    lane_count = np.array([lanes(place) for place in km], dtype=float)
+    hours = (traffic["time"][1] - traffic["time"][0]) / np.timedelta64(1, "h")
+
+    # Newell's drivers keep their free speed up to capacity; real ones slow down before it
+    free = rng.normal(1, 0.025, shape[1]) * rng.normal(1, 0.012, (_days(traffic), 1))[_day(traffic)]
+    speed = speed * free * (1 - 0.13 * (flow / (lane_count * LANE_CAPACITY)) ** 2)
+
+    deviation = np.sqrt((0.085 * speed) ** 2 + (0.5 * spread) ** 2 + 1.5**2)
+    mean_count = flow * float(hours)
+    count = np.rint(rng.normal(mean_count, np.sqrt(COUNT_DISPERSION * mean_count))).clip(min=0)
+    some = np.maximum(count, 1)
+    speed = (speed + rng.normal(size=shape) * (deviation / np.sqrt(some) + 0.8)).clip(min=2)
+    deviation = deviation * rng.lognormal(0, 0.06 + 0.7 / np.sqrt(some))
+    density = count / float(hours) / speed / lane_count  # veh/km and lane
+    occupancy = density * EFFECTIVE_LENGTH / 10 * rng.lognormal(0, 0.03, shape)
+
+    values = np.stack(
+        [
+            np.where(count > 0, speed, np.nan),
+            count,
+            occupancy.clip(max=100),
+            np.where(count > 0, deviation, np.nan),
+            np.broadcast_to(lane_count, shape),
+        ],
+        axis=-1,
+    )
+    for feature, decimals in enumerate(DECIMALS):
+        values[..., feature] = values[..., feature].round(decimals)
+    return xr.DataArray(
+        values.astype(np.float32),
+        dims=("time", "vd", "feature"),
+        coords={
+            "time": traffic["time"].values,
+            "vd": [f"VD-{ROAD_ID}-{10 * place:04.0f}-{n:03.0f}-001" for place, n in zip(km, lane_count, strict=True)],
+            "feature": list(UNITS),
+            "unit": ("feature", list(UNITS.values())),
+            **_places(km, lane_count),
+        },
+        name="features",
+        attrs={
+            "dataset_name": "vd_sample",
+            "description": (
+                "Simulated, not measured: a freeway corridor driven with uxsim by the simulate "
+                "pipeline of vd_forecasting"
+            ),
+            "creation_date": simulate.creation_date,
+        },
+    )
+
+
+def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
+    """Add what real files suffer from.
+
+    Gaps (single records, stretches of one detector, whole rows, a day's outage), error codes,
+    impossible values, blank and repeated time stamps, and one detector unfit for use. The first
+    detector gets its share of the scattered faults only.
+    """
+    rng = np.random.default_rng([simulate.seed, 3])
+    values = measured.values.copy()
+    time = measured["time"].values.copy()
+    steps, vds, _ = values.shape
+
+    _enter_errors(values, simulate.errors, rng)
+    _lose_records(values, simulate.missing, rng)
+    per_day = int(pd.Timedelta("1D") / pd.Timedelta(time[1] - time[0]))
+    if vds > OUTAGE and steps > per_day:
+        begin = rng.integers(steps - per_day)
+        values[begin : begin + per_day, OUTAGE] = np.nan
+    if vds > FAULTY:
+        _break_down(values[:, FAULTY], per_day, rng)
+
+    for begin, length in _stretches(steps, 0.002, 6, rng):
+        values[begin : begin + length] = np.nan
+        if rng.random() < 0.5:  # the collector lost the clock along with the records
+            time[begin : begin + length] = np.datetime64("NaT")
+    late = rng.choice(np.arange(1, steps), size=max(steps // 1000, 1), replace=False)
+    time[late] = measured["time"].values[late - 1]  # the clock had not moved on yet
+    return measured.copy(data=values).assign_coords(time=time)
+
+
+def _days(traffic: xr.Dataset) -> int:
+    return int(_day(traffic).max()) + 1
+
+
+def _day(traffic: xr.Dataset) -> NDArray[np.int64]:
+    """Number of the day of every step, (time,)."""
+    days = traffic["time"].dt.floor("D").values
+    return ((days - days[0]) / np.timedelta64(1, "D")).astype(np.int64)
+
+
+def _places(km: NDArray[np.float64], lane_count: NDArray[np.float64]) -> dict[str, object]:
+    """Coordinates of the detectors along a gently winding line."""
+    along, aside = km, 0.6 * np.sin(km / 3.5)
+    north = along * np.cos(HEADING) - aside * np.sin(HEADING)
+    east = along * np.sin(HEADING) + aside * np.cos(HEADING)
+    km_per_degree = 111.2
+    return {
+        "position_lon": (
+            "vd",
+            (START_LON + east / km_per_degree / np.cos(np.deg2rad(START_LAT))).round(6),
+        ),
+        "position_lat": ("vd", (START_LAT + north / km_per_degree).round(6)),
+        "road_id": ("vd", [ROAD_ID] * len(km)),
+        "road_name": ("vd", [ROAD_NAME] * len(km)),
+        "lane_num": ("vd", lane_count),
+    }
+
+
+def _stretches(
+    steps: int, share: float, mean_length: float, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Random (first step, number of steps) that make up about ``share`` of all steps."""
+    number = rng.poisson(share * steps / mean_length)
+    begins = rng.integers(steps, size=number).tolist()
+    return list(zip(begins, rng.geometric(1 / mean_length, number).tolist(), strict=True))
+
+
+def _enter_errors(values: NDArray[np.float32], share: float, rng: np.random.Generator) -> None:
+    """Put error codes and impossible values into about ``share`` of the records."""
+    steps, vds, features = values.shape
+    for vd in range(vds):
+        for step in np.flatnonzero(rng.random(steps) < share):
+            kind = rng.choice(["record", "value", "speed", "occupancy"], p=[0.5, 0.3, 0.1, 0.1])
+            if kind == "record":
+                values[step, vd] = rng.choice(ERROR_CODES)
+            elif kind == "value":
+                values[step, vd, rng.integers(features)] = rng.choice(ERROR_CODES)
+            elif kind == "speed":
+                values[step, vd, 0] = np.round(rng.uniform(201, 254), 1)
+            else:
+                values[step, vd, 2] = np.round(rng.uniform(101, 180), 1)
+
+
+def _lose_records(values: NDArray[np.float32], share: float, rng: np.random.Generator) -> None:
+    """Lose about ``share`` of the records: half of them singly, half in stretches of an hour."""
+    steps, vds, features = values.shape
+    for vd in range(vds):
+        values[rng.random(steps) < share / 2, vd] = np.nan
+        for begin, length in _stretches(steps, share / 2, 12, rng):
+            values[begin : begin + length, vd] = np.nan
+        for feature in range(features):  # a single channel
+            values[rng.random(steps) < share / 10, vd, feature] = np.nan
+
+
+def _break_down(values: NDArray[np.float32], per_day: int, rng: np.random.Generator) -> None:
+    """Make one detector, (time, feature), unfit: about two thirds missing, the rest partly stuck."""
+    steps = len(values)
+    begin = 0
+    while begin < steps:
+        silent = begin + int(per_day * rng.uniform(0.5, 2))
+        values[begin:silent] = np.nan
+        stuck = silent + int(per_day * rng.uniform(0.2, 0.6))
+        values[silent:stuck] = values[silent : silent + 1]
+        begin = stuck + int(per_day * rng.uniform(0.1, 0.4))

@@ -1,0 +1,246 @@
+"""The training loop of one model, on pytorch-lightning."""
+
+import copy
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing import parent_process
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import xarray as xr
+from pytorch_lightning.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from torch import Tensor
+
+from vd_forecasting.metrics import METRICS, from_sums
+from vd_forecasting.models import Forecaster
+from vd_forecasting.parameters import Training
+from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
+
+logger = logging.getLogger(__name__)
+
+# On import Lightning makes itself talkative: which accelerators there are not, tips for products.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+UNFOUNDED_WARNINGS = (
+    # Lightning's own use of a part of torch that is on its way out.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
+EpochErrors = dict[str, Any]
+"""``loss``, and per feature its metrics in physical units; undefined ones are None."""
+
+
+def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error over the observed targets, zero where there is none.
+
+    Args:
+        forecast: ``[B, H, N, F]``.
+        target: the same shape, NaN where not observed.
+    """
+    observed = target.isfinite()
+    # NaN must be replaced before the subtraction: its gradient would be NaN even where masked.
+    error = (forecast - target.nan_to_num()).abs() * observed
+    return error.sum() / observed.sum().clamp(min=1)
+
+
+@dataclass
+class ErrorSums:
+    """Adds up one epoch's errors per horizon, VD and feature, so that batches of any size weigh
+    by their observed points."""
+
+    std: Tensor  # [N, F], from scaled to physical
+    mean: Tensor  # [N, F]
+    features: Sequence[str]
+    mape_min_truth: float
+    totals: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, forecast: Tensor, target: Tensor) -> None:
+        """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
+        observed = target.isfinite()
+        target = target.nan_to_num()
+        std = self.std.to(target.device)
+        error = (forecast.detach() - target).abs() * observed * std
+        deviation = target * observed * std  # from the training mean
+        truth = (deviation + self.mean.to(target.device)).abs()
+        in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
+        batch = {
+            "n": observed,
+            "absolute": error,
+            "squared": error**2,
+            "percentage": (error / truth.clamp(min=1e-30)) * in_mape,
+            "n_percentage": in_mape,
+            "deviation": deviation,
+            "deviation_squared": deviation**2,
+            # What the loss sees: scaled errors.
+            "scaled": (forecast.detach() - target).abs() * observed,
+        }
+        for name, values in batch.items():
+            total = values.sum(dim=0).cpu().double()
+            self.totals[name] = self.totals[name] + total if name in self.totals else total
+
+    def result(self) -> EpochErrors:
+        """The epoch's loss and metrics; empties the sums."""
+        totals, self.totals = self.totals, {}
+        n = totals["n"]
+        totals["variation"] = totals["deviation_squared"] - totals["deviation"] ** 2 / n.clamp(1)
+        metrics = from_sums(
+            xr.Dataset(
+                {
+                    name: (("horizon", "vd", "feature"), total.numpy())
+                    for name, total in totals.items()
+                }
+            ).sum(("horizon", "vd"))
+        )
+        errors: EpochErrors = {"loss": float(totals["scaled"].sum() / n.sum().clamp(1))}
+        for f, feature in enumerate(self.features):
+            values = {name: float(metrics[name][f]) for name in METRICS}
+            errors[feature] = {
+                name: value if math.isfinite(value) else None for name, value in values.items()
+            }
+        return errors
+
+
+class _LightningForecaster(pl.LightningModule):
+    """What Lightning needs to train a :class:`Forecaster`."""
+
+    def __init__(self, forecaster: Forecaster, training: Training, sums: ErrorSums) -> None:
+        super().__init__()
+        self.forecaster = forecaster
+        self.training_parameters = training
+        self.train_sums = sums
+        self.val_sums = copy.copy(sums)
+        self.val_sums.totals = {}
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        inputs, targets = batch
+        forecast = self.forecaster(inputs)
+        self.train_sums.add(forecast, targets)
+        return masked_mae(forecast, targets)
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        inputs, targets = batch
+        self.val_sums.add(self.forecaster(inputs), targets)
+
+    def on_validation_epoch_end(self) -> None:
+        self.val_errors = self.val_sums.result()
+        self.log("val_loss", torch.tensor(self.val_errors["loss"], dtype=torch.float32))
+
+    def configure_optimizers(self) -> Any:
+        parameters = self.training_parameters
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=parameters.lr_patience
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"},
+        }
+
+
+class _EpochLog(Callback):
+    """Records every epoch, keeps the weights of the best and writes a line to the log."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.epochs: list[dict[str, Any]] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self.started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, _LightningForecaster)
+        epoch = {
+            "epoch": len(self.epochs) + 1,
+            "seconds": time.perf_counter() - self.started,
+            "learning_rate": self.learning_rate,
+            "train": module.train_sums.result(),
+            "val": module.val_errors,
+        }
+        self.epochs.append(epoch)
+        loss = epoch["val"]["loss"]
+        best = all(loss < earlier["val"]["loss"] for earlier in self.epochs[:-1])
+        if best:
+            self.best_epoch = epoch["epoch"]
+            self.best_weights = {
+                name: value.detach().cpu().clone()
+                for name, value in module.forecaster.state_dict().items()
+            }
+        logger.info(
+            "%s: epoch %d/%s  train loss %.4f  val loss %.4f%s  %.1f s",
+            self.label,
+            epoch["epoch"],
+            trainer.max_epochs,
+            epoch["train"]["loss"],
+            loss,
+            " (best)" if best else "",
+            epoch["seconds"],
+        )
+
+
+def fit(
+    forecaster: Forecaster,
+    train: WindowBatches,
+    val: WindowBatches,
+    training: Training,
+    sums: ErrorSums,
+    *,
+    accelerator: str,
+    label: str,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Train until validation stops improving.
+
+    Args:
+        forecaster: trained in place; afterwards it holds the weights of the best epoch.
+        train: shuffled batches.
+        val: batches in order.
+        training: settings of the loop.
+        sums: empty, with the scale of the targets.
+        accelerator: Lightning's name of the device, ``auto`` for the best there is.
+        label: begins every log line.
+
+    Returns:
+        The weights of the epoch with the lowest validation loss, and the history: ``best_epoch``
+        (counted from 1), ``stopped_early``, ``seconds`` and the list of ``epochs``.
+    """
+    module = _LightningForecaster(forecaster, training, sums)
+    log = _EpochLog(label)
+    stopping = EarlyStopping("val_loss", patience=training.patience, check_finite=False)
+    # Parallel bars would write over each other, and a bar in a file is noise.
+    bar = sys.stderr.isatty() and parent_process() is None
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        for message in UNFOUNDED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=training.epochs,
+            gradient_clip_val=training.gradient_clip,
+            callbacks=[stopping, log, *([TQDMProgressBar()] if bar else [])],
+            enable_progress_bar=bar,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            logger=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(module, train, val)
+    forecaster.cpu().load_state_dict(log.best_weights)
+    history = {
+        "best_epoch": log.best_epoch,
+        "stopped_early": stopping.stopped_epoch > 0,
+        "seconds": time.perf_counter() - started,
+        "epochs": log.epochs,
+    }
+    return log.best_weights, history

@@ -1,0 +1,59 @@
+"""One template for the six experiments; a mode and a model fill it in.
+
+::
+
+    vd_clean ──> make_windows ──> windows ──┬──> train ──┬──> config
+                                            │            ├──> training_history
+                                            │            └──> best_model ──┐
+                                            └──────────────────────────────┴──> evaluate ──┬──> predictions
+                                                                                           └──> metrics
+"""  # noqa: E501
+
+from kedro.pipeline import Node, Pipeline
+
+from vd_forecasting.pipelines.training.evaluate import evaluate
+from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.windows import (
+    make_independent_multi_vd_windows,
+    make_multi_vd_windows,
+    make_single_vd_windows,
+)
+
+MAKE_WINDOWS = {
+    "single_vd": make_single_vd_windows,
+    "multi_vd": make_multi_vd_windows,
+    "independent_multi_vd": make_independent_multi_vd_windows,
+}
+TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
+
+
+def create_pipeline(mode: str, model: str) -> Pipeline:
+    """Windows, training and evaluation of one experiment, not yet in its namespace."""
+    return Pipeline(
+        [
+            Node(
+                MAKE_WINDOWS[mode],
+                inputs=["vd_clean", "params:windows", "params:split", "params:cleaning"],
+                outputs="windows",
+                name="make_windows",
+            ),
+            Node(
+                TRAIN[model],
+                inputs=[
+                    "windows",
+                    "params:model",
+                    "params:training",
+                    "params:evaluation",
+                    "params:compute",
+                ],
+                outputs=["best_model", "config", "training_history"],
+                name="train",
+            ),
+            Node(
+                evaluate,
+                inputs=["best_model", "windows", "params:evaluation", "params:compute"],
+                outputs=["predictions", "metrics"],
+                name="evaluate",
+            ),
+        ]
+    )

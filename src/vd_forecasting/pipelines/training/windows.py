@@ -1,0 +1,305 @@
+"""From cleaned data to what a training reads: selected VDs, split, scaled, imputed, windowed.
+
+A window is ``sequence_length`` input steps and the ``prediction_length`` steps after them. Windows
+lie wholly inside one split, so nothing of val or test is seen in training, nor the reverse. They
+are never stored: a window is its first step, and :mod:`.batches` cuts it out of the one array.
+"""
+
+import difflib
+import logging
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from vd_forecasting.parameters import (
+    TARGET_FEATURES,
+    Cleaning,
+    IndependentMultiVDWindows,
+    MultiVDWindows,
+    SingleVDWindows,
+    Split,
+    Windows,
+)
+from vd_forecasting.pipelines.data_engineering.usable import targets_in, usable_vds
+
+logger = logging.getLogger(__name__)
+
+SPLITS: Final = ("train", "val", "test")
+CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
+
+
+def make_single_vd_windows(
+    vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
+) -> xr.Dataset:
+    """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
+    inputs, targets = choose_features(vd_clean, windows)
+    if windows.select_vd_id is None:
+        chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
+    else:
+        chosen = [_known_vd(vd_clean, windows.select_vd_id)]
+        if chosen != usable_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed):
+            logger.warning(
+                "select_vd_id %s: less than %.0f %% of its values are observed",
+                windows.select_vd_id,
+                100 * cleaning.min_observed,
+            )
+    return make_windows(vd_clean.sel(vd=chosen), "single_vd", inputs, targets, windows, split)
+
+
+def make_multi_vd_windows(
+    vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
+) -> xr.Dataset:
+    """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
+    inputs, targets = choose_features(vd_clean, windows)
+    chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", inputs, targets, windows, split)
+
+
+def make_independent_multi_vd_windows(
+    vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
+) -> xr.Dataset:
+    """Windows of those of the first ``num_vds`` usable VDs that ``target_vd_index`` names.
+
+    See :func:`make_windows`.
+
+    Raises:
+        ValueError: also if ``target_vd_index`` is not below ``num_vds``.
+    """
+    inputs, targets = choose_features(vd_clean, windows)
+    candidates = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    index = windows.target_vd_index
+    if index == "all":
+        chosen = candidates
+    else:
+        indexes = (index,) if isinstance(index, int) else index
+        beyond = [i for i in indexes if i >= len(candidates)]
+        if beyond or not indexes:
+            raise ValueError(
+                f"target_vd_index {beyond[0] if beyond else '[]'} is out of range: num_vds is "
+                f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
+            )
+        chosen = [candidates[i] for i in dict.fromkeys(indexes)]
+    return make_windows(
+        vd_clean.sel(vd=chosen), "independent_multi_vd", inputs, targets, windows, split
+    )
+
+
+def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
+    """Input and target features, each as asked for or, where that is null, the default.
+
+    Raises:
+        ValueError: a feature is not in the file, or a target is not among the inputs.
+    """
+    available = [str(name) for name in vd_clean["feature"].values]
+    inputs = list(windows.input_features or available)
+    targets = list(windows.target_features or TARGET_FEATURES)
+    if windows.target_features is None:
+        targets = [name for name in targets_in(vd_clean, targets) if name in inputs]
+    for key, names in (("input_features", inputs), ("target_features", targets)):
+        for name in names:
+            if name not in available:
+                raise ValueError(
+                    f"{key}: {_source(vd_clean)} has no feature {name!r}; "
+                    f"it has {', '.join(available)}"
+                )
+    without_past = [name for name in targets if name not in inputs]
+    if without_past:
+        raise ValueError(
+            f"target_features: {without_past[0]!r} is not among input_features "
+            f"({', '.join(inputs)}); a forecast starts from a target's own past, so add it there"
+        )
+    return inputs, targets
+
+
+def first_usable_vds(
+    vd_clean: xr.DataArray, targets: Sequence[str], count: int, min_observed: float
+) -> list[str]:
+    """The first ``count`` VDs fit for training, in the order of the file.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    total = vd_clean.sizes["vd"]
+    if count > total:
+        raise ValueError(
+            f"num_vds {count}: {_source(vd_clean)} has only {total} VDs; lower num_vds"
+        )
+    usable = usable_vds(vd_clean, list(targets), min_observed)
+    if len(usable) < count:
+        raise ValueError(
+            f"{_source(vd_clean)}: {count} usable VDs asked for, but only {len(usable)} of {total} "
+            f"have at least {min_observed:.0%} of their values observed (data_quality.md lists the "
+            "others); lower num_vds or cleaning.min_observed"
+        )
+    return usable[:count]
+
+
+def make_windows(
+    series: xr.DataArray,
+    mode: str,
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    windows: Windows,
+    split: Split,
+) -> xr.Dataset:
+    """Scale, impute and split the series of the chosen VDs.
+
+    The scaler is fitted on the observed values of the training split only. A missing input takes
+    the last observed value before it, and the training mean where there is none: no step sees a
+    later one.
+
+    Args:
+        series: ``(time, vd, feature)`` on a regular grid, NaN where missing, with the attribute
+            ``interval_minutes``.
+        mode: whether the VDs are forecast jointly or each on its own.
+        inputs: input features.
+        targets: target features, each also an input.
+        windows: lengths of a window.
+        split: chronological shares.
+
+    Returns:
+        Dataset of ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same
+        shape, false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical
+        units; ``calendar`` (time, phase), time of day and of week on circles. Attributes tell
+        the lengths, the target features and the first steps of val and test.
+
+    Raises:
+        ValueError: a split is too short for a window, or a VD has no observed value to learn from.
+    """
+    series = series.sel(feature=list(inputs)).transpose("time", "vd", "feature")
+    vdids = [str(vdid) for vdid in series["vd"].values]
+    calendar = calendar_inputs(series["time"].values)
+    bounds = split_bounds(series.sizes["time"], windows, split)
+    values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
+    series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
+    observed = np.isfinite(values)
+    mean = np.zeros(values.shape[1:], "float32")
+    std = np.ones(values.shape[1:], "float32")
+    for n, vdid in enumerate(vdids):
+        for f, feature in enumerate(inputs):
+            column, seen = values[:, n, f], observed[:, n, f]
+            training = column[: bounds["train"][1]][seen[: bounds["train"][1]]]
+            if training.size == 0 and feature in targets:
+                where = "in the training split" if seen.any() else "at all"
+                raise ValueError(
+                    f"VD {vdid} of {_source(series)} has no observed {feature} {where}; "
+                    "choose another VD"
+                )
+            if training.size:
+                mean[n, f] = training.mean(dtype="float64")
+                # A constant feature, such as lane_count, tells nothing and must not divide by zero.
+                std[n, f] = training.std(dtype="float64") or 1.0
+            column -= mean[n, f]
+            column /= std[n, f]
+            column[:] = fill_forward(column, seen)
+    return xr.Dataset(
+        {
+            "values": (("time", "vd", "feature"), values),
+            "observed": (("time", "vd", "feature"), observed),
+            "mean": (("vd", "feature"), mean),
+            "std": (("vd", "feature"), std),
+            "calendar": (("time", "phase"), calendar),
+        },
+        coords={
+            "time": series["time"].values,
+            "vd": vdids,
+            "feature": list(inputs),
+            "unit": ("feature", [str(unit) for unit in series["unit"].values]),
+            "phase": list(CALENDAR),
+        },
+        attrs={
+            "mode": mode,
+            "source": _source(series),
+            "sequence_length": windows.sequence_length,
+            "prediction_length": windows.prediction_length,
+            "target_features": list(targets),
+            "interval_minutes": float(series.attrs["interval_minutes"]),
+            "train_end": bounds["train"][1],
+            "val_end": bounds["val"][1],
+        },
+    )
+
+
+def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
+    """First step and the step after the last of train, val and test.
+
+    Raises:
+        ValueError: a split cannot hold a single window.
+    """
+    train_end = round(num_steps * split.train)
+    val_end = round(num_steps * (split.train + split.val))
+    bounds = dict(
+        zip(SPLITS, ((0, train_end), (train_end, val_end), (val_end, num_steps)), strict=True)
+    )
+    window = windows.sequence_length + windows.prediction_length
+    for name, (start, end) in bounds.items():
+        if end - start < window:
+            needed = math.ceil(window / min(split.train, split.val, split.test))
+            raise ValueError(
+                f"the {name} split has {end - start} of {num_steps} steps, but one window takes "
+                f"{window} (sequence_length {windows.sequence_length} + prediction_length "
+                f"{windows.prediction_length}): bring at least {needed} steps or shorten the window"
+            )
+    return bounds
+
+
+def fill_forward(column: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Replace what was not seen by the last seen value before it, or zero where there is none.
+
+    Args:
+        column: ``[T]``, scaled, so zero is the training mean.
+        seen: bool ``[T]``.
+
+    Returns:
+        ``[T]``; step t depends on steps 0 to t only.
+    """
+    last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen), dtype="int32"), -1))
+    return np.where(last_seen >= 0, column[last_seen], np.float32(0))
+
+
+def calendar_inputs(time: np.ndarray) -> np.ndarray:
+    """Time of day and time of week as points on a circle.
+
+    Args:
+        time: datetime64 ``[T]``.
+
+    Returns:
+        float32 ``[T, 4]``: sine and cosine of the day, then of the week, which starts on Monday.
+    """
+    day, week = 24 * 60, 7 * 24 * 60
+    minutes = time.astype("datetime64[m]").view("int64")
+    minutes += 3 * day  # the epoch, 1970-01-01, was a Thursday
+    minutes %= week
+    minutes = minutes.astype("int32")
+    calendar = np.empty((len(time), len(CALENDAR)), "float32")
+    for column, period in ((0, day), (2, week)):
+        angle = (minutes % period).astype("float32") * np.float32(2 * np.pi / period)
+        np.sin(angle, out=calendar[:, column])
+        np.cos(angle, out=calendar[:, column + 1])
+    return calendar
+
+
+def window_starts(windows: xr.Dataset, split: str) -> np.ndarray:
+    """First input step of every window that lies wholly inside a split, in order of time."""
+    ends = [0, windows.attrs["train_end"], windows.attrs["val_end"], windows.sizes["time"]]
+    index = SPLITS.index(split)
+    length = windows.attrs["sequence_length"] + windows.attrs["prediction_length"]
+    return np.arange(ends[index], ends[index + 1] - length + 1)
+
+
+def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
+    known = [str(name) for name in vd_clean["vd"].values]
+    if vdid in known:
+        return vdid
+    nearest = difflib.get_close_matches(vdid, known, n=1, cutoff=0.0)
+    raise ValueError(
+        f"select_vd_id: {_source(vd_clean)} has no VD {vdid!r}; the nearest of its {len(known)} is "
+        f"{nearest[0]!r}"
+    )
+
+
+def _source(series: xr.DataArray) -> str:
+    return str(series.attrs.get("source", "the data"))

@@ -1,0 +1,12 @@
+"""Kedro's settings for this project."""
+
+from vd_forecasting.hooks import ExperimentLogs, KnownParameters, Progress
+
+HOOKS = (KnownParameters(), Progress(), ExperimentLogs())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # An environment overrides single keys; the default would wipe the whole block around one.
+    "merge_strategy": {"parameters": "soft"},
+}

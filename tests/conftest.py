@@ -1,0 +1,54 @@
+"""What several test modules need."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """The models here are so small that a second thread only costs."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real detector data, which is not part of the project."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real detector data is not at {folder}")
+    return folder
+
+
+def make_clean(
+    steps: int = 400, vds: int = 3, missing: float = 0.05, seed: int = 0, interval: str = "5min"
+) -> xr.DataArray:
+    """A clean VD array of daily waves and noise: what data_engineering hands on."""
+    random = np.random.default_rng(seed)
+    time = pd.date_range("2024-03-04", periods=steps, freq=interval)
+    phase = 2 * np.pi * (time.hour.to_numpy() * 60 + time.minute.to_numpy()) / 1440
+    wave = np.sin(phase)[:, None] + 0.2 * np.arange(vds)
+    features = [80 - 15 * wave, 120 + 60 * wave, 10 + 5 * wave]
+    values = np.stack(features, axis=-1) + random.normal(size=(steps, vds, 3))
+    values[random.random(values.shape) < missing] = np.nan
+    return xr.DataArray(
+        values.astype("float32"),
+        dims=("time", "vd", "feature"),
+        coords={
+            "time": time.to_numpy().astype("datetime64[ns]"),
+            "vd": [f"VD-{n}" for n in range(vds)],
+            "feature": ["avg_speed", "total_volume", "avg_occupancy"],
+            "unit": ("feature", ["km/h", "veh/5 min", "%"]),
+        },
+        attrs={
+            "source": "made.h5",
+            "interval_minutes": float(pd.Timedelta(interval) / pd.Timedelta("1min")),
+        },
+        name="features",
+    )

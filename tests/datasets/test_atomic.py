@@ -1,0 +1,162 @@
+"""Files are whole or not there."""
+
+import json
+import os
+import pickle
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, DatasetError, Version
+from matplotlib.figure import Figure
+
+from vd_forecasting.datasets.atomic import (
+    AtomicCSVDataset,
+    AtomicFigureDataset,
+    AtomicJSONDataset,
+    AtomicTextDataset,
+    replacing,
+)
+
+
+def figure() -> Figure:
+    fig = Figure()
+    fig.add_subplot().plot([1, 3, 2])
+    return fig
+
+
+EXAMPLES = {
+    "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
+    "csv": (AtomicCSVDataset, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
+    "txt": (AtomicTextDataset, "line\nanother\n"),
+    "png": (AtomicFigureDataset, figure()),
+}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_new_file_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for text in ("old", "new"):
+        with replacing(path) as temporary:
+            assert temporary.parent == path.parent  # a rename within one file system
+            assert temporary.name.startswith(".")  # hidden from globs
+            assert temporary.suffix == path.suffix
+            temporary.write_text(text)
+            assert not path.exists() or path.read_text() == "old"
+        assert path.read_text() == text
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_after_a_failure_the_old_file_stands_and_nothing_is_left(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file permissions are those of POSIX")
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "usual").touch()
+    with replacing(tmp_path / "replaced") as temporary:
+        temporary.touch()
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "replaced")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_datasets_round_trip_and_leave_nothing_behind(tmp_path, kind):
+    cls, data = EXAMPLES[kind]
+    dataset = cls(filepath=str(tmp_path / "folder" / f"a.{kind}"))
+    assert not dataset.exists()
+    dataset.save(data)
+    dataset.save(data)
+    assert dataset.exists()
+    assert names(tmp_path / "folder") == [f"a.{kind}"]
+    if kind == "csv":
+        dataset = cls(filepath=dataset._filepath.as_posix(), save_args={"index": False})
+        dataset.save(data)
+        pd.testing.assert_frame_equal(dataset.load(), data)
+    elif kind == "png":
+        assert matplotlib.image.imread(dataset._filepath).ndim == 3
+    else:
+        assert dataset.load() == data
+
+
+@pytest.mark.parametrize(
+    ("cls", "unfit"),
+    [(AtomicJSONDataset, {"a": 1, "b": object()}), (AtomicTextDataset, 3), (AtomicCSVDataset, 3)],
+)
+def test_a_failed_save_keeps_the_old_file(tmp_path, cls, unfit):
+    path = tmp_path / "a"
+    path.write_text("old")
+    dataset = cls(filepath=str(path))
+    with pytest.raises(DatasetError, match=r"Failed while saving .*tmp.*/a'"):
+        dataset.save(unfit)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_one_dataset_can_be_saved_and_loaded_by_several_threads(tmp_path):
+    dataset = AtomicJSONDataset(filepath=str(tmp_path / "a.json"))
+    values = [list(range(1000)), list(range(2000))]
+    dataset.save(values[0])
+
+    def work(index: int) -> list[int]:
+        dataset.save(values[index % 2])
+        return dataset.load()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found in values for found in pool.map(work, range(100)))
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_versioned_dataset_keeps_its_versions(tmp_path):
+    path = tmp_path / "a.json"
+    for version in ("1", "2"):
+        dataset = AtomicJSONDataset(filepath=str(path), version=Version(None, version))
+        dataset.save({"version": version})
+    assert AtomicJSONDataset(filepath=str(path), version=Version("1", None)).load() == {
+        "version": "1"
+    }
+    assert json.loads((path / "2" / "a.json").read_text()) == {"version": "2"}
+
+
+def test_other_file_systems_are_written_to_directly(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = AtomicJSONDataset(filepath="memory://folder/a.json")
+    dataset.save({"a": 1})
+    assert dataset.load() == {"a": 1}
+    assert names(tmp_path) == []
+
+
+def test_the_suffix_still_chooses_the_format(tmp_path):
+    path = tmp_path / "a.svg"
+    AtomicFigureDataset(filepath=str(path), save_args={"format": "svg"}).save(figure())
+    assert "<svg" in path.read_text()
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_datasets_come_from_the_catalog_and_pickle(tmp_path, kind):
+    cls, data = EXAMPLES[kind]
+    catalog = DataCatalog.from_config(
+        {"a": {"type": f"vd_forecasting.datasets.{cls.__name__}", "filepath": f"{tmp_path}/a"}}
+    )
+    dataset = pickle.loads(pickle.dumps(catalog["a"]))
+    assert not getattr(dataset, "_SINGLE_PROCESS", False)
+    dataset.save(data)
+    assert np.all([name == "a" for name in names(tmp_path)])

@@ -1,0 +1,110 @@
+"""Labelled arrays in netCDF files."""
+
+import pickle
+
+import numpy as np
+import pytest
+import xarray as xr
+from kedro.io import DataCatalog, DatasetError
+
+from vd_forecasting.datasets import XarrayDataset
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return XarrayDataset(filepath=str(tmp_path / "folder" / "a.nc"))
+
+
+def predictions() -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(5, 2, 3, 1)).astype(np.float32)
+    truth[1, 0, 2] = np.nan
+    times = np.datetime64("2015-01-01T23:55", "ns") + np.arange(5) * np.timedelta64(5, "m")
+    dims = ("origin", "horizon", "vd", "feature")
+    return xr.Dataset(
+        {
+            "prediction": (dims, truth + 1),
+            "truth": (dims, truth),
+            "persistence": (("origin", "vd", "feature"), truth[:, 0]),
+            "observed": (dims, ~np.isnan(truth)),
+        },
+        {
+            "origin": times,
+            "horizon": [1, 2],
+            "vd": ["VD-1", "None", "國道/5"],
+            "feature": ["avg_speed"],
+            "unit": ("feature", ["km/h"]),
+        },
+        {"interval_minutes": 5.0, "source": "a.h5", "train_end": 3, "model": ""},
+    )
+
+
+def test_round_trip(dataset):
+    assert not dataset.exists()
+    dataset.save(predictions())
+    assert dataset.exists()
+    loaded = dataset.load()
+    xr.testing.assert_identical(loaded, predictions())
+    for name, variable in predictions().variables.items():
+        assert loaded[name].dtype == variable.dtype
+
+
+@pytest.mark.parametrize(
+    "names", [["avg_speed"], ["avg_speed", "total_volume"], ["車速"], ["a", "a"]]
+)
+def test_a_list_of_strings_stays_a_list_however_short(dataset, names):
+    dataset.save(xr.Dataset(attrs={"target_features": names, "source": names[0]}))
+    attrs = dataset.load().attrs
+    assert list(attrs["target_features"]) == names
+    assert not isinstance(attrs["target_features"], str)
+    assert attrs["source"] == names[0]
+
+
+def test_a_scalar_and_an_empty_variable(dataset):
+    data = xr.Dataset({"a": ((), 1.5), "b": (("time", "vd"), np.zeros((0, 3), np.float32))})
+    dataset.save(data)
+    xr.testing.assert_identical(dataset.load(), data)
+
+
+def test_what_was_loaded_can_be_saved_over_its_own_file(dataset):
+    dataset.save(predictions())
+    dataset.save(dataset.load())
+    xr.testing.assert_identical(dataset.load(), predictions())
+
+
+def test_a_failed_save_keeps_the_old_file(dataset):
+    dataset.save(predictions())
+    with pytest.raises(DatasetError):
+        dataset.save(predictions().assign_attrs(odd=None))
+    xr.testing.assert_identical(dataset.load(), predictions())
+    assert [path.name for path in dataset._filepath.parent.iterdir()] == ["a.nc"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no netCDF", "truncated"])
+def test_an_unreadable_file_is_named_in_one_line(dataset, content):
+    if content == "truncated":
+        dataset.save(predictions())
+        content = dataset._filepath.read_bytes()[:5000]
+    if content is not None:
+        dataset._filepath.parent.mkdir(exist_ok=True)
+        dataset._filepath.write_bytes(content)
+    with pytest.raises(DatasetError) as error:
+        dataset.load()
+    assert str(error.value).startswith(f"{dataset._filepath}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_it_comes_from_the_catalog_and_pickles(tmp_path):
+    catalog = DataCatalog.from_config(
+        {
+            "a": {
+                "type": "vd_forecasting.datasets.XarrayDataset",
+                "filepath": str(tmp_path / "a.nc"),
+                "metadata": {"kedro-viz": {"layer": "models"}},
+            }
+        }
+    )
+    dataset = pickle.loads(pickle.dumps(catalog["a"]))
+    assert not getattr(dataset, "_SINGLE_PROCESS", False)
+    dataset.save(predictions())
+    xr.testing.assert_identical(catalog.load("a"), predictions())

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torch import nn
+
+from vd_forecasting.models import CORES, Forecaster
+from vd_forecasting.models.checkpoint import build_forecaster
+
+LSTM = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
+XLSTM = {
+    "embedding_dim": 16,
+    "num_blocks": 3,
+    "slstm_at": [1],
+    "slstm_backend": "vanilla",
+    "mlstm_backend": "vanilla",
+    "dropout": 0.3,
+    "context_length": 32,
+}
+SIZES = [("lstm", LSTM), ("xlstm", XLSTM)]
+NETWORK = {
+    "num_channels": 10,
+    "target_channels": [0, 2, 3, 5],
+    "target_shape": [2, 2],
+    "prediction_length": 3,
+}
+
+
+def untrained(model: str, parameters: dict) -> Forecaster:
+    torch.manual_seed(0)
+    return build_forecaster(model, parameters, NETWORK)
+
+
+def randomised(model: str, parameters: dict) -> Forecaster:
+    """With a head that does something, which it does not before training."""
+    forecaster = untrained(model, parameters)
+    nn.init.normal_(forecaster.head.weight)
+    return forecaster
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_shape(model: str, parameters: dict) -> None:
+    forecast = untrained(model, parameters)(torch.randn(5, 8, 10))
+    assert forecast.shape == (5, 3, 2, 2)
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None:
+    x = torch.randn(5, 8, 10)
+    forecast = untrained(model, parameters).eval()(x)
+    last = x[:, -1, [0, 2, 3, 5]].reshape(5, 1, 2, 2)
+    torch.testing.assert_close(forecast, last.expand(5, 3, 2, 2))
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_a_window_does_not_depend_on_the_others_of_its_batch(
+    model: str, parameters: dict
+) -> None:
+    forecaster = randomised(model, parameters).eval()
+    x = torch.randn(5, 8, 10)
+    torch.testing.assert_close(forecaster(x)[:1], forecaster(x[:1]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_every_input_step_counts(model: str, parameters: dict) -> None:
+    forecaster = randomised(model, parameters).eval()
+    x = torch.randn(1, 8, 10, requires_grad=True)
+    forecaster(x).sum().backward()
+    assert x.grad is not None
+    assert (x.grad.abs().sum(dim=(0, 2)) > 0).all()
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_the_core_is_causal(model: str, parameters: dict) -> None:
+    torch.manual_seed(0)
+    core = CORES[model](**parameters).eval()
+    x = torch.randn(2, 8, 16)
+    changed = x.clone()
+    changed[:, 5:] += 1.0
+    torch.testing.assert_close(core(x)[:, :5], core(changed)[:, :5])
+    assert not torch.allclose(core(x)[:, 5:], core(changed)[:, 5:])
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_dropout_acts_in_training_only(model: str, parameters: dict) -> None:
+    forecaster = randomised(model, parameters)
+    x = torch.randn(2, 8, 10)
+    assert not torch.equal(forecaster.train()(x), forecaster.train()(x))
+    assert torch.equal(forecaster.eval()(x), forecaster.eval()(x))
+
+
+def test_xlstm_dropout_reaches_every_block() -> None:
+    core = CORES["xlstm"](**XLSTM)
+    for block in core.stack.blocks:
+        rates = [module.p for module in block.modules() if isinstance(module, nn.Dropout)]
+        assert rates
+        assert all(rate == 0.3 for rate in rates)
+
+
+def test_xlstm_blocks_are_where_they_were_asked_for() -> None:
+    core = CORES["xlstm"](**XLSTM)
+    kinds = [type(block).__name__ for block in core.stack.blocks]
+    assert kinds == ["mLSTMBlock", "sLSTMBlock", "mLSTMBlock"]
+
+
+def test_single_layer_lstm_builds_without_a_warning() -> None:
+    CORES["lstm"](hidden_size=8, num_layers=1, dropout=0.5)

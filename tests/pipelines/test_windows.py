@@ -1,0 +1,323 @@
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import make_clean
+from vd_forecasting.parameters import (
+    Cleaning,
+    IndependentMultiVDWindows,
+    MultiVDWindows,
+    SingleVDWindows,
+    Split,
+    Windows,
+)
+from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.training.windows import (
+    calendar_inputs,
+    choose_features,
+    make_independent_multi_vd_windows,
+    make_multi_vd_windows,
+    make_single_vd_windows,
+    make_windows,
+    split_bounds,
+    window_starts,
+)
+
+SPLIT = Split(train=0.7, val=0.1, test=0.2)
+CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
+LENGTHS = {
+    "sequence_length": 6,
+    "prediction_length": 4,
+    "input_features": None,
+    "target_features": None,
+}
+FEATURES = ["avg_speed", "total_volume", "avg_occupancy"]
+
+
+def single(**changes: object) -> SingleVDWindows:
+    return SingleVDWindows.model_validate({**LENGTHS, "select_vd_id": None, **changes})
+
+
+def multi(**changes: object) -> MultiVDWindows:
+    return MultiVDWindows.model_validate({**LENGTHS, "num_vds": 2, **changes})
+
+
+def independent(**changes: object) -> IndependentMultiVDWindows:
+    return IndependentMultiVDWindows.model_validate(
+        {**LENGTHS, "num_vds": 3, "target_vd_index": 0, **changes}
+    )
+
+
+def vdids(windows: xr.Dataset) -> list[str]:
+    return list(windows["vd"].to_numpy())
+
+
+# --- which VDs ------------------------------------------------------------------------------------
+
+
+def unusable_first() -> xr.DataArray:
+    clean = make_clean()
+    clean[:250, 0] = np.nan
+    return clean
+
+
+def test_null_selects_the_first_usable_vd() -> None:
+    assert vdids(make_single_vd_windows(make_clean(), single(), SPLIT, CLEANING)) == ["VD-0"]
+    assert vdids(make_single_vd_windows(unusable_first(), single(), SPLIT, CLEANING)) == ["VD-1"]
+
+
+def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture) -> None:
+    windows = make_single_vd_windows(
+        unusable_first(), single(select_vd_id="VD-0"), SPLIT, CLEANING
+    )
+    assert vdids(windows) == ["VD-0"]
+    assert "less than 50 % of its values are observed" in caplog.text
+
+
+def test_unknown_vd_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
+        make_single_vd_windows(make_clean(), single(select_vd_id="VD-01"), SPLIT, CLEANING)
+
+
+def test_multi_vd_takes_the_first_usable_ones() -> None:
+    assert vdids(make_multi_vd_windows(unusable_first(), multi(), SPLIT, CLEANING)) == [
+        "VD-1",
+        "VD-2",
+    ]
+
+
+def test_more_vds_than_the_file_has() -> None:
+    with pytest.raises(ValueError, match="num_vds 9: made.h5 has only 3 VDs"):
+        make_multi_vd_windows(make_clean(), multi(num_vds=9), SPLIT, CLEANING)
+
+
+def test_more_vds_than_are_usable() -> None:
+    with pytest.raises(ValueError, match="3 usable VDs asked for, but only 2 of 3"):
+        make_multi_vd_windows(unusable_first(), multi(num_vds=3), SPLIT, CLEANING)
+
+
+@pytest.mark.parametrize(
+    ("index", "chosen"),
+    [(1, ["VD-1"]), ([2, 0], ["VD-2", "VD-0"]), ("all", ["VD-0", "VD-1", "VD-2"])],
+)
+def test_target_vd_index(index: object, chosen: list[str]) -> None:
+    windows = make_independent_multi_vd_windows(
+        make_clean(), independent(target_vd_index=index), SPLIT, CLEANING
+    )
+    assert vdids(windows) == chosen
+    assert models_of(windows) == {vdid: slice(n, n + 1) for n, vdid in enumerate(chosen)}
+
+
+@pytest.mark.parametrize("index", [3, [0, 7]])
+def test_target_vd_index_out_of_range(index: object) -> None:
+    with pytest.raises(ValueError, match=r"target_vd_index [37] is out of range: .* use 0 to 2"):
+        make_independent_multi_vd_windows(
+            make_clean(), independent(target_vd_index=index), SPLIT, CLEANING
+        )
+
+
+def test_every_value_missing() -> None:
+    clean = make_clean()
+    clean[:, 1] = np.nan
+    with pytest.raises(ValueError, match=r"VD VD-1 of made.h5 has no observed avg_speed at all"):
+        make_single_vd_windows(clean, single(select_vd_id="VD-1"), SPLIT, CLEANING)
+
+
+# --- which features -------------------------------------------------------------------------------
+
+
+def test_default_targets_are_those_the_file_has() -> None:
+    clean = make_clean()
+    assert choose_features(clean, single()) == (FEATURES, FEATURES)
+    assert choose_features(clean.sel(feature=["avg_speed"]), single()) == (["avg_speed"],) * 2
+    renamed = clean.assign_coords(feature=["a", "b", "c"])
+    assert choose_features(renamed, single()) == (["a", "b", "c"],) * 2
+
+
+def test_unknown_feature() -> None:
+    with pytest.raises(ValueError, match=r"target_features: made.h5 has no feature 'speed'"):
+        choose_features(make_clean(), single(target_features=["speed"]))
+
+
+def test_target_without_its_past() -> None:
+    with pytest.raises(ValueError, match="'avg_speed' is not among input_features"):
+        choose_features(
+            make_clean(), single(input_features=["total_volume"], target_features=["avg_speed"])
+        )
+
+
+# --- split ----------------------------------------------------------------------------------------
+
+
+def test_windows_lie_inside_their_split() -> None:
+    windows = make_single_vd_windows(make_clean(400), single(), SPLIT, CLEANING)
+    assert (windows.attrs["train_end"], windows.attrs["val_end"]) == (280, 320)
+    for split, (start, end) in {"train": (0, 280), "val": (280, 320), "test": (320, 400)}.items():
+        starts = window_starts(windows, split)
+        assert starts[0] == start
+        assert starts[-1] + 6 + 4 == end
+
+
+def test_too_little_data_says_how_much_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"the val split has 9 of 90 steps, .* at least 100 steps"):
+        split_bounds(90, single(), SPLIT)
+    split_bounds(100, single(), SPLIT)
+
+
+@given(
+    steps=st.integers(1, 3000),
+    length=st.integers(1, 50),
+    horizons=st.integers(1, 30),
+    train=st.floats(0.1, 0.8),
+)
+def test_bounds_cover_the_span_once(steps: int, length: int, horizons: int, train: float) -> None:
+    split = Split(train=train, val=(1 - train) / 2, test=(1 - train) / 2)
+    windows = single(sequence_length=length, prediction_length=horizons)
+    try:
+        bounds = split_bounds(steps, windows, split)
+    except ValueError as error:
+        assert "bring at least" in str(error)  # noqa: PT017
+        return
+    assert bounds["train"][0] == 0
+    assert bounds["train"][1] == bounds["val"][0]
+    assert bounds["val"][1] == bounds["test"][0]
+    assert bounds["test"][1] == steps
+    assert all(end - start >= length + horizons for start, end in bounds.values())
+
+
+# --- scaling and imputation -----------------------------------------------------------------------
+
+
+def test_scaler_knows_the_observed_training_values_only() -> None:
+    clean = make_clean()
+    windows = make_multi_vd_windows(clean, multi(), SPLIT, CLEANING)
+    training = clean.to_numpy()[:280, :2].astype("float64")
+    np.testing.assert_allclose(windows["mean"], np.nanmean(training, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(windows["std"], np.nanstd(training, axis=0), rtol=1e-4)
+    wild = clean.copy()
+    wild[280:] = 1e6
+    again = make_multi_vd_windows(wild, multi(), SPLIT, CLEANING)
+    xr.testing.assert_identical(windows[["mean", "std"]], again[["mean", "std"]])
+
+
+def test_scaling_can_be_undone_where_observed() -> None:
+    clean = make_clean()
+    windows = make_multi_vd_windows(clean, multi(), SPLIT, CLEANING)
+    physical = (windows["values"] * windows["std"] + windows["mean"]).where(windows["observed"])
+    np.testing.assert_allclose(physical, clean[:, :2], rtol=1e-4, atol=1e-3)
+
+
+def test_the_last_observed_value_fills_a_gap() -> None:
+    clean = make_clean(missing=0.0)
+    clean[:3, 0, 0] = np.nan
+    clean[10:13, 0, 0] = np.nan
+    windows = make_single_vd_windows(clean, single(), SPLIT, CLEANING)
+    values = windows["values"].to_numpy()[:, 0, 0]
+    assert (values[:3] == 0).all()  # nothing before it: the training mean
+    assert (values[10:13] == values[9]).all()
+    assert not windows["observed"].to_numpy()[10:13, 0, 0].any()
+
+
+def test_constant_feature_is_harmless() -> None:
+    clean = make_clean(missing=0.0)
+    clean[:, :, 2] = 3.0
+    windows = make_single_vd_windows(clean, single(), SPLIT, CLEANING)
+    assert (windows["values"][:, :, 2] == 0).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(step=st.integers(281, 399), seed=st.integers(0, 99), value=st.floats(-1e4, 1e4))
+def test_no_look_ahead(step: int, seed: int, value: float) -> None:
+    """Changing the data from a step on changes no input before it."""
+    clean = make_clean(missing=0.3, seed=seed)
+    changed = clean.copy()
+    changed[step:] = np.where(np.arange(3) == 1, np.nan, value)
+    lenient = CLEANING.model_copy(update={"min_observed": 0.01})
+    before = make_multi_vd_windows(clean, multi(), SPLIT, lenient)
+    after = make_multi_vd_windows(changed, multi(), SPLIT, lenient)
+    for name in ("values", "observed", "calendar"):
+        np.testing.assert_array_equal(before[name][:step], after[name][:step])
+
+
+def test_input_is_left_alone() -> None:
+    clean = make_clean()
+    kept = clean.copy(deep=True)
+    make_multi_vd_windows(clean, multi(), SPLIT, CLEANING)
+    xr.testing.assert_identical(clean, kept)
+
+
+def test_calendar() -> None:
+    time = np.array(["2024-03-04T00:00", "2024-03-04T06:00", "2024-03-07T12:00"], "datetime64[ns]")
+    calendar = calendar_inputs(time)  # the first is a Monday
+    np.testing.assert_allclose(calendar[0], [0, 1, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(calendar[1, :2], [1, 0], atol=1e-6)
+    np.testing.assert_allclose(calendar[2], [0, -1, 0, -1], atol=1e-6)
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_batches_are_the_windows_cut_by_hand(split: str) -> None:
+    clean = make_clean(missing=0.2)
+    windows = make_multi_vd_windows(clean, multi(target_features=["total_volume"]), SPLIT, CLEANING)
+    batches = WindowBatches(windows, slice(0, 2), split, batch_size=7)
+    starts = window_starts(windows, split)
+    assert len(batches) == math.ceil(len(starts) / 7)
+    values, observed = windows["values"].to_numpy(), windows["observed"].to_numpy()
+    row = 0
+    for inputs, targets in batches:
+        for x, y in zip(inputs.numpy(), targets.numpy(), strict=True):
+            start = starts[row]
+            np.testing.assert_array_equal(x[:, :6], values[start : start + 6].reshape(6, 6))
+            np.testing.assert_array_equal(x[:, 6:], windows["calendar"][start : start + 6])
+            future = slice(start + 6, start + 10)
+            truth = np.where(observed[future, :, 1:2], values[future, :, 1:2], np.nan)
+            np.testing.assert_array_equal(y, truth)
+            row += 1
+    assert row == len(starts)
+
+
+def test_windows_are_views() -> None:
+    windows = make_single_vd_windows(make_clean(4000), single(), SPLIT, CLEANING)
+    batches = WindowBatches(windows, slice(0, 1), "train", batch_size=8)
+    for view, rows in ((batches.past, 4000 - 6 + 1), (batches.future, 4000 - 6 - 4 + 1)):
+        assert len(view) == rows
+        assert np.shares_memory(view.numpy(), windows["values"].to_numpy())
+
+
+def test_memory_of_windowing_a_year_of_minutes() -> None:
+    steps = 525_600
+    array = steps * 2 * 3 * 4
+    clean = make_clean(steps, vds=2, interval="1min")
+    tracemalloc.start()
+    windows = make_windows(clean, "multi_vd", FEATURES, FEATURES, multi(), SPLIT)
+    batches = WindowBatches(windows, slice(0, 2), "val", batch_size=512)
+    next(iter(batches))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * array
+
+
+def test_windows_without_a_target_are_not_trained_on() -> None:
+    clean = make_clean(missing=0.0)
+    clean[100:120] = np.nan
+    windows = make_single_vd_windows(clean, single(), SPLIT, CLEANING)
+    shuffled = WindowBatches(
+        windows, slice(0, 1), "train", batch_size=8, generator=torch.Generator().manual_seed(0)
+    )
+    dropped = set(window_starts(windows, "train")) - set(shuffled.starts.tolist())
+    # those whose four targets all lie in steps 100 to 119
+    assert dropped == set(range(94, 111))
+
+
+def test_window_parameters_of_another_mode_are_refused() -> None:
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        multi(select_vd_id="VD-0")
+    assert issubclass(MultiVDWindows, Windows)
