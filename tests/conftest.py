@@ -47,7 +47,7 @@ def make_clean(
             "unit": ("feature", ["km/h", "veh/5 min", "%"]),
         },
         attrs={
-            "source": "made.h5",
+            "source_file": "made.h5",
             "interval_minutes": float(pd.Timedelta(interval) / pd.Timedelta("1min")),
         },
         name="features",

@@ -92,7 +92,8 @@ def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
     # A file given on the command line must not meet data cleaned from another one.
     fresh = {"vd_raw"} if "vd_file" in options["params"] else set()
-    return sorted(node.name for node in (wanted + missing_before(pipeline, wanted, catalog, fresh)))
+    needed = wanted + missing_before(pipeline, wanted, catalog, fresh)
+    return sorted(node.name for node in needed.nodes)
 
 
 def missing_before(

@@ -97,7 +97,7 @@ def test_the_array_is_labelled(path):
     assert data["feature"].values.tolist() == NAMES
     assert data["unit"].values.tolist() == ["", ""]
     assert set(data.coords) == {"time", "vd", "feature", "unit"}
-    assert data.attrs == {"source": "a.h5"}
+    assert data.attrs == {"source_file": "a.h5"}
     assert data.sel(vd="None", feature="avg_speed", time="2015-01-01T00:05").item() == 8
 
 
@@ -225,14 +225,14 @@ def test_root_attributes_that_are_one_value_are_kept(path):
         file.attrs["num_timesteps"] = np.int64(4)
         file.attrs["share"] = np.float32(0.5)
         file.attrs["list"] = [1, 2]
-        file.attrs["source"] = "first.h5"
+        file.attrs["source_file"] = "first.h5"
     attrs = load(path).attrs
     assert attrs == {
         "description": "two detectors",
         "fixed": "bytes",
         "num_timesteps": 4,
         "share": 0.5,
-        "source": "first.h5",
+        "source_file": "first.h5",
     }
     assert {type(value) for value in attrs.values()} == {str, int, float}
 
@@ -590,7 +590,7 @@ def arrays(draw) -> xr.DataArray:
         "unit": ("feature", np.array(draw(_lists_of(text, len(names))), dtype=str)),
     }
     attrs = draw(st.dictionaries(st.sampled_from(["description", "dataset_name"]), text))
-    attrs |= {"source": "a.h5", "count": 3, "share": 0.25}
+    attrs |= {"source_file": "a.h5", "count": 3, "share": 0.25}
     if draw(st.booleans()):
         attrs["utc_offset"] = draw(st.sampled_from(["+08:00", "-03:30", "+00:00"]))
     if draw(st.booleans()):
@@ -641,7 +641,7 @@ def test_the_layout_is_that_of_the_contract(path):
         assert file["metadata/timestamps"].asstr()[:].tolist() == stamps
         units = file["metadata/feature_names"].attrs["units"]
         assert [unit.decode() for unit in units] == ["km/h", "veh"]
-        assert dict(file.attrs) == {"source": "a.h5", "utc_offset": "+08:00", "num_timesteps": 4}
+        assert dict(file.attrs) == {"source_file": "a.h5", "utc_offset": "+08:00", "num_timesteps": 4}
 
 
 def test_the_same_array_makes_the_same_bytes(tmp_path):
@@ -743,7 +743,7 @@ def test_a_year_of_minutes_from_taiwan():
     assert data["feature"].values.tolist() == ["avg_speed", "total_volume", "avg_occupancy"]
     assert data["vd"].values.tolist() == ["nfbVD-5N-9.013", "nfbVD-5S-9.063"]
     assert data.attrs["utc_offset"] == "+08:00"
-    assert data.attrs["source"] == "taiwan_n5_2015.h5"
+    assert data.attrs["source_file"] == "taiwan_n5_2015.h5"
     index = data.indexes["time"]
     assert index.equals(pd.date_range("2015-01-01", periods=525_600, freq="min", unit="ns"))
     assert (data.sel(feature="avg_occupancy") > 100).sum() == 18

@@ -63,7 +63,7 @@ def vd_array(values, times=None, features=None, **attrs):
             "vd": [f"VD-{n}" for n in range(values.shape[1])],
             "feature": features or FEATURES[: values.shape[2]],
         },
-        attrs={"source": "test.h5", **attrs},
+        attrs={"source_file": "test.h5", **attrs},
         name="features",
     )
 
@@ -300,7 +300,7 @@ def test_coordinates_and_attributes_stay():
     assert cleaned["road_name"].item() == "N5"
     assert cleaned["lane_num"].item() == 2.0
     assert cleaned.attrs == {
-        "source": "test.h5",
+        "source_file": "test.h5",
         "dataset_name": "mine",
         "interval_minutes": 5.0,
     }

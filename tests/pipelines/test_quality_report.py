@@ -37,7 +37,7 @@ def raw_array(values, minutes=None, vdids=None, features=None):
             "vd": vdids or [f"VD-{n}" for n in range(values.shape[1])],
             "feature": features or FEATURES[: values.shape[2]],
         },
-        attrs={"source": "test.h5"},
+        attrs={"source_file": "test.h5"},
     )
 
 

@@ -42,7 +42,7 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
     Coordinates: ``time`` (datetime64[ns], naive local time, NaT where blank), ``vd``, ``feature``,
     ``unit`` of each feature ("" unknown) and, where the file has vd_info, ``position_lon``,
     ``position_lat``, ``lane_num`` (NaN unknown), ``road_id`` and ``road_name`` ("" unknown) of each
-    VD. Attributes: ``source`` (name of the file first read from), ``utc_offset`` (of the clock,
+    VD. Attributes: ``source_file`` (name of the file first read from), ``utc_offset`` (of the clock,
     where the time stamps have one) and the root attributes of the file.
 
     Example::
@@ -76,7 +76,7 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
             stamp = _stamp(path)
             labels = contract.read_labels(file)
         lazy = LazyHDF5Array(labels.shape, partial(_open_features, path, stamp))
-        attrs: dict[str, Any] = {"source": path.name, **labels.attrs}
+        attrs: dict[str, Any] = {"source_file": path.name, **labels.attrs}
         if labels.utc_offset is not None:
             attrs["utc_offset"] = labels.utc_offset
         on_demand: Any = indexing.LazilyIndexedArray(lazy)

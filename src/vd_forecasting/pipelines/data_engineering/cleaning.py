@@ -256,7 +256,7 @@ def _times(vd: xr.DataArray) -> Times:
 
 
 def _source(vd: xr.DataArray) -> str:
-    return str(vd.attrs.get("source", "VD file"))
+    return str(vd.attrs.get("source_file", "VD file"))
 
 
 def _with_time(vd: xr.DataArray, values: npt.NDArray[np.float32], times: Times) -> xr.DataArray:

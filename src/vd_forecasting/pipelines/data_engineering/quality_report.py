@@ -40,7 +40,7 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     vd = vd_clean.transpose("time", "vd", "feature").compute()
     history = History(vd, cleaning_log)
     gaps = longest_gaps(vd, LONGEST_GAPS)
-    source = _text(vd.attrs.get("source", "VD file"))
+    source = _text(vd.attrs.get("source_file", "VD file"))
     sections = [
         f"# Data quality: {source}",
         _summary(vd, history, gaps, cleaning),

@@ -10,6 +10,7 @@ from vd_forecasting.pipelines.reporting.costs import (
     Costs,
     cost_rows,
     costs_of,
+    still_improving,
 )
 from vd_forecasting.pipelines.reporting.errors import Errors, Json, mae_of_models
 from vd_forecasting.pipelines.reporting.markdown import (
@@ -76,7 +77,8 @@ def write_comparison(
         f"# {mode}: LSTM against xLSTM",
         verdicts.networks_headline(errors),
         _persistence_warning(errors),
-        bullets([*verdicts.network_details(errors), cost_sentence(costs)]),
+        "In numbers:",
+        bullets([*verdicts.network_details(errors), cost_sentence(costs), *still_improving(costs)]),
         verdicts.seed_caveat([config["compute"]["seed"] for config in configs.values()]),
         _what(points, configs, errors),
         image("MAE by horizon", f"{plots}/error_by_horizon.png"),

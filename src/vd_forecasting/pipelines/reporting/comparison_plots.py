@@ -47,6 +47,7 @@ def plot_error_by_vd(points: xr.Dataset, errors: Errors) -> Figure:
 def plot_forecast(points: xr.Dataset) -> Figure:
     """Forecasts of both over the most congested day."""
     congested = most_congested_day(points["truth"], points.attrs["interval_minutes"])
+    event = "congestion" if congested.is_congestion else "the peak"
     return forecast_plot.plot_forecast(
-        "Which model sees congestion coming?", points, congested, days=1
+        f"Which model sees {event} coming?", points, congested, days=1
     )

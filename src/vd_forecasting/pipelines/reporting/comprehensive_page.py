@@ -20,7 +20,6 @@ from vd_forecasting.pipelines.reporting.markdown import (
 from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     PRACTICALLY_EQUAL,
-    ahead_ranges,
     change,
     duration,
     is_better,
@@ -63,6 +62,7 @@ def write_comprehensive(
         "# LSTM against xLSTM in every mode",
         tally(by_mode),
         _persistence_warning(by_mode),
+        "In numbers:",
         bullets(
             [
                 *(best_of(by_mode, feature) for feature in features if comparable),
@@ -107,7 +107,8 @@ def tally(by_mode: Mapping[str, Errors]) -> str:
     """In how many pairs of mode and feature which network is better."""
     wins = {"lstm": 0, "xlstm": 0}
     equal = 0
-    for errors in by_mode.values():
+    repeated = identical_modes(by_mode)
+    for errors in (errors for mode, errors in by_mode.items() if mode not in repeated):
         for feature in errors.features:
             lstm, xlstm = errors.at("mae", "lstm", feature), errors.at("mae", "xlstm", feature)
             if is_better(lstm, xlstm):
@@ -127,16 +128,34 @@ def tally(by_mode: Mapping[str, Errors]) -> str:
     else:
         lead = f"**{NAMES[better]} has the lower MAE in {wins[better]} of {plural(total, 'pair')}"
         text = f"{lead} of mode and feature**, {NAMES[other]} in {wins[other]}"
-    return text + (f"; in {equal} they are practically equal." if equal else ".")
+    text += f"; in {equal} they are practically equal." if equal else "."
+    for mode, earlier in repeated.items():
+        text += (
+            f" {mode} came out identical to {earlier} and is counted once: where both train a "
+            "model on the same VD alone with the same settings, they are the same experiment."
+        )
+    return text
+
+
+def identical_modes(by_mode: Mapping[str, Errors]) -> dict[str, str]:
+    """Modes whose errors are those of an earlier mode, and that mode."""
+    identical: dict[str, str] = {}
+    modes = list(by_mode)
+    for position, mode in enumerate(modes):
+        for earlier in modes[:position]:
+            if by_mode[mode].by_horizon.equals(by_mode[earlier].by_horizon):
+                identical.setdefault(mode, earlier)
+    return identical
 
 
 def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     """The best of all networks on a feature, those practically equal, and the gain it brings."""
+    repeated = identical_modes(by_mode)
     values = {
         f"{mode} {NAMES[model]}": errors.at("mae", model, feature)
         for mode, errors in by_mode.items()
         for model in errors.models
-        if feature in errors.features
+        if feature in errors.features and mode not in repeated
     }
     values = {name: value for name, value in values.items() if is_number(value)}
     if not values:
@@ -170,17 +189,13 @@ def _persistence_warning(by_mode: Mapping[str, Errors]) -> str:
     sentences = []
     for mode, errors in by_mode.items():
         for model in errors.models:
-            lost = []
-            for feature in errors.features:
-                losing = verdicts.losing_horizons(errors, model, feature)
-                if is_worse(
-                    errors.at("mae", model, feature), errors.at("mae", "persistence", feature)
-                ):
-                    lost.append(f"{feature} averaged over horizons")
-                elif losing:
-                    lost.append(f"{feature} {ahead_ranges(losing, errors.interval_minutes)}")
+            lost = [
+                f"on {feature} {where}"
+                for feature in errors.features
+                if (where := verdicts.where_persistence_wins(errors, model, feature))
+            ]
             if lost:
-                sentences.append(f"it beats {mode} {NAMES[model]} on {'; '.join(lost)}.")
+                sentences.append(f"it beats {mode} {NAMES[model]} {'; '.join(lost)}.")
     if not sentences:
         return ""
     return page("**Persistence wins somewhere:**", bullets(sentences)).rstrip()
@@ -214,9 +229,10 @@ def _target(points: dict[str, xr.Dataset], by_mode: Mapping[str, Errors]) -> str
             " ".join(left_out),
         ).rstrip()
     vdids = [code(str(vdid)) for vdid in first["vd"].values]
+    which = "the VD" if len(vdids) == 1 else f"the {len(vdids):,} VDs"
     origins = first["origin"].values
     text = (
-        f"Compared on the {plural(len(vdids), 'VD')} that every mode forecasts, {listed(vdids)}: "
+        f"Compared on {which} that every mode forecasts, {listed(vdids)}: "
         f"{len(origins):,} forecast origins from {str(origins[0])[:10]} to "
         f"{str(origins[-1])[:10]}, {verdicts.scored_in_words(next(iter(by_mode.values())))}, the "
         "same for all six and for persistence."

@@ -23,6 +23,7 @@ from vd_forecasting.pipelines.reporting.style import (
     legend_below,
     panels,
     say_empty,
+    start_at_zero,
     title,
 )
 from vd_forecasting.pipelines.reporting.wording import change, is_number, listed, number
@@ -56,6 +57,7 @@ def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Fig
                         va="center",
                         fontsize=8.5,
                         color=COLOURS[model],
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                     )
             reference = errors.at("mae", "persistence", feature)
             if is_number(reference):
@@ -102,7 +104,7 @@ def plot_error_by_horizon(points: dict[str, xr.Dataset], by_mode: dict[str, Erro
                 say_empty(ax, "not forecast")
             if row is not axes[-1]:
                 ax.set_xlabel("")
-        row[0].set_ylim(bottom=0)
+        start_at_zero(*row)
         row[0].set_ylabel(f"MAE of\n{label_of(by_mode, feature)}")
     legend_below(figure, model_handles(["lstm", "xlstm", "persistence"]))
     return figure
@@ -123,43 +125,51 @@ def plot_cost(
         4.2,
     )
     handles = []
-    times = []
+    times = {
+        name: sum(run["seconds"] for run in history.values()) for name, history in histories.items()
+    }
+    unit, size = _time_unit(max(times.values()))
     for mode, errors in by_mode.items():
         for model in errors.models:
             name = f"{mode}_{model}"
-            minutes = sum(run["seconds"] for run in histories[name].values()) / 60
-            times.append(minutes)
             parameters = configs[name]["num_parameters"] * configs[name]["num_models"]
             style: dict[str, Any] = {
                 "color": COLOURS[model],
                 "marker": MODE_MARKERS[mode],
                 "markersize": 9,
                 "linestyle": "",
-                "label": f"{mode} {NAMES[model]}, {number(parameters / 1e6)} M parameters",
+                "label": f"{mode} {NAMES[model]}, {parameters:,} parameters",
             }
-            ax.plot(minutes, 100 * mean_change(errors, model), **style)
+            ax.plot(times[name] / size, 100 * mean_change(errors, model), **style)
             handles.append(Line2D([], [], **style))
     ax.axhline(0, color=COLOURS["persistence"], linestyle="--")
     ax.annotate(
         "persistence",
         (1, 0),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(-4, 4),
         textcoords="offset points",
         ha="right",
         color=COLOURS["persistence"],
     )
-    if min(times) > 0 and max(times) > 4 * min(times):
+    if max(times.values()) > 4 * min(times.values()) > 0:
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(signed_percent)
-    ax.set_xlabel("training time, minutes")
+    ax.set_xlabel(f"training time, {unit}")
     ax.set_ylabel("MAE against persistence's\n(below the line is better)")
     ax.margins(0.08)
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
     return figure
+
+
+def _time_unit(seconds: float) -> tuple[str, int]:
+    """The unit to tell a time in, and how many seconds it has."""
+    if seconds < 120:
+        return "seconds", 1
+    return ("minutes", 60) if seconds < 7200 else ("hours", 3600)
 
 
 def mean_change(errors: Errors, model: str) -> float:

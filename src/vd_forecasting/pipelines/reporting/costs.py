@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vd_forecasting.pipelines.reporting.errors import Json
+from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     NOTHING,
     duration,
@@ -118,6 +119,17 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     ]
     rows.append(["over-fitting gap, mean", *(number(cost.gap) for cost in costs.values())])
     return rows
+
+
+def still_improving(costs: Mapping[str, Costs]) -> list[str]:
+    """A sentence per model whose training was cut short."""
+    return [
+        f"{NAMES[model]} was still improving when the limit of epochs ended training"
+        + (f" (in {cost.still_improving} of {cost.models} models)" if cost.models > 1 else "")
+        + "; more epochs may help."
+        for model, cost in costs.items()
+        if cost.still_improving
+    ]
 
 
 GAP_EXPLAINED = (

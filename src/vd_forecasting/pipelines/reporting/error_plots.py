@@ -20,8 +20,10 @@ from vd_forecasting.pipelines.reporting.style import (
     legend_below,
     line_style,
     say_empty,
+    start_at_zero,
     title,
 )
+from vd_forecasting.pipelines.reporting.verdicts import scored_in_words
 from vd_forecasting.pipelines.reporting.wording import plural
 
 MAX_LABELLED_VDS = 40
@@ -34,7 +36,7 @@ def plot_error_by_horizon(question: str, errors: Errors) -> Figure:
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
         draw_by_horizon(ax, errors, feature)
-        ax.set_ylim(bottom=0)
+        start_at_zero(ax)
     legend_below(figure, model_handles([*errors.models, "persistence"]))
     return figure
 
@@ -82,7 +84,7 @@ def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
 
 def signed_percent(value: float, _: float) -> str:
     """A tick label."""
-    return f"{value:+.0f} %".replace("-", "−") if round(value) else "0 %"
+    return f"{value:+.3g} %".replace("-", "−") if round(value, 6) else "0 %"
 
 
 def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Figure:
@@ -94,15 +96,14 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
         for model in [*errors.models, "persistence"]:
-            values = by_hour.sel(model=model, feature=feature).values
-            ax.plot(range(24), values, **line_style(model))
+            values = by_hour.sel(model=model, feature=feature).dropna("hour")
+            ax.plot(values["hour"].values, values.values, **line_style(model))
         ax.set_xlim(-0.5, 23.5)
         ax.set_xticks(range(0, 24, 4), [f"{hour}:00" for hour in range(0, 24, 4)])
         ax.set_xlabel("hour of day")
-        ax.set_ylim(bottom=0)
-        if not by_hour.sel(feature=feature).notnull().any():
+        start_at_zero(ax)
+        if not errors.count(feature):
             say_empty(ax, "nothing observed, nothing scored")
-            ax.set_yticks([])
     legend_below(figure, model_handles([*errors.models, "persistence"]))
     return figure
 
@@ -141,7 +142,7 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
     figure, axes = feature_panels(
         question,
         f"{_scored(errors)}"
-        + ("" if labelled else f" {len(vdids)} VDs, by persistence's error in each panel."),
+        + ("" if labelled else " In each panel the VDs are in the order of persistence's error."),
         errors.features,
         max(1.2, 0.27 * len(vdids) + 0.9) if labelled else 6.0,
     )
@@ -159,7 +160,8 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
             ax.plot(values[model], rows, **_dot(model, 5 if labelled else 2.5))
         title(ax, f"MAE of {errors.label(feature)}")
         ax.set_ylim(len(vdids) - 0.4, -0.6)
-        ax.set_xlim(left=0)
+        largest = float(panel.max())
+        ax.set_xlim(0, 1.06 * largest if largest > 0 else 1)
         ax.grid(visible=False, axis="y")
         first = position % 3 == 0
         if labelled:
@@ -198,10 +200,7 @@ def model_handles(models: list[str], **overrides: object) -> list[Line2D]:
 
 
 def _scored(errors: Errors) -> str:
-    counts = [errors.count(feature) for feature in errors.features]
-    low, high = min(counts), max(counts)
-    span = f"{high:,}" if low == high else f"{low:,} to {high:,}"
-    return f"{span} observed values scored per feature."
+    return f"Scored on {scored_in_words(errors)}."
 
 
 def _minutes_ahead(errors: Errors) -> tuple[list[float], str]:

@@ -31,9 +31,10 @@ def plot_metric_evolution(config: Json, training_history: Json, metrics: Json) -
 def plot_forecast(config: Json, predictions: xr.Dataset) -> Figure:
     """Forecasts over several days, the most congested one among them."""
     congested = most_congested_day(predictions["truth"], predictions.attrs["interval_minutes"])
+    event = "congestion" if congested.is_congestion else "the peak"
     shown = predictions.sel(vd=[congested.vdid]).isel(horizon=[-1])
     return forecast_plot.plot_forecast(
-        f"Does {config['experiment']} see congestion coming?",
+        f"Does {config['experiment']} see {event} coming?",
         common_points({config["model"]: shown}),
         congested,
         days=FORECAST_DAYS,

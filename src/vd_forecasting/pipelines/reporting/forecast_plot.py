@@ -22,6 +22,7 @@ from vd_forecasting.pipelines.reporting.style import (
 from vd_forecasting.pipelines.reporting.wording import (
     ahead,
     is_number,
+    lead_time,
     quantity,
     unit_per_interval,
     with_unit,
@@ -48,6 +49,7 @@ def plot_forecast(
     horizon = int(points["horizon"].values[-1])
     lines = by_target_time(points.sel(vd=congested.vdid, horizon=[horizon]), interval)
     start, end = _span(lines["time"].values, congested.day, days)
+    last = pd.Timestamp(lines["time"].values[-1])
     lines = lines.isel(horizon=0).sel(time=slice(start, end - pd.Timedelta(1, "ns")))
     # On a regular grid a gap in the measurements is a gap in the line.
     grid = pd.date_range(start, end, freq=pd.Timedelta(minutes=interval), inclusive="left")
@@ -56,14 +58,14 @@ def plot_forecast(
     )
     lines = lines.reindex(time=grid)
 
-    extreme = "lowest" if congested.feature == "avg_speed" else "highest"
-    unit = units[congested.feature]
-    detail = f"{congested.vdid}, forecasts made {ahead(horizon, interval)}."
+    detail = f"{congested.vdid}, {ahead(horizon, interval)}."
     if is_number(congested.value):
         detail += (
-            f" {'Shaded: the' if days > 1 else 'The'} most congested day, "
-            f"{congested.day:%Y-%m-%d}: {extreme} hourly {congested.feature} "
-            f"{quantity(congested.value, unit)}."
+            f" Most {'congested' if congested.is_congestion else 'extreme'} day"
+            f"{' (shaded)' if days > 1 else ''}: {congested.day:%Y-%m-%d}, {congested.feature} "
+            f"{'down' if congested.is_lowest else 'up'} to "
+            f"{quantity(congested.value, units[congested.feature])} "
+            f"({lead_time(max(60.0, interval))} mean)."
         )
     features = [str(name) for name in points["feature"].values]
     figure, axes = panels(question, detail, len(features), 1, 2.3, share_x=True)
@@ -74,15 +76,21 @@ def plot_forecast(
             day = mdates.date2num([congested.day, congested.day + pd.Timedelta(days=1)])
             ax.axvspan(day[0], day[1], color="#F3ECD8", zorder=0)
     ax = axes[-1][0]
-    ax.set_xlim(*mdates.date2num([start, end]))
+    # Not quite to midnight, whose label would stand alone at the edge.
+    shown_until = min(end, last + pd.Timedelta(minutes=interval)) - pd.Timedelta(minutes=1)
+    ax.set_xlim(*mdates.date2num([start, shown_until]))
     if end - start <= pd.Timedelta(days=1):
-        ax.xaxis.set_major_locator(mdates.HourLocator(interval=2))
+        ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=4, maxticks=13))
         ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_xlabel(f"{start:%A, %Y-%m-%d}")
     else:
-        locator = mdates.AutoDateLocator(minticks=5, maxticks=13)
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+        ax.xaxis.set_major_locator(mdates.DayLocator())
+        ax.xaxis.set_major_formatter(mdates.DateFormatter("00:00\n%a %Y-%m-%d"))
+        ax.xaxis.set_minor_locator(mdates.HourLocator(byhour=(6, 12, 18)))
+        ax.xaxis.set_minor_formatter(mdates.DateFormatter("%H:%M"))
+        ax.tick_params(axis="x", which="both", length=3.5, pad=3.5)
+        for label in ax.get_xticklabels():
+            label.set_horizontalalignment("left")
     models = ["truth", *(str(model) for model in points["model"].values)]
     legend_below(figure, [Line2D([], [], **_line(model)) for model in models])
     return figure

@@ -135,8 +135,10 @@ def _legend(histories: Mapping[str, Json]) -> list[Line2D]:
         for split, name in _SPLITS.items():
             style = _line(model, split, _FEW_EPOCHS + 1)
             handles.append(Line2D([], [], **style, label=f"{NAMES[model]}, {name}"))
-        handles.append(Line2D([], [], **_chosen(model), label="chosen epoch"))
-    return handles
+    chosen = _chosen(next(iter(histories)))
+    if len(histories) > 1:
+        chosen["markeredgecolor"] = "#666666"
+    return [*handles, Line2D([], [], **chosen, label="chosen epoch")]
 
 
 def _detail(histories: Mapping[str, Json]) -> str:
@@ -148,9 +150,9 @@ def _detail(histories: Mapping[str, Json]) -> str:
             [run] = history.values()
             parts.append(
                 f"{NAMES[model]}: {plural(len(run['epochs']), 'epoch')}, "
-                f"epoch {run['best_epoch']} chosen by the lowest validation loss"
+                f"epoch {run['best_epoch']} chosen"
             )
-    return "; ".join(parts)
+    return f"{'; '.join(parts)}. Chosen is the epoch with the lowest validation loss."
 
 
 def _alpha(lines: int) -> float:

@@ -139,6 +139,16 @@ class CongestedDay:
     value: float
     """The hourly mean that made it the most congested; NaN if nothing is observed."""
 
+    @property
+    def is_lowest(self) -> bool:
+        """Whether the lowest value was looked for, not the highest."""
+        return self.feature == "avg_speed"
+
+    @property
+    def is_congestion(self) -> bool:
+        """Whether the feature tells congestion from mere demand."""
+        return self.feature in ("avg_speed", "avg_occupancy")
+
 
 def most_congested_day(truth: xr.DataArray, interval_minutes: float) -> CongestedDay:
     """Find the day to look at, by hourly means, so that one odd reading does not choose it.

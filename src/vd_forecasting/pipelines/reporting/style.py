@@ -25,7 +25,7 @@ MODE_MARKERS: Final = {"single_vd": "o", "multi_vd": "s", "independent_multi_vd"
 WIDTH: Final = 10.0
 MAX_HEIGHT: Final = 14.0
 MAX_COLUMNS: Final = 3
-_DETAIL_CHARACTERS: Final = 125
+_DETAIL_CHARACTERS: Final = 130
 
 Share = bool | Literal["none", "all", "row", "col"]
 
@@ -142,4 +142,17 @@ def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
 
 def say_empty(ax: Axes, text: str) -> None:
     """Write into a panel why there is nothing in it."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#666666")
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    ax.text(
+        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#666666", bbox=box
+    )
+
+
+def start_at_zero(*axes: Axes) -> None:
+    """Let the y-axis of panels of errors begin at zero, the same for all of them."""
+    largest = max(ax.dataLim.ymax for ax in axes)
+    for ax in axes:
+        if math.isfinite(largest) and largest > 0:
+            ax.set_ylim(0, 1.06 * largest)
+        else:
+            ax.set_yticks([])

@@ -55,7 +55,7 @@ def horizon_labels(errors: Errors) -> list[tuple[int | None, str]]:
         for step in shown_horizons(len(errors.horizons))
     ]
     if len(errors.horizons) > 1:
-        rows.append((None, f"average of {len(errors.horizons)}"))
+        rows.append((None, f"average of {len(errors.horizons)} steps"))
     return rows
 
 
@@ -139,11 +139,15 @@ def summary_table(errors: Errors, models: Sequence[str], names: Sequence[str]) -
                 feature,
                 *(number(errors.at("r2", model, feature)) for model in models),
                 *(percent(errors.at("mape", model, feature) / 100) for model in models),
-                percent(float(left_out.sel(feature=feature))),
+                _left_out(float(left_out.sel(feature=feature))),
             ]
             for feature in errors.features
         ],
     )
+
+
+def _left_out(share: float) -> str:
+    return "< 0.1 %" if 0 < share < 0.0005 else percent(share)
 
 
 SUMMARY_EXPLAINED = (

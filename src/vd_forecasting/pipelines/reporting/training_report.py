@@ -9,6 +9,7 @@ from vd_forecasting.pipelines.reporting.costs import (
     GAP_EXPLAINED,
     cost_rows,
     costs_of,
+    still_improving,
 )
 from vd_forecasting.pipelines.reporting.errors import Errors, Json, from_metrics, mae
 from vd_forecasting.pipelines.reporting.markdown import bullets, code, image, page, table
@@ -72,6 +73,7 @@ def write_training_report(
         ),
         "## How training went",
         table(["", NAMES[model]], cost_rows({model: costs})),
+        bullets(still_improving({model: costs})),
         GAP_EXPLAINED,
         _models(training_history),
         image("Loss by epoch, the chosen epoch marked", "plots/learning_curves.png"),

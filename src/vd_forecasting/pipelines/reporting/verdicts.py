@@ -1,6 +1,6 @@
 """What the errors mean, in sentences made from the numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vd_forecasting.pipelines.reporting.errors import Errors
 from vd_forecasting.pipelines.reporting.style import NAMES
@@ -28,7 +28,8 @@ def against_persistence(errors: Errors, model: str) -> str:
     beaten = [f for f in scored if is_better(*_pair(errors, model, f))]
     lost = [f for f in scored if is_worse(*_pair(errors, model, f))]
     if len(beaten) == len(scored):
-        which = "every target feature" if len(scored) > 1 else scored[0]
+        every = "every scored target feature" if unscored else "every target feature"
+        which = every if len(scored) > 1 else scored[0]
         headline = f"**{name} beats persistence on {which}**, averaged over all horizons."
     elif not beaten and not lost:
         headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
@@ -83,45 +84,54 @@ def losing_horizons(errors: Errors, model: str, feature: str) -> list[int]:
 
 
 def persistence_wins(errors: Errors) -> list[str]:
-    """A sentence per network and feature that persistence beats somewhere."""
-    sentences = []
-    for model in errors.models:
-        for feature in errors.features:
-            losing = losing_horizons(errors, model, feature)
-            average = is_worse(*_pair(errors, model, feature))
-            if not losing and not average:
-                continue
-            if len(losing) == len(errors.horizons) > 1:
-                where = "at every horizon"
-            else:
-                where = ahead_ranges(losing, errors.interval_minutes)
-            if average:
-                where = (
-                    f"averaged over horizons, and {where}" if where else "averaged over horizons"
-                )
-            sentences.append(f"{feature}: persistence beats {NAMES[model]} {where}.")
-    return sentences
+    """A sentence per feature and network that persistence beats somewhere."""
+    return [
+        f"{feature}: persistence beats {NAMES[model]} {where}."
+        for feature in errors.features
+        for model in errors.models
+        if (where := where_persistence_wins(errors, model, feature))
+    ]
+
+
+def where_persistence_wins(errors: Errors, model: str, feature: str) -> str:
+    """At which horizons, in words; empty if nowhere."""
+    losing = losing_horizons(errors, model, feature)
+    if len(losing) == len(errors.horizons) > 1:
+        return "at every horizon"
+    places = ["averaged over horizons"] if is_worse(*_pair(errors, model, feature)) else []
+    if losing:
+        places.append(ahead_ranges(losing, errors.interval_minutes))
+    return " and ".join(places)
 
 
 def networks_headline(errors: Errors) -> str:
-    """Which of two networks is better on how many features."""
+    """Which of two networks is better on how many features, and if neither is of any use."""
     first, second = errors.models
     wins: dict[str, list[str]] = {first: [], second: []}
-    equal = []
+    equal, useful = [], False
     for feature in errors.features:
         one, two = errors.at("mae", first, feature), errors.at("mae", second, feature)
         if not is_number(one) or not is_number(two):
             continue
+        useful |= is_better(min(one, two), errors.at("mae", "persistence", feature))
         if is_better(one, two):
             wins[first].append(feature)
         elif is_better(two, one):
             wins[second].append(feature)
         else:
             equal.append(feature)
-    scored = len(wins[first]) + len(wins[second]) + len(equal)
-    if not scored:
+    if not any(wins.values()) and not equal:
         return "**Nothing could be compared**: no common target value is observed."
-    if len(equal) == scored:
+    verdict = _which_is_better(first, second, wins, equal)
+    if not useful:
+        return f"**Neither network beats persistence**, averaged over horizons. {verdict}"
+    return verdict
+
+
+def _which_is_better(
+    first: str, second: str, wins: Mapping[str, Sequence[str]], equal: Sequence[str]
+) -> str:
+    if not any(wins.values()):
         return (
             f"**{NAMES[first]} and {NAMES[second]} are practically equal**: their MAE differs by "
             "less than 1 % on every target feature."
@@ -129,7 +139,8 @@ def networks_headline(errors: Errors) -> str:
     tail = f"; practically equal on {listed(equal)}" if equal else ""
     for better, other in ((first, second), (second, first)):
         if not wins[other]:
-            where = "every target feature" if not equal and scored > 1 else listed(wins[better])
+            all_of_them = not equal and len(wins[better]) > 1
+            where = "every target feature" if all_of_them else listed(wins[better])
             return f"**{NAMES[better]} forecasts better than {NAMES[other]}** on {where}{tail}."
     return (
         f"**Neither is better throughout**: {NAMES[first]} on {listed(wins[first])}, "
@@ -160,23 +171,20 @@ def network_details(errors: Errors) -> list[str]:
 def _both_against_persistence(
     one: float, two: float, reference: float, first: str, second: str
 ) -> str:
-    states = {
-        NAMES[model]: (
-            "beats"
-            if is_better(value, reference)
-            else "loses to"
-            if is_worse(value, reference)
-            else "is practically equal to"
-        )
-        for model, value in ((first, one), (second, two))
-    }
-    state_one, state_two = states.values()
-    if state_one == state_two:
-        plural_state = {"beats": "both beat", "loses to": "both lose to"}.get(
-            state_one, "both are practically equal to"
-        )
-        return f"{plural_state} persistence"
-    return ", ".join(f"{name} {state}" for name, state in states.items()) + " persistence"
+    states = [
+        _STATES[is_better(value, reference), is_worse(value, reference)] for value in (one, two)
+    ]
+    (one_does, both_do), (two_does, _) = states
+    if one_does == two_does:
+        return f"both {both_do} persistence"
+    return f"{NAMES[first]} {one_does} persistence, {NAMES[second]} {two_does} it"
+
+
+_STATES = {
+    (True, False): ("beats", "beat"),
+    (False, True): ("loses to", "lose to"),
+    (False, False): ("is practically equal to", "are practically equal to"),
+}
 
 
 def seed_caveat(seeds: Sequence[int]) -> str:
@@ -185,16 +193,18 @@ def seed_caveat(seeds: Sequence[int]) -> str:
     which = f"seed {distinct[0]}" if len(distinct) == 1 else f"seeds {listed(map(str, distinct))}"
     return (
         f"Each model was trained once ({which}). One seed says nothing about seed noise: trained "
-        "again with another seed, either model could come out a few per cent better or worse."
+        "again with another seed, either model comes out somewhat better or worse, and by how much "
+        "is not known."
     )
 
 
 def scored_in_words(errors: Errors) -> str:
-    """How many truths the errors rest on."""
-    counts = {feature: errors.count(feature) for feature in errors.features}
-    if len(set(counts.values())) == 1:
-        return f"{plural(next(iter(counts.values())), 'observed value')} per feature"
-    return listed(f"{value:,} observed values of {feature}" for feature, value in counts.items())
+    """How many truths the errors rest on: ``1,200 to 1,234 observed values per feature``."""
+    counts = [errors.count(feature) for feature in errors.features]
+    low, high = min(counts), max(counts)
+    if low == high:
+        return f"{plural(low, 'observed value')} per feature"
+    return f"{low:,} to {high:,} observed values per feature"
 
 
 def _pair(errors: Errors, model: str, feature: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ Two recurring bottlenecks: the lane drop at km 12 and the weaving section at km 
 platoons by Newell's simplified car following, a triangular fundamental diagram.
 """
 
+import itertools
 import warnings
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,10 @@ from numpy.typing import NDArray
 
 from vd_forecasting.parameters import Simulate
 
-NODES_KM = (0, 1, 2, 2.8, 4, 5, 6, 6.8, 8, 9.2, 10, 11, 12, 13, 14.5, 16)
+NODES_KM = (
+    *(0.0, 1.0, 2.0, 2.8, 4.0, 5.0, 6.0, 6.8),
+    *(8.0, 9.2, 10.0, 11.0, 12.0, 13.0, 14.5, 16.0),
+)
 LANE_GAIN_KM, LANE_DROP_KM = 10.0, 12.0
 WEAVING_KM = 6.8
 EXITS = {2.0: 0.10, 6.0: 0.15, 9.2: 0.13}
@@ -45,6 +49,9 @@ RAMP_LENGTH = 400.0  # m
 RAMP_SPEED = 16.7  # m/s
 CELL = 300.0  # m, road around a detector over which speeds are averaged
 WARM_UP = pd.Timedelta("30min")
+
+Routes = dict[tuple[float, float], tuple[Any, Any, list[Any]]]
+"""uxsim's origin, destination and links by (entry km, exit km)."""
 
 
 def lanes(km: float) -> int:
@@ -121,7 +128,7 @@ def _drive_day(uxsim: ModuleType, day: xr.Dataset, seed: int) -> xr.Dataset:
     )
 
 
-def _build(uxsim: ModuleType, seed: int, tmax: int) -> tuple[Any, list[Any], dict[Any, Any]]:
+def _build(uxsim: ModuleType, seed: int, tmax: int) -> tuple[Any, list[Any], Routes]:
     """The empty road: uxsim's world, its main-road nodes, and the route of every (entry, exit)."""
     world = uxsim.World(
         deltan=PLATOON,
@@ -136,7 +143,7 @@ def _build(uxsim: ModuleType, seed: int, tmax: int) -> tuple[Any, list[Any], dic
     )
     nodes = {km: world.addNode(f"{km:g}", 1000 * km, 0) for km in NODES_KM}
     main = {}
-    for start, end in zip(NODES_KM[:-1], NODES_KM[1:], strict=True):
+    for start, end in itertools.pairwise(NODES_KM):
         main[start] = world.addLink(
             f"main {start:g}",
             nodes[start],
@@ -153,7 +160,9 @@ def _build(uxsim: ModuleType, seed: int, tmax: int) -> tuple[Any, list[Any], dic
         "free_flow_speed": RAMP_SPEED,
         "jam_density_per_lane": JAM_DENSITY,
     }
-    origins, destinations = {0.0: (nodes[0], [])}, {NODES_KM[-1]: (nodes[NODES_KM[-1]], [])}
+    first, last = NODES_KM[0], NODES_KM[-1]
+    origins: dict[float, tuple[Any, list[Any]]] = {first: (nodes[first], [])}
+    destinations: dict[float, tuple[Any, list[Any]]] = {last: (nodes[last], [])}
     for km in ENTRIES_KM[1:]:
         outside = world.addNode(f"on {km:g}", 1000 * km, -RAMP_LENGTH)
         origins[km] = (outside, [world.addLink(f"on {km:g}", outside, nodes[km], **ramp)])
@@ -247,7 +256,7 @@ def _observe(
     step = (time // interval).astype(int)
 
     def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(step, weights, minlength=steps)[:steps]
+        return np.bincount(step, weights, minlength=steps)[:steps].astype(np.float64)
 
     seconds, metres = total(share * TIME_STEP), total(share * moved)
     squares = total(share * moved**2 / TIME_STEP)

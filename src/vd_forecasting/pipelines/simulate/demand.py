@@ -41,7 +41,7 @@ def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
     rng = np.random.default_rng([simulate.seed, 0, number])
     time = pd.date_range(day, periods=pd.Timedelta("1D") // INTERVAL, freq=INTERVAL)
     hour = ((time - day) / pd.Timedelta("1h")).to_numpy(float)
-    profile = _profile(hour, day.dayofweek, rng)
+    profile = _profile(hour, day.weekday(), rng)
     demand = np.stack(
         [
             simulate.demand * level * profile * rng.normal(1, 0.03) * _wander(len(time), 0.05, rng)
@@ -76,7 +76,9 @@ def _profile(
         at, height = at + rng.normal(0, 0.25), height * rng.normal(1, 0.08)
         return height * np.exp(-0.5 * ((hour - at) / (width * rng.uniform(0.85, 1.15))) ** 2)
 
-    daytime = 1 / (1 + np.exp(-(hour - 6.3) / 0.5)) / (1 + np.exp((hour - 21) / 0.9))
+    daytime = (
+        rng.normal(1, 0.05) / (1 + np.exp(-(hour - 6.3) / 0.5)) / (1 + np.exp((hour - 21) / 0.9))
+    )
     night = 0.09 * np.ones_like(hour)
     saturday, sunday = 5, 6
     if day_of_week == saturday:
@@ -86,7 +88,8 @@ def _profile(
     else:
         friday = 0.06 if day_of_week == 4 else 0.0
         busy = 0.44 * daytime + peak(7.8, 0.8, 0.52) + peak(17.8, 1.05, 0.55 + friday)
-    return (night + busy) * rng.normal(1, 0.03)
+    whole: NDArray[np.float64] = (night + busy) * rng.normal(1, 0.035)
+    return whole
 
 
 def _wander(steps: int, deviation: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ UNITS = {
     "speed_std": "km/h",
     "lane_count": "lanes",
 }
+SPEED, VOLUME, OCCUPANCY = 0, 1, 2  # their places among the features
 DECIMALS = (1, 0, 1, 1, 0)  # of each feature, as a roadside controller sends them
 ERROR_CODES = (-99.0, -1.0, 255.0, 999.0)
 EFFECTIVE_LENGTH = 6.5  # m, of a vehicle and the loop together
@@ -47,14 +48,15 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
     hours = (traffic["time"][1] - traffic["time"][0]) / np.timedelta64(1, "h")
 
     # Newell's drivers keep their free speed up to capacity; real ones slow down before it
-    free = rng.normal(1, 0.025, shape[1]) * rng.normal(1, 0.012, (_days(traffic), 1))[_day(traffic)]
+    days, day = np.unique(traffic["time"].dt.floor("D"), return_inverse=True)
+    free = rng.normal(1, 0.025, shape[1]) * rng.normal(1, 0.012, (len(days), 1))[day]
     speed = speed * free * (1 - 0.13 * (flow / (lane_count * LANE_CAPACITY)) ** 2)
 
     deviation = np.sqrt((0.085 * speed) ** 2 + (0.5 * spread) ** 2 + 1.5**2)
     mean_count = flow * float(hours)
     count = np.rint(rng.normal(mean_count, np.sqrt(COUNT_DISPERSION * mean_count))).clip(min=0)
     some = np.maximum(count, 1)
-    speed = (speed + rng.normal(size=shape) * (deviation / np.sqrt(some) + 0.8)).clip(min=2)
+    speed = (speed + rng.normal(size=shape) * (deviation / np.sqrt(some) + 1.3)).clip(min=2)
     deviation = deviation * rng.lognormal(0, 0.06 + 0.7 / np.sqrt(some))
     density = count / float(hours) / speed / lane_count  # veh/km and lane
     occupancy = density * EFFECTIVE_LENGTH / 10 * rng.lognormal(0, 0.03, shape)
@@ -76,7 +78,7 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
         dims=("time", "vd", "feature"),
         coords={
             "time": traffic["time"].values,
-            "vd": [f"VD-{ROAD_ID}-{10 * place:04.0f}-{n:03.0f}-001" for place, n in zip(km, lane_count, strict=True)],
+            "vd": [f"VD-{ROAD_ID}-{10 * place:04.0f}-001-001" for place in km],
             "feature": list(UNITS),
             "unit": ("feature", list(UNITS.values())),
             **_places(km, lane_count),
@@ -114,23 +116,13 @@ def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
     if vds > FAULTY:
         _break_down(values[:, FAULTY], per_day, rng)
 
-    for begin, length in _stretches(steps, 0.002, 6, rng):
+    for begin, length in _stretches(steps, 0.004, 4, rng):
         values[begin : begin + length] = np.nan
         if rng.random() < 0.5:  # the collector lost the clock along with the records
             time[begin : begin + length] = np.datetime64("NaT")
     late = rng.choice(np.arange(1, steps), size=max(steps // 1000, 1), replace=False)
     time[late] = measured["time"].values[late - 1]  # the clock had not moved on yet
     return measured.copy(data=values).assign_coords(time=time)
-
-
-def _days(traffic: xr.Dataset) -> int:
-    return int(_day(traffic).max()) + 1
-
-
-def _day(traffic: xr.Dataset) -> NDArray[np.int64]:
-    """Number of the day of every step, (time,)."""
-    days = traffic["time"].dt.floor("D").values
-    return ((days - days[0]) / np.timedelta64(1, "D")).astype(np.int64)
 
 
 def _places(km: NDArray[np.float64], lane_count: NDArray[np.float64]) -> dict[str, object]:
@@ -167,13 +159,16 @@ def _enter_errors(values: NDArray[np.float32], share: float, rng: np.random.Gene
         for step in np.flatnonzero(rng.random(steps) < share):
             kind = rng.choice(["record", "value", "speed", "occupancy"], p=[0.5, 0.3, 0.1, 0.1])
             if kind == "record":
-                values[step, vd] = rng.choice(ERROR_CODES)
+                code, volume = rng.choice(ERROR_CODES), values[step, vd, VOLUME]
+                values[step, vd] = code
+                if code == 255:  # a controller's full byte, no code for a count
+                    values[step, vd, VOLUME] = volume
             elif kind == "value":
-                values[step, vd, rng.integers(features)] = rng.choice(ERROR_CODES)
+                values[step, vd, rng.integers(features)] = rng.choice([-99.0, -1.0, 999.0])
             elif kind == "speed":
-                values[step, vd, 0] = np.round(rng.uniform(201, 254), 1)
+                values[step, vd, SPEED] = np.round(rng.uniform(201, 254), 1)
             else:
-                values[step, vd, 2] = np.round(rng.uniform(101, 180), 1)
+                values[step, vd, OCCUPANCY] = np.round(rng.uniform(101, 180), 1)
 
 
 def _lose_records(values: NDArray[np.float32], share: float, rng: np.random.Generator) -> None:
@@ -188,7 +183,7 @@ def _lose_records(values: NDArray[np.float32], share: float, rng: np.random.Gene
 
 
 def _break_down(values: NDArray[np.float32], per_day: int, rng: np.random.Generator) -> None:
-    """Make one detector, (time, feature), unfit: about two thirds missing, the rest partly stuck."""
+    """Make one detector, (time, feature), unfit: two thirds missing, much of the rest stuck."""
     steps = len(values)
     begin = 0
     while begin < steps:

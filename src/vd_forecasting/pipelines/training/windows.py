@@ -302,4 +302,4 @@ def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
 
 
 def _source(series: xr.DataArray) -> str:
-    return str(series.attrs.get("source", "the data"))
+    return str(series.attrs.get("source_file", "the data"))

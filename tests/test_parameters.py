@@ -1,0 +1,121 @@
+import re
+from pathlib import Path
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from pydantic import ValidationError
+
+from tests.conftest import PROJECT
+from vd_forecasting.parameters import (
+    EXPERIMENTS,
+    Cleaning,
+    LSTMModel,
+    Split,
+    Training,
+    XLSTMModel,
+)
+from vd_forecasting.settings import CONFIG_LOADER_ARGS
+
+
+def parameters(env: str | None = None) -> dict:  # type: ignore[type-arg]
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    return loader["parameters"]
+
+
+XLSTM = {
+    "embedding_dim": 128,
+    "num_blocks": 6,
+    "slstm_at": [1, 3],
+    "slstm_backend": "vanilla",
+    "mlstm_backend": "vanilla",
+    "dropout": 0.1,
+    "context_length": 256,
+}
+
+
+def test_base_values_are_the_ones_agreed() -> None:
+    base = parameters()
+    for mode in ("single_vd", "multi_vd", "independent_multi_vd"):
+        lstm = base[f"{mode}_lstm"]
+        assert lstm["model"] == {"hidden_size": 256, "num_layers": 3, "dropout": 0.3}
+        assert (lstm["training"]["epochs"], lstm["training"]["batch_size"]) == (100, 32)
+        xlstm = base[f"{mode}_xlstm"]
+        blocks = [1, 3, 5] if mode == "multi_vd" else [1, 3]
+        assert xlstm["model"] == {**XLSTM, "slstm_at": blocks}
+        assert xlstm["training"]["epochs"] == 100
+        assert xlstm["training"]["batch_size"] == (32 if mode == "single_vd" else 16)
+        for block in (lstm, xlstm):
+            assert block["windows"]["sequence_length"] == 20
+            assert block["windows"]["prediction_length"] == 12
+            assert block["windows"].get("num_vds", 10) == 10
+
+
+def test_the_models_of_a_mode_train_on_the_same_terms() -> None:
+    base = parameters()
+    for mode in ("single_vd", "multi_vd", "independent_multi_vd"):
+        lstm, xlstm = base[f"{mode}_lstm"], base[f"{mode}_xlstm"]
+        assert lstm["windows"] == xlstm["windows"]
+        assert {**lstm["training"], "batch_size": 0} == {**xlstm["training"], "batch_size": 0}
+
+
+@pytest.mark.parametrize(("family", "other"), [("lstm", "xlstm"), ("xlstm", "lstm")])
+def test_a_family_has_its_own_file(family: str, other: str) -> None:
+    text = (PROJECT / "conf" / "base" / f"parameters_{family}.yml").read_text()
+    blocks = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+    assert [name for name in blocks if name in EXPERIMENTS] == [
+        name for name in EXPERIMENTS if name.endswith(f"_{family}")
+    ]
+    assert not any(name.endswith(f"_{other}") for name in blocks)
+
+
+def test_quick_changes_single_keys_and_keeps_the_rest() -> None:
+    base, quick = parameters(), parameters("quick")
+    for name in EXPERIMENTS:
+        assert quick[name]["windows"] == base[name]["windows"]
+        assert quick[name]["training"]["epochs"] < base[name]["training"]["epochs"]
+        assert quick[name]["training"]["learning_rate"] == base[name]["training"]["learning_rate"]
+
+
+def test_unknown_key() -> None:
+    with pytest.raises(ValidationError, match="hidden_sise"):
+        LSTMModel.model_validate({"hidden_sise": 1, "num_layers": 1, "dropout": 0})
+
+
+def test_slstm_beyond_the_blocks() -> None:
+    with pytest.raises(ValidationError, match="slstm_at names block 6, .* the blocks are 0 to 5"):
+        XLSTMModel.model_validate({**XLSTM, "slstm_at": [1, 6]})
+
+
+@pytest.mark.parametrize("width", [4, 126])
+def test_width_that_four_heads_cannot_share(width: int) -> None:
+    with pytest.raises(ValidationError, match="embedding_dim"):
+        XLSTMModel.model_validate({**XLSTM, "embedding_dim": width})
+
+
+def test_split_must_add_up() -> None:
+    with pytest.raises(ValidationError, match=r"train \+ val \+ test is 0.9, must be 1"):
+        Split.model_validate({"train": 0.6, "val": 0.1, "test": 0.2})
+
+
+@pytest.mark.parametrize("interval", ["-5min", "0s", "often"])
+def test_interval_must_be_a_positive_duration(interval: str) -> None:
+    with pytest.raises(ValidationError):
+        Cleaning.model_validate(
+            {"interval": interval, "error_codes": [], "min_observed": 0.5, "features": {}}
+        )
+
+
+def test_training_needs_an_epoch() -> None:
+    values = parameters()["single_vd_lstm"]["training"]
+    with pytest.raises(ValidationError, match="epochs"):
+        Training.model_validate({**values, "epochs": 0})
+
+
+def test_every_parameter_file_is_read(tmp_path: Path) -> None:
+    names = {path.name for path in (PROJECT / "conf" / "base").glob("parameters*.yml")}
+    assert names == {
+        "parameters.yml",
+        "parameters_lstm.yml",
+        "parameters_simulate.yml",
+        "parameters_xlstm.yml",
+    }

@@ -1,0 +1,61 @@
+import pytest
+from kedro.pipeline import Pipeline
+
+from vd_forecasting.parameters import EXPERIMENTS, MODES
+from vd_forecasting.pipeline_registry import register_pipelines
+
+
+@pytest.fixture(scope="module")
+def pipelines() -> dict[str, Pipeline]:
+    return register_pipelines()
+
+
+def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
+    assert set(pipelines) == {
+        "__default__",
+        "compare_all",
+        "data_engineering",
+        "simulate",
+        *(f"compare_{mode}" for mode in MODES),
+        *(f"report_{experiment}" for experiment in EXPERIMENTS),
+    }
+
+
+def test_compare_all_needs_the_detector_file_and_nothing_else(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    inputs = {name for name in pipelines["compare_all"].inputs() if not name.startswith("params:")}
+    assert inputs == {"vd_raw"}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_report_trains_its_own_experiment_only(
+    pipelines: dict[str, Pipeline], experiment: str
+) -> None:
+    pipeline = pipelines[f"report_{experiment}"]
+    assert {node.namespace for node in pipeline.nodes} == {"data_engineering", experiment}
+    own = {name for name in pipeline.inputs() if name.startswith("params:")} - {
+        "params:split",
+        "params:cleaning",
+        "params:evaluation",
+        "params:compute",
+    }
+    assert own == {f"params:{experiment}.{block}" for block in ("windows", "model", "training")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_comparison_trains_both_models_of_its_mode(
+    pipelines: dict[str, Pipeline], mode: str
+) -> None:
+    assert {node.namespace for node in pipelines[f"compare_{mode}"].nodes} == {
+        "data_engineering",
+        f"{mode}_lstm",
+        f"{mode}_xlstm",
+        f"compare_{mode}",
+    }
+
+
+def test_the_data_is_cleaned_once(pipelines: dict[str, Pipeline]) -> None:
+    names = [node.name for node in pipelines["compare_all"].nodes]
+    assert names.count("data_engineering.clean") == 1
+    assert sum(name.endswith(".train") for name in names) == len(EXPERIMENTS)

@@ -1,0 +1,322 @@
+"""The whole thing, as a user runs it: in a copy of the project, through the command line."""
+
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from tests.conftest import PROJECT, make_clean
+from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.parameters import EXPERIMENTS, MODES
+
+SMALL = (
+    "vd_file=small.h5,compute.threads=1,"
+    + ",".join(f"{experiment}.training.epochs=1" for experiment in EXPERIMENTS)
+    + ","
+    + ",".join(
+        f"{experiment}.windows.num_vds=2"
+        for experiment in EXPERIMENTS
+        if not experiment.startswith("single")
+    )
+)
+LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """Configuration, code and empty data folders; with a small detector file, small.h5."""
+    for name in ("conf", "src"):
+        shutil.copytree(
+            PROJECT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "local"),
+        )
+    (folder / "conf" / "local").mkdir()
+    for name in ("pyproject.toml", "README.md", ".telemetry"):
+        shutil.copy(PROJECT / name, folder)
+    save(make_clean(700, vds=3), folder / "small.h5")
+    return folder
+
+
+def save(clean: xr.DataArray, path: Path) -> None:
+    VDHDF5Dataset(filepath=str(path)).save(clean.assign_attrs(source_file=path.name))
+
+
+def kedro(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+def run(folder: Path, *arguments: str, params: str = SMALL, **environment: str) -> str:
+    """A run that must succeed; returns what it printed."""
+    result = kedro(folder, "run", "--env", "quick", *arguments, "--params", params, **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def outputs(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in (folder / "data").rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    folder = copy_of_the_project(tmp_path_factory.mktemp("sequential"))
+    yield folder, run(folder, "--pipeline", "compare_all")
+
+
+# --- compare_all ----------------------------------------------------------------------------------
+
+
+def test_every_promised_file_is_there(sequential: tuple[Path, str]) -> None:
+    folder, _ = sequential
+    expected = {
+        "data/03_primary/vd_clean.h5",
+        "data/08_reporting/data_quality.md",
+        "data/08_reporting/comparison/comprehensive_model_comparison.md",
+        "data/08_reporting/comparison/metrics.csv",
+        *(f"data/08_reporting/comparison/{mode}_lstm_vs_xlstm.md" for mode in MODES),
+    }
+    for experiment in EXPERIMENTS:
+        expected |= {
+            f"data/05_model_input/{experiment}/windows.nc",
+            f"data/06_models/{experiment}/best_model.pt",
+            f"data/06_models/{experiment}/config.json",
+            f"data/06_models/{experiment}/training_history.json",
+            f"data/06_models/{experiment}/training.log",
+            f"data/07_model_output/{experiment}/predictions.nc",
+            f"data/08_reporting/{experiment}/metrics.json",
+            f"data/08_reporting/{experiment}/training_report.md",
+        }
+    assert expected <= outputs(folder)
+
+
+def test_a_clean_run_prints_its_log_and_no_warning(sequential: tuple[Path, str]) -> None:
+    _, printed = sequential
+    assert [line for line in printed.splitlines() if not LOG_LINE.match(line)] == []
+    assert not re.search(r"\bwarning\b", printed, re.IGNORECASE)
+
+
+def test_every_link_of_every_page_resolves(sequential: tuple[Path, str]) -> None:
+    folder, _ = sequential
+    pages = list((folder / "data" / "08_reporting").rglob("*.md"))
+    assert len(pages) == 1 + len(EXPERIMENTS) + len(MODES) + 1
+    for page in pages:
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            assert (page.parent / link).is_file(), f"{page.name} links to {link}"
+
+
+def test_no_table_is_wider_than_a_screen(sequential: tuple[Path, str]) -> None:
+    folder, _ = sequential
+    for page in (folder / "data" / "08_reporting").rglob("*.md"):
+        rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+        assert all(row.count("|") <= 10 for row in rows), page.name
+
+
+def test_the_log_of_an_experiment_is_its_own(sequential: tuple[Path, str]) -> None:
+    folder, _ = sequential
+    for experiment in EXPERIMENTS:
+        log = (folder / f"data/06_models/{experiment}/training.log").read_text()
+        assert f"{experiment}" in log
+        assert "best epoch 1 of 1" in log
+        others = set(EXPERIMENTS) - {experiment}
+        assert not any(re.search(rf"(?<!\w){other}(?!\w)", log) for other in others)
+
+
+def test_metrics_are_tidy_and_agree_with_the_experiments(sequential: tuple[Path, str]) -> None:
+    folder, _ = sequential
+    table = pd.read_csv(folder / "data/08_reporting/comparison/metrics.csv")
+    assert list(table.columns) == [
+        "mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"
+    ]  # fmt: skip
+    keys = ["mode", "model", "vdid", "feature", "horizon", "metric"]
+    assert not table.duplicated(keys).any()
+    assert set(table["model"]) == {"lstm", "xlstm", "persistence"}
+    single = table.query("mode == 'single_vd' and model == 'lstm' and feature == 'avg_speed'")
+    mae = single.query("metric == 'mae'").sort_values("horizon")["value"]
+    metrics = json.loads((folder / "data/08_reporting/single_vd_lstm/metrics.json").read_text())
+    assert mae.tolist() == pytest.approx(metrics["by_horizon"]["avg_speed"]["mae"], rel=1e-5)
+
+
+def test_parallel_gives_the_same_numbers(sequential: tuple[Path, str], tmp_path: Path) -> None:
+    """... and the same files, all but those that tell the time."""
+    folder, _ = sequential
+    parallel = copy_of_the_project(tmp_path)
+    printed = run(parallel, "--pipeline", "compare_all", "--runner", "ParallelRunner")
+    assert [line for line in printed.splitlines() if not LOG_LINE.match(line)] == []
+    assert outputs(parallel) == outputs(folder)
+    same = [
+        f"data/0{layer}"
+        for experiment in EXPERIMENTS
+        for layer in (
+            f"6_models/{experiment}/best_model.pt",
+            f"8_reporting/{experiment}/metrics.json",
+        )
+    ]
+    same.append("data/08_reporting/comparison/metrics.csv")
+    for name in same:
+        assert filecmp.cmp(folder / name, parallel / name, shallow=False), name
+
+
+# --- parts of it ----------------------------------------------------------------------------------
+
+
+def test_namespace_on_a_fresh_clone_and_again(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    first = run(folder, "--namespace", "single_vd_lstm")
+    assert "▸ data_engineering.clean" in first
+    assert "xlstm" not in first.replace("single_vd_lstm", "")
+    assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
+    assert not (folder / "data/06_models/single_vd_xlstm").exists()
+    without_file = SMALL.removeprefix("vd_file=small.h5,")
+    second = run(folder, "--namespace", "single_vd_lstm", params=without_file)
+    assert "data_engineering" not in second
+    assert "▸ single_vd_lstm.train" in second
+
+
+def test_the_lstm_baseline_needs_no_xlstm_package(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    hidden = folder / "hidden" / "xlstm"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden by the test')")
+    path = {"PYTHONPATH": str(hidden.parent)}
+    run(folder, "--pipeline", "report_single_vd_lstm", **path)
+    assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
+    result = kedro(
+        folder, "run", "--env", "quick", "--namespace", "single_vd_xlstm", "--params", SMALL, **path
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: an xLSTM needs the xlstm package")
+
+
+def test_your_own_file_by_configuration(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    (folder / "conf/local/globals.yml").write_text("vd_file: small.h5\n")
+    result = kedro(folder, "run", "--pipeline", "data_engineering")
+    assert result.returncode == 0, result.stderr
+    assert "# Data quality: small.h5" in (folder / "data/08_reporting/data_quality.md").read_text()
+
+
+# --- what cannot work -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with earlier outputs, which a failing run must leave as they are."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("used"))
+    run(folder, "--pipeline", "report_single_vd_lstm")
+    (folder / "text.h5").write_text("not HDF5")
+    whole = (folder / "small.h5").read_bytes()
+    (folder / "half.h5").write_bytes(whole[: len(whole) // 2])
+    dead = make_clean(700, vds=3)
+    dead[:, 1] = float("nan")
+    save(dead, folder / "dead.h5")
+    return folder
+
+
+XLSTM_PIPELINE = "report_single_vd_xlstm"
+LSTM_PIPELINE = "report_single_vd_lstm"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params", "message"),
+    [
+        (LSTM_PIPELINE, "vd_file=absent.h5", "absent.h5"),
+        (LSTM_PIPELINE, "vd_file=text.h5", "text.h5.*HDF5"),
+        (LSTM_PIPELINE, "vd_file=half.h5", "half.h5.*truncated"),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.windows.select_vd_id=VD-11",
+            "select_vd_id: small.h5 has no VD 'VD-11'; the nearest of its 3 is 'VD-1'",
+        ),
+        (
+            LSTM_PIPELINE,
+            "vd_file=dead.h5,single_vd_lstm.windows.select_vd_id=VD-1",
+            "VD VD-1 of dead.h5 has no observed avg_speed at all",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.windows.sequence_length=90",
+            "the val split has 70 of 700 steps, but one window takes 102",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.training.epohcs=3",
+            "single_vd_lstm.training.epohcs: no such parameter",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstn.training.epochs=3",
+            "parameter single_vd_lstn is not known; did you mean single_vd_lstm",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.windows.target_features=[speed]",
+            "target_features: small.h5 has no feature 'speed'",
+        ),
+        (
+            "report_independent_multi_vd_lstm",
+            "independent_multi_vd_lstm.windows.target_vd_index=2",
+            "target_vd_index 2 is out of range: num_vds is 2, so use 0 to 1",
+        ),
+        (
+            "report_multi_vd_lstm",
+            "multi_vd_lstm.windows.num_vds=9",
+            "num_vds 9: small.h5 has only 3 VDs",
+        ),
+        (
+            XLSTM_PIPELINE,
+            "single_vd_xlstm.model.slstm_at=[7]",
+            "single_vd_xlstm.model: slstm_at names block 7",
+        ),
+        (
+            XLSTM_PIPELINE,
+            "single_vd_xlstm.model.context_length=10",
+            "context_length 10 is shorter than sequence_length 20",
+        ),
+    ],
+)
+def test_one_clear_line_and_earlier_outputs_intact(
+    used: Path, pipeline: str, params: str, message: str
+) -> None:
+    kept = {
+        path: path.read_bytes()
+        for path in (used / "data").rglob("*")
+        if path.is_file()
+        and "single_vd_lstm" in str(path)
+        and path.name in ("best_model.pt", "metrics.json", "training_report.md", "predictions.nc")
+    }
+    assert len(kept) == 4
+    params = f"{SMALL},{params}"
+    result = kedro(used, "run", "--env", "quick", "--pipeline", pipeline, "--params", params)
+    assert result.returncode == 1
+    *before, last = result.stderr.splitlines()
+    assert re.match(rf"Error: .*{message}", last), result.stderr
+    assert all(LOG_LINE.match(line) for line in before), result.stderr
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_unknown_pipeline(used: Path) -> None:
+    result = kedro(used, "run", "--pipeline", "compare_al")
+    assert result.returncode == 1
+    assert "compare_all" in result.stderr.splitlines()[-1]
+
+
+def test_unknown_namespace(used: Path) -> None:
+    result = kedro(used, "run", "--namespace", "single_vd_gru")
+    assert result.returncode == 1
+    assert "single_vd_gru" in result.stderr.splitlines()[-1]
