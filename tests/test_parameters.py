@@ -82,7 +82,7 @@ def test_unknown_key() -> None:
 
 
 def test_slstm_beyond_the_blocks() -> None:
-    with pytest.raises(ValidationError, match="slstm_at names block 6, .* the blocks are 0 to 5"):
+    with pytest.raises(ValidationError, match=r"slstm_at names block 6, .* the blocks are 0 to 5"):
         XLSTMModel.model_validate({**XLSTM, "slstm_at": [1, 6]})
 
 

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -70,13 +69,15 @@ def run(folder: Path, *arguments: str, params: str = SMALL, **environment: str) 
 
 
 def outputs(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in (folder / "data").rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)) for path in (folder / "data").rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
-def sequential(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = copy_of_the_project(tmp_path_factory.mktemp("sequential"))
-    yield folder, run(folder, "--pipeline", "compare_all")
+    return folder, run(folder, "--pipeline", "compare_all")
 
 
 # --- compare_all ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import copy
 import logging
 import os
 import re
+import warnings
 from typing import Any
 
 import click
@@ -24,6 +25,9 @@ from kedro.validation import DataValidationError, ParameterValidationError
 from vd_forecasting.parameters import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
+
+# `kedro viz` prints this about a part of FastAPI that kedro-viz 12.5 still uses.
+warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 
 USER_ERRORS = (
     ValueError,
@@ -57,8 +61,10 @@ def run(**options: Any) -> Any:
     try:
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
-        if options["namespaces"] and not options["node_names"]:
-            options["node_names"] = nodes_for_namespaces(options)
+        requested = options["pipelines"] or ["__default__"]
+        known = all(name in pipelines for name in requested)  # of an unknown one, Kedro tells
+        if options["namespaces"] and known and not options["node_names"]:
+            options["node_names"] = nodes_for_namespaces(requested, options)
             options["namespaces"] = []
         return kedro_run.callback(**options)
     except USER_ERRORS as error:
@@ -81,9 +87,8 @@ def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
     params.setdefault("compute", {}).setdefault("threads", max(1, cores // int(workers)))
 
 
-def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:
+def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[str]:
     """Names of the nodes in the namespaces and of those before them that have yet to run."""
-    requested = options["pipelines"] or ["__default__"]
     pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
     with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]

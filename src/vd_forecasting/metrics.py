@@ -36,15 +36,16 @@ def sums(
     truth = truth.astype("float64")
     error = forecast.astype("float64") - truth  # NaN where the truth is NaN
     scored = truth.notnull()
-    counts_in_mape = scored & (np.abs(truth) >= max(mape_min_truth, np.finfo("float64").tiny))
+    size = abs(truth)
+    counts_in_mape = scored & (size >= max(mape_min_truth, np.finfo("float64").tiny))
     n = scored.sum(over)
     mean = truth.sum(over) / n.where(n > 0)
     return xr.Dataset(
         {
             "n": n,
-            "absolute": np.abs(error).where(scored, 0).sum(over, skipna=False),
+            "absolute": abs(error).where(scored, 0).sum(over, skipna=False),
             "squared": (error**2).where(scored, 0).sum(over, skipna=False),
-            "percentage": (np.abs(error) / np.abs(truth).where(counts_in_mape))
+            "percentage": (abs(error) / size.where(counts_in_mape))
             .where(counts_in_mape, 0)
             .sum(over, skipna=False),
             "n_percentage": counts_in_mape.sum(over),

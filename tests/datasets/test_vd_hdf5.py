@@ -641,7 +641,11 @@ def test_the_layout_is_that_of_the_contract(path):
         assert file["metadata/timestamps"].asstr()[:].tolist() == stamps
         units = file["metadata/feature_names"].attrs["units"]
         assert [unit.decode() for unit in units] == ["km/h", "veh"]
-        assert dict(file.attrs) == {"source_file": "a.h5", "utc_offset": "+08:00", "num_timesteps": 4}
+        assert dict(file.attrs) == {
+            "source_file": "a.h5",
+            "utc_offset": "+08:00",
+            "num_timesteps": 4,
+        }
 
 
 def test_the_same_array_makes_the_same_bytes(tmp_path):

@@ -51,9 +51,7 @@ def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_a_window_does_not_depend_on_the_others_of_its_batch(
-    model: str, parameters: dict
-) -> None:
+def test_a_window_does_not_depend_on_the_others_of_its_batch(model: str, parameters: dict) -> None:
     forecaster = randomised(model, parameters).eval()
     x = torch.randn(5, 8, 10)
     torch.testing.assert_close(forecaster(x)[:1], forecaster(x[:1]), rtol=1e-4, atol=1e-5)

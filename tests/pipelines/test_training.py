@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from tests.conftest import make_clean
+from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.parameters import (
     Cleaning,
@@ -22,8 +23,8 @@ from vd_forecasting.parameters import (
     XLSTMModel,
 )
 from vd_forecasting.pipelines.training.batches import WindowBatches
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
-from vd_forecasting.pipelines.training.fit import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
@@ -155,15 +156,16 @@ def test_outputs_are_plain_and_whole(train, model) -> None:  # type: ignore[no-u
     assert history["joint"]["best_epoch"] == 1 + losses.index(min(losses))
     assert set(epochs[0]["train"]["avg_speed"]) == {"mae", "mse", "rmse", "mape", "r2"}
     assert config["num_parameters"] == sum(
-        parameter.numel()
-        for parameter in load_forecasters(checkpoint)["joint"].parameters()
+        parameter.numel() for parameter in load_forecasters(checkpoint)["joint"].parameters()
     )
 
 
 def test_best_epoch_is_restored() -> None:
     """With a learning rate that spoils what was learnt, the last epoch is not the best."""
     windows = joint_windows()
-    wild = TRAINING.model_copy(update={"learning_rate": 0.3, "epochs": 12, "lr_patience": 99, "patience": 99})
+    wild = TRAINING.model_copy(
+        update={"learning_rate": 0.3, "epochs": 12, "lr_patience": 99, "patience": 99}
+    )
     checkpoint, _, history = train_lstm(windows, LSTM, wild, EVALUATION, COMPUTE)
     best = min(epoch["val"]["loss"] for epoch in history["joint"]["epochs"])
     forecaster = load_forecasters(checkpoint)["joint"]
@@ -185,7 +187,9 @@ def test_training_learns() -> None:
     longer = TRAINING.model_copy(update={"epochs": 15})
     checkpoint, _, _ = train_lstm(windows, LSTM, longer, EVALUATION, COMPUTE)
     _, metrics = evaluate(checkpoint, windows, EVALUATION, COMPUTE)
-    assert metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
+    assert (
+        metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
+    )
 
 
 def test_independent_models_do_not_know_each_other() -> None:
@@ -211,14 +215,25 @@ def test_independent_models_do_not_know_each_other() -> None:
 
 
 def test_context_shorter_than_the_window() -> None:
+    longer = MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9})
+    windows = make_multi_vd_windows(make_clean(500), longer, SPLIT, CLEANING)
     with pytest.raises(ValueError, match="context_length 8 is shorter than sequence_length 9"):
-        windows = make_multi_vd_windows(
-            make_clean(500),
-            MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9}),
-            SPLIT,
-            CLEANING,
-        )
         train_xlstm(windows, XLSTM, TRAINING, EVALUATION, COMPUTE)
+
+
+def test_nothing_to_learn_or_to_choose_by() -> None:
+    windows = joint_windows()
+    for split, steps in (("training", slice(0, 350)), ("validation", slice(350, 400))):
+        blind = windows.copy(deep=True)
+        blind["observed"][steps] = False
+        with pytest.raises(ValueError, match=f"no {split} window has an observed target"):
+            train_lstm(blind, LSTM, TRAINING, EVALUATION, COMPUTE)
+
+
+def test_divergence_is_told() -> None:
+    wild = TRAINING.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ValueError, match=r"the validation loss was not finite .* learning_rate"):
+        train_lstm(joint_windows(), LSTM, wild, EVALUATION, COMPUTE)
 
 
 # --- forecasts ------------------------------------------------------------------------------------
@@ -287,8 +302,6 @@ def test_metrics_by_hand() -> None:
 
 
 def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from vd_forecasting.datasets import CheckpointDataset
-
     windows = joint_windows()
     checkpoint = untrained(windows)
     dataset = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))

@@ -73,15 +73,13 @@ def test_null_selects_the_first_usable_vd() -> None:
 
 
 def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture) -> None:
-    windows = make_single_vd_windows(
-        unusable_first(), single(select_vd_id="VD-0"), SPLIT, CLEANING
-    )
+    windows = make_single_vd_windows(unusable_first(), single(select_vd_id="VD-0"), SPLIT, CLEANING)
     assert vdids(windows) == ["VD-0"]
     assert "less than 50 % of its values are observed" in caplog.text
 
 
 def test_unknown_vd_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
+    with pytest.raises(ValueError, match=r"no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
         make_single_vd_windows(make_clean(), single(select_vd_id="VD-01"), SPLIT, CLEANING)
 
 
@@ -93,7 +91,7 @@ def test_multi_vd_takes_the_first_usable_ones() -> None:
 
 
 def test_more_vds_than_the_file_has() -> None:
-    with pytest.raises(ValueError, match="num_vds 9: made.h5 has only 3 VDs"):
+    with pytest.raises(ValueError, match=r"num_vds 9: made.h5 has only 3 VDs"):
         make_multi_vd_windows(make_clean(), multi(num_vds=9), SPLIT, CLEANING)
 
 

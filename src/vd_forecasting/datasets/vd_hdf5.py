@@ -42,8 +42,8 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
     Coordinates: ``time`` (datetime64[ns], naive local time, NaT where blank), ``vd``, ``feature``,
     ``unit`` of each feature ("" unknown) and, where the file has vd_info, ``position_lon``,
     ``position_lat``, ``lane_num`` (NaN unknown), ``road_id`` and ``road_name`` ("" unknown) of each
-    VD. Attributes: ``source_file`` (name of the file first read from), ``utc_offset`` (of the clock,
-    where the time stamps have one) and the root attributes of the file.
+    VD. Attributes: ``source_file`` (name of the file first read from), ``utc_offset`` (of the
+    clock, where the time stamps have one) and the root attributes of the file.
 
     Example::
 

@@ -68,4 +68,5 @@ class Forecaster(nn.Module):
         last = x[:, -1, self.target_channels].unflatten(1, (1, *self.output_shape[1:]))
         state = self.core(self.embedding(x))[:, -1]  # [B, D]
         change = self.head(self.norm(state)).unflatten(1, self.output_shape)
-        return last + change  # [B, 1, N, F] + [B, H, N, F]
+        forecast: Tensor = last + change  # [B, 1, N, F] + [B, H, N, F]
+        return forecast

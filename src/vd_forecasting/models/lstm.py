@@ -24,5 +24,5 @@ class LSTMCore(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, D]`` to ``[B, S, D]``."""
-        output, _ = self.lstm(x)
-        return self.dropout(output)
+        output: Tensor = self.dropout(self.lstm(x)[0])
+        return output

@@ -63,7 +63,7 @@ class XLSTMCore(nn.Module):
                 ),
                 slstm_block=sLSTMBlockConfig(
                     slstm=sLSTMLayerConfig(
-                        backend=slstm_backend,  # type: ignore[arg-type]
+                        backend=slstm_backend,
                         num_heads=NUM_HEADS,
                         conv1d_kernel_size=CONV_KERNEL_SIZE,
                     ),

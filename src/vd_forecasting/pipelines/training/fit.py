@@ -6,21 +6,18 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import xarray as xr
 from pytorch_lightning.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from torch import Tensor
 
-from vd_forecasting.metrics import METRICS, from_sums
 from vd_forecasting.models import Forecaster
 from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 
 logger = logging.getLogger(__name__)
 
@@ -31,79 +28,6 @@ UNFOUNDED_WARNINGS = (
     # Lightning's own use of a part of torch that is on its way out.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
-
-EpochErrors = dict[str, Any]
-"""``loss``, and per feature its metrics in physical units; undefined ones are None."""
-
-
-def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error over the observed targets, zero where there is none.
-
-    Args:
-        forecast: ``[B, H, N, F]``.
-        target: the same shape, NaN where not observed.
-    """
-    observed = target.isfinite()
-    # NaN must be replaced before the subtraction: its gradient would be NaN even where masked.
-    error = (forecast - target.nan_to_num()).abs() * observed
-    return error.sum() / observed.sum().clamp(min=1)
-
-
-@dataclass
-class ErrorSums:
-    """Adds up one epoch's errors per horizon, VD and feature, so that batches of any size weigh
-    by their observed points."""
-
-    std: Tensor  # [N, F], from scaled to physical
-    mean: Tensor  # [N, F]
-    features: Sequence[str]
-    mape_min_truth: float
-    totals: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, forecast: Tensor, target: Tensor) -> None:
-        """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
-        observed = target.isfinite()
-        target = target.nan_to_num()
-        std = self.std.to(target.device)
-        error = (forecast.detach() - target).abs() * observed * std
-        deviation = target * observed * std  # from the training mean
-        truth = (deviation + self.mean.to(target.device)).abs()
-        in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
-        batch = {
-            "n": observed,
-            "absolute": error,
-            "squared": error**2,
-            "percentage": (error / truth.clamp(min=1e-30)) * in_mape,
-            "n_percentage": in_mape,
-            "deviation": deviation,
-            "deviation_squared": deviation**2,
-            # What the loss sees: scaled errors.
-            "scaled": (forecast.detach() - target).abs() * observed,
-        }
-        for name, values in batch.items():
-            total = values.sum(dim=0).cpu().double()
-            self.totals[name] = self.totals[name] + total if name in self.totals else total
-
-    def result(self) -> EpochErrors:
-        """The epoch's loss and metrics; empties the sums."""
-        totals, self.totals = self.totals, {}
-        n = totals["n"]
-        totals["variation"] = totals["deviation_squared"] - totals["deviation"] ** 2 / n.clamp(1)
-        metrics = from_sums(
-            xr.Dataset(
-                {
-                    name: (("horizon", "vd", "feature"), total.numpy())
-                    for name, total in totals.items()
-                }
-            ).sum(("horizon", "vd"))
-        )
-        errors: EpochErrors = {"loss": float(totals["scaled"].sum() / n.sum().clamp(1))}
-        for f, feature in enumerate(self.features):
-            values = {name: float(metrics[name][f]) for name in METRICS}
-            errors[feature] = {
-                name: value if math.isfinite(value) else None for name, value in values.items()
-            }
-        return errors
 
 
 class _LightningForecaster(pl.LightningModule):
@@ -152,6 +76,7 @@ class _EpochLog(Callback):
         self.label = label
         self.epochs: list[dict[str, Any]] = []
         self.best_epoch = 0
+        self.best_loss = math.inf
         self.best_weights: dict[str, Tensor] = {}
         self.started = time.perf_counter()
 
@@ -170,8 +95,9 @@ class _EpochLog(Callback):
         }
         self.epochs.append(epoch)
         loss = epoch["val"]["loss"]
-        best = all(loss < earlier["val"]["loss"] for earlier in self.epochs[:-1])
+        best = loss < self.best_loss
         if best:
+            self.best_loss = loss
             self.best_epoch = epoch["epoch"]
             self.best_weights = {
                 name: value.detach().cpu().clone()
@@ -213,10 +139,24 @@ def fit(
     Returns:
         The weights of the epoch with the lowest validation loss, and the history: ``best_epoch``
         (counted from 1), ``stopped_early``, ``seconds`` and the list of ``epochs``.
+
+    Raises:
+        ValueError: there is nothing to train on.
     """
+    if not len(train):
+        raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
+    if not any(targets.isfinite().any() for _, targets in val):
+        raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
+    logger.info(
+        "%s: %d training windows, %d parameters, %d threads",
+        label,
+        len(train.starts),
+        sum(parameter.numel() for parameter in forecaster.parameters()),
+        torch.get_num_threads(),
+    )
     module = _LightningForecaster(forecaster, training, sums)
     log = _EpochLog(label)
-    stopping = EarlyStopping("val_loss", patience=training.patience, check_finite=False)
+    stopping = EarlyStopping("val_loss", patience=training.patience)
     # Parallel bars would write over each other, and a bar in a file is noise.
     bar = sys.stderr.isatty() and parent_process() is None
     started = time.perf_counter()
@@ -236,11 +176,17 @@ def fit(
             num_sanity_val_steps=0,
         )
         trainer.fit(module, train, val)
+    if not log.best_weights:
+        raise ValueError(
+            f"{label}: the validation loss was not finite in any epoch; lower learning_rate"
+        )
     forecaster.cpu().load_state_dict(log.best_weights)
+    seconds = time.perf_counter() - started
+    logger.info("%s: best epoch %d of %d, %.0f s", label, log.best_epoch, len(log.epochs), seconds)
     history = {
         "best_epoch": log.best_epoch,
         "stopped_early": stopping.stopped_epoch > 0,
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "epochs": log.epochs,
     }
     return log.best_weights, history

@@ -1,7 +1,6 @@
 """Train the models of one experiment."""
 
 import importlib.metadata
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
+from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_forecasters
 from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import (
     WindowBatches,
@@ -19,9 +18,8 @@ from vd_forecasting.pipelines.training.batches import (
     target_names,
     target_positions,
 )
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.windows import CALENDAR, SPLITS, window_starts
-
-logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH_SIZE = 512
 """Without gradients a batch can be larger than in training; the size does not change a result."""
@@ -80,65 +78,55 @@ def train(
         The checkpoint (:mod:`vd_forecasting.models.checkpoint`), the configuration and the history,
         both ready for JSON.
     """
-    from vd_forecasting.pipelines.training.fit import (  # noqa: PLC0415
-        ErrorSums,  # Lightning takes seconds to import, and only a training needs it
-        fit,
-    )
+    # Lightning takes seconds to import, and only a training needs it.
+    from vd_forecasting.pipelines.training.fit import fit  # noqa: PLC0415
 
-    experiment = f"{windows.attrs['mode']}_{model}"
     models = models_of(windows)
     network = network_arguments(windows, next(iter(models.values())))
     weights, history = {}, {}
-    num_parameters = 0
     for name, vds in models.items():
         with torch_threads(compute.threads), torch.random.fork_rng():
             torch.manual_seed(compute.seed)
             forecaster = build_forecaster(model, model_parameters.model_dump(), network)
-            num_parameters = sum(parameter.numel() for parameter in forecaster.parameters())
-            train_batches = WindowBatches(
-                windows,
-                vds,
-                "train",
-                batch_size=training.batch_size,
-                generator=torch.Generator().manual_seed(compute.seed),
-            )
-            if not len(train_batches):
-                raise ValueError(
-                    f"{experiment}: no window of the training split of {windows.attrs['source']} "
-                    "has an observed target; choose other VDs"
-                )
-            label = experiment if name == "joint" else f"{experiment} {name}"
-            logger.info(
-                "%s: %d training windows, %d parameters, %d threads",
-                label,
-                len(train_batches.starts),
-                num_parameters,
-                torch.get_num_threads(),
-            )
-            positions = target_positions(windows)
             weights[name], history[name] = fit(
                 forecaster,
-                train_batches,
+                WindowBatches(
+                    windows,
+                    vds,
+                    "train",
+                    batch_size=training.batch_size,
+                    generator=torch.Generator().manual_seed(compute.seed),
+                ),
                 WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
                 training,
-                ErrorSums(
-                    std=torch.from_numpy(windows["std"].values[vds][:, positions]),
-                    mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
-                    features=target_names(windows),
-                    mape_min_truth=evaluation.mape_min_truth,
-                ),
+                empty_sums(windows, vds, evaluation),
                 accelerator=compute.accelerator,
-                label=label,
+                label=label(windows, model, name),
             )
-        best = history[name]["best_epoch"]
-        logger.info(
-            "%s: best epoch %d of %d, %.0f s",
-            label,
-            best,
-            len(history[name]["epochs"]),
-            history[name]["seconds"],
-        )
-    checkpoint: Checkpoint = {
+    checkpoint = make_checkpoint(windows, model, model_parameters, network, weights)
+    config = {
+        **describe_experiment(windows, checkpoint),
+        "training": training.model_dump(mode="json"),
+        "compute": compute.model_dump(mode="json"),
+    }
+    return checkpoint, config, history
+
+
+def label(windows: xr.Dataset, model: str, name: str) -> str:
+    """What log lines call a model: its experiment and, if it is one of several, its VD."""
+    experiment = f"{windows.attrs['mode']}_{model}"
+    return experiment if name == "joint" else f"{experiment} {name}"
+
+
+def make_checkpoint(
+    windows: xr.Dataset,
+    model: str,
+    model_parameters: LSTMModel | XLSTMModel,
+    network: dict[str, Any],
+    weights: dict[str, dict[str, torch.Tensor]],
+) -> Checkpoint:
+    """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
+    return {
         "model": model,
         "model_parameters": model_parameters.model_dump(mode="json"),
         "network": network,
@@ -154,36 +142,41 @@ def train(
         "prediction_length": int(windows.attrs["prediction_length"]),
         "interval_minutes": float(windows.attrs["interval_minutes"]),
     }
-    config = {
-        "experiment": experiment,
-        "mode": windows.attrs["mode"],
-        "model": model,
+
+
+def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What was trained on what: the checkpoint without its tensors, and where it comes from."""
+    model, mode = checkpoint["model"], windows.attrs["mode"]
+    one = next(iter(load_forecasters(checkpoint).values()))
+    lengths = ("sequence_length", "prediction_length")
+    tensors = ("weights", "scaler")
+    packages = ("vd_forecasting", "torch", *(("xlstm",) if model == "xlstm" else ()))
+    return {
+        "experiment": f"{mode}_{model}",
+        "mode": mode,
         "source": windows.attrs["source"],
-        "vdids": checkpoint["vdids"],
-        "input_features": checkpoint["input_features"],
-        "target_features": checkpoint["target_features"],
+        **{key: checkpoint[key] for key in checkpoint if key not in (*lengths, *tensors)},
+        "windows": {key: checkpoint[key] for key in lengths},
         "units": {
             str(name): str(unit)
             for name, unit in zip(windows["feature"].values, windows["unit"].values, strict=True)
         },
-        "interval_minutes": checkpoint["interval_minutes"],
-        "windows": {
-            "sequence_length": checkpoint["sequence_length"],
-            "prediction_length": checkpoint["prediction_length"],
-        },
-        "model_parameters": checkpoint["model_parameters"],
-        "network": network,
-        "training": training.model_dump(mode="json"),
-        "compute": compute.model_dump(mode="json"),
-        "num_parameters": num_parameters,
-        "num_models": len(models),
+        "num_parameters": sum(parameter.numel() for parameter in one.parameters()),
+        "num_models": len(checkpoint["weights"]),
         "split": {name: describe_split(windows, name) for name in SPLITS},
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("vd_forecasting", "torch", *(("xlstm",) if model == "xlstm" else ()))
-        },
+        "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    return checkpoint, config, history
+
+
+def empty_sums(windows: xr.Dataset, vds: slice, evaluation: Evaluation) -> ErrorSums:
+    """Error sums for the targets of some VDs, in physical units."""
+    positions = target_positions(windows)
+    return ErrorSums(
+        std=torch.from_numpy(windows["std"].values[vds][:, positions]),
+        mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
+        features=target_names(windows),
+        mape_min_truth=evaluation.mape_min_truth,
+    )
 
 
 def network_arguments(windows: xr.Dataset, vds: slice) -> dict[str, Any]:

@@ -171,10 +171,10 @@ def make_windows(
     """
     series = series.sel(feature=list(inputs)).transpose("time", "vd", "feature")
     vdids = [str(vdid) for vdid in series["vd"].values]
-    calendar = calendar_inputs(series["time"].values)
     bounds = split_bounds(series.sizes["time"], windows, split)
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
+    calendar = calendar_inputs(series["time"].values)
     observed = np.isfinite(values)
     mean = np.zeros(values.shape[1:], "float32")
     std = np.ones(values.shape[1:], "float32")

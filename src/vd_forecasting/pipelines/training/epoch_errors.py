@@ -1,0 +1,84 @@
+"""Errors while training: the loss of a batch and the metrics of an epoch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+from torch import Tensor
+
+from vd_forecasting.metrics import METRICS, from_sums
+
+EpochErrors = dict[str, Any]
+"""``loss``, and per feature its metrics in physical units; undefined ones are None."""
+
+
+def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error over the observed targets, zero where there is none.
+
+    Args:
+        forecast: ``[B, H, N, F]``.
+        target: the same shape, NaN where not observed.
+    """
+    observed = target.isfinite()
+    # NaN must be replaced before the subtraction: its gradient would be NaN even where masked.
+    error = (forecast - target.nan_to_num()).abs() * observed
+    return error.sum() / observed.sum().clamp(min=1)
+
+
+@dataclass
+class ErrorSums:
+    """Adds up one epoch's errors per horizon, VD and feature, so that batches of any size weigh
+    by their observed points."""
+
+    std: Tensor  # [N, F], from scaled to physical
+    mean: Tensor  # [N, F]
+    features: Sequence[str]
+    mape_min_truth: float
+    totals: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, forecast: Tensor, target: Tensor) -> None:
+        """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
+        observed = target.isfinite()
+        target = target.nan_to_num()
+        std = self.std.to(target.device)
+        error = (forecast.detach() - target).abs() * observed * std
+        deviation = target * observed * std  # from the training mean
+        truth = (deviation + self.mean.to(target.device)).abs()
+        in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
+        batch = {
+            "n": observed,
+            "absolute": error,
+            "squared": error**2,
+            "percentage": (error / truth.clamp(min=1e-30)) * in_mape,
+            "n_percentage": in_mape,
+            "deviation": deviation,
+            "deviation_squared": deviation**2,
+            # What the loss sees: scaled errors.
+            "scaled": (forecast.detach() - target).abs() * observed,
+        }
+        for name, values in batch.items():
+            total = values.sum(dim=0).cpu().double()
+            self.totals[name] = self.totals[name] + total if name in self.totals else total
+
+    def result(self) -> EpochErrors:
+        """The epoch's loss and metrics; empties the sums."""
+        totals, self.totals = self.totals, {}
+        n = totals["n"]
+        totals["variation"] = totals["deviation_squared"] - totals["deviation"] ** 2 / n.clamp(1)
+        metrics = from_sums(
+            xr.Dataset(
+                {
+                    name: (("horizon", "vd", "feature"), total.numpy())
+                    for name, total in totals.items()
+                }
+            ).sum(("horizon", "vd"))
+        )
+        errors: EpochErrors = {"loss": float(totals["scaled"].sum() / n.sum().clamp(1))}
+        for f, feature in enumerate(self.features):
+            values = {name: float(metrics[name][f]) for name in METRICS}
+            errors[feature] = {
+                name: value if math.isfinite(value) else None for name, value in values.items()
+            }
+        return errors
