@@ -6,6 +6,7 @@ better is known beforehand.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,30 @@ UNITS = {"avg_speed": "km/h", "total_volume": "veh/interval", "avg_occupancy": "
 FEATURES = tuple(UNITS)
 START = "2026-03-23"
 MAPE_MIN_TRUTH = 1.0
+MAX_STEPS = 3000
 
 
-def traffic(steps: int, vdid: str, interval_minutes: float) -> np.ndarray:
-    """Speed, volume and occupancy ``[steps, 3]`` of a detector; the same whoever asks."""
+@cache
+def traffic(vdid: str, interval_minutes: float) -> tuple[np.ndarray, np.ndarray]:
+    """A detector's speed, volume and occupancy, the same whoever asks, and what may go missing.
+
+    Returns:
+        Values, and numbers from 0 to 1 to choose the missing ones by; both [MAX_STEPS, 3].
+    """
     rng = np.random.default_rng(list(map(ord, vdid)))
-    hours = np.arange(steps) * interval_minutes / 60
+    hours = np.arange(MAX_STEPS) * interval_minutes / 60
     hour, day = hours % 24, (hours // 24).astype(int)
     peaks = np.exp(-((hour - 7.8) ** 2) / 3) + 0.9 * np.exp(-((hour - 17.5) ** 2) / 5)
     demand = 0.15 + 0.5 * np.exp(-((hour - 13) ** 2) / 40) + 0.6 * peaks
     demand = np.where(day % 7 >= 5, 0.6 * demand, demand) * rng.uniform(0.8, 1.1)
-    severity = rng.uniform(0, 1, 10_000)[day]
+    severity = rng.uniform(0, 1, MAX_STEPS)[day]
     jam = np.clip(demand - 0.75, 0, None) * 3 * severity
-    noise = rng.normal(0, 1, (3, 200_000))[:, :steps]
+    noise = rng.normal(0, 1, (3, MAX_STEPS))
     speed = 95 - 12 * demand - 70 * np.clip(jam, 0, 0.9) + 1.5 * noise[0]
     volume = 220 * demand * (1 - 0.3 * np.clip(jam, 0, 1)) + 6 * noise[1]
     occupancy = 4 + 12 * demand + 35 * np.clip(jam, 0, 1) + 0.6 * noise[2]
-    return np.clip(np.stack([speed, volume, occupancy], axis=-1), 0.5, None)
+    values = np.clip(np.stack([speed, volume, occupancy], axis=-1), 0.5, None)
+    return values.astype("float32"), rng.random((MAX_STEPS, 3))
 
 
 def make_predictions(
@@ -53,16 +61,10 @@ def make_predictions(
 ) -> xr.Dataset:
     """Predictions whose error is about ``error`` times persistence's at the last horizon."""
     rng = np.random.default_rng([len(vdids), horizons, *map(ord, mode + model)])
-    steps = origins + horizons
-    values = np.stack([traffic(steps, vdid, interval_minutes) for vdid in vdids], axis=1)
-    values = values[:, :, [FEATURES.index(name) for name in features]].astype("float32")
-    gone = np.stack(
-        [
-            np.random.default_rng(list(map(ord, vdid))).random((100_000, 3))[:steps]
-            for vdid in vdids
-        ],
-        axis=1,
-    )[:, :, : len(features)]
+    steps, columns = origins + horizons, [FEATURES.index(name) for name in features]
+    series = [traffic(vdid, interval_minutes) for vdid in vdids]
+    values = np.stack([of_vd[:steps] for of_vd, _ in series], axis=1)[:, :, columns]
+    gone = np.stack([of_vd[:steps] for _, of_vd in series], axis=1)[:, :, columns] < missing
     rows = np.arange(origins)[:, None] + np.arange(1, horizons + 1)  # [origin, horizon]
     truth = values[rows]
     last = values[:origins]
@@ -78,7 +80,7 @@ def make_predictions(
             ),
             "truth": (
                 ("origin", "horizon", "vd", "feature"),
-                np.where(gone[rows] < missing, np.nan, truth).astype("float32"),
+                np.where(gone[rows], np.nan, truth).astype("float32"),
             ),
             "persistence": (("origin", "vd", "feature"), last),
         },

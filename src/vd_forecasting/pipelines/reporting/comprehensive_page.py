@@ -151,16 +151,16 @@ def identical_modes(by_mode: Mapping[str, Errors]) -> dict[str, str]:
 def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     """The best of all networks on a feature, those practically equal, and the gain it brings."""
     repeated = identical_modes(by_mode)
+    errors = next(iter(by_mode.values()))
     values = {
-        f"{mode} {NAMES[model]}": errors.at("mae", model, feature)
-        for mode, errors in by_mode.items()
-        for model in errors.models
-        if feature in errors.features and mode not in repeated
+        f"{mode} {NAMES[model]}": of_mode.at("mae", model, feature)
+        for mode, of_mode in by_mode.items()
+        for model in of_mode.models
+        if feature in of_mode.features and mode not in repeated
     }
     values = {name: value for name, value in values.items() if is_number(value)}
     if not values:
-        return f"{feature}: not scored, no test value is observed."
-    errors = next(iter(by_mode.values()))
+        return f"{feature}: not scored, {verdicts.why_undefined(errors, feature)}."
     reference = errors.at("mae", "persistence", feature)
     unit = errors.units.get(feature, "")
     best = min(values, key=lambda name: values[name])

@@ -15,6 +15,7 @@ from vd_forecasting.pipelines.reporting.points import by_target_time
 from vd_forecasting.pipelines.reporting.style import (
     COLOURS,
     MARKERS,
+    MAX_COLUMNS,
     NAMES,
     feature_panels,
     legend_below,
@@ -163,7 +164,7 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
         largest = float(panel.max())
         ax.set_xlim(0, 1.06 * largest if largest > 0 else 1)
         ax.grid(visible=False, axis="y")
-        first = position % 3 == 0
+        first = position % MAX_COLUMNS == 0
         if labelled:
             ax.set_yticks(rows, vdids if first else [])
         else:
@@ -194,9 +195,9 @@ def _dot(model: str, size: float) -> dict[str, Any]:
     return style
 
 
-def model_handles(models: list[str], **overrides: object) -> list[Line2D]:
+def model_handles(models: list[str]) -> list[Line2D]:
     """Legend entries in the models' colours."""
-    return [Line2D([], [], **line_style(model, **overrides)) for model in models]
+    return [Line2D([], [], **line_style(model)) for model in models]
 
 
 def _scored(errors: Errors) -> str:

@@ -1,6 +1,6 @@
 """Forecasts of several models side by side on the points all of them forecast."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,73 +38,74 @@ def common_points(predictions: Mapping[str, xr.Dataset]) -> xr.Dataset:
         ValueError: if there is no common point, or if the truths differ.
     """
     first = next(iter(predictions.values()))
-    aligned = dict(
-        zip(predictions, xr.align(*predictions.values(), join="inner", copy=False), strict=True)
-    )
-    shared = next(iter(aligned.values()))
+    aligned = xr.align(*predictions.values(), join="inner", copy=False)
+    shared = aligned[0]
     for dim in DIMS:
         if shared.sizes[dim] == 0:
             raise ValueError(
-                f"{wording.listed(predictions)} have no {_NOUNS[dim]} in common "
-                f"({_describe(predictions, dim)}); give them the same windows and train again"
+                f"{wording.listed(map(_name, aligned))} have no {_NOUNS[dim]} in common "
+                f"({_describe(predictions.values(), dim)}); give them the same windows and train "
+                "again"
             )
-    left_out = [
-        sentence for dim in DIMS if (sentence := _difference(predictions, shared, dim)) is not None
-    ]
-    truth = shared["truth"]
-    for name, dataset in aligned.items():
-        _check_same_truth(shared, dataset, f"{next(iter(predictions))} and {name}")
-        observed = truth.notnull() & dataset["truth"].notnull()
-        lost = int(truth.notnull().sum() + dataset["truth"].notnull().sum() - 2 * observed.sum())
-        if lost:
-            left_out.append(
-                f"{wording.plural(lost, 'truth')} observed for only one of the experiments "
-                "are not scored."
-            )
-        truth = truth.where(observed)
-    forecasts = [dataset["prediction"] for dataset in aligned.values()]
-    forecasts.append(shared["persistence"].broadcast_like(truth).transpose(*truth.dims))
-    models = pd.Index([*predictions, "persistence"], name="model")
+    left_out = [_difference(predictions.values(), shared, dim) for dim in DIMS]
+    observed_by_all = observed_by_any = shared["truth"].notnull()
+    for dataset in aligned[1:]:
+        _check_same_truth(shared, dataset)
+        observed_by_all = observed_by_all & dataset["truth"].notnull()
+        observed_by_any = observed_by_any | dataset["truth"].notnull()
+    lost = int(observed_by_any.sum() - observed_by_all.sum())
+    if lost:
+        left_out.append(
+            f"{wording.plural(lost, 'value')} observed for only some of the experiments: left out."
+        )
+    truth = shared["truth"].where(observed_by_all)
+    persistence = shared["persistence"].broadcast_like(truth).transpose(*truth.dims)
+    forecast = xr.concat(
+        [*(dataset["prediction"] for dataset in aligned), persistence],
+        pd.Index([*predictions, "persistence"], name="model"),
+        coords="minimal",
+    )
     return xr.Dataset(
-        {"truth": truth, "forecast": xr.concat(forecasts, models, coords="minimal")},
+        {"truth": truth, "forecast": forecast},
         attrs={
             "interval_minutes": float(first.attrs["interval_minutes"]),
             "source": first.attrs["source"],
-            "left_out": left_out,
+            "left_out": [sentence for sentence in left_out if sentence],
         },
     )
 
 
-def _describe(predictions: Mapping[str, xr.Dataset], dim: str) -> str:
+def _name(predictions: xr.Dataset) -> str:
+    return f"{predictions.attrs['mode']}_{predictions.attrs['model']}"
+
+
+def _describe(predictions: Iterable[xr.Dataset], dim: str) -> str:
     return ", ".join(
-        f"{name}: {dataset[dim].values[0]} to {dataset[dim].values[-1]}"
+        f"{_name(dataset)}: {dataset[dim].values[0]} to {dataset[dim].values[-1]}"
         if dim in ("origin", "horizon")
-        else f"{name}: {wording.listed(map(str, dataset[dim].values[:3]))}"
-        for name, dataset in predictions.items()
+        else f"{_name(dataset)}: {wording.listed(map(str, dataset[dim].values[:3]))}"
+        for dataset in predictions
         if dataset.sizes[dim]
     )
 
 
-def _difference(predictions: Mapping[str, xr.Dataset], shared: xr.Dataset, dim: str) -> str | None:
-    """A sentence about labels that not all predictions have; None if all have the same."""
-    if all(dataset.sizes[dim] == shared.sizes[dim] for dataset in predictions.values()):
-        return None
-    noun = _NOUNS[dim]
-    counts = wording.listed(
-        f"{name} has {wording.plural(dataset.sizes[dim], noun)}"
-        for name, dataset in predictions.items()
-    )
-    return f"{counts}; compared on the {shared.sizes[dim]:,} in common."
+def _difference(predictions: Iterable[xr.Dataset], shared: xr.Dataset, dim: str) -> str:
+    """A sentence about labels that not all predictions have; empty if all have the same."""
+    sizes = {_name(dataset): dataset.sizes[dim] for dataset in predictions}
+    if set(sizes.values()) == {shared.sizes[dim]}:
+        return ""
+    counts = (f"{name} has {wording.plural(size, _NOUNS[dim])}" for name, size in sizes.items())
+    return f"{wording.listed(counts)}; compared on the {shared.sizes[dim]:,} in common."
 
 
-def _check_same_truth(first: xr.Dataset, second: xr.Dataset, names: str) -> None:
+def _check_same_truth(first: xr.Dataset, second: xr.Dataset) -> None:
     one, other = first["truth"], second["truth"]
     equal = np.isclose(one, other, rtol=1e-3, atol=1e-3) | one.isnull() | other.isnull()
     if not equal.all():
         raise ValueError(
-            f"{names} were tested on different data ({first.attrs['source']} and "
-            f"{second.attrs['source']}): {int((~equal).sum()):,} truths differ; "
-            "train both again on the same file"
+            f"{_name(first)} and {_name(second)} were tested on different data "
+            f"({first.attrs['source']} and {second.attrs['source']}): {int((~equal).sum()):,} "
+            "truths differ; train both again on the same file"
         )
 
 

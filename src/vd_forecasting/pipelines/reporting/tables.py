@@ -1,11 +1,13 @@
 """Tables that several pages share."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.markdown import bold, code, table
+from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     NOTHING,
     change,
@@ -59,21 +61,13 @@ def horizon_labels(errors: Errors) -> list[tuple[int | None, str]]:
     return rows
 
 
-def mark_better(values: Sequence[float], *, by_at_least: bool = True) -> list[str]:
-    """Two or more errors as text, the lowest bold.
-
-    Args:
-        values: errors; the undefined ones are a dash and never marked.
-        by_at_least: mark only where all others are higher by more than what is practically equal.
-    """
-    defined = sorted(value for value in values if is_number(value))
+def mark_better(values: Sequence[float]) -> list[str]:
+    """Errors as text, the lowest bold unless another is practically equal to it."""
     texts = [number(value) for value in values]
-    if len(defined) < 2 or defined[0] == defined[1]:
-        return texts
-    if by_at_least and not is_better(defined[0], defined[1]):
-        return texts
-    best = list(values).index(defined[0])
-    texts[best] = bold(texts[best])
+    best, *others = sorted(filter(is_number, values)) or [math.nan]
+    if others and is_better(best, others[0]):
+        position = list(values).index(best)
+        texts[position] = bold(texts[position])
     return texts
 
 
@@ -108,8 +102,8 @@ def vd_rows(mae: xr.DataArray, models: Sequence[str]) -> tuple[list[list[str]], 
         half = MAX_VD_ROWS // 4
         shown = mae.isel(vd=[*order[:half], *order[-half:]])
         sentence = (
-            f"Of {mae.sizes['vd']:,} VDs, the {half} that gain most over persistence and the "
-            f"{half} that gain least are shown."
+            f"Of {mae.sizes['vd']:,} VDs, the {half} where {NAMES[models[-1]]} gains most over "
+            f"persistence and the {half} where it gains least are shown."
         )
     rows = []
     for vdid in shown["vd"].values:

@@ -32,6 +32,7 @@ from vd_forecasting.pipelines.reporting.wording import (
 )
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_SHOWN_VDS = 10
 MODES_IN_WORDS = {
     "single_vd": "one VD in, the same VD out",
     "multi_vd": "all VDs jointly in and out of one model",
@@ -99,8 +100,8 @@ def _what(config: Json) -> str:
     interval = config["interval_minutes"]
     inputs, horizon = config["windows"]["sequence_length"], config["windows"]["prediction_length"]
     vdids = config["vdids"]
-    shown = listed(code(vdid) for vdid in vdids[:10])
-    rest = f" and {len(vdids) - 10:,} more" if len(vdids) > 10 else ""
+    more = [f"{len(vdids) - _SHOWN_VDS:,} more"] if len(vdids) > _SHOWN_VDS else []
+    shown = listed([*map(code, vdids[:_SHOWN_VDS]), *more])
     mode = MODES_IN_WORDS.get(config["mode"], config["mode"])
     return bullets(
         [
@@ -108,7 +109,7 @@ def _what(config: Json) -> str:
             + (f" in each of {config['num_models']:,} models" if config["num_models"] > 1 else "")
             + f"; mode {code(config['mode'])}: {mode}.",
             f"Data: {code(config['source'])}, one value every {lead_time(interval)}.",
-            f"{plural(len(vdids), 'VD')}: {shown}{rest}.",
+            f"{plural(len(vdids), 'VD')}: {shown}.",
             f"In: the last {plural(inputs, 'step')} ({lead_time(inputs * interval)}) of "
             f"{listed(config['input_features'])}, with time of day and day of week.",
             f"Out: the next {plural(horizon, 'step')} ({lead_time(horizon * interval)}) of "

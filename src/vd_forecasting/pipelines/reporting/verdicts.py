@@ -6,7 +6,6 @@ from vd_forecasting.pipelines.reporting.errors import Errors
 from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     ahead_ranges,
-    change,
     compared,
     is_better,
     is_number,
@@ -17,6 +16,8 @@ from vd_forecasting.pipelines.reporting.wording import (
     quantity,
 )
 
+_PERSISTENCES = "persistence's"
+
 
 def against_persistence(errors: Errors, model: str) -> str:
     """Headline of one experiment: where it beats persistence and where not."""
@@ -24,7 +25,8 @@ def against_persistence(errors: Errors, model: str) -> str:
     unscored = [f for f in errors.features if f not in scored]
     name = NAMES[model]
     if not scored:
-        return f"**{name} could not be scored**: no target value of the test split is observed."
+        why = listed(dict.fromkeys(why_undefined(errors, f) for f in unscored))
+        return f"**{name} could not be scored**: {why}."
     beaten = [f for f in scored if is_better(*_pair(errors, model, f))]
     lost = [f for f in scored if is_worse(*_pair(errors, model, f))]
     if len(beaten) == len(scored):
@@ -40,8 +42,8 @@ def against_persistence(errors: Errors, model: str) -> str:
             f"**{name} beats persistence on {listed(beaten)}, but not on "
             f"{listed(f for f in scored if f not in beaten)}**, averaged over all horizons."
         )
-    if unscored:
-        headline += f" {listed(unscored)} could not be scored: no test value is observed."
+    for feature in unscored:
+        headline += f" {feature} could not be scored: {why_undefined(errors, feature)}."
     return headline
 
 
@@ -54,10 +56,10 @@ def _persistence_detail(errors: Errors, model: str, feature: str) -> str:
     unit = errors.units.get(feature, "")
     own, reference = _pair(errors, model, feature)
     if not is_number(own):
-        return f"{feature}: not scored, no test value is observed."
+        return f"{feature}: not scored, {why_undefined(errors, feature)}."
     sentence = (
-        f"{feature}: MAE {quantity(own, unit)}, {compared(own, reference, 'persistence')}"
-        f"{_its(own, reference)} ({number(reference)}), averaged over horizons"
+        f"{feature}: MAE {quantity(own, unit)}, {compared(own, reference, _PERSISTENCES)}"
+        f" ({number(reference)}), averaged over horizons"
     )
     losing = losing_horizons(errors, model, feature)
     if len(losing) == len(errors.horizons) > 1:
@@ -68,8 +70,11 @@ def _persistence_detail(errors: Errors, model: str, feature: str) -> str:
     return f"{sentence}."
 
 
-def _its(own: float, reference: float) -> str:
-    return "'s" if is_number(change(own, reference)) else ""
+def why_undefined(errors: Errors, feature: str) -> str:
+    """Why a feature has no error."""
+    if errors.count(feature):
+        return "a network's forecasts are not all numbers, its training diverged"
+    return "no test value is observed"
 
 
 def losing_horizons(errors: Errors, model: str, feature: str) -> list[int]:
@@ -121,7 +126,8 @@ def networks_headline(errors: Errors) -> str:
         else:
             equal.append(feature)
     if not any(wins.values()) and not equal:
-        return "**Nothing could be compared**: no common target value is observed."
+        why = listed(dict.fromkeys(why_undefined(errors, f) for f in errors.features))
+        return f"**Nothing could be compared**: {why}."
     verdict = _which_is_better(first, second, wins, equal)
     if not useful:
         return f"**Neither network beats persistence**, averaged over horizons. {verdict}"
@@ -151,16 +157,17 @@ def _which_is_better(
 def network_details(errors: Errors) -> list[str]:
     """Per feature: the second network's MAE against the first's, and both against persistence."""
     first, second = errors.models
+    firsts = f"{NAMES[first]}'s"
     sentences = []
     for feature in errors.features:
         one, two = errors.at("mae", first, feature), errors.at("mae", second, feature)
         reference = errors.at("mae", "persistence", feature)
         unit = errors.units.get(feature, "")
         if not is_number(one) or not is_number(two):
-            sentences.append(f"{feature}: not compared, no common target value is observed.")
+            sentences.append(f"{feature}: not compared, {why_undefined(errors, feature)}.")
             continue
         sentences.append(
-            f"{feature}: {NAMES[second]}'s MAE is {compared(two, one, NAMES[first])}'s, averaged "
+            f"{feature}: {NAMES[second]}'s MAE is {compared(two, one, firsts)}, averaged "
             f"over horizons ({number(two)} against {quantity(one, unit)}); "
             f"{_both_against_persistence(one, two, reference, first, second)} "
             f"({number(reference)})."

@@ -91,12 +91,18 @@ def ahead(horizon: int, interval_minutes: float) -> str:
 def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
     """Horizons with neighbours joined: ``5 to 15 min ahead (steps 1 to 3)``."""
     return listed(
-        f"{lead_time(first * interval_minutes)} to "
-        f"{lead_time(last * interval_minutes)} ahead (steps {first} to {last})"
+        f"{_span(first * interval_minutes, last * interval_minutes)} ahead "
+        f"(steps {first} to {last})"
         if last > first
         else ahead(first, interval_minutes)
         for first, last in _runs(sorted(horizons))
     )
+
+
+def _span(first_minutes: float, last_minutes: float) -> str:
+    first, first_unit = lead_time(first_minutes).split()
+    last, last_unit = lead_time(last_minutes).split()
+    return f"{first}{'' if first_unit == last_unit else f' {first_unit}'} to {last} {last_unit}"
 
 
 def _runs(values: Sequence[int]) -> list[tuple[int, int]]:

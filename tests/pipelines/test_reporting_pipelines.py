@@ -1,0 +1,202 @@
+"""The reporting graphs: what they read and write, and that they run; every figure draws."""
+
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import xarray as xr
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from matplotlib.figure import Figure
+
+from tests.pipelines.artefacts import MAPE_MIN_TRUTH, make_artefacts, make_predictions
+from vd_forecasting.parameters import EXPERIMENTS, MODES, Evaluation
+from vd_forecasting.pipelines.reporting import (
+    create_comparison,
+    create_comprehensive,
+    create_experiment_report,
+)
+
+ARTEFACTS = ("config", "training_history", "metrics", "predictions")
+EXPERIMENT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
+COMPARISON_PLOTS = (
+    "learning_curves",
+    "error_by_horizon",
+    "gain_by_horizon",
+    "error_by_hour",
+    "error_by_vd",
+    "forecast",
+)
+COMPREHENSIVE_PLOTS = ("error", "error_by_horizon", "cost")
+
+
+def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatalog:
+    """Artefacts of experiments in memory."""
+    catalog = DataCatalog()
+    catalog["params:evaluation"] = MemoryDataset(Evaluation(mape_min_truth=MAPE_MIN_TRUTH))
+    for name, dataset in predictions.items():
+        for artefact, value in make_artefacts(dataset, **settings).items():
+            catalog[f"{name}.{artefact}"] = MemoryDataset(value)
+    return catalog
+
+
+def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
+    for name in pipeline.outputs():
+        catalog[name] = MemoryDataset(copy_mode="assign")  # figures are slow to copy
+    SequentialRunner().run(pipeline, catalog)
+    return {name: catalog[name].load() for name in pipeline.outputs()}
+
+
+def test_an_experiment_report_is_a_template() -> None:
+    pipeline = create_experiment_report()
+    assert pipeline.inputs() == set(ARTEFACTS)
+    assert pipeline.outputs() == {"training_report"} | {f"plot_{p}" for p in EXPERIMENT_PLOTS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_comparison_reads_both_experiments_and_writes_its_own_namespace(mode: str) -> None:
+    pipeline = create_comparison(mode)
+    assert pipeline.inputs() == {"params:evaluation"} | {
+        f"{mode}_{model}.{artefact}" for model in ("lstm", "xlstm") for artefact in ARTEFACTS
+    }
+    assert pipeline.outputs() == {
+        f"compare_{mode}.{name}"
+        for name in ("scores", "page", *(f"plot_{plot}" for plot in COMPARISON_PLOTS))
+    }
+    assert all(node.namespace == f"compare_{mode}" for node in pipeline.nodes)
+
+
+def test_the_comprehensive_report_reads_all_six_and_the_scores_of_each_mode() -> None:
+    pipeline = create_comprehensive()
+    assert pipeline.inputs() == (
+        {"params:evaluation"}
+        | {f"{name}.{artefact}" for name in EXPERIMENTS for artefact in ARTEFACTS}
+        | {f"compare_{mode}.scores" for mode in MODES}
+    )
+    assert pipeline.outputs() == {"comprehensive_model_comparison", "comprehensive_metrics"} | {
+        f"comprehensive_plot_{plot}" for plot in COMPREHENSIVE_PLOTS
+    }
+    assert not any("." in node.name for node in pipeline.nodes)
+
+
+def test_nodes_can_be_sent_to_another_process() -> None:
+    for pipeline in (
+        create_experiment_report(),
+        create_comparison("multi_vd"),
+        create_comprehensive(),
+    ):
+        for node in pipeline.nodes:
+            pickle.loads(pickle.dumps(node))
+
+
+def test_kedro_does_not_warn_of_dotted_names() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_comparison("single_vd")
+        create_comprehensive()
+
+
+def test_everything_runs_from_artefacts_to_pages() -> None:
+    vdids = {"single_vd": ["A"], "multi_vd": ["A", "B"], "independent_multi_vd": ["A", "B"]}
+    catalog = catalog_of(
+        {
+            name: make_predictions(mode, model, vdids=vdids[mode], origins=120, horizons=3)
+            for name in EXPERIMENTS
+            for mode, _, model in [name.rpartition("_")]
+        },
+        epochs=3,
+    )
+    pipeline = create_comprehensive()
+    for mode in MODES:
+        pipeline += create_comparison(mode)
+    for name in EXPERIMENTS:
+        pipeline += Pipeline(create_experiment_report(), namespace=name)
+    outputs = run(pipeline, catalog)
+    metrics = outputs["comprehensive_metrics"]
+    assert set(metrics["mode"]) == set(MODES)
+    assert set(metrics["model"]) == {"lstm", "xlstm", "persistence"}
+    # vds × horizons × features × (5 metrics and n) × models, in each mode
+    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 6 * 3
+    kinds = {
+        "training_report": str,
+        "page": str,
+        "scores": type(metrics),
+        "comprehensive_model_comparison": str,
+        "comprehensive_metrics": type(metrics),
+    }
+    for name, value in outputs.items():
+        assert isinstance(value, kinds.get(name.rpartition(".")[2], Figure)), name
+
+
+def with_hole(predictions: xr.Dataset) -> xr.Dataset:
+    predictions = predictions.copy(deep=True)
+    predictions["truth"][:, :, :, 0] = float("nan")
+    return predictions
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "one of everything": {
+        "vdids": ["A"],
+        "features": ["total_volume"],
+        "horizons": 1,
+        "origins": 30,
+        "epochs": 1,
+    },
+    "200 VDs": {
+        "vdids": [f"{n:04d}" for n in range(200)],
+        "features": ["avg_speed"],
+        "origins": 40,
+    },
+    "100 models": {
+        "mode": "independent_multi_vd",
+        "vdids": [f"{n:04d}" for n in range(100)],
+        "features": ["avg_speed"],
+        "horizons": 2,
+        "origins": 40,
+    },
+    "48 horizons": {"horizons": 48, "features": ["avg_speed", "avg_occupancy"], "origins": 100},
+    "a feature never observed": {"vdids": ["A", "B"], "origins": 100, "change": with_hole},
+    "nothing observed": {"missing": 2.0, "origins": 100},
+    "days of few steps": {"interval_minutes": 720.0, "horizons": 2, "origins": 40},
+}
+
+
+@pytest.mark.parametrize("case", ODD.values(), ids=ODD)
+def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+    settings = dict(case)
+    mode = settings.pop("mode", "multi_vd")
+    epochs, change = settings.pop("epochs", 4), settings.pop("change", lambda same: same)
+    catalog = catalog_of(
+        {
+            f"{mode}_{model}": change(make_predictions(mode, model, **settings))
+            for model in ("lstm", "xlstm")
+        },
+        epochs=epochs,
+    )
+    pipeline = create_comparison(mode) + Pipeline(
+        create_experiment_report(), namespace=f"{mode}_lstm"
+    )
+    figures = {name: v for name, v in run(pipeline, catalog).items() if isinstance(v, Figure)}
+    assert len(figures) == len(COMPARISON_PLOTS) + len(EXPERIMENT_PLOTS)
+    for name, figure in figures.items():
+        figure.draw_without_rendering()
+        assert figure.get_figwidth() == 10, name
+        assert figure.get_figheight() <= 14, name
+        assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+
+
+def test_undefined_metrics_in_the_history_leave_a_gap() -> None:
+    predictions = make_predictions(origins=40, horizons=2)
+    found = make_artefacts(predictions, epochs=3)
+    for epoch in found["training_history"]["joint"]["epochs"]:
+        for split in ("train", "val"):
+            epoch[split]["avg_speed"] = dict.fromkeys(epoch[split]["avg_speed"])
+    catalog = DataCatalog()
+    for name, value in found.items():
+        catalog[name] = MemoryDataset(value)
+    figure = run(create_experiment_report(), catalog)["plot_metric_evolution"]
+    figure.draw_without_rendering()
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert texts.count("undefined") == 4
