@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -309,6 +310,23 @@ def test_one_clear_line_and_earlier_outputs_intact(
     assert re.match(rf"Error: .*{message}", last), result.stderr
     assert all(LOG_LINE.match(line) for line in before), result.stderr
     assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_unsorted_time_stamps_are_sorted_and_told(used: Path) -> None:
+    clean = make_clean(700, vds=3)
+    save(clean.isel(time=[*range(300, 400), *range(300), *range(400, 700)]), used / "unsorted.h5")
+    printed = run(used, "--pipeline", "data_engineering", params="vd_file=unsorted.h5")
+    assert "unsorted.h5: 300 of 700 time steps were out of order; sorted" in printed
+    cleaned = VDHDF5Dataset(filepath=str(used / "data/03_primary/vd_clean.h5")).load()
+    np.testing.assert_array_equal(cleaned["time"], clean["time"])
+
+
+def test_cleaned_data_that_is_not_in_order_is_refused(used: Path) -> None:
+    path = used / "data/03_primary/vd_clean.h5"
+    save(make_clean(700, vds=3).isel(time=slice(None, None, -1)), path)
+    result = kedro(used, "run", "--namespace", "single_vd_lstm")
+    assert result.returncode == 1
+    assert re.match("Error: vd_clean: step 0 .* must increase", result.stderr.splitlines()[-1])
 
 
 def test_unknown_pipeline(used: Path) -> None:

@@ -129,6 +129,8 @@ def in_one_line(error: BaseException) -> str:
     """The message of an error as one line, without Kedro's words around ours."""
     if isinstance(error, ParameterValidationError):
         return _parameter_problems(str(error))
+    if isinstance(error, DataValidationError):
+        return f"{error.dataset_name}: {error.message}"
     if isinstance(error, DatasetError) and isinstance(error.__cause__, DatasetError | OSError):
         error = error.__cause__
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

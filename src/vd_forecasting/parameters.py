@@ -178,7 +178,7 @@ class Simulate(Parameters):
     start: date
     days: PositiveInt
     demand: PositiveFloat
-    """1 = most weekdays congested in the evening, some in the morning; scales every entry."""
+    """Scales every entry; at 1 both peaks of most weekdays end in queues."""
     incidents_per_day: NonNegativeFloat
     """Expected number; each takes away part of the road for 20 to 60 minutes."""
     missing: Share

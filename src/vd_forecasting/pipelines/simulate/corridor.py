@@ -11,6 +11,7 @@ platoons by Newell's simplified car following, a triangular fundamental diagram.
 """
 
 import itertools
+import logging
 import warnings
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vd_forecasting.parameters import Simulate
+
+logger = logging.getLogger(__name__)
 
 NODES_KM = (
     *(0.0, 1.0, 2.0, 2.8, 4.0, 5.0, 6.0, 6.8),
@@ -76,11 +79,11 @@ def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
         ModuleNotFoundError: uxsim is not installed.
     """
     uxsim = _import_uxsim()
-    days = [day for _, day in plan.groupby(plan["time"].dt.floor("D"))]
-    return xr.concat(
-        [_drive_day(uxsim, day, simulate.seed + number) for number, day in enumerate(days)],
-        dim="time",
-    )
+    driven = []
+    for number, (date, day) in enumerate(plan.groupby(plan["time"].dt.floor("D"))):
+        driven.append(_drive_day(uxsim, day, simulate.seed + number))
+        logger.info("Simulated %s", np.datetime_as_string(date, unit="D"))
+    return xr.concat(driven, dim="time")
 
 
 def _import_uxsim() -> ModuleType:

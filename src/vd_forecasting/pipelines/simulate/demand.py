@@ -16,9 +16,9 @@ from vd_forecasting.pipelines.simulate.corridor import (
 )
 
 INTERVAL = pd.Timedelta("5min")
-ENTRY_LEVEL = (4300.0, 900.0, 1200.0, 1300.0)
+ENTRY_LEVEL = (4500.0, 950.0, 1250.0, 1350.0)
 """veh/h at each entry where the daily profile is 1, about the evening peak."""
-WEAVING_CAPACITY = 5500.0  # veh/h
+WEAVING_CAPACITY = 5700.0  # veh/h
 LANE_DROP_CAPACITY = 0.94 * 3 * LANE_CAPACITY  # veh/h
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch import Tensor
+from tqdm import tqdm
 
 from vd_forecasting.models import Forecaster
 from vd_forecasting.parameters import Training
@@ -115,6 +116,27 @@ class _EpochLog(Callback):
         )
 
 
+class _EpochBar(Callback):
+    """A progress bar for every epoch, gone when the epoch is, so that log lines stand clear."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bar = tqdm(
+            total=trainer.num_training_batches,
+            desc=f"{self.label}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            unit="batch",
+            leave=False,
+        )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.bar.update()
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.bar.close()
+
+
 def fit(
     forecaster: Forecaster,
     train: WindowBatches,
@@ -168,8 +190,8 @@ def fit(
             devices=1,
             max_epochs=training.epochs,
             gradient_clip_val=training.gradient_clip,
-            callbacks=[stopping, log, *([TQDMProgressBar()] if bar else [])],
-            enable_progress_bar=bar,
+            callbacks=[*([_EpochBar(label)] if bar else []), stopping, log],
+            enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             logger=False,
