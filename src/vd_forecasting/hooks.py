@@ -2,17 +2,18 @@
 
 import difflib
 import logging
-from pathlib import Path
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
+from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.parameters import EXPERIMENTS
 
-SHARED_BLOCKS = ("compute", "split", "evaluation", "cleaning", "simulate", "vd_file")
 logger = logging.getLogger(__name__)
 
+SHARED_BLOCKS = ("compute", "split", "evaluation", "cleaning", "simulate", "vd_file")
 EXPERIMENT_BLOCKS = ("windows", "model", "training")
 
 
@@ -55,23 +56,20 @@ class Progress:
 
 
 class ExperimentLogs:
-    """Writes what an experiment logs also to ``data/06_models/{experiment}/training.log``."""
+    """Writes what an experiment logs also to ``training.log``, beside its checkpoint."""
 
     def __init__(self) -> None:
-        self._project = Path()
         self._handler: logging.Handler | None = None
 
     @hook_impl
-    def after_context_created(self, context: KedroContext) -> None:
-        """Remember where the project is."""
-        self._project = context.project_path
-
-    @hook_impl
-    def before_node_run(self, node: Node) -> None:
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Open the log of the node's experiment."""
         if node.namespace not in EXPERIMENTS:
             return
-        path = self._project / "data" / "06_models" / node.namespace / "training.log"
+        checkpoint = catalog.get(f"{node.namespace}.best_model")
+        if not isinstance(checkpoint, CheckpointDataset):
+            return
+        path = checkpoint.filepath.with_name("training.log")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handler = logging.FileHandler(path, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -84,11 +82,10 @@ class ExperimentLogs:
 
     @hook_impl
     def on_node_error(self, error: Exception) -> None:
-        """Log the error, then close the log."""
+        """Log the error in the experiment's log alone (the command line tells it), and close it."""
         if self._handler is not None:
-            logging.getLogger(__name__).debug("failed", exc_info=error)
-            message = logging.LogRecord(__name__, logging.ERROR, "", 0, str(error), None, None)
-            self._handler.emit(message)
+            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, str(error), (), None)
+            self._handler.handle(record)
         self._close()
 
     def _close(self) -> None:

@@ -22,26 +22,26 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self.filepath = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
         import torch  # noqa: PLC0415  (seconds to import; the catalog alone does not need it)
 
         try:
-            checkpoint = torch.load(self._filepath, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(self.filepath, map_location="cpu", weights_only=True)
         except FileNotFoundError as error:
             raise DatasetError(
-                f"{self._filepath}: no such file; run the training that makes it"
+                f"{self.filepath}: no such file; run the training that makes it"
             ) from error
         except Exception as error:  # torch raises a different class for every way to be broken
             raise DatasetError(
-                f"{self._filepath}: not a checkpoint of plain tensors "
+                f"{self.filepath}: not a checkpoint of plain tensors "
                 f"({str(error).splitlines()[0]}); delete it and train again"
             ) from error
         if not isinstance(checkpoint, dict):
             raise DatasetError(
-                f"{self._filepath}: holds a {type(checkpoint).__name__}, not a checkpoint; "
+                f"{self.filepath}: holds a {type(checkpoint).__name__}, not a checkpoint; "
                 "delete it and train again"
             )
         return checkpoint
@@ -50,11 +50,11 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         import torch  # noqa: PLC0415
 
         # Given a path, torch writes its name into the file; so equal weights, equal bytes.
-        with replacing(self._filepath) as temporary, temporary.open("wb") as file:
+        with replacing(self.filepath) as temporary, temporary.open("wb") as file:
             torch.save(data, file)
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self.filepath)}
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self.filepath.is_file()
