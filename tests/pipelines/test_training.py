@@ -25,6 +25,7 @@ from vd_forecasting.parameters import (
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
+from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
 from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
@@ -164,7 +165,7 @@ def test_best_epoch_is_restored() -> None:
     """With a learning rate that spoils what was learnt, the last epoch is not the best."""
     windows = joint_windows()
     wild = TRAINING.model_copy(
-        update={"learning_rate": 0.3, "epochs": 12, "lr_patience": 99, "patience": 99}
+        update={"learning_rate": 0.1, "epochs": 30, "lr_patience": 99, "patience": 99}
     )
     checkpoint, _, history = train_lstm(windows, LSTM, wild, EVALUATION, COMPUTE)
     best = min(epoch["val"]["loss"] for epoch in history["joint"]["epochs"])
@@ -172,6 +173,17 @@ def test_best_epoch_is_restored() -> None:
     inputs, targets = next(iter(WindowBatches(windows, slice(0, 2), "val", batch_size=999)))
     assert history["joint"]["best_epoch"] < len(history["joint"]["epochs"])
     assert masked_mae(forecaster(inputs), targets).item() == pytest.approx(best, rel=1e-4)
+
+
+def test_weights_are_averaged_as_computed_by_hand() -> None:
+    average = [torch.tensor([1.0])]
+    move_average(average, [torch.tensor([2.0])], torch.tensor(0))  # keeps 1/10
+    assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
+    move_average(average, [torch.tensor([0.0])], torch.tensor(1))  # keeps 2/11
+    assert average[0].item() == pytest.approx(2 / 11 * 1.9)
+    average = [torch.tensor([1.0])]
+    move_average(average, [torch.tensor([0.0])], torch.tensor(10**6))
+    assert average[0].item() == pytest.approx(AVERAGING_DECAY)
 
 
 def test_training_stops_early() -> None:

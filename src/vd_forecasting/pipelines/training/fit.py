@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from vd_forecasting.models import Forecaster
@@ -31,12 +32,31 @@ UNFOUNDED_WARNINGS = (
 )
 
 
+AVERAGING_DECAY = 0.999
+"""How much of the running average of the weights is kept at every step, after a warm-up."""
+
+
+def move_average(average: Any, current: Any, steps: Any) -> None:
+    """Move an exponential average of weights, in place, one step towards the current ones.
+
+    Args:
+        average: tensors to move.
+        current: tensors of the same shapes.
+        steps: how many were averaged before; while they are few, the average forgets faster.
+    """
+    decay = min(AVERAGING_DECAY, (1 + int(steps)) / (10 + int(steps)))
+    torch._foreach_lerp_(average, current, 1 - decay)
+
+
 class _LightningForecaster(pl.LightningModule):
     """What Lightning needs to train a :class:`Forecaster`."""
 
     def __init__(self, forecaster: Forecaster, training: Training, sums: ErrorSums) -> None:
         super().__init__()
         self.forecaster = forecaster
+        # A few days of validation data judge single steps by luck. The average over many steps
+        # (Polyak and Juditsky 1992) is judged, kept and used instead.
+        self.average = AveragedModel(forecaster, multi_avg_fn=move_average).requires_grad_(False)
         self.training_parameters = training
         self.train_sums = sums
         self.val_sums = copy.copy(sums)
@@ -48,9 +68,12 @@ class _LightningForecaster(pl.LightningModule):
         self.train_sums.add(forecast, targets)
         return masked_mae(forecast, targets)
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.average.update_parameters(self.forecaster)
+
     def validation_step(self, batch: Batch, _: int) -> None:
         inputs, targets = batch
-        self.val_sums.add(self.forecaster(inputs), targets)
+        self.val_sums.add(self.average(inputs), targets)
 
     def on_validation_epoch_end(self) -> None:
         self.val_errors = self.val_sums.result()
@@ -59,7 +82,9 @@ class _LightningForecaster(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         parameters = self.training_parameters
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
+            self.forecaster.parameters(),
+            lr=parameters.learning_rate,
+            weight_decay=parameters.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=0.5, patience=parameters.lr_patience
@@ -102,7 +127,7 @@ class _EpochLog(Callback):
             self.best_epoch = epoch["epoch"]
             self.best_weights = {
                 name: value.detach().cpu().clone()
-                for name, value in module.forecaster.state_dict().items()
+                for name, value in module.average.module.state_dict().items()
             }
         logger.info(
             "%s: epoch %d/%s  train loss %.4f  val loss %.4f%s  %.1f s",
@@ -159,8 +184,8 @@ def fit(
         label: begins every log line.
 
     Returns:
-        The weights of the epoch with the lowest validation loss, and the history: ``best_epoch``
-        (counted from 1), ``stopped_early``, ``seconds`` and the list of ``epochs``.
+        The averaged weights of the epoch with the lowest validation loss, and the history:
+        ``best_epoch`` (counted from 1), ``stopped_early``, ``seconds`` and the list of ``epochs``.
 
     Raises:
         ValueError: there is nothing to train on.
