@@ -6,6 +6,7 @@ import xarray as xr
 
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
+    CURVES_EXPLAINED,
     GAP_EXPLAINED,
     Costs,
     cost_rows,
@@ -102,6 +103,7 @@ def write_comparison(
         table(["", *(NAMES[model] for model in PAIR)], cost_rows(costs)),
         GAP_EXPLAINED,
         image("Loss by epoch", f"{plots}/learning_curves.png"),
+        CURVES_EXPLAINED,
         "## Parameters",
         _differing(configs),
         table(["parameter", *(NAMES[model] for model in PAIR)], parameter_rows(configs)),

@@ -132,6 +132,10 @@ def still_improving(costs: Mapping[str, Costs]) -> list[str]:
     ]
 
 
+CURVES_EXPLAINED = (
+    "Training errors are of the weights as they were at each step, with dropout; validation errors "
+    "of their moving average, which is what is kept. So validation can lie below training."
+)
 GAP_EXPLAINED = (
     "Over-fitting gap: MAE on the validation split ÷ MAE on the training split, both at the chosen "
     "epoch. 1 means that the model does as well on days it has not seen; how far those days "

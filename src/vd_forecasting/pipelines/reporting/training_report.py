@@ -6,6 +6,7 @@ import xarray as xr
 
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
+    CURVES_EXPLAINED,
     GAP_EXPLAINED,
     cost_rows,
     costs_of,
@@ -79,6 +80,7 @@ def write_training_report(
         _models(training_history),
         image("Loss by epoch, the chosen epoch marked", "plots/learning_curves.png"),
         image("Errors by epoch on training and validation", "plots/metric_evolution.png"),
+        CURVES_EXPLAINED,
         "## Test errors",
         *(_feature_table(errors, model, feature) for feature in errors.features),
         "Averages weigh every observed value the same. Change: MAE relative to persistence's; "
