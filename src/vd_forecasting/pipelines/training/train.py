@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_forecasters
+from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
 from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import (
     WindowBatches,
@@ -147,7 +147,7 @@ def make_checkpoint(
 def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str, Any]:
     """What was trained on what: the checkpoint without its tensors, and where it comes from."""
     model, mode = checkpoint["model"], windows.attrs["mode"]
-    one = next(iter(load_forecasters(checkpoint).values()))
+    one = build_forecaster(model, checkpoint["model_parameters"], checkpoint["network"])
     lengths = ("sequence_length", "prediction_length")
     tensors = ("weights", "scaler")
     packages = ("vd_forecasting", "torch", *(("xlstm",) if model == "xlstm" else ()))
