@@ -93,8 +93,8 @@ def test_parameter_errors_name_the_key_in_one_line() -> None:
                 "embedding_dim": 128,
                 "num_blocks": 2,
                 "slstm_at": [4],
-                "slstm_backend": "vanilla",
-                "mlstm_backend": "vanilla",
+                "slstm_backend": "fused",
+                "mlstm_backend": "fused",
                 "dropout": 1.5,
                 "context_length": 256,
             }

@@ -26,8 +26,8 @@ XLSTM = {
     "embedding_dim": 128,
     "num_blocks": 6,
     "slstm_at": [1, 3],
-    "slstm_backend": "vanilla",
-    "mlstm_backend": "vanilla",
+    "slstm_backend": "fused",
+    "mlstm_backend": "fused",
     "dropout": 0.1,
     "context_length": 256,
 }

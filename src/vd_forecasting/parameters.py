@@ -141,8 +141,8 @@ class XLSTMModel(Parameters):
     """Four heads share it, with at least two values each."""
     num_blocks: PositiveInt
     slstm_at: tuple[NonNegativeInt, ...]
-    slstm_backend: Literal["vanilla", "cuda"]
-    mlstm_backend: Literal["vanilla"]
+    slstm_backend: Literal["fused", "vanilla", "cuda"]
+    mlstm_backend: Literal["fused", "vanilla"]
     dropout: Dropout
     context_length: PositiveInt
 

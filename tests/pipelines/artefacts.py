@@ -202,8 +202,8 @@ def make_config(predictions: xr.Dataset, *, seed: int = 42) -> dict[str, Any]:
         "embedding_dim": 128,
         "num_blocks": 6,
         "slstm_at": [1, 3],
-        "slstm_backend": "vanilla",
-        "mlstm_backend": "vanilla",
+        "slstm_backend": "fused",
+        "mlstm_backend": "fused",
         "dropout": 0.1,
         "context_length": 256,
     }

@@ -51,8 +51,8 @@ XLSTM = XLSTMModel(
     embedding_dim=8,
     num_blocks=2,
     slstm_at=(1,),
-    slstm_backend="vanilla",
-    mlstm_backend="vanilla",
+    slstm_backend="fused",
+    mlstm_backend="fused",
     dropout=0.1,
     context_length=8,
 )

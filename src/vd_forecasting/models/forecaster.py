@@ -16,7 +16,7 @@ class Core(Protocol):
     width: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Map ``[B, S, D]`` to ``[B, S, D]``; step s sees steps 0 to s only."""
+        """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""
 
 
 class Forecaster(nn.Module):
@@ -66,7 +66,7 @@ class Forecaster(nn.Module):
             ``[B, H, N, F]``.
         """
         last = x[:, -1, self.target_channels].unflatten(1, (1, *self.output_shape[1:]))
-        state = self.core(self.embedding(x))[:, -1]  # [B, D]
+        state = self.core(self.embedding(x))  # [B, D]
         change = self.head(self.norm(state)).unflatten(1, self.output_shape)
         forecast: Tensor = last + change  # [B, 1, N, F] + [B, H, N, F]
         return forecast

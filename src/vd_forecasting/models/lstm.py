@@ -23,6 +23,6 @@ class LSTMCore(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[B, S, D]`` to ``[B, S, D]``."""
-        output: Tensor = self.dropout(self.lstm(x)[0])
+        """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""
+        output: Tensor = self.dropout(self.lstm(x)[0][:, -1])
         return output

@@ -1,11 +1,16 @@
 """The xLSTM core: Beck et al. (2024), arXiv:2405.04517, as in the authors' ``xlstm`` package."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 NUM_HEADS = 4
 CONV_KERNEL_SIZE = 4
+SLSTM_BACKENDS = ("fused", "vanilla", "cuda")
+MLSTM_BACKENDS = ("fused", "vanilla")
+
+BlockFunction = Callable[[nn.Module, Tensor, int], Tensor]
+"""A block, its input ``[B, S, D]`` and a number T to the last T steps of its output."""
 
 
 class XLSTMCore(nn.Module):
@@ -17,13 +22,15 @@ class XLSTMCore(nn.Module):
         embedding_dim: D, a multiple of 4 (the number of heads), at least 8.
         num_blocks: blocks on top of each other.
         slstm_at: which blocks, counted from 0, are sLSTM; the others are mLSTM.
-        slstm_backend: ``vanilla``, or ``cuda`` on a GPU with a CUDA compiler.
-        mlstm_backend: ``vanilla``.
+        slstm_backend: ``fused``, this project's own and fast on a CPU; ``vanilla``, the package's;
+            or ``cuda``, the package's on a GPU with a CUDA compiler.
+        mlstm_backend: ``fused`` or ``vanilla``. Fused and vanilla share their weights.
         dropout: share of values dropped in training, in every block.
         context_length: longest window the mLSTM blocks take.
 
     Raises:
         ImportError: the ``xlstm`` package is not installed.
+        ValueError: a backend is not known.
     """
 
     def __init__(
@@ -41,8 +48,10 @@ class XLSTMCore(nn.Module):
         try:
             from xlstm import (  # noqa: PLC0415
                 FeedForwardConfig,
+                mLSTMBlock,
                 mLSTMBlockConfig,
                 mLSTMLayerConfig,
+                sLSTMBlock,
                 sLSTMBlockConfig,
                 sLSTMLayerConfig,
                 xLSTMBlockStack,
@@ -53,8 +62,12 @@ class XLSTMCore(nn.Module):
                 f"an xLSTM needs the xlstm package, which cannot be imported ({error}): "
                 "pip install xlstm==2.0.6"
             ) from error
-        if mlstm_backend != "vanilla":
-            raise ValueError(f"mlstm_backend {mlstm_backend!r} is not known; there is 'vanilla'")
+        for cell, backend, known in (
+            ("slstm", slstm_backend, SLSTM_BACKENDS),
+            ("mlstm", mlstm_backend, MLSTM_BACKENDS),
+        ):
+            if backend not in known:
+                raise ValueError(f"{cell}_backend {backend!r} is not known; there are {known}")
         self.width = embedding_dim
         self.stack = xLSTMBlockStack(
             xLSTMBlockStackConfig(
@@ -63,7 +76,7 @@ class XLSTMCore(nn.Module):
                 ),
                 slstm_block=sLSTMBlockConfig(
                     slstm=sLSTMLayerConfig(
-                        backend=slstm_backend,
+                        backend="vanilla" if slstm_backend == "fused" else slstm_backend,
                         num_heads=NUM_HEADS,
                         conv1d_kernel_size=CONV_KERNEL_SIZE,
                     ),
@@ -78,7 +91,32 @@ class XLSTMCore(nn.Module):
             )
         )
 
+        self.block_functions: dict[type[nn.Module], BlockFunction] = {
+            sLSTMBlock: _package_block,
+            mLSTMBlock: _package_block,
+        }
+        if "fused" in (slstm_backend, mlstm_backend):
+            # Here, because numba takes its time to import.
+            from vd_forecasting.models.fused_xlstm import (  # noqa: PLC0415
+                mlstm_block,
+                slstm_block,
+            )
+
+            if slstm_backend == "fused":
+                self.block_functions[sLSTMBlock] = slstm_block
+            if mlstm_backend == "fused":
+                self.block_functions[mLSTMBlock] = mlstm_block
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[B, S, D]`` to ``[B, S, D]``."""
-        output: Tensor = self.stack(x)
+        """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""
+        last = len(self.stack.blocks) - 1
+        for index, block in enumerate(self.stack.blocks):
+            steps = 1 if index == last else x.shape[1]
+            x = self.block_functions[type(block)](block, x, steps)
+        output: Tensor = self.stack.post_blocks_norm(x[:, -1])
         return output
+
+
+def _package_block(block: nn.Module, x: Tensor, steps: int) -> Tensor:
+    output: Tensor = block(x)[:, -steps:]
+    return output

@@ -85,6 +85,7 @@ class _LightningForecaster(pl.LightningModule):
             self.forecaster.parameters(),
             lr=parameters.learning_rate,
             weight_decay=parameters.weight_decay,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=0.5, patience=parameters.lr_patience

@@ -1,0 +1,693 @@
+"""The kernels of :mod:`.torch_kernels`, compiled by numba: float32 on a CPU.
+
+Every kernel walks over windows and heads, so that what it works on stays in the processor's first
+cache, and reads and writes main memory once. The inner loops run over a head's channels, which the
+compiler turns into vector instructions. Numba keeps the compiled code beside this file.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from torch import Tensor
+
+f32 = np.float32
+i32 = np.int32
+u32 = np.uint32
+
+# Sums may be reordered, and a*b + c rounded once. NaN and infinity keep their meaning.
+OPTIONS: dict[str, Any] = {
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+    "error_model": "numpy",
+    "nogil": True,
+    "cache": True,
+}
+
+ONE, HALF = f32(1), f32(0.5)
+LOWEST, HIGHEST = f32(-87), f32(88)
+LOG2_E = f32(1.4426950408889634)
+# ln 2 in two parts, the first short enough that its multiples are exact.
+LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)
+# exp(r) = 1 + r + r² (...), |r| <= ln(2)/2: the minimax polynomial of Cephes' expf.
+E0, E1, E2 = f32(1.9875691500e-4), f32(1.3981999507e-3), f32(8.3334519073e-3)
+E3, E4, E5 = f32(4.1665795894e-2), f32(1.6666665459e-1), f32(5.0000001201e-1)
+T0, T1, T2 = f32(-5.70498872745e-3), f32(2.06390887954e-2), f32(-5.37397155531e-2)
+T3, T4 = f32(1.33314422036e-1), f32(-3.33332819422e-1)
+
+
+@intrinsic
+def _float_of_bits(typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@njit(inline="always", **OPTIONS)
+def _exp(x: Any) -> Any:
+    """exp, to 2e-7 relative; the C library's cannot be vectorised. NaN stays NaN."""
+    x = LOWEST if x < LOWEST else x
+    x = HIGHEST if x > HIGHEST else x
+    n = i32(x * LOG2_E + f32(256.5)) - i32(256)  # round to nearest, without a call
+    r = x - f32(n) * LN2_HIGH - f32(n) * LN2_LOW
+    y = ((((E0 * r + E1) * r + E2) * r + E3) * r + E4) * r + E5
+    y = y * r * r + r + ONE
+    return y * _float_of_bits((n + i32(127)) << i32(23))
+
+
+@njit(inline="always", **OPTIONS)
+def _sigmoid(x: Any) -> Any:
+    return ONE / (ONE + _exp(-x))
+
+
+@njit(inline="always", **OPTIONS)
+def _tanh(x: Any) -> Any:
+    """tanh, to 2e-7 relative; the polynomial, for small x, is that of Cephes' tanhf."""
+    square = x * x
+    small = (((T0 * square + T1) * square + T2) * square + T3) * square + T4
+    small = x + x * square * small
+    large = ONE - f32(2) / (ONE + _exp(x + x))
+    return small if abs(x) < f32(0.625) else large
+
+
+@njit(inline="always", **OPTIONS)
+def _log1p(x: Any) -> Any:
+    """log(1 + x) for 0 <= x <= 1, to 1e-7 relative: 2 artanh(x / (2 + x)) as a series."""
+    ratio = x / (f32(2) + x)
+    square = ratio * ratio
+    series = f32(1 / 15)
+    series = series * square + f32(1 / 13)
+    series = series * square + f32(1 / 11)
+    series = series * square + f32(1 / 9)
+    series = series * square + f32(1 / 7)
+    series = series * square + f32(1 / 5)
+    series = series * square + f32(1 / 3)
+    series = series * square + ONE
+    return f32(2) * ratio * series
+
+
+@njit(inline="always", **OPTIONS)
+def _convolved(x, b, s, h, taps, bias, row):
+    """One step of the convolution, into ``row``."""
+    kernel, _, width = taps.shape
+    now, tap, offset = x[b, s, h], taps[kernel - 1, h], bias[h]
+    for p in range(width):
+        row[p] = offset[p] + now[p] * tap[p]
+    for lag in range(1, min(kernel, s + 1)):
+        past, tap = x[b, s - lag, h], taps[kernel - 1 - lag, h]
+        for p in range(width):
+            row[p] += past[p] * tap[p]
+
+
+@njit(**OPTIONS)
+def _convolve(x, taps, bias, output):
+    batch, length, heads, width = x.shape
+    row = np.empty(width, f32)
+    for h in range(heads):
+        for b in range(batch):
+            for s in range(length):
+                _convolved(x, b, s, h, taps, bias, row)
+                out = output[h, b, s]
+                for p in range(width):
+                    out[p] = row[p] * _sigmoid(row[p])
+
+
+@njit(**OPTIONS)
+def _convolve_backward(d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
+    batch, length, heads, width = x.shape
+    kernel = len(taps)
+    d_rows = np.empty((length, width), f32)
+    d_taps_here = np.empty((kernel, width), f32)
+    d_bias_here = np.empty(width, f32)
+    for h in range(heads):
+        for b in range(batch):
+            d_taps_here[:] = 0
+            d_bias_here[:] = 0
+            for s in range(length):
+                row, d_out = d_rows[s], d_output[h, b, s]
+                _convolved(x, b, s, h, taps, bias, row)
+                for p in range(width):
+                    gate = _sigmoid(row[p])
+                    row[p] = d_out[p] * gate * (ONE + row[p] * (ONE - gate))
+                for p in range(width):
+                    d_bias_here[p] += row[p]
+                for lag in range(min(kernel, s + 1)):
+                    past, d_tap = x[b, s - lag, h], d_taps_here[kernel - 1 - lag]
+                    for p in range(width):
+                        d_tap[p] += row[p] * past[p]
+            for s in range(length):
+                d_now, direct = d_x[b, s, h], d_direct[h, b, s]
+                row, tap = d_rows[s], taps[kernel - 1, h]
+                for p in range(width):
+                    d_now[p] = direct[p] + row[p] * tap[p]
+                for lag in range(1, min(kernel, length - s)):
+                    row, tap = d_rows[s + lag], taps[kernel - 1 - lag, h]
+                    for p in range(width):
+                        d_now[p] += row[p] * tap[p]
+            d_bias[h] += d_bias_here
+            d_taps[:, h] += d_taps_here
+
+
+def _taps(kernel: Tensor, heads: int) -> Tensor:
+    """``[I, 1, K]`` to ``[K, H, P]``."""
+    return kernel.view(heads, -1, kernel.shape[-1]).permute(2, 0, 1).contiguous()
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
+    batch, length, inner = x.shape
+    output = x.new_empty(heads, batch, length, inner // heads)
+    _convolve(
+        x.view(batch, length, heads, -1).numpy(),
+        _taps(kernel, heads).numpy(),
+        bias.view(heads, -1).numpy(),
+        output.numpy(),
+    )
+    return output
+
+
+def convolve_backward(
+    d_output: Tensor, d_direct: Tensor, x: Tensor, kernel: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    heads, batch, length, width = d_output.shape
+    taps = _taps(kernel, heads)
+    d_x, d_taps, d_bias = torch.empty_like(x), torch.zeros_like(taps), torch.zeros_like(bias)
+    _convolve_backward(
+        d_output.numpy(),
+        d_direct.numpy(),
+        x.view(batch, length, heads, width).numpy(),
+        taps.numpy(),
+        bias.view(heads, width).numpy(),
+        d_x.view(batch, length, heads, width).numpy(),
+        d_taps.numpy(),
+        d_bias.view(heads, width).numpy(),
+    )
+    return d_x, d_taps.permute(1, 2, 0).reshape(kernel.shape), d_bias
+
+
+@njit(**OPTIONS)
+def _attend(gates, scores, weights, normalizer, sign, strongest, epsilon):
+    heads, batch, steps, length = scores.shape
+    decay, intake = np.empty(length, f32), np.empty(length, f32)
+    stabilizer = np.empty(steps, f32)
+    for h in range(heads):
+        for b in range(batch):
+            total = f32(0)
+            highest, at = -f32(np.inf), 0
+            for s in range(length):
+                forget = gates[b, s, 1, h]
+                total += (forget if forget < 0 else f32(0)) - _log1p(_exp(-abs(forget)))
+                decay[s] = total
+                intake[s] = gates[b, s, 0, h]
+                if intake[s] - total >= highest:
+                    highest, at = intake[s] - total, s
+                if s >= length - steps:
+                    stabilizer[s - length + steps] = total + highest
+                    strongest[h, b, s - length + steps] = at
+            here = weights[h, b].ravel()  # [TS], one long loop for what costs most
+            for t in range(steps):
+                s = t + length - steps
+                row = here[t * length : (t + 1) * length]
+                for past in range(length):
+                    row[past] = (decay[s] - decay[past]) + intake[past] - stabilizer[t]
+            for k in range(steps * length):
+                here[k] = _exp(here[k])
+            for t in range(steps):
+                s = t + length - steps
+                row, score = here[t * length : (t + 1) * length], scores[h, b, t]
+                for past in range(s + 1, length):
+                    row[past] = 0
+                for past in range(length):
+                    score[past] *= row[past]
+                total = f32(0)
+                for past in range(length):
+                    total += score[past]
+                floor = f32(math.exp(-stabilizer[t]))
+                inside = abs(total) >= floor
+                normalizer[h, b, t] = (abs(total) if inside else floor) + epsilon
+                sign[h, b, t] = (ONE if total > 0 else -ONE) if inside else f32(0)
+
+
+@njit(**OPTIONS)
+def _attend_backward(
+    d_scores, d_normalizer, gates, scores, weights, sign, strongest, epsilon, d_gates
+):
+    heads, batch, steps, length = scores.shape
+    taken, given = np.empty(length, f32), np.empty(length, f32)
+    for h in range(heads):
+        for b in range(batch):
+            taken[:] = 0
+            given[:] = 0
+            for t in range(steps):
+                s = t + length - steps
+                d_total = d_normalizer[h, b, t] * sign[h, b, t]
+                total = f32(0)
+                for past in range(s + 1):
+                    d_score = d_scores[h, b, t, past] + d_total
+                    d_exponent = d_score * scores[h, b, t, past]
+                    d_scores[h, b, t, past] = d_score * weights[h, b, t, past]
+                    taken[past] += d_exponent
+                    total += d_exponent
+                for past in range(s + 1, length):
+                    d_scores[h, b, t, past] = 0
+                d_stabilizer = d_normalizer[h, b, t] * epsilon
+                taken[strongest[h, b, t]] += d_stabilizer
+                given[s] = total + d_stabilizer
+            d_decay = f32(0)
+            for s in range(length - 1, -1, -1):
+                d_decay += given[s] - taken[s]
+                d_gates[b, s, 0, h] = taken[s]
+                d_gates[b, s, 1, h] = d_decay * _sigmoid(-gates[b, s, 1, h])
+
+
+def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows = scores.shape[:-1]
+    weights = torch.empty_like(scores)
+    normalizer, sign = scores.new_empty(rows), scores.new_empty(rows)
+    strongest = scores.new_empty(rows, dtype=torch.int64)
+    _attend(
+        gates.numpy(), scores.numpy(), weights.numpy(), normalizer.numpy(), sign.numpy(),
+        strongest.numpy(), f32(epsilon),
+    )  # fmt: skip
+    return weights, normalizer, sign, strongest
+
+
+def attend_backward(
+    d_scores: Tensor, d_normalizer: Tensor, gates: Tensor, scores: Tensor, weights: Tensor,
+    sign: Tensor, strongest: Tensor, epsilon: float,
+) -> Tensor:  # fmt: skip
+    d_gates = torch.empty_like(gates)
+    _attend_backward(
+        d_scores.numpy(), d_normalizer.numpy(), gates.numpy(), scores.numpy(), weights.numpy(),
+        sign.numpy(), strongest.numpy(), f32(epsilon), d_gates.numpy(),
+    )  # fmt: skip
+    return d_gates
+
+
+@njit(inline="always", **OPTIONS)
+def _scale(hidden, normalizer, epsilon):
+    """One over the standard deviation of ``hidden / normalizer``, over ``normalizer``."""
+    square = f32(0)
+    for p in range(len(hidden)):
+        square += hidden[p] * hidden[p]
+    return ONE / f32(math.sqrt(square / f32(len(hidden)) + epsilon * normalizer * normalizer))
+
+
+@njit(**OPTIONS)
+def _leave(hidden, normalizer, keys, z, weight, skip, epsilon, output):
+    heads, batch, steps, width = hidden.shape
+    before = keys.shape[2] - steps
+    for h in range(heads):
+        w, k = weight[h], skip[h]
+        for b in range(batch):
+            for t in range(steps):
+                value, key, gate = hidden[h, b, t], keys[h, b, before + t], z[b, t, h]
+                out = output[b, t, h]
+                scale = _scale(value, normalizer[h, b, t], epsilon)
+                for p in range(width):
+                    out[p] = (value[p] * scale * w[p] + key[p] * k[p]) * gate[p] * _sigmoid(gate[p])
+
+
+@njit(**OPTIONS)
+def _leave_backward(
+    d_output, hidden, normalizer, keys, z, weight, skip, epsilon,
+    d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip,
+):  # fmt: skip
+    heads, batch, steps, width = hidden.shape
+    before = keys.shape[2] - steps
+    d_weight_here, d_skip_here = np.empty(width, f32), np.empty(width, f32)
+    opened, d_value = np.empty(width, f32), np.empty(width, f32)
+    # A loop that writes one array only is a loop the compiler vectorises.
+    for h in range(heads):
+        w, k = weight[h], skip[h]
+        for b in range(batch):
+            d_weight_here[:] = 0
+            d_skip_here[:] = 0
+            d_keys[h, b, :before] = 0
+            for t in range(steps):
+                value, key, gate = hidden[h, b, t], keys[h, b, before + t], z[b, t, h]
+                d_out, d_gate = d_output[b, t, h], d_z[b, t, h]
+                d_inner, d_key = d_hidden[h, b, t], d_keys[h, b, before + t]
+                scale = _scale(value, normalizer[h, b, t], epsilon)
+                for p in range(width):
+                    opened[p] = _sigmoid(gate[p])
+                for p in range(width):
+                    d_gate[p] = (
+                        d_out[p]
+                        * (value[p] * scale * w[p] + key[p] * k[p])
+                        * opened[p]
+                        * (ONE + gate[p] * (ONE - opened[p]))
+                    )
+                for p in range(width):
+                    d_value[p] = d_out[p] * gate[p] * opened[p]
+                for p in range(width):
+                    d_weight_here[p] += d_value[p] * value[p] * scale
+                for p in range(width):
+                    d_skip_here[p] += d_value[p] * key[p]
+                for p in range(width):
+                    d_key[p] = d_value[p] * k[p]
+                along = f32(0)
+                for p in range(width):
+                    along += d_value[p] * w[p] * value[p]
+                along *= scale
+                shrink = along * scale / f32(width)
+                for p in range(width):
+                    d_inner[p] = scale * (d_value[p] * w[p] - value[p] * shrink)
+                d_normalizer[h, b, t] = -along * scale * scale * normalizer[h, b, t] * epsilon
+            d_weight[h] += d_weight_here
+            d_skip[h] += d_skip_here
+
+
+def leave(
+    hidden: Tensor, normalizer: Tensor, keys: Tensor, z: Tensor, weight: Tensor, skip: Tensor,
+    epsilon: float,
+) -> Tensor:  # fmt: skip
+    heads, batch, steps, width = hidden.shape
+    output = torch.empty_like(z)
+    by_head = (batch, steps, heads, width)
+    _leave(
+        hidden.numpy(), normalizer.numpy(), keys.numpy(), z.view(by_head).numpy(),
+        weight.view(heads, width).numpy(), skip.view(heads, width).numpy(), f32(epsilon),
+        output.view(by_head).numpy(),
+    )  # fmt: skip
+    return output
+
+
+def leave_backward(
+    d_output: Tensor, hidden: Tensor, normalizer: Tensor, keys: Tensor, z: Tensor, weight: Tensor,
+    skip: Tensor, epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    heads, batch, steps, width = hidden.shape
+    by_head = (batch, steps, heads, width)
+    d_hidden, d_normalizer, d_keys, d_z = (
+        torch.empty_like(like) for like in (hidden, normalizer, keys, z)
+    )
+    d_weight, d_skip = torch.zeros_like(weight), torch.zeros_like(skip)
+    _leave_backward(
+        d_output.view(by_head).numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(),
+        z.view(by_head).numpy(), weight.view(heads, width).numpy(),
+        skip.view(heads, width).numpy(), f32(epsilon), d_hidden.numpy(), d_normalizer.numpy(),
+        d_keys.numpy(), d_z.view(by_head).numpy(), d_weight.view(heads, width).numpy(),
+        d_skip.view(heads, width).numpy(),
+    )  # fmt: skip
+    return d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip
+
+
+TILE = 32
+"""Windows that the recurrence takes at a time: all their states at a step fit the first cache."""
+
+
+@njit(**OPTIONS)
+def _recur(early, late, recurrent, bias, output, states):
+    heads, batch, length, _ = early.shape
+    width = recurrent.shape[1]
+    row = np.empty(4 * width, f32)
+    for h in range(heads):
+        offset = bias[h]
+        for first in range(0, batch, TILE):
+            last = min(first + TILE, batch)
+            start, stop = first * width, last * width
+            size = stop - start
+            gates = np.empty((4, size), f32)
+            stabilizer, cell = np.zeros(size, f32), np.zeros(size, f32)
+            normalizer, y = np.zeros(size, f32), np.zeros(size, f32)
+            for s in range(length):
+                for b in range(first, last):
+                    half = early[h, b, s]
+                    for j in range(2 * width):
+                        row[j] = half[j] + offset[j]
+                    half = late[h, b, s]
+                    for j in range(2 * width):
+                        row[2 * width + j] = half[j] + offset[2 * width + j]
+                    previous = y[(b - first) * width : (b - first + 1) * width]
+                    for q in range(0, width - 3, 4):
+                        p0, p1 = previous[q], previous[q + 1]
+                        p2, p3 = previous[q + 2], previous[q + 3]
+                        r0, r1 = recurrent[h, q], recurrent[h, q + 1]
+                        r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
+                        for j in range(4 * width):
+                            row[j] += p0 * r0[j] + p1 * r1[j] + p2 * r2[j] + p3 * r3[j]
+                    for q in range(width - width % 4, width):
+                        p0, r0 = previous[q], recurrent[h, q]
+                        for j in range(4 * width):
+                            row[j] += p0 * r0[j]
+                    at = (b - first) * width
+                    for gate in range(4):
+                        for j in range(width):
+                            gates[gate, at + j] = row[gate * width + j]
+
+                i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
+                z, o = states[2, h, s, start:stop], states[3, h, s, start:stop]
+                kept, n = states[4, h, s, start:stop], states[5, h, s, start:stop]
+                c, y_kept = states[6, h, s, start:stop], states[7, h, s, start:stop]
+                for k in range(size):
+                    o[k] = _sigmoid(gates[3, k])
+                for k in range(size):
+                    z[k] = _tanh(gates[2, k])
+                # exp(-|f|) gives both log sigmoid(f) and 1 - sigmoid(f).
+                forget = gates[1]
+                for k in range(size):
+                    f[k] = _exp(-abs(forget[k]))
+                for k in range(size):
+                    kept[k] = (f[k] if forget[k] > 0 else ONE) / (ONE + f[k])
+                for k in range(size):
+                    f[k] = (forget[k] if forget[k] < 0 else f32(0)) - _log1p(f[k])
+                # The stabiliser is the larger exponent, so one of both gates is exp(0).
+                for k in range(size):
+                    f[k] += stabilizer[k]
+                if s == 0:
+                    f[:] = -np.inf
+                intake = gates[0]
+                for k in range(size):
+                    stabilizer[k] = intake[k] if intake[k] > f[k] else f[k]
+                for k in range(size):
+                    i[k] = _exp(-abs(intake[k] - f[k]))
+                for k in range(size):
+                    f[k] = i[k] if intake[k] > f[k] else ONE
+                for k in range(size):
+                    i[k] = ONE if intake[k] >= stabilizer[k] else i[k]
+                for k in range(size):
+                    cell[k] = f[k] * cell[k] + i[k] * z[k]
+                for k in range(size):
+                    normalizer[k] = f[k] * normalizer[k] + i[k]
+                for k in range(size):
+                    y[k] = o[k] * cell[k] / normalizer[k]
+                for k in range(size):
+                    n[k] = normalizer[k]
+                for k in range(size):
+                    c[k] = cell[k]
+                for k in range(size):
+                    y_kept[k] = y[k]
+                late_enough = s - length + output.shape[1]
+                if late_enough >= 0:
+                    for b in range(first, last):
+                        at, out = (b - first) * width, output[b, late_enough, h]
+                        for k in range(width):
+                            out[k] = y[at + k]
+
+
+@njit(**OPTIONS)
+def _recur_backward(d_output, recurrent, states, d_gates, before):
+    heads, batch, length, _ = d_gates.shape
+    width = recurrent.shape[1]
+    for h in range(heads):
+        for first in range(0, batch, TILE):
+            last = min(first + TILE, batch)
+            start, stop = first * width, last * width
+            size = stop - start
+            zero = np.zeros(size, f32)
+            d_cell, d_normalizer, d_y = (
+                np.zeros(size, f32),
+                np.zeros(size, f32),
+                np.zeros(size, f32),
+            )
+            d_raw = np.empty((4, size), f32)
+            d_i, d_f, d_z, d_o = d_raw[0], d_raw[1], d_raw[2], d_raw[3]
+            for s in range(length - 1, -1, -1):
+                i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
+                z, o = states[2, h, s, start:stop], states[3, h, s, start:stop]
+                kept, n = states[4, h, s, start:stop], states[5, h, s, start:stop]
+                y = states[7, h, s, start:stop]
+                n_before, c_before, y_before = zero, zero, zero
+                if s > 0:
+                    n_before = states[5, h, s - 1, start:stop]
+                    c_before = states[6, h, s - 1, start:stop]
+                    y_before = states[7, h, s - 1, start:stop]
+                late_enough = s - length + d_output.shape[1]
+                if late_enough >= 0:
+                    for b in range(first, last):
+                        at, d_out = (b - first) * width, d_output[b, late_enough, h]
+                        for k in range(width):
+                            d_y[at + k] += d_out[k]
+                for k in range(size):
+                    d_o[k] = d_y[k] * y[k]
+                for k in range(size):
+                    d_cell[k] += d_y[k] * o[k] / n[k]
+                for k in range(size):
+                    d_normalizer[k] -= d_o[k] / n[k]
+                for k in range(size):
+                    d_o[k] *= ONE - o[k]
+                for k in range(size):
+                    d_z[k] = d_cell[k] * i[k] * (ONE - z[k] * z[k])
+                for k in range(size):
+                    d_i[k] = i[k] * (d_cell[k] * z[k] + d_normalizer[k])
+                for k in range(size):
+                    d_cell[k] *= f[k]
+                for k in range(size):
+                    d_normalizer[k] *= f[k]
+                for k in range(size):
+                    d_f[k] = kept[k] * (d_cell[k] * c_before[k] + d_normalizer[k] * n_before[k])
+                for b in range(first, last):
+                    at = (b - first) * width
+                    row, previous = d_gates[h, b, s], before[h, b, s]
+                    for gate in range(4):
+                        for j in range(width):
+                            row[gate * width + j] = d_raw[gate, at + j]
+                    for j in range(width):
+                        previous[j] = y_before[at + j]
+                    for q in range(0, width - 3, 4):
+                        r0, r1 = recurrent[h, q], recurrent[h, q + 1]
+                        r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
+                        t0, t1, t2, t3 = f32(0), f32(0), f32(0), f32(0)
+                        for j in range(4 * width):
+                            t0 += row[j] * r0[j]
+                            t1 += row[j] * r1[j]
+                            t2 += row[j] * r2[j]
+                            t3 += row[j] * r3[j]
+                        d_y[at + q], d_y[at + q + 1] = t0, t1
+                        d_y[at + q + 2], d_y[at + q + 3] = t2, t3
+                    for q in range(width - width % 4, width):
+                        r0 = recurrent[h, q]
+                        t0 = f32(0)
+                        for j in range(4 * width):
+                            t0 += row[j] * r0[j]
+                        d_y[at + q] = t0
+
+
+def recur(
+    early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    heads, batch, length, _ = early.shape
+    width = recurrent.shape[2]
+    output = early.new_empty(batch, steps, heads * width)
+    states = early.new_empty(8, heads, length, batch * width)
+    _recur(
+        early.numpy(), late.numpy(), recurrent.mT.contiguous().numpy(), bias.numpy(),
+        output.view(batch, steps, heads, width).numpy(), states.numpy(),
+    )  # fmt: skip
+    return output, (states,)
+
+
+def recur_backward(
+    d_output: Tensor, recurrent: Tensor, states: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    (states_,) = states
+    heads, _, width = recurrent.shape
+    batch, length = len(d_output), states_.shape[2]
+    d_gates = d_output.new_empty(heads, batch, length, 4 * width)
+    before = d_output.new_empty(heads, batch, length, width)
+    _recur_backward(
+        d_output.view(batch, -1, heads, width).numpy(), recurrent.mT.contiguous().numpy(),
+        states_.numpy(), d_gates.numpy(), before.numpy(),
+    )  # fmt: skip
+    return d_gates, before
+
+
+@njit(inline="always", **OPTIONS)
+def _random(counter: Any, key: Any) -> Any:
+    """32 random bits: the finaliser of MurmurHash3 (Appleby), twice, of counter and key."""
+    # Numba widens every product and sum to 64 bits, so each is cut back.
+    bits = u32(u32(counter * u32(0x9E3779B9)) ^ key)
+    for _ in range(2):
+        bits = u32(u32(bits ^ (bits >> u32(16))) * u32(0x85EBCA6B))
+        bits = u32(u32(bits ^ (bits >> u32(13))) * u32(0xC2B2AE35))
+        bits = u32(u32(bits ^ (bits >> u32(16))) + key)
+    return bits
+
+
+@njit(**OPTIONS)
+def _drop(x, dropped, key, factor, output):
+    for k in range(len(x)):
+        kept = _random(u32(k), key) >= dropped
+        output[k] = x[k] * (factor if kept else f32(0))
+
+
+def drop(x: Tensor, share: float, seed: int) -> Tensor:
+    output = torch.empty_like(x)
+    _drop(
+        x.view(-1).numpy(), u32(round(share * 2**32)), u32(seed), f32(1 / (1 - share)),
+        output.view(-1).numpy(),
+    )  # fmt: skip
+    return output
+
+
+@njit(**OPTIONS)
+def _normalize(x, weight, epsilon, output):
+    rows, heads, width = x.shape
+    for r in range(rows):
+        for h in range(heads):
+            value, out, w = x[r, h], output[r, h], weight[h]
+            mean, square = f32(0), f32(0)
+            for p in range(width):
+                mean += value[p]
+            mean /= f32(width)
+            for p in range(width):
+                square += (value[p] - mean) * (value[p] - mean)
+            scale = ONE / f32(math.sqrt(square / f32(width) + epsilon))
+            for p in range(width):
+                out[p] = (value[p] - mean) * scale * w[p]
+
+
+@njit(**OPTIONS)
+def _normalize_backward(d_output, x, weight, epsilon, d_x, d_weight):
+    rows, heads, width = x.shape
+    normed = np.empty(width, f32)
+    for r in range(rows):
+        for h in range(heads):
+            value, w, d_out = x[r, h], weight[h], d_output[r, h]
+            d_in, d_w = d_x[r, h], d_weight[h]
+            mean, square = f32(0), f32(0)
+            for p in range(width):
+                mean += value[p]
+            mean /= f32(width)
+            for p in range(width):
+                square += (value[p] - mean) * (value[p] - mean)
+            scale = ONE / f32(math.sqrt(square / f32(width) + epsilon))
+            for p in range(width):
+                normed[p] = (value[p] - mean) * scale
+            for p in range(width):
+                d_w[p] += d_out[p] * normed[p]
+            total, along = f32(0), f32(0)
+            for p in range(width):
+                total += d_out[p] * w[p]
+            for p in range(width):
+                along += d_out[p] * w[p] * normed[p]
+            total, along = total / f32(width), along / f32(width)
+            for p in range(width):
+                d_in[p] = scale * (d_out[p] * w[p] - total - normed[p] * along)
+
+
+def normalize(x: Tensor, weight: Tensor, heads: int, epsilon: float) -> Tensor:
+    output = torch.empty_like(x)
+    width = x.shape[-1] // heads
+    _normalize(
+        x.view(-1, heads, width).numpy(), weight.view(heads, width).numpy(), f32(epsilon),
+        output.view(-1, heads, width).numpy(),
+    )  # fmt: skip
+    return output
+
+
+def normalize_backward(
+    d_output: Tensor, x: Tensor, weight: Tensor, heads: int, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    d_x, d_weight = torch.empty_like(x), torch.zeros_like(weight)
+    width = x.shape[-1] // heads
+    _normalize_backward(
+        d_output.view(-1, heads, width).numpy(), x.view(-1, heads, width).numpy(),
+        weight.view(heads, width).numpy(), f32(epsilon), d_x.view(-1, heads, width).numpy(),
+        d_weight.view(heads, width).numpy(),
+    )  # fmt: skip
+    return d_x, d_weight

@@ -1,0 +1,114 @@
+"""The sLSTM layer in few operations, its gradient written by hand.
+
+Shapes: B windows, S input steps, T output steps (the last ones), D width, H heads, P = D / H width
+of a head. Gates are in the package's order: input, forget, cell input (z), output.
+
+The recurrence is that of Beck et al. (2024), arXiv:2405.04517, equations 8 to 17. Cell and
+normaliser share the factor exp(-m) of the stabiliser m and only their ratio is used, so m is a
+constant for the gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from vd_forecasting.models.fused_xlstm.kernels import kernels_for
+
+
+def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
+    """What the cell of ``layer(x)`` gives in the last steps: before dropout and norm.
+
+    Args:
+        layer: an ``sLSTMLayer`` of the ``xlstm`` package; its parameters are used.
+        x: ``[B, S, D]``.
+        steps: T, how many of the last steps are wanted.
+
+    Returns:
+        ``[B, T, D]``.
+    """
+    cell = layer.slstm_cell
+    heads: int = cell.config.num_heads
+    output: Tensor = _SLSTM.apply(
+        x,
+        layer.conv1d.conv.weight,
+        layer.conv1d.conv.bias,
+        # The package feeds the input gate by what it calls fgate, and the reverse.
+        torch.cat([layer.fgate.weight, layer.igate.weight], 1),
+        torch.cat([layer.zgate.weight, layer.ogate.weight], 1),
+        cell._recurrent_kernel_,
+        cell._bias_.view(4, heads, -1).transpose(0, 1).flatten(1),
+        steps,
+    )
+    return output
+
+
+class _SLSTM(torch.autograd.Function):
+    """From the normed stream to the output of the cell."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,  # [B, S, D]
+        kernel: Tensor,  # [D, 1, K]
+        kernel_bias: Tensor,  # [D]
+        from_convolved: Tensor,  # [H, 2P, P]
+        from_input: Tensor,  # [H, 2P, P]
+        recurrent: Tensor,  # [H, 4P, P]
+        bias: Tensor,  # [H, 4P]
+        steps: int,
+    ) -> Tensor:
+        x, kernel, kernel_bias, recurrent, bias = (
+            tensor.detach() for tensor in (x, kernel, kernel_bias, recurrent, bias)
+        )
+        x = x.contiguous()
+        kernels = kernels_for(x)
+        batch, length, _ = x.shape
+        heads, _, width = from_input.shape
+        rows = batch * length
+        by_head = (heads, batch, length, 2 * width)
+
+        convolved = kernels.convolve(x, kernel, kernel_bias, heads)  # [H, B, S, P]
+        x_rows = x.view(rows, heads, width).transpose(0, 1)  # [H, BS, P]
+        early = torch.bmm(convolved.view(heads, rows, width), from_convolved.mT).view(by_head)
+        late = torch.bmm(x_rows, from_input.mT).view(by_head)
+        output: Tensor
+        output, states = kernels.recur(early, late, recurrent, bias, steps)
+        ctx.save_for_backward(
+            x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states
+        )
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states = (
+            ctx.saved_tensors
+        )
+        kernels = kernels_for(x)
+        heads, batch, length, width = convolved.shape
+        rows = batch * length
+        x_rows = x.view(rows, heads, width).transpose(0, 1)
+        convolved_rows = convolved.view(heads, rows, width)
+
+        d_gates, before = kernels.recur_backward(d_output.contiguous(), recurrent, states)
+        d_gates, before = d_gates.view(heads, rows, -1), before.view(heads, rows, width)
+        d_early, d_late = d_gates.chunk(2, dim=2)  # [H, BS, 2P]
+        d_x, d_kernel, d_kernel_bias = kernels.convolve_backward(
+            torch.bmm(d_early, from_convolved).view_as(convolved),
+            torch.bmm(d_late, from_input).view_as(convolved),
+            x,
+            kernel,
+            kernel_bias,
+        )
+        return (
+            d_x,
+            d_kernel,
+            d_kernel_bias,
+            torch.bmm(d_early.mT, convolved_rows),
+            torch.bmm(d_late.mT, x_rows),
+            torch.bmm(d_gates.mT, before),
+            d_gates.sum(1),
+            None,
+        )
