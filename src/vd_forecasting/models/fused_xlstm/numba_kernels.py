@@ -290,6 +290,8 @@ def attend_backward(
 @njit(inline="always", **OPTIONS)
 def _scale(hidden, normalizer, epsilon):
     """One over the standard deviation of ``hidden / normalizer``, over ``normalizer``."""
+    # Where the gates are shut it is huge; its square must not overflow.
+    normalizer = normalizer if normalizer < f32(1e18) else f32(1e18)
     square = f32(0)
     for p in range(len(hidden)):
         square += hidden[p] * hidden[p]

@@ -1,0 +1,337 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from xlstm import (
+    FeedForwardConfig,
+    mLSTMBlockConfig,
+    mLSTMLayerConfig,
+    sLSTMBlockConfig,
+    sLSTMLayerConfig,
+)
+from xlstm.blocks.mlstm.block import mLSTMBlock
+from xlstm.blocks.slstm.block import sLSTMBlock
+
+from vd_forecasting.models import XLSTMCore
+from vd_forecasting.models.fused_xlstm import (
+    kernels,
+    mlstm,
+    mlstm_block,
+    pointwise,
+    slstm,
+    slstm_block,
+    torch_kernels,
+)
+
+FUSED = {"mlstm": mlstm_block, "slstm": slstm_block}
+KINDS = list(FUSED)
+LONGEST = 256
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+NEGLIGIBLE = 1e-2
+"""A gradient smaller than this share of the largest is measured against that share."""
+
+needs_numba = pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
+COMPILED = pytest.param("compiled", marks=needs_numba)
+KERNELS = [COMPILED, "torch"]
+CORE = {
+    "embedding_dim": 16,
+    "num_blocks": 3,
+    "slstm_at": [1],
+    "dropout": 0.3,
+    "context_length": 32,
+}
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """``compiled``: the kernels that a tensor gets by itself; ``torch``: always those in torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "torch":
+            for module in (mlstm, pointwise, slstm):
+                patch.setattr(module, "kernels_for", lambda x: torch_kernels)
+        yield
+
+
+def make_block(
+    kind: str, width: int = 32, heads: int = 4, dropout: float = 0.0, seed: int = 0
+) -> nn.Module:
+    """With all weights away from their initial values, many of which are zero."""
+    torch.manual_seed(seed)
+    block: nn.Module
+    if kind == "mlstm":
+        layer = mLSTMLayerConfig(
+            embedding_dim=width, num_heads=heads, dropout=dropout, context_length=LONGEST
+        )
+        block = mLSTMBlock(mLSTMBlockConfig(mlstm=layer, _num_blocks=2, _block_idx=1))
+    else:
+        layer = sLSTMLayerConfig(
+            embedding_dim=width, num_heads=heads, dropout=dropout, backend="vanilla"
+        )
+        feedforward = FeedForwardConfig(dropout=dropout)
+        block = sLSTMBlock(
+            sLSTMBlockConfig(slstm=layer, feedforward=feedforward, _num_blocks=2, _block_idx=1)
+        )
+    with torch.no_grad():
+        for parameter in block.parameters():
+            fan_in = parameter.shape[-1] if parameter.dim() > 1 else 1
+            parameter.add_(torch.randn_like(parameter), alpha=0.3 / fan_in**0.5)
+    return block
+
+
+def run(
+    block: nn.Module, kind: str | None, x: Tensor, weight: Tensor, autocast: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Output and gradients, of the package's own forward pass where ``kind`` is None."""
+    steps = weight.shape[1]
+    x = x.clone().requires_grad_()
+    block.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = block(x)[:, -steps:] if kind is None else FUSED[kind](block, x, steps)
+    (output * weight).sum().backward()
+    assert x.grad is not None
+    gradients = {"x": x.grad}
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None, name
+        gradients[name] = parameter.grad.clone()
+    return output.detach(), gradients
+
+
+def error(actual: Tensor, expected: Tensor, floor: float = 0.0) -> float:
+    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=floor))
+
+
+def largest(gradients: dict[str, Tensor]) -> float:
+    return max(float(gradient.abs().max()) for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (torch.float64, "torch"),
+        (torch.float32, "torch"),
+        pytest.param(torch.float32, "compiled", marks=needs_numba),
+    ],
+)
+@settings(max_examples=15, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 24),
+    width=st.sampled_from([32, 64, 128]),
+    heads=st.sampled_from([2, 4]),
+    last_only=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+@example(batch=2, length=LONGEST, width=32, heads=4, last_only=False, seed=0)
+@example(batch=2, length=LONGEST, width=32, heads=4, last_only=True, seed=0)
+@example(batch=1, length=1, width=32, heads=4, last_only=True, seed=0)
+def test_it_is_the_block_of_the_package(
+    kind: str,
+    dtype: torch.dtype,
+    name: str,
+    batch: int,
+    length: int,
+    width: int,
+    heads: int,
+    last_only: bool,
+    seed: int,
+) -> None:
+    """Outputs and all gradients; the package's are always float64, to have no error of its own."""
+    block = make_block(kind, width, heads, seed=seed).to(dtype)
+    x = torch.randn(batch, length, width, dtype=dtype)
+    weight = torch.randn(batch, 1 if last_only else length, width, dtype=dtype)
+    with using(name):
+        output, gradients = run(block, kind, x, weight)
+    expected, expected_gradients = run(block.double(), None, x.double(), weight.double())
+    assert output.dtype == dtype
+    assert output.shape == expected.shape
+    errors = {"output": error(output, expected)}
+    floor = NEGLIGIBLE * largest(expected_gradients)
+    for parameter, gradient in expected_gradients.items():
+        errors[parameter] = error(gradients[parameter], gradient, floor)
+    assert {n: e for n, e in errors.items() if not e <= TOLERANCE[dtype]} == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("steps", [1, 6])
+def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
+    """By finite differences, of the input and of every parameter."""
+
+    class Fused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = make_block(kind, width=8, heads=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return FUSED[kind](self.block, x, steps)
+
+    module = Fused().double()
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    x = torch.randn(2, 6, 8, dtype=torch.float64, requires_grad=True)
+
+    def function(x: Tensor, *parameters: Tensor) -> Tensor:
+        weights = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(module, weights, (x,))
+
+    assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
+
+
+def mixed(like: Tensor) -> Tensor:
+    signs = torch.ones_like(like).view(-1)
+    signs[::2] = -1
+    return 50 * signs.view_as(like)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("forget", [50.0, -50.0, "mixed"])
+@pytest.mark.parametrize("intake", [50.0, -50.0, "mixed"])
+def test_extreme_gates(kind: str, name: str, intake: float | str, forget: float | str) -> None:
+    """The other gates of the sLSTM are driven by the same biases."""
+    block = make_block(kind)
+    cell = block.xlstm.slstm_cell if kind == "slstm" else block.xlstm.mlstm_cell
+    if kind == "slstm":
+        gates = cell._bias_.detach().view(4, -1).unbind()
+    else:
+        gates = cell.igate.bias.detach(), cell.fgate.bias.detach()
+    for n, gate in enumerate(gates):
+        bias = (intake, forget)[n % 2]
+        gate.copy_(mixed(gate) if bias == "mixed" else torch.full_like(gate, bias))
+    x, weight = torch.randn(3, 20, 32), torch.randn(3, 20, 32)
+    with using(name):
+        output, gradients = run(block, kind, x, weight)
+    expected, _ = run(block, None, x, weight)
+    assert output.isfinite().all()
+    assert [n for n, gradient in gradients.items() if not gradient.isfinite().all()] == []
+    finite = expected.isfinite()
+    assert finite.any()
+    assert error(output[finite], expected[finite]) < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("steps", [1, 20])
+def test_bf16_autocast(kind: str, steps: int) -> None:
+    block = make_block(kind)
+    x, weight = torch.randn(3, 20, 32), torch.randn(3, steps, 32)
+    expected, expected_gradients = run(block, kind, x, weight)
+    output, gradients = run(block, kind, x, weight, autocast=True)
+    assert output.isfinite().all()
+    assert error(output.float(), expected) < 2e-2
+    floor = 0.1 * largest(expected_gradients)
+    for parameter, gradient in expected_gradients.items():
+        assert gradients[parameter].isfinite().all(), parameter
+        assert error(gradients[parameter], gradient, floor) < 0.1, parameter
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("first_changed", [1, 7, 11])
+def test_no_look_ahead(kind: str, name: str, first_changed: int) -> None:
+    block = make_block(kind)
+    x = torch.randn(3, 12, 32)
+    changed = x.clone()
+    changed[:, first_changed:] = 10 * torch.randn(3, 12 - first_changed, 32)
+    with using(name), torch.no_grad():
+        output, other = (FUSED[kind](block, inputs, 12) for inputs in (x, changed))
+    assert torch.equal(output[:, :first_changed], other[:, :first_changed])
+    assert not torch.isclose(output[:, first_changed:], other[:, first_changed:]).all(-1).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("steps", [1, 12])
+def test_nan_stays_in_its_window(kind: str, name: str, steps: int) -> None:
+    block = make_block(kind)
+    x = torch.randn(4, 12, 32)
+    spoilt = x.clone()
+    spoilt[1, 5, 0] = torch.nan
+    with using(name), torch.no_grad():
+        output, other = (FUSED[kind](block, inputs, steps) for inputs in (x, spoilt))
+    assert other[1, -1].isnan().all()
+    assert torch.equal(output[[0, 2, 3]], other[[0, 2, 3]])
+
+
+def core(slstm_backend: str, mlstm_backend: str, seed: int) -> XLSTMCore:
+    torch.manual_seed(seed)
+    return XLSTMCore(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend).eval()
+
+
+@pytest.mark.parametrize("trained", [("vanilla", "vanilla"), ("fused", "fused")])
+@pytest.mark.parametrize(
+    "loaded",
+    [("fused", "fused"), ("vanilla", "fused"), ("fused", "vanilla"), ("vanilla", "vanilla")],
+)
+def test_weights_fit_every_backend(trained: tuple[str, str], loaded: tuple[str, str]) -> None:
+    one, other = core(*trained, seed=0), core(*loaded, seed=1)
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    weights = one.state_dict()
+    shapes = {name: value.shape for name, value in weights.items()}
+    assert {name: value.shape for name, value in other.state_dict().items()} == shapes
+    other.load_state_dict(weights)
+    x = torch.randn(3, 8, 16)
+    with torch.no_grad():
+        assert one(x).shape == (3, 16)
+        assert error(other(x), one(x)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_dropout_acts_in_training_only(kind: str, name: str) -> None:
+    block = make_block(kind, dropout=0.5).eval()
+    x = torch.randn(3, 12, 32)
+
+    def output(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return FUSED[kind](block, x, 12)
+
+    with using(name), torch.no_grad():
+        assert error(output(0), block(x)) < 1e-5
+        block.train()
+        assert torch.equal(output(0), output(0))
+        assert not torch.allclose(output(0), output(1))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_dropout_keeps_the_right_share(name: str, share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1000, 1000).abs().add_(0.1).requires_grad_()
+    with using(name):
+        output = pointwise.drop(x, nn.Dropout(share))
+        output.sum().backward()
+    kept = output.detach() != 0
+    spread = (share * (1 - share) / x.numel()) ** 0.5
+    assert abs(kept.double().mean().item() - (1 - share)) < 4 * spread
+    torch.testing.assert_close(output.detach(), kept * x.detach() / (1 - share))
+    torch.testing.assert_close(x.grad, kept / torch.tensor(1 - share))
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_dropout_masks_are_uncorrelated(name: str) -> None:
+    kernel = torch_kernels if name == "torch" else kernels.COMPILED
+    assert kernel is not None
+    x = torch.ones(1_000_000)
+    masks = [kernel.drop(x, 0.3, seed) for seed in (0, 1, 2, 2**16, 2**31, 2**32 - 1)]
+    for n, mask in enumerate(masks):
+        for other in masks[:n]:
+            assert abs(correlation(mask, other)) < 0.01
+        for lag in (1, 2, 3, 32, 128, 1024):
+            assert abs(correlation(mask[:-lag], mask[lag:])) < 0.01
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_dropout_has_a_mask_of_its_own(name: str) -> None:
+    torch.manual_seed(0)
+    x, module = torch.ones(1_000_000), nn.Dropout(0.3)
+    with using(name):
+        assert abs(correlation(pointwise.drop(x, module), pointwise.drop(x, module))) < 0.01
