@@ -91,101 +91,98 @@ def _log1p(x: Any) -> Any:
 
 
 @njit(inline="always", **OPTIONS)
-def _convolved(x, b, s, h, taps, bias, row):
+def _convolved(x, b, s, taps, bias, row):
     """One step of the convolution, into ``row``."""
-    kernel, _, width = taps.shape
-    now, tap, offset = x[b, s, h], taps[kernel - 1, h], bias[h]
-    for p in range(width):
-        row[p] = offset[p] + now[p] * tap[p]
+    kernel, inner = taps.shape
+    now, tap = x[b, s], taps[kernel - 1]
+    for c in range(inner):
+        row[c] = bias[c] + now[c] * tap[c]
     for lag in range(1, min(kernel, s + 1)):
-        past, tap = x[b, s - lag, h], taps[kernel - 1 - lag, h]
-        for p in range(width):
-            row[p] += past[p] * tap[p]
+        past, tap = x[b, s - lag], taps[kernel - 1 - lag]
+        for c in range(inner):
+            row[c] += past[c] * tap[c]
 
 
 @njit(**OPTIONS)
 def _convolve(x, taps, bias, output):
-    batch, length, heads, width = x.shape
-    row = np.empty(width, f32)
-    for h in range(heads):
-        for b in range(batch):
-            for s in range(length):
-                _convolved(x, b, s, h, taps, bias, row)
-                out = output[h, b, s]
+    batch, length, inner = x.shape
+    heads, width = len(output), output.shape[3]
+    row = np.empty(inner, f32)
+    for b in range(batch):
+        for s in range(length):
+            _convolved(x, b, s, taps, bias, row)
+            for c in range(inner):
+                row[c] *= _sigmoid(row[c])
+            for h in range(heads):
+                out, start = output[h, b, s], h * width
                 for p in range(width):
-                    out[p] = row[p] * _sigmoid(row[p])
+                    out[p] = row[start + p]
 
 
 @njit(**OPTIONS)
 def _convolve_backward(d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
-    batch, length, heads, width = x.shape
+    batch, length, inner = x.shape
+    heads, width = len(d_output), d_output.shape[3]
     kernel = len(taps)
-    d_rows = np.empty((length, width), f32)
-    d_taps_here = np.empty((kernel, width), f32)
-    d_bias_here = np.empty(width, f32)
-    for h in range(heads):
-        for b in range(batch):
-            d_taps_here[:] = 0
-            d_bias_here[:] = 0
-            for s in range(length):
-                row, d_out = d_rows[s], d_output[h, b, s]
-                _convolved(x, b, s, h, taps, bias, row)
+    d_rows = np.empty((length, inner), f32)
+    d_here = np.empty((kernel + 1, inner), f32)  # taps and bias, of one window
+    gathered = np.empty(inner, f32)
+    for b in range(batch):
+        d_here[:] = 0
+        for s in range(length):
+            row = d_rows[s]
+            for h in range(heads):
+                d_out, start = d_output[h, b, s], h * width
                 for p in range(width):
-                    gate = _sigmoid(row[p])
-                    row[p] = d_out[p] * gate * (ONE + row[p] * (ONE - gate))
+                    gathered[start + p] = d_out[p]
+            _convolved(x, b, s, taps, bias, row)
+            for c in range(inner):
+                gate = _sigmoid(row[c])
+                row[c] = gathered[c] * gate * (ONE + row[c] * (ONE - gate))
+            d_offset = d_here[kernel]
+            for c in range(inner):
+                d_offset[c] += row[c]
+            for lag in range(min(kernel, s + 1)):
+                past, d_tap = x[b, s - lag], d_here[kernel - 1 - lag]
+                for c in range(inner):
+                    d_tap[c] += row[c] * past[c]
+        for s in range(length):
+            d_now, row, tap = d_x[b, s], d_rows[s], taps[kernel - 1]
+            for h in range(heads):
+                direct, start = d_direct[h, b, s], h * width
                 for p in range(width):
-                    d_bias_here[p] += row[p]
-                for lag in range(min(kernel, s + 1)):
-                    past, d_tap = x[b, s - lag, h], d_taps_here[kernel - 1 - lag]
-                    for p in range(width):
-                        d_tap[p] += row[p] * past[p]
-            for s in range(length):
-                d_now, direct = d_x[b, s, h], d_direct[h, b, s]
-                row, tap = d_rows[s], taps[kernel - 1, h]
-                for p in range(width):
-                    d_now[p] = direct[p] + row[p] * tap[p]
-                for lag in range(1, min(kernel, length - s)):
-                    row, tap = d_rows[s + lag], taps[kernel - 1 - lag, h]
-                    for p in range(width):
-                        d_now[p] += row[p] * tap[p]
-            d_bias[h] += d_bias_here
-            d_taps[:, h] += d_taps_here
-
-
-def _taps(kernel: Tensor, heads: int) -> Tensor:
-    """``[I, 1, K]`` to ``[K, H, P]``."""
-    return kernel.view(heads, -1, kernel.shape[-1]).permute(2, 0, 1).contiguous()
+                    d_now[start + p] = direct[p]
+            for c in range(inner):
+                d_now[c] += row[c] * tap[c]
+            for lag in range(1, min(kernel, length - s)):
+                row, tap = d_rows[s + lag], taps[kernel - 1 - lag]
+                for c in range(inner):
+                    d_now[c] += row[c] * tap[c]
+        for c in range(inner):
+            d_bias[c] += d_here[kernel, c]
+        for k in range(kernel):
+            d_tap, d_tap_here = d_taps[k], d_here[k]
+            for c in range(inner):
+                d_tap[c] += d_tap_here[c]
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
     batch, length, inner = x.shape
     output = x.new_empty(heads, batch, length, inner // heads)
-    _convolve(
-        x.view(batch, length, heads, -1).numpy(),
-        _taps(kernel, heads).numpy(),
-        bias.view(heads, -1).numpy(),
-        output.numpy(),
-    )
+    _convolve(x.numpy(), kernel.squeeze(1).T.contiguous().numpy(), bias.numpy(), output.numpy())
     return output
 
 
 def convolve_backward(
     d_output: Tensor, d_direct: Tensor, x: Tensor, kernel: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    heads, batch, length, width = d_output.shape
-    taps = _taps(kernel, heads)
+    taps = kernel.squeeze(1).T.contiguous()  # [K, I]
     d_x, d_taps, d_bias = torch.empty_like(x), torch.zeros_like(taps), torch.zeros_like(bias)
     _convolve_backward(
-        d_output.numpy(),
-        d_direct.numpy(),
-        x.view(batch, length, heads, width).numpy(),
-        taps.numpy(),
-        bias.view(heads, width).numpy(),
-        d_x.view(batch, length, heads, width).numpy(),
-        d_taps.numpy(),
-        d_bias.view(heads, width).numpy(),
-    )
-    return d_x, d_taps.permute(1, 2, 0).reshape(kernel.shape), d_bias
+        d_output.numpy(), d_direct.numpy(), x.numpy(), taps.numpy(), bias.numpy(), d_x.numpy(),
+        d_taps.numpy(), d_bias.numpy(),
+    )  # fmt: skip
+    return d_x, d_taps.T.reshape(kernel.shape), d_bias
 
 
 @njit(**OPTIONS)
@@ -319,48 +316,58 @@ def _leave_backward(
     d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip,
 ):  # fmt: skip
     heads, batch, steps, width = hidden.shape
-    before = keys.shape[2] - steps
-    d_weight_here, d_skip_here = np.empty(width, f32), np.empty(width, f32)
-    opened, d_value = np.empty(width, f32), np.empty(width, f32)
+    before, inner = keys.shape[2] - steps, heads * width
+    normed, key = np.empty(inner, f32), np.empty(inner, f32)
+    opened, d_value = np.empty(inner, f32), np.empty(inner, f32)
+    scales = np.empty(heads, f32)
+    d_here = np.empty((2, inner), f32)  # weight and skip, of one window
+    d_weight_here, d_skip_here = d_here[0], d_here[1]
     # A loop that writes one array only is a loop the compiler vectorises.
-    for h in range(heads):
-        w, k = weight[h], skip[h]
-        for b in range(batch):
-            d_weight_here[:] = 0
-            d_skip_here[:] = 0
+    for b in range(batch):
+        d_here[:] = 0
+        for h in range(heads):
             d_keys[h, b, :before] = 0
-            for t in range(steps):
-                value, key, gate = hidden[h, b, t], keys[h, b, before + t], z[b, t, h]
-                d_out, d_gate = d_output[b, t, h], d_z[b, t, h]
-                d_inner, d_key = d_hidden[h, b, t], d_keys[h, b, before + t]
+        for t in range(steps):
+            gate, d_out, d_gate = z[b, t], d_output[b, t], d_z[b, t]
+            for h in range(heads):
+                value, key_row, start = hidden[h, b, t], keys[h, b, before + t], h * width
                 scale = _scale(value, normalizer[h, b, t], epsilon)
+                scales[h] = scale
                 for p in range(width):
-                    opened[p] = _sigmoid(gate[p])
+                    normed[start + p] = value[p] * scale
                 for p in range(width):
-                    d_gate[p] = (
-                        d_out[p]
-                        * (value[p] * scale * w[p] + key[p] * k[p])
-                        * opened[p]
-                        * (ONE + gate[p] * (ONE - opened[p]))
-                    )
+                    key[start + p] = key_row[p]
+            for c in range(inner):
+                opened[c] = _sigmoid(gate[c])
+            for c in range(inner):
+                d_value[c] = normed[c] * weight[c] + key[c] * skip[c]
+            for c in range(inner):
+                d_gate[c] = d_out[c] * d_value[c] * opened[c] * (ONE + gate[c] * (ONE - opened[c]))
+            for c in range(inner):
+                d_value[c] = d_out[c] * gate[c] * opened[c]
+            for c in range(inner):
+                d_weight_here[c] += d_value[c] * normed[c]
+            for c in range(inner):
+                d_skip_here[c] += d_value[c] * key[c]
+            for c in range(inner):
+                key[c] = d_value[c] * skip[c]
+            for c in range(inner):
+                d_value[c] *= weight[c]
+            for h in range(heads):
+                d_inner, d_key, start = d_hidden[h, b, t], d_keys[h, b, before + t], h * width
+                along, scale = f32(0), scales[h]
                 for p in range(width):
-                    d_value[p] = d_out[p] * gate[p] * opened[p]
+                    along += d_value[start + p] * normed[start + p]
+                shrink = along / f32(width)
                 for p in range(width):
-                    d_weight_here[p] += d_value[p] * value[p] * scale
+                    d_inner[p] = scale * (d_value[start + p] - normed[start + p] * shrink)
                 for p in range(width):
-                    d_skip_here[p] += d_value[p] * key[p]
-                for p in range(width):
-                    d_key[p] = d_value[p] * k[p]
-                along = f32(0)
-                for p in range(width):
-                    along += d_value[p] * w[p] * value[p]
-                along *= scale
-                shrink = along * scale / f32(width)
-                for p in range(width):
-                    d_inner[p] = scale * (d_value[p] * w[p] - value[p] * shrink)
+                    d_key[p] = key[start + p]
                 d_normalizer[h, b, t] = -along * scale * scale * normalizer[h, b, t] * epsilon
-            d_weight[h] += d_weight_here
-            d_skip[h] += d_skip_here
+        for c in range(inner):
+            d_weight[c] += d_weight_here[c]
+        for c in range(inner):
+            d_skip[c] += d_skip_here[c]
 
 
 def leave(
@@ -382,18 +389,14 @@ def leave_backward(
     d_output: Tensor, hidden: Tensor, normalizer: Tensor, keys: Tensor, z: Tensor, weight: Tensor,
     skip: Tensor, epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    heads, batch, steps, width = hidden.shape
-    by_head = (batch, steps, heads, width)
     d_hidden, d_normalizer, d_keys, d_z = (
         torch.empty_like(like) for like in (hidden, normalizer, keys, z)
     )
     d_weight, d_skip = torch.zeros_like(weight), torch.zeros_like(skip)
     _leave_backward(
-        d_output.view(by_head).numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(),
-        z.view(by_head).numpy(), weight.view(heads, width).numpy(),
-        skip.view(heads, width).numpy(), f32(epsilon), d_hidden.numpy(), d_normalizer.numpy(),
-        d_keys.numpy(), d_z.view(by_head).numpy(), d_weight.view(heads, width).numpy(),
-        d_skip.view(heads, width).numpy(),
+        d_output.numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(), z.numpy(),
+        weight.numpy(), skip.numpy(), f32(epsilon), d_hidden.numpy(), d_normalizer.numpy(),
+        d_keys.numpy(), d_z.numpy(), d_weight.numpy(), d_skip.numpy(),
     )  # fmt: skip
     return d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip
 
