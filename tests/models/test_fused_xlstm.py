@@ -91,7 +91,7 @@ def run(
     block.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         output = block(x)[:, -steps:] if kind is None else FUSED[kind](block, x, steps)
-    (output * weight).sum().backward()
+        (output * weight).sum().backward()
     assert x.grad is not None
     gradients = {"x": x.grad}
     for name, parameter in block.named_parameters():

@@ -156,46 +156,47 @@ class _MLSTM(torch.autograd.Function):
             x, z, kernel, bias, query_map, value_map, key_gates, value_gates, norm_weight, skip,
             keys, queries, values, gates, scores, weights, normalizer, sign, strongest, hidden,
         ) = ctx.saved_tensors  # fmt: skip
-        kernels = kernels_for(x)
-        heads, batch, length, width = keys.shape
-        steps = z.shape[1]
-        rows = batch * length
-        x_rows = x.view(rows, heads, width).transpose(0, 1)
-        key_rows = keys.view(heads, rows, width)
-        late_keys = keys[:, :, -steps:].reshape(heads, batch * steps, width)
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = kernels_for(x)
+            heads, batch, length, width = keys.shape
+            steps = z.shape[1]
+            rows = batch * length
+            x_rows = x.view(rows, heads, width).transpose(0, 1)
+            key_rows = keys.view(heads, rows, width)
+            late_keys = keys[:, :, -steps:].reshape(heads, batch * steps, width)
 
-        d_hidden, d_normalizer, d_keys, d_z, d_norm_weight, d_skip = kernels.leave_backward(
-            d_output.contiguous(), hidden, normalizer, keys, z, norm_weight, skip, ctx.epsilon
-        )
-        d_hidden = d_hidden.flatten(0, 1)
-        d_scores = torch.bmm(d_hidden, values.mT)
-        d_values = torch.bmm(scores.mT, d_hidden).view(heads, rows, width)
-        by_head = (heads, batch, steps, length)
-        d_gates = kernels.attend_backward(
-            d_scores.view(by_head), d_normalizer, gates, scores.view(by_head), weights, sign,
-            strongest, NORMALIZER_EPSILON,
-        ).view(rows, 2 * heads)  # fmt: skip
-        d_queries = torch.bmm(d_scores, keys.flatten(0, 1)).view(heads, batch * steps, width)
-        d_keys.flatten(0, 1).baddbmm_(d_scores.mT, queries)
-        d_late_keys = torch.bmm(d_queries, query_map.mT).view(heads, batch, steps, width)
-        d_keys[:, :, -steps:].add_(d_late_keys)
-        d_gates_by_head = d_gates.expand(heads, -1, -1)
-        d_keys.view(heads, rows, width).baddbmm_(d_gates_by_head, key_gates.mT)
-        d_x = torch.bmm(d_values, value_map.mT).baddbmm_(d_gates_by_head, value_gates.mT)
-        d_x, d_kernel, d_bias = kernels.convolve_backward(
-            d_keys, d_x.view_as(keys), x, kernel, bias
-        )
-        return (
-            d_x,
-            d_z,
-            d_kernel,
-            d_bias,
-            torch.bmm(late_keys.mT, d_queries),
-            torch.bmm(x_rows.mT, d_values),
-            torch.bmm(key_rows.mT, d_gates_by_head),
-            (x.view(rows, -1).mT @ d_gates).view_as(value_gates),
-            d_gates.sum(0),
-            d_norm_weight,
-            d_skip,
-            None,
-        )
+            d_hidden, d_normalizer, d_keys, d_z, d_norm_weight, d_skip = kernels.leave_backward(
+                d_output.contiguous(), hidden, normalizer, keys, z, norm_weight, skip, ctx.epsilon
+            )
+            d_hidden = d_hidden.flatten(0, 1)
+            d_scores = torch.bmm(d_hidden, values.mT)
+            d_values = torch.bmm(scores.mT, d_hidden).view(heads, rows, width)
+            by_head = (heads, batch, steps, length)
+            d_gates = kernels.attend_backward(
+                d_scores.view(by_head), d_normalizer, gates, scores.view(by_head), weights, sign,
+                strongest, NORMALIZER_EPSILON,
+            ).view(rows, 2 * heads)  # fmt: skip
+            d_queries = torch.bmm(d_scores, keys.flatten(0, 1)).view(heads, batch * steps, width)
+            d_keys.flatten(0, 1).baddbmm_(d_scores.mT, queries)
+            d_late_keys = torch.bmm(d_queries, query_map.mT).view(heads, batch, steps, width)
+            d_keys[:, :, -steps:].add_(d_late_keys)
+            d_gates_by_head = d_gates.expand(heads, -1, -1)
+            d_keys.view(heads, rows, width).baddbmm_(d_gates_by_head, key_gates.mT)
+            d_x = torch.bmm(d_values, value_map.mT).baddbmm_(d_gates_by_head, value_gates.mT)
+            d_x, d_kernel, d_bias = kernels.convolve_backward(
+                d_keys, d_x.view_as(keys), x, kernel, bias
+            )
+            return (
+                d_x,
+                d_z,
+                d_kernel,
+                d_bias,
+                torch.bmm(late_keys.mT, d_queries),
+                torch.bmm(x_rows.mT, d_values),
+                torch.bmm(key_rows.mT, d_gates_by_head),
+                (x.view(rows, -1).mT @ d_gates).view_as(value_gates),
+                d_gates.sum(0),
+                d_norm_weight,
+                d_skip,
+                None,
+            )

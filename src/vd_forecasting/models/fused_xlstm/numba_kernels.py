@@ -444,10 +444,11 @@ def _recur(early, late, recurrent, bias, output, states):
                         for j in range(width):
                             gates[gate, at + j] = row[gate * width + j]
 
-                i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
-                z, o = states[2, h, s, start:stop], states[3, h, s, start:stop]
-                kept, n = states[4, h, s, start:stop], states[5, h, s, start:stop]
-                c, y_kept = states[6, h, s, start:stop], states[7, h, s, start:stop]
+                slot = s % states.shape[2]  # one only where no gradient is wanted
+                i, f = states[0, h, slot, start:stop], states[1, h, slot, start:stop]
+                z, o = states[2, h, slot, start:stop], states[3, h, slot, start:stop]
+                kept, n = states[4, h, slot, start:stop], states[5, h, slot, start:stop]
+                c, y_kept = states[6, h, slot, start:stop], states[7, h, slot, start:stop]
                 for k in range(size):
                     o[k] = _sigmoid(gates[3, k])
                 for k in range(size):
@@ -573,12 +574,12 @@ def _recur_backward(d_output, recurrent, states, d_gates, before):
 
 
 def recur(
-    early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int
+    early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int, keep: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     heads, batch, length, _ = early.shape
     width = recurrent.shape[2]
     output = early.new_empty(batch, steps, heads * width)
-    states = early.new_empty(8, heads, length, batch * width)
+    states = early.new_empty(8, heads, length if keep else 1, batch * width)
     _recur(
         early.numpy(), late.numpy(), recurrent.mT.contiguous().numpy(), bias.numpy(),
         output.view(batch, steps, heads, width).numpy(), states.numpy(),

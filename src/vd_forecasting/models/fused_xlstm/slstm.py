@@ -40,6 +40,7 @@ def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
         cell._recurrent_kernel_,
         cell._bias_.view(4, heads, -1).transpose(0, 1).flatten(1),
         steps,
+        torch.is_grad_enabled(),
     )
     return output
 
@@ -58,6 +59,7 @@ class _SLSTM(torch.autograd.Function):
         recurrent: Tensor,  # [H, 4P, P]
         bias: Tensor,  # [H, 4P]
         steps: int,
+        keep: bool,  # states for the gradient
     ) -> Tensor:
         x, kernel, kernel_bias, recurrent, bias = (
             tensor.detach() for tensor in (x, kernel, kernel_bias, recurrent, bias)
@@ -74,7 +76,7 @@ class _SLSTM(torch.autograd.Function):
         early = torch.bmm(convolved.view(heads, rows, width), from_convolved.mT).view(by_head)
         late = torch.bmm(x_rows, from_input.mT).view(by_head)
         output: Tensor
-        output, states = kernels.recur(early, late, recurrent, bias, steps)
+        output, states = kernels.recur(early, late, recurrent, bias, steps, keep)
         ctx.save_for_backward(
             x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states
         )
@@ -86,29 +88,31 @@ class _SLSTM(torch.autograd.Function):
         x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states = (
             ctx.saved_tensors
         )
-        kernels = kernels_for(x)
-        heads, batch, length, width = convolved.shape
-        rows = batch * length
-        x_rows = x.view(rows, heads, width).transpose(0, 1)
-        convolved_rows = convolved.view(heads, rows, width)
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = kernels_for(x)
+            heads, batch, length, width = convolved.shape
+            rows = batch * length
+            x_rows = x.view(rows, heads, width).transpose(0, 1)
+            convolved_rows = convolved.view(heads, rows, width)
 
-        d_gates, before = kernels.recur_backward(d_output.contiguous(), recurrent, states)
-        d_gates, before = d_gates.view(heads, rows, -1), before.view(heads, rows, width)
-        d_early, d_late = d_gates.chunk(2, dim=2)  # [H, BS, 2P]
-        d_x, d_kernel, d_kernel_bias = kernels.convolve_backward(
-            torch.bmm(d_early, from_convolved).view_as(convolved),
-            torch.bmm(d_late, from_input).view_as(convolved),
-            x,
-            kernel,
-            kernel_bias,
-        )
-        return (
-            d_x,
-            d_kernel,
-            d_kernel_bias,
-            torch.bmm(d_early.mT, convolved_rows),
-            torch.bmm(d_late.mT, x_rows),
-            torch.bmm(d_gates.mT, before),
-            d_gates.sum(1),
-            None,
-        )
+            d_gates, before = kernels.recur_backward(d_output.contiguous(), recurrent, states)
+            d_gates, before = d_gates.view(heads, rows, -1), before.view(heads, rows, width)
+            d_early, d_late = d_gates.chunk(2, dim=2)  # [H, BS, 2P]
+            d_x, d_kernel, d_kernel_bias = kernels.convolve_backward(
+                torch.bmm(d_early, from_convolved).view_as(convolved),
+                torch.bmm(d_late, from_input).view_as(convolved),
+                x,
+                kernel,
+                kernel_bias,
+            )
+            return (
+                d_x,
+                d_kernel,
+                d_kernel_bias,
+                torch.bmm(d_early.mT, convolved_rows),
+                torch.bmm(d_late.mT, x_rows),
+                torch.bmm(d_gates.mT, before),
+                d_gates.sum(1),
+                None,
+                None,
+            )

@@ -164,7 +164,7 @@ def leave_backward(
 
 
 def recur(
-    early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int
+    early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int, keep: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The sLSTM's recurrence from a state of zero.
 
@@ -174,6 +174,7 @@ def recur(
         recurrent: ``[H, 4P, P]``, what all four get from the output one step before.
         bias: ``[H, 4P]``.
         steps: T.
+        keep: whether :func:`recur_backward` will be called.
 
     Returns:
         ``[B, T, I]``, and what :func:`recur_backward` needs.
@@ -196,7 +197,8 @@ def recur(
         y = o * cell / normalizer
         states.append((i, f, z, o, torch.sigmoid(-raw_forget), normalizer, cell, y))
     output = torch.stack([state[-1] for state in states[-steps:]], 2)
-    return _from_heads(output), tuple(torch.stack(name) for name in zip(*states, strict=True))
+    by_name = zip(*states, strict=True) if keep else ()
+    return _from_heads(output), tuple(torch.stack(name) for name in by_name)
 
 
 def recur_backward(
