@@ -1,0 +1,367 @@
+"""Is one forecaster better than another beyond chance?
+
+Losses are per time stamp on a regular grid, NaN where nothing was observed. They are strongly
+autocorrelated and follow the day, so that a few days of five-minute steps hold far less evidence
+than their number suggests. Two answers to that:
+
+- :func:`diebold_mariano` takes the autocorrelation within a day into account. It cannot see that
+  whole days may suit one forecaster or the other: where they do, it finds too many differences.
+- :func:`relative_difference` and :func:`model_confidence_set` resample blocks of a day or more.
+  They cover that too, at the price of wide intervals where there are few days.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from arch.bootstrap import MCS, MovingBlockBootstrap
+from arch.covariance.kernel import Bartlett
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+MIN_BLOCKS: Final = 5
+"""With fewer blocks a resampled series is no picture of another week."""
+
+MIN_POINTS: Final = 30
+"""With fewer points the bandwidth takes up more than half of the series."""
+
+
+@dataclass(frozen=True)
+class DieboldMariano:
+    """Negative ``statistic``: the first forecaster has the smaller loss."""
+
+    statistic: float
+    p_value: float
+    lag: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """``estimate`` within ``low`` and ``high``, from this many whole ``blocks``."""
+
+    estimate: float
+    low: float
+    high: float
+    blocks: int
+
+    def minus(self, constant: float) -> "Interval":
+        """The interval of what is so much smaller."""
+        return Interval(
+            self.estimate - constant, self.low - constant, self.high - constant, self.blocks
+        )
+
+
+def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> DieboldMariano:
+    """Two-sided test that two forecasters have the same expected loss.
+
+    The test S₁ of Diebold & Mariano (1995, sec. 1.1) on ``d = first − second``, which is
+    ``mean(d) / sqrt(long_run_variance / n)``, with three choices for series as dependent as these:
+
+    - Variance: Bartlett kernel (Newey & West 1987) up to ``lag = max(horizon − 1, 2.4·sqrt(n))``.
+      Lazarus, Lewis, Stock & Watson (2018) derive ``1.3·sqrt(n)`` for AR(1) with ρ = 0.7; their
+      rule grows with ``sqrt(2ρ / (1 − ρ²))``, which makes it 2.4 for ρ = 0.9. Automatic bandwidths
+      (Newey & West 1994) aim at the variance's squared error, are smaller (37 rather than 108 at
+      n = 2000 and ρ = 0.9) and reject 10 % instead of 5 %.
+    - Correction: the variance is estimated around the sample mean and so too small. The factor of
+      Harvey, Leybourne & Newbold (1997, sec. 2) is derived for equal weights of ``horizon − 1``
+      lags; :func:`_small_sample_factor` is the same derivation for the weights used here.
+    - Reference: Student t with ``1.5·n / (lag + 1)`` degrees of freedom, the Bartlett kernel's
+      equivalent (Lazarus et al. 2018), instead of n − 1. With the correction this is within
+      2 % of the fixed-b critical values of Kiefer & Vogelsang (2005, table 1) for lags up to n / 5.
+
+    Args:
+        first: ``[T]`` losses of one forecaster in order of time.
+        second: ``[T]`` losses of the other at the same time stamps.
+        horizon: steps ahead of the forecasts; errors overlap for ``horizon − 1`` steps.
+
+    Returns:
+        Time stamps with a NaN in either are dropped; ``n`` counts the rest. No difference anywhere:
+        statistic 0 and p 1. The same difference everywhere: an infinite statistic and p 0. Both
+        are NaN with fewer than ``MIN_POINTS``, with ``lag`` above n / 2 or with an infinite loss.
+
+    Raises:
+        ValueError: The losses are not two arrays of one dimension and length, or ``horizon`` < 1.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1, not {horizon}")
+    losses = _aligned([first, second])
+    losses = losses[~_incomplete(losses)]
+    n = len(losses)
+    lag = max(horizon - 1, math.ceil(2.4 * math.sqrt(n)))
+    if n < MIN_POINTS or lag > n / 2 or np.isinf(losses).any():
+        return DieboldMariano(math.nan, math.nan, lag, n)
+
+    difference = losses[:, 0] - losses[:, 1]
+    largest = np.abs(difference).max()
+    if largest == 0:
+        return DieboldMariano(0.0, 1.0, lag, n)
+    difference /= largest  # no effect on the statistic, but squares neither over- nor underflow
+    mean = float(difference.mean())
+    if np.ptp(difference) == 0:
+        return DieboldMariano(math.copysign(math.inf, mean), 0.0, lag, n)
+    variance = float(np.asarray(Bartlett(difference, bandwidth=lag).cov.long_run)[0, 0])
+    weights = 1 - np.arange(1, lag + 1) / (lag + 1)
+    statistic = mean / math.sqrt(variance / n / _small_sample_factor(weights, n))
+    p_value = 2 * stats.t.sf(abs(statistic), df=1.5 * n / (lag + 1))
+    return DieboldMariano(statistic, float(p_value), lag, n)
+
+
+def _small_sample_factor(weights: Floats, n: int) -> float:
+    """Expected share of the long-run variance that a kernel estimate finds in white noise.
+
+    Around the sample mean, the autocovariance at lag j has the expectation −(1 − j/n)/n, and the
+    variance 1 − 1/n (Harvey, Leybourne & Newbold 1997, sec. 2). With h − 1 equal weights this is
+    their ``(n + 1 − 2h + h(h − 1)/n) / n``.
+
+    Args:
+        weights: ``[lag]`` of the kernel, at lags 1, 2, …
+        n: length of the series.
+    """
+    lags = np.arange(1, len(weights) + 1)
+    return 1 - (1 + 2 * float((weights * (1 - lags / n)).sum())) / n
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """P-values adjusted for their number by Holm (1979); NaN stay NaN and do not count.
+
+    Args:
+        p_values: ``[tests]``.
+
+    Returns:
+        ``[tests]``; rejecting those below α keeps the chance of any false rejection below α.
+    """
+    raw = np.array(p_values, dtype="float64")
+    order = np.argsort(raw)[: np.isfinite(raw).sum()]  # NaN are last
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.full_like(raw, np.nan)
+    adjusted[order] = np.maximum.accumulate(raw[order] * factors).clip(max=1)
+    return adjusted
+
+
+def relative_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    block: int,
+    *,
+    repetitions: int,
+    seed: int,
+    level: float = 0.95,
+) -> Interval:
+    """By which share the second forecaster's mean loss is above the first's.
+
+    Args:
+        first: ``[T]`` losses of one forecaster, on a regular grid without gaps.
+        second: ``[T]`` losses of the other at the same time stamps.
+        block: as of :func:`ratio_intervals`, and so are the others.
+        repetitions: see there.
+        seed: see there.
+        level: see there.
+
+    Raises:
+        ValueError: The losses are not two arrays of one dimension and length; or as of
+            :func:`ratio_intervals`.
+    """
+    losses = _aligned([first, second])
+    [ratio] = ratio_intervals(
+        losses[:, 1:], losses[:, :1], block, repetitions=repetitions, seed=seed, level=level
+    )
+    return ratio.minus(1)
+
+
+def ratio_intervals(
+    numerators: ArrayLike,
+    denominators: ArrayLike,
+    block: int,
+    *,
+    repetitions: int,
+    seed: int,
+    level: float = 0.95,
+) -> list[Interval]:
+    """Ratios of the means of series that are drawn together.
+
+    The standard error is that of a moving-block bootstrap (Künsch 1989; Liu & Singh 1992), which
+    draws numerator and denominator together. From k blocks it is too small by about
+    ``sqrt((k − 1) / k)`` and uncertain itself, so the interval is the estimate ± Student's t with
+    k − 1 degrees of freedom × standard error × ``sqrt(k / (k − 1))``. It covers 93 to 98 % at 5 to
+    14 days of autocorrelated losses, where the bootstrap's own quantiles cover 80 to 90 %; 91 %
+    where days differ a lot.
+
+    Args:
+        numerators: ``[T, K]``, on a regular grid without gaps.
+        denominators: ``[T, K]``; ones give the means of the numerators.
+        block: steps of a block: a day, or several.
+        repetitions: bootstrap samples.
+        seed: the same seed draws the same samples.
+        level: nominal coverage.
+
+    Returns:
+        K intervals. Only steps with both values count, but all keep their place, so that a block is
+        a day. An interval is NaN with fewer than ``MIN_BLOCKS`` blocks that are at least half
+        observed, and all is NaN where the denominator is zero or a value infinite.
+
+    Raises:
+        ValueError: The arrays differ in shape or have not two dimensions; or ``block`` < 1,
+            ``repetitions`` < 2, or ``level`` not between 0 and 1.
+    """
+    _check_bootstrap(block, repetitions)
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, not {level}")
+    above, below = (np.array(values, dtype="float64") for values in (numerators, denominators))
+    if above.shape != below.shape or above.ndim != 2:
+        raise ValueError(f"numerators {above.shape} and denominators {below.shape} must be [T, K]")
+    observed = ~(np.isnan(above) | np.isnan(below))
+    above[~observed] = below[~observed] = 0  # adds nothing to a sum; both are over the same steps
+    columns = above.shape[1]
+    counts = [_observed_blocks(of_column, block) for of_column in observed.T]
+    sums = np.full((1, 2 * columns), np.nan)  # [repetitions, 2K]
+    if max(counts, default=0) >= MIN_BLOCKS:
+        bootstrap = MovingBlockBootstrap(block, np.concatenate([above, below], axis=1), seed=seed)
+        sums = bootstrap.apply(_column_sums, repetitions)
+    intervals = []
+    for k, blocks in enumerate(counts):
+        total, drawn = (above[:, k].sum(), below[:, k].sum()), sums[:, [k, columns + k]]
+        intervals.append(_ratio_interval(total, drawn, blocks, level))
+    return intervals
+
+
+def _ratio_interval(
+    total: tuple[float, float], drawn: Floats, blocks: int, level: float
+) -> Interval:
+    """From the sums above and below in the series itself and, ``[repetitions, 2]``, as drawn."""
+    if not np.isfinite(total).all() or total[1] <= 0:
+        return Interval(math.nan, math.nan, math.nan, blocks)
+    estimate = float(total[0] / total[1])
+    if blocks < MIN_BLOCKS or (drawn[:, 1] <= 0).any():
+        return Interval(estimate, math.nan, math.nan, blocks)
+    error = float(np.std(drawn[:, 0] / drawn[:, 1], ddof=1))
+    margin = error * float(stats.t.ppf((1 + level) / 2, blocks - 1)) * _few_blocks(blocks)
+    return Interval(estimate, estimate - margin, estimate + margin, blocks)
+
+
+def model_confidence_set(
+    losses: Mapping[str, ArrayLike],
+    block: int,
+    *,
+    repetitions: int,
+    seed: int,
+    size: float = 0.05,
+) -> dict[str, float]:
+    """The models among which the best one is, each with its p-value.
+
+    The model confidence set of Hansen, Lunde & Nason (2011) with the range statistic T_R (sec.
+    3.1.2, ``method="R"`` of arch), which compares models in pairs: their T_max compares each with
+    the average and misses a single good model among equal ones. Moving blocks are resampled.
+
+    With k blocks and m equally good models the procedure as published rejects far too often: 24 %
+    rather than 5 % at m = 5 and k = 7. So the losses are spread around their means by
+    ``sqrt(k / (k − 1)) · t / z``, quantiles of Student's t with k − 1 degrees of freedom and of the
+    normal distribution at ``1 − size / 2 / (m − 1)``. That makes the standard errors as wide as
+    those of :func:`relative_difference`, for comparisons of one model with all others; with many
+    blocks it does nothing.
+
+    Args:
+        losses: ``[T]`` per model, on a common regular grid.
+        block: steps of a block: a day, or several.
+        repetitions: bootstrap samples.
+        seed: the same seed draws the same samples.
+        size: chance that the set misses the best model; a model is in the set where p > ``size``.
+
+    Returns:
+        P-value per model, in the order of ``losses``; 1 for the best. Time stamps with any NaN are
+        dropped. All are NaN with fewer than ``MIN_BLOCKS`` blocks that are at least half observed,
+        or with an infinite loss. Models with the same losses have the same p-value.
+
+    Raises:
+        ValueError: The losses are not arrays of one dimension and length; or ``block`` < 1,
+            ``repetitions`` < 2, or ``size`` not between 0 and 1.
+    """
+    _check_bootstrap(block, repetitions)
+    if not 0 < size < 1:
+        raise ValueError(f"size must be between 0 and 1, not {size}")
+    if not losses:
+        return {}
+    values = _aligned(list(losses.values()))
+    observed = ~_incomplete(values)
+    blocks = _observed_blocks(observed, block)
+    values = values[observed]
+    if blocks < MIN_BLOCKS or np.isinf(values).any():
+        return dict.fromkeys(losses, math.nan)
+
+    distinct, column = np.unique(values, axis=1, return_inverse=True)
+    if distinct.shape[1] == 1:
+        return dict.fromkeys(losses, 1.0)
+    test = MCS(
+        _spread(_without_ties(distinct), blocks, size),
+        size,
+        reps=repetitions,
+        block_size=block,
+        method="R",
+        bootstrap="moving block",
+        seed=seed,
+    )
+    test.compute()
+    p_values = test.pvalues["Pvalue"]
+    return {
+        name: float(p_values.loc[index])
+        for name, index in zip(losses, column.reshape(-1), strict=True)
+    }
+
+
+def _without_ties(losses: Floats) -> Floats:
+    """Losses ``[T, models]`` over their maximum, with noise of a billionth of each model's.
+
+    arch's MCS fails on equal means, and divides by zero where two models always differ by the same.
+    """
+    scaled = losses / np.abs(losses).max()
+    noise = 1e-9 * np.abs(scaled).max(axis=0) + 1e-100  # the latter where a loss is always zero
+    return np.asarray(scaled + noise * np.random.default_rng(0).standard_normal(scaled.shape))
+
+
+def _spread(losses: Floats, blocks: int, size: float) -> Floats:
+    """Losses ``[T, models]`` further from their means: see :func:`model_confidence_set`."""
+    quantile = 1 - size / 2 / (losses.shape[1] - 1)
+    heavier_tails = float(stats.t.ppf(quantile, blocks - 1) / stats.norm.ppf(quantile))
+    mean = losses.mean(axis=0)
+    return np.asarray(mean + _few_blocks(blocks) * heavier_tails * (losses - mean))
+
+
+def _few_blocks(blocks: int) -> float:
+    """By how much a bootstrap standard error from this many blocks is too small."""
+    return math.sqrt(blocks / (blocks - 1))
+
+
+def _incomplete(losses: Floats) -> NDArray[np.bool_]:
+    """``[T]``: any of the losses ``[T, models]`` is missing."""
+    return np.asarray(np.isnan(losses).any(axis=1))
+
+
+def _observed_blocks(observed: NDArray[np.bool_], block: int) -> int:
+    """Whole blocks of which at least half is observed."""
+    whole = len(observed) // block * block
+    shares = observed[:whole].reshape(-1, block).mean(axis=1)
+    return int((shares >= 0.5).sum())
+
+
+def _column_sums(losses: Floats) -> Floats:
+    return np.asarray(np.ones(len(losses)) @ losses)  # BLAS: ten times as fast as a sum by columns
+
+
+def _aligned(losses: Sequence[ArrayLike]) -> Floats:
+    """Copies the losses of several models, ``[T]`` each, into one array ``[T, models]``."""
+    arrays = [np.asarray(loss, dtype="float64") for loss in losses]
+    if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"losses must be of one dimension and of the same length, not {shapes}")
+    return np.stack(arrays, axis=1)
+
+
+def _check_bootstrap(block: int, repetitions: int) -> None:
+    if block < 1:
+        raise ValueError(f"block must be at least 1 step, not {block}")
+    if repetitions < 2:
+        raise ValueError(f"repetitions must be at least 2, not {repetitions}")
