@@ -8,6 +8,8 @@ import pytest
 import torch
 import xarray as xr
 
+from vd_forecasting.parameters import Evaluation
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -52,3 +54,15 @@ def make_clean(
         },
         name="features",
     )
+
+
+def make_evaluation(**changed: object) -> Evaluation:
+    """How forecasts are scored by default, but for what is changed."""
+    default = {
+        "mape_min_truth": 1.0,
+        "congestion_speed": 0.6,
+        "bootstrap_block": "24h",
+        "bootstrap_repetitions": 100,
+        "confidence": 0.95,
+    }
+    return Evaluation.model_validate(default | changed)

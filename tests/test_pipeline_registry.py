@@ -15,6 +15,7 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "__default__",
         "compare_all",
         "data_engineering",
+        "reporting",
         "simulate",
         *(f"compare_{mode}" for mode in MODES),
         *(f"report_{experiment}" for experiment in EXPERIMENTS),
@@ -51,11 +52,35 @@ def test_a_comparison_trains_both_models_of_its_mode(
         "data_engineering",
         f"{mode}_lstm",
         f"{mode}_xlstm",
+        f"{mode}_baselines",
         f"compare_{mode}",
     }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_baselines_read_the_windows_of_the_networks(
+    pipelines: dict[str, Pipeline], mode: str
+) -> None:
+    pipeline = pipelines["compare_all"].only_nodes_with_namespaces([f"{mode}_baselines"])
+    assert pipeline.inputs() == {
+        f"{mode}_lstm.windows",
+        "params:baselines",
+        "params:compute",
+    }
+    assert pipeline.outputs() == {f"{mode}_baselines.predictions"}
 
 
 def test_the_data_is_cleaned_once(pipelines: dict[str, Pipeline]) -> None:
     names = [node.name for node in pipelines["compare_all"].nodes]
     assert names.count("data_engineering.clean") == 1
     assert sum(name.endswith(".train") for name in names) == len(EXPERIMENTS)
+
+
+def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
+    """It draws and writes all that compare_all does after the last training."""
+    names = {node.name for node in pipelines["reporting"].nodes}
+    every = {node.name for node in pipelines["compare_all"].nodes}
+    made = {"make_windows", "train", "evaluate", "measure_cost", "forecast_baselines"}
+    left = {name for name in every - names if not name.startswith("data_engineering.")}
+    assert names < every
+    assert {name.rpartition(".")[2] for name in left} == made

@@ -95,8 +95,8 @@ def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[
     ) as session:
         catalog = session.load_context().catalog
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
-    # A file given on the command line must not meet data cleaned from another one.
-    fresh = {"vd_raw"} if "vd_file" in options["params"] else set()
+    # What is given on the command line must not meet data of another file, or cleaned otherwise.
+    fresh = {"vd_raw"} if {"vd_file", "cleaning"} & options["params"].keys() else set()
     needed = wanted + missing_before(pipeline, wanted, catalog, fresh)
     return sorted(node.name for node in needed.nodes)
 

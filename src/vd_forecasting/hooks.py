@@ -13,7 +13,15 @@ from vd_forecasting.parameters import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
 
-SHARED_BLOCKS = ("compute", "split", "evaluation", "cleaning", "simulate", "vd_file")
+SHARED_BLOCKS = (
+    "compute",
+    "split",
+    "evaluation",
+    "cleaning",
+    "baselines",
+    "simulate",
+    "vd_file",
+)
 EXPERIMENT_BLOCKS = ("windows", "model", "training")
 
 

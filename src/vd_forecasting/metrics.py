@@ -19,6 +19,7 @@ def sums(
     forecast: xr.DataArray,
     over: Iterable[Hashable],
     mape_min_truth: float,
+    mase_scale: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Sums of errors over the observed points.
 
@@ -27,10 +28,12 @@ def sums(
         forecast: the same dims; read only where the truth is observed.
         over: dims to add up; R² compares with the mean of the truth over these.
         mape_min_truth: truths below this are left out of the percentage error.
+        mase_scale: ``(vd, feature)``, the errors that absolute errors are divided by for MASE.
 
     Returns:
         ``n`` points, ``absolute`` and ``squared`` errors, ``percentage`` errors (share, not %) over
-        ``n_percentage`` points, and ``variation``: the truth's squared distance from its mean.
+        ``n_percentage`` points, ``variation``: the truth's squared distance from its mean, and,
+        with a scale, ``scaled`` errors.
     """
     over = list(over)
     truth = truth.astype("float64")
@@ -40,16 +43,19 @@ def sums(
     counts_in_mape = scored & (size >= max(mape_min_truth, np.finfo("float64").tiny))
     n = scored.sum(over)
     mean = truth.sum(over) / n.where(n > 0)
+    absolute = abs(error).where(scored, 0).sum(over, skipna=False)
+    scaled = {} if mase_scale is None else {"scaled": absolute / mase_scale}
     return xr.Dataset(
         {
             "n": n,
-            "absolute": abs(error).where(scored, 0).sum(over, skipna=False),
+            "absolute": absolute,
             "squared": (error**2).where(scored, 0).sum(over, skipna=False),
             "percentage": (abs(error) / size.where(counts_in_mape))
             .where(counts_in_mape, 0)
             .sum(over, skipna=False),
             "n_percentage": counts_in_mape.sum(over),
             "variation": ((truth - mean) ** 2).sum(over),
+            **scaled,
         }
     )
 
@@ -57,13 +63,15 @@ def sums(
 def from_sums(total: xr.Dataset) -> xr.Dataset:
     """MAE, MSE, RMSE, MAPE (%), R², ``n`` and the share of points left out of MAPE.
 
-    A metric without any point is NaN; so is R² where the truth does not vary.
+    A metric without any point is NaN; so is R² where the truth does not vary. With ``scaled``
+    errors among the sums also MASE (Hyndman and Koehler 2006).
     """
     n = total["n"].where(total["n"] > 0)
     n_percentage = total["n_percentage"].where(total["n_percentage"] > 0)
     # A truth that is constant but for rounding has no variation worth explaining.
     variation = total["variation"].where(total["variation"] > 1e-9 * n)
     mse = total["squared"] / n
+    mase = {"mase": total["scaled"] / n} if "scaled" in total else {}
     return xr.Dataset(
         {
             "mae": total["absolute"] / n,
@@ -71,6 +79,7 @@ def from_sums(total: xr.Dataset) -> xr.Dataset:
             "rmse": np.sqrt(mse),
             "mape": 100 * total["percentage"] / n_percentage,
             "r2": 1 - total["squared"] / variation,
+            **mase,
             "n": total["n"],
             "mape_left_out": 1 - total["n_percentage"] / n,
         }
@@ -78,23 +87,31 @@ def from_sums(total: xr.Dataset) -> xr.Dataset:
 
 
 def score(
-    truth: xr.DataArray, forecast: xr.DataArray, mape_min_truth: float, *, pool: Iterable[str] = ()
+    truth: xr.DataArray,
+    forecast: xr.DataArray,
+    mape_min_truth: float,
+    *,
+    pool: Iterable[str] = (),
+    mase_scale: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Metrics per VD, feature and horizon, or pooled over some of these dims.
 
     Args:
         truth: ``(origin, horizon, vd, feature)``, NaN where not observed.
-        forecast: the same dims, or fewer where a forecast does not depend on one (persistence).
+        forecast: the same dims, fewer where a forecast does not depend on one (persistence), or
+            more: several forecasts are scored at once.
         mape_min_truth: truths below this are left out of MAPE.
         pool: dims of ``horizon``, ``vd``, ``feature`` over which observed points are averaged. R²
             then compares with the mean of each VD, feature and horizon, not with one mean of all,
             which would credit a forecast for telling detectors apart.
+        mase_scale: ``(vd, feature)``, as of :func:`sums`.
 
     Returns:
         Variables as of :func:`from_sums` over the dims left.
     """
-    forecast = forecast.broadcast_like(truth).transpose(*truth.dims)
-    return from_sums(sums(truth, forecast, ["origin"], mape_min_truth).sum(list(pool)))
+    forecast = forecast.broadcast_like(truth).transpose(..., *truth.dims)
+    total = sums(truth, forecast, ["origin"], mape_min_truth, mase_scale)
+    return from_sums(total.sum(list(pool), skipna=False))
 
 
 def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
@@ -107,7 +124,8 @@ def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
     Returns:
         Columns ``model, vdid, feature, horizon, metric, value``; undefined values are NaN.
     """
-    wide = scores[[*METRICS, "n"]].reset_coords(drop=True).to_dataframe().reset_index()
+    names = [name for name in (*METRICS, "mase", "n") if name in scores]
+    wide = scores[names].reset_coords(drop=True).to_dataframe().reset_index()
     long = wide.melt(
         id_vars=["vd", "feature", "horizon"], var_name="metric", value_name="value"
     ).rename(columns={"vd": "vdid"})

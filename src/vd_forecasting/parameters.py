@@ -36,8 +36,14 @@ def _positive_duration(text: str) -> str:
     return text
 
 
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{list(seeds)} names a seed twice, which trains the same model twice")
+    return seeds
+
+
 Duration = Annotated[str, AfterValidator(_positive_duration)]
-"""A positive time span as pandas reads it: ``5min``, ``3h``, ``1d``."""
+"""A positive time span as pandas reads it: ``5min``, ``3h``, ``24h``."""
 
 
 class Parameters(BaseModel):
@@ -49,7 +55,6 @@ class Parameters(BaseModel):
 class Compute(Parameters):
     """What a training runs on."""
 
-    seed: int
     threads: PositiveInt | None
     accelerator: str
 
@@ -75,6 +80,20 @@ class Evaluation(Parameters):
 
     mape_min_truth: NonNegativeFloat
     """Truths below this, in the feature's unit, are left out of MAPE."""
+    congestion_speed: Share
+    """Congested is what is slower than this share of the VD's free-flow speed."""
+    bootstrap_block: Duration
+    """Errors this far apart are taken for independent; at least a day, so that whole daily patterns
+    are drawn."""
+    bootstrap_repetitions: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    """Of intervals, tests and the model confidence set."""
+
+    @model_validator(mode="after")
+    def _blocks_hold_a_day(self) -> Self:
+        if pd.Timedelta(self.bootstrap_block) < pd.Timedelta("24h"):
+            raise ValueError(f"bootstrap_block {self.bootstrap_block!r} is shorter than a day")
+        return self
 
 
 class FeatureCleaning(Parameters):
@@ -87,6 +106,8 @@ class FeatureCleaning(Parameters):
     """A non-zero value repeated for at least this long is taken for a stuck sensor."""
     error_codes: tuple[float, ...] | None = None
     """Replaces the list all features share."""
+    aggregate: Literal["sum", "mean"] = "mean"
+    """How ``resample`` makes one value of several: counts add up, all else is averaged."""
 
 
 class Cleaning(Parameters):
@@ -95,6 +116,10 @@ class Cleaning(Parameters):
     interval: Duration | None
     error_codes: tuple[float, ...]
     min_observed: Share
+    resample: Duration | None = None
+    """Interval of the data to train on; None keeps that of the file."""
+    resample_min_observed: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """A coarser step with a smaller share of its steps observed is missing."""
     features: dict[str, FeatureCleaning]
 
 
@@ -160,6 +185,8 @@ class XLSTMModel(Parameters):
 class Training(Parameters):
     """The training loop, the same for both models."""
 
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
+    """One training each; a list tells how much of a difference is luck."""
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
@@ -169,6 +196,17 @@ class Training(Parameters):
     """Epochs without a better validation error before the learning rate is halved."""
     patience: PositiveInt
     """Epochs without a better validation error before training stops."""
+
+
+class Baselines(Parameters):
+    """The forecasts without a network; those that only look at the clock have no settings."""
+
+    ridge_alphas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    """Penalties of the ridge regression; the validation split chooses."""
+    boosting_iterations: PositiveInt
+    """Trees per model of the gradient boosting."""
+    boosting_windows: PositiveInt
+    """Training windows per model of the gradient boosting; of more, so many are drawn."""
 
 
 class Simulate(Parameters):

@@ -8,23 +8,46 @@
                                     ├──> multi_vd_xlstm ────────────┴──> compare_multi_vd ──────┼──> comprehensive report
                                     ├──> independent_multi_vd_lstm ─┐                           │
                                     └──> independent_multi_vd_xlstm ┴──> compare_independent… ──┘
+
+The windows of each ``{mode}_lstm`` also go to ``{mode}_baselines``, forecasts without a network.
 """  # noqa: E501
 
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.parameters import MODELS, MODES
 from vd_forecasting.pipelines import data_engineering, reporting, simulate, training
+from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
+from vd_forecasting.pipelines.namespaces import across_namespaces
 
 SHARED_PARAMETERS = {"params:split", "params:cleaning", "params:evaluation", "params:compute"}
 
 
 def experiment(mode: str, model: str) -> Pipeline:
     """Windows, training, evaluation and report of one experiment, in its namespace."""
-    return Pipeline(
-        training.create_pipeline(mode, model) + reporting.create_experiment_report(),
+    trained = Pipeline(
+        training.create_pipeline(mode, model),
         namespace=f"{mode}_{model}",
         inputs={"vd_clean"},
         parameters=SHARED_PARAMETERS,
+    )
+    return trained + experiment_report(mode, model)
+
+
+def experiment_report(mode: str, model: str) -> Pipeline:
+    """The report of one experiment, in its namespace."""
+    return Pipeline(reporting.create_experiment_report(), namespace=f"{mode}_{model}")
+
+
+def baselines(mode: str) -> Pipeline:
+    """The forecasts without a network, in the namespace ``{mode}_baselines``.
+
+    They read the windows of the mode's LSTM, so that they see what the networks see.
+    """
+    return across_namespaces(
+        create_baselines(),
+        namespace=f"{mode}_baselines",
+        inputs={"windows": f"{mode}_lstm.windows"},
+        parameters={"params:baselines", "params:compute"},
     )
 
 
@@ -35,14 +58,22 @@ def register_pipelines() -> dict[str, Pipeline]:
     comparisons = {
         mode: clean
         + sum((experiments[mode, model] for model in MODELS), Pipeline([]))
+        + baselines(mode)
         + reporting.create_comparison(mode)
         for mode in MODES
     }
-    compare_all = sum(comparisons.values(), Pipeline([])) + reporting.create_comprehensive()
+    comprehensive = reporting.create_comprehensive()
+    compare_all = sum(comparisons.values(), Pipeline([])) + comprehensive
+    reports = (
+        *(experiment_report(mode, model) for mode, model in experiments),
+        *(reporting.create_comparison(mode) for mode in MODES),
+        comprehensive,
+    )
     return {
         "__default__": compare_all,
         "compare_all": compare_all,
         "data_engineering": clean,
+        "reporting": sum(reports, Pipeline([])),
         "simulate": simulate.create_pipeline(),
         **{f"compare_{mode}": pipeline for mode, pipeline in comparisons.items()},
         **{

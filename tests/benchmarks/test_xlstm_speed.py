@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vd_forecasting.models import Forecaster, XLSTMCore
+from vd_forecasting.pipelines.training.cost import training_step_bytes
 
 BATCH, LENGTH, WIDTH = 32, 20, 128
 CHANNELS, TARGET_SHAPE, HORIZONS = 31, (9, 3), 12
@@ -23,7 +24,7 @@ SECONDS = 4.0
 LEAST_ROUNDS, MOST_ROUNDS = 4, 25
 
 
-def make_forecaster(backend: str, width: int = WIDTH) -> Forecaster:
+def make_forecaster(backend: str, width: int = WIDTH, length: int = LENGTH) -> Forecaster:
     torch.manual_seed(0)
     core = XLSTMCore(
         embedding_dim=width,
@@ -38,8 +39,10 @@ def make_forecaster(backend: str, width: int = WIDTH) -> Forecaster:
     return Forecaster(
         core,
         num_channels=CHANNELS,
+        num_vd_features=TARGET_SHAPE[1],
         target_channels=range(targets),
         target_shape=TARGET_SHAPE,
+        sequence_length=length,
         prediction_length=HORIZONS,
     )
 
@@ -93,7 +96,9 @@ def ratio(
     """Median time of vanilla over that of fused, each round one step of either."""
     data = make_data(batch, length)
     times: dict[str, list[float]] = {"vanilla": [], "fused": []}
-    steps = {backend: WORK[work](make_forecaster(backend, width), *data) for backend in times}
+    steps = {
+        backend: WORK[work](make_forecaster(backend, width, length), *data) for backend in times
+    }
 
     def timed(backend: str) -> None:
         start = time.perf_counter()
@@ -140,27 +145,11 @@ def test_never_slower(benchmark: Any, batch: int, length: int, width: int) -> No
     assert ratio(benchmark, "training", batch, length, width) >= 1
 
 
-def saved_bytes(forecaster: nn.Module) -> int:
-    """What a forward pass keeps for the backward pass, weights not counted."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in forecaster.parameters()}
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    x, y = make_data()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = nn.functional.l1_loss(forecaster.train()(x), y)
-    total = sum(saved.values())
-    loss.backward()
-    return total
-
-
 def test_no_more_memory(record_property: Any) -> None:
-    vanilla, fused = (saved_bytes(make_forecaster(backend)) for backend in ("vanilla", "fused"))
+    vanilla, fused = (
+        training_step_bytes(make_forecaster(backend), *make_data())
+        for backend in ("vanilla", "fused")
+    )
     record_property("vanilla_bytes", vanilla)
     record_property("fused_bytes", fused)
     assert fused <= vanilla

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import stat
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def test_datasets_round_trip_and_leave_nothing_behind(tmp_path, kind):
         pd.testing.assert_frame_equal(dataset.load(), data)
     elif kind == "png":
         assert matplotlib.image.imread(dataset._filepath).ndim == 3
+        assert dataset.load() == Path(dataset._filepath).read_bytes()
+        assert b64decode(dataset.preview()) == dataset.load()
     else:
         assert dataset.load() == data
 
@@ -125,6 +128,13 @@ def test_one_dataset_can_be_saved_and_loaded_by_several_threads(tmp_path):
     assert names(tmp_path) == ["a.json"]
 
 
+def test_a_missing_figure_is_told_in_one_line(tmp_path):
+    path = tmp_path / "a.png"
+    with pytest.raises(DatasetError) as error:
+        AtomicFigureDataset(filepath=str(path)).load()
+    assert str(error.value) == f"{path}: no such file; run the node that draws it"
+
+
 def test_a_versioned_dataset_keeps_its_versions(tmp_path):
     path = tmp_path / "a.json"
     for version in ("1", "2"):
@@ -134,6 +144,10 @@ def test_a_versioned_dataset_keeps_its_versions(tmp_path):
         "version": "1"
     }
     assert json.loads((path / "2" / "a.json").read_text()) == {"version": "2"}
+    path = tmp_path / "a.png"
+    AtomicFigureDataset(filepath=str(path), version=Version(None, "1")).save(figure())
+    loaded = AtomicFigureDataset(filepath=str(path), version=Version("1", None)).load()
+    assert loaded == (path / "1" / "a.png").read_bytes()
 
 
 def test_other_file_systems_are_written_to_directly(tmp_path, monkeypatch):

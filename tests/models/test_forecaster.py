@@ -19,8 +19,10 @@ VANILLA = {**XLSTM, "slstm_backend": "vanilla", "mlstm_backend": "vanilla"}
 SIZES = [("lstm", LSTM), ("xlstm", XLSTM), ("xlstm", VANILLA)]
 NETWORK = {
     "num_channels": 10,
+    "num_vd_features": 3,
     "target_channels": [0, 2, 3, 5],
     "target_shape": [2, 2],
+    "sequence_length": 8,
     "prediction_length": 3,
 }
 
@@ -34,6 +36,7 @@ def randomised(model: str, parameters: dict) -> Forecaster:
     """With a head that does something, which it does not before training."""
     forecaster = untrained(model, parameters)
     nn.init.normal_(forecaster.head.weight)
+    nn.init.normal_(forecaster.autoregression.weight)
     return forecaster
 
 
@@ -105,3 +108,33 @@ def test_xlstm_blocks_are_where_they_were_asked_for() -> None:
 
 def test_single_layer_lstm_builds_without_a_warning() -> None:
     CORES["lstm"](hidden_size=8, num_layers=1, dropout=0.5)
+
+
+def test_the_linear_part_is_a_linear_map_of_each_vds_own_window() -> None:
+    """By hand: 2 VDs of 3 features, 8 steps, 4 of the calendar; 3 horizons of 2 targets."""
+    forecaster = randomised("lstm", LSTM)
+    linear, x = forecaster.autoregression, torch.randn(5, 8, 10)
+    y = linear(x)
+    assert y.shape == (5, 3, 2, 2)
+    torch.testing.assert_close(linear(2 * x), 2 * y)
+    for vd in (0, 1):
+        own = x[:, :, 3 * vd : 3 * vd + 3]
+        rows = [
+            torch.cat([*(step - window[-1] for step in window[:-1]), clock])
+            for window, clock in zip(own, x[:, -1, 6:], strict=True)
+        ]
+        expected = (torch.stack(rows) @ linear.weight[vd]).reshape(5, 3, 2)
+        torch.testing.assert_close(y[:, :, vd], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_linear_part_does_not_see_the_level() -> None:
+    """Nor another VD, nor the calendar but at the end of the window."""
+    linear, x = randomised("lstm", LSTM).autoregression, torch.randn(5, 8, 10)
+    changed = x.clone()
+    changed[:, :, :6] += torch.tensor([1.0, 2.0, 3.0, 40.0, 50.0, 60.0])
+    changed[:, :-1, 6:] = 7.0
+    torch.testing.assert_close(linear(changed), linear(x), rtol=1e-4, atol=1e-4)
+    other_vd = x.clone()
+    other_vd[:, 3, 4] += 1
+    assert torch.equal(linear(other_vd)[:, :, 0], linear(x)[:, :, 0])
+    assert not torch.equal(linear(other_vd)[:, :, 1], linear(x)[:, :, 1])

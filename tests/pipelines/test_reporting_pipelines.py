@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,34 +12,55 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 
-from tests.pipelines.artefacts import MAPE_MIN_TRUTH, make_artefacts, make_predictions
-from vd_forecasting.parameters import EXPERIMENTS, MODES, Evaluation
+from tests.conftest import make_evaluation
+from tests.pipelines.artefacts import (
+    BASELINES,
+    make_artefacts,
+    make_baselines,
+    make_config,
+    make_history,
+    make_predictions,
+)
+from vd_forecasting.datasets import AtomicFigureDataset
+from vd_forecasting.parameters import EXPERIMENTS, MODES
 from vd_forecasting.pipelines.reporting import (
+    comprehensive_plots,
     create_comparison,
     create_comprehensive,
     create_experiment_report,
 )
+from vd_forecasting.pipelines.reporting.comprehensive_points import find_common_target, score_modes
+from vd_forecasting.pipelines.reporting.differences import (
+    find_confidence_sets,
+    find_differences_of_modes,
+)
 
-ARTEFACTS = ("config", "training_history", "metrics", "predictions")
+ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
 EXPERIMENT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
 COMPARISON_PLOTS = (
     "learning_curves",
     "error_by_horizon",
     "gain_by_horizon",
+    "difference_by_horizon",
     "error_by_hour",
     "error_by_vd",
     "forecast",
+    "forecast_fan",
+    "residuals",
 )
-COMPREHENSIVE_PLOTS = ("error", "error_by_horizon", "cost")
+COMPREHENSIVE_PLOTS = ("error", "error_by_horizon", "best_set", "cost")
 
 
 def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatalog:
     """Artefacts of experiments in memory."""
     catalog = DataCatalog()
-    catalog["params:evaluation"] = MemoryDataset(Evaluation(mape_min_truth=MAPE_MIN_TRUTH))
+    catalog["params:evaluation"] = MemoryDataset(make_evaluation())
     for name, dataset in predictions.items():
         for artefact, value in make_artefacts(dataset, **settings).items():
             catalog[f"{name}.{artefact}"] = MemoryDataset(value)
+        mode, _, model = name.rpartition("_")
+        if model == "lstm":
+            catalog[f"{mode}_baselines.predictions"] = MemoryDataset(make_baselines(dataset))
     return catalog
 
 
@@ -58,7 +80,7 @@ def test_an_experiment_report_is_a_template() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_comparison_reads_both_experiments_and_writes_its_own_namespace(mode: str) -> None:
     pipeline = create_comparison(mode)
-    assert pipeline.inputs() == {"params:evaluation"} | {
+    assert pipeline.inputs() == {"params:evaluation", f"{mode}_baselines.predictions"} | {
         f"{mode}_{model}.{artefact}" for model in ("lstm", "xlstm") for artefact in ARTEFACTS
     }
     assert pipeline.outputs() == {
@@ -74,10 +96,13 @@ def test_the_comprehensive_report_reads_all_six_and_the_scores_of_each_mode() ->
         {"params:evaluation"}
         | {f"{name}.{artefact}" for name in EXPERIMENTS for artefact in ARTEFACTS}
         | {f"compare_{mode}.scores" for mode in MODES}
+        | {f"{mode}_baselines.predictions" for mode in MODES}
     )
-    assert pipeline.outputs() == {"comprehensive_model_comparison", "comprehensive_metrics"} | {
-        f"comprehensive_plot_{plot}" for plot in COMPREHENSIVE_PLOTS
-    }
+    assert pipeline.outputs() == {"comprehensive_page_html", "comprehensive_metrics"}
+    page = {"comprehensive_model_comparison"}
+    plots = {f"comprehensive_plot_{plot}" for plot in COMPREHENSIVE_PLOTS}
+    assert pipeline.only_nodes("render_comprehensive").inputs() == page | plots
+    assert page | plots < pipeline.all_outputs()
     assert not any("." in node.name for node in pipeline.nodes)
 
 
@@ -98,16 +123,19 @@ def test_kedro_does_not_warn_of_dotted_names() -> None:
         create_comprehensive()
 
 
-def test_everything_runs_from_artefacts_to_pages() -> None:
+def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     vdids = {"single_vd": ["A"], "multi_vd": ["A", "B"], "independent_multi_vd": ["A", "B"]}
+    shape: dict[str, Any] = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 3}
     catalog = catalog_of(
         {
-            name: make_predictions(mode, model, vdids=vdids[mode], origins=120, horizons=3)
+            name: make_predictions(mode, model, vdids=vdids[mode], seeds=(1, 2), **shape)
             for name in EXPERIMENTS
             for mode, _, model in [name.rpartition("_")]
         },
         epochs=3,
     )
+    for plot in COMPREHENSIVE_PLOTS:  # the HTML page takes them as files
+        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
     pipeline = create_comprehensive()
     for mode in MODES:
         pipeline += create_comparison(mode)
@@ -116,24 +144,31 @@ def test_everything_runs_from_artefacts_to_pages() -> None:
     outputs = run(pipeline, catalog)
     metrics = outputs["comprehensive_metrics"]
     assert set(metrics["mode"]) == set(MODES)
-    assert set(metrics["model"]) == {"lstm", "xlstm", "persistence"}
-    # vds × horizons × features × (5 metrics and n) × models, in each mode
-    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 6 * 3
+    assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
+    # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
+    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (2 + 2 + 5) * 2
+    assert metrics["seed"].dropna().unique().tolist() == [1, 2]
     kinds = {
         "training_report": str,
         "page": str,
         "scores": type(metrics),
-        "comprehensive_model_comparison": str,
+        "comprehensive_page_html": str,
         "comprehensive_metrics": type(metrics),
     }
     for name, value in outputs.items():
         assert isinstance(value, kinds.get(name.rpartition(".")[2], Figure)), name
+    html = outputs["comprehensive_page_html"]
+    assert html.count('src="data:image/png;base64,iVBORw0KGgo') == len(COMPREHENSIVE_PLOTS)
 
 
 def with_hole(predictions: xr.Dataset) -> xr.Dataset:
     predictions = predictions.copy(deep=True)
     predictions["truth"][:, :, :, 0] = float("nan")
     return predictions
+
+
+def diverged(predictions: xr.Dataset) -> xr.Dataset:
+    return predictions.assign(prediction=predictions["prediction"] * float("nan"))
 
 
 ODD: dict[str, dict[str, Any]] = {
@@ -160,6 +195,13 @@ ODD: dict[str, dict[str, Any]] = {
     "a feature never observed": {"vdids": ["A", "B"], "origins": 100, "change": with_hole},
     "nothing observed": {"missing": 2.0, "origins": 100},
     "days of few steps": {"interval_minutes": 720.0, "horizons": 2, "origins": 40},
+    "a week of one horizon and three seeds": {
+        "interval_minutes": 60.0,
+        "horizons": 1,
+        "origins": 7 * 24,
+        "seeds": (1, 2, 3),
+    },
+    "a network that diverged": {"origins": 100, "horizons": 3, "change": diverged},
 }
 
 
@@ -181,16 +223,65 @@ def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
     figures = {name: v for name, v in run(pipeline, catalog).items() if isinstance(v, Figure)}
     assert len(figures) == len(COMPARISON_PLOTS) + len(EXPERIMENT_PLOTS)
     for name, figure in figures.items():
-        figure.draw_without_rendering()
-        assert figure.get_figwidth() == 10, name
-        assert figure.get_figheight() <= 14, name
-        assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+        check_figure(name, figure)
+
+
+def check_figure(name: str, figure: Figure) -> None:
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() == 10, name
+    assert figure.get_figheight() <= 14, name
+    assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+
+
+HOURLY = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 2}
+COMPREHENSIVE_ODD: dict[str, dict[str, Any]] = {
+    "tested": HOURLY,
+    "too short, one horizon": {"origins": 40, "horizons": 1},
+    "nothing observed": {"origins": 40, "horizons": 2, "missing": 2.0},
+    "no VD in common": {**HOURLY, "alone": ["elsewhere"]},
+    "a network that diverged": {**HOURLY, "change": diverged},
+}
+
+
+@pytest.mark.parametrize("case", COMPREHENSIVE_ODD.values(), ids=COMPREHENSIVE_ODD)
+def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+    settings = dict(case)
+    alone, change = settings.pop("alone", ["A"]), settings.pop("change", lambda same: same)
+    found = {
+        name: make_predictions(
+            mode, model, vdids=alone if mode == "single_vd" else ["A"], **settings
+        )
+        for name in EXPERIMENTS
+        for mode, _, model in [name.rpartition("_")]
+    }
+    baselines = {f"{mode}_baselines": make_baselines(found[f"{mode}_lstm"]) for mode in MODES}
+    found["multi_vd_xlstm"] = change(found["multi_vd_xlstm"])
+    points = find_common_target(**found, **baselines)
+    by_mode = score_modes(points, make_evaluation())
+    sets = find_confidence_sets(points, make_evaluation())
+    differences = find_differences_of_modes(points, make_evaluation())
+    configs = {name: make_config(predictions) for name, predictions in found.items()}
+    histories = {name: make_history(predictions, epochs=2) for name, predictions in found.items()}
+    figures = {
+        "error": comprehensive_plots.plot_error(points, by_mode),
+        "error_by_horizon": comprehensive_plots.plot_error_by_horizon(points, by_mode),
+        "best_set": comprehensive_plots.plot_best_set(points, by_mode, sets, differences),
+        "cost": comprehensive_plots.plot_cost(points, by_mode, configs, histories),
+    }
+    assert tuple(figures) == COMPREHENSIVE_PLOTS
+    for name, figure in figures.items():
+        check_figure(name, figure)
+    best_set = figures["best_set"]
+    filled = {str(line.get_markerfacecolor()) for ax in best_set.axes for line in ax.get_lines()}
+    assert ("white" in filled) == (bool(sets.notnull().any())), "hollow where beaten"
+    labels = [label.get_text() for label in best_set.axes[0].get_yticklabels()]
+    assert len(set(labels)) == sets.sizes["model"], "no two models have the same name"
 
 
 def test_undefined_metrics_in_the_history_leave_a_gap() -> None:
     predictions = make_predictions(origins=40, horizons=2)
     found = make_artefacts(predictions, epochs=3)
-    for epoch in found["training_history"]["joint"]["epochs"]:
+    for epoch in found["training_history"]["42"]["joint"]["epochs"]:
         for split in ("train", "val"):
             epoch[split]["avg_speed"] = dict.fromkeys(epoch[split]["avg_speed"])
     catalog = DataCatalog()

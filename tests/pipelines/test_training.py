@@ -8,13 +8,12 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.conftest import make_clean, make_evaluation
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.parameters import (
     Cleaning,
     Compute,
-    Evaluation,
     IndependentMultiVDWindows,
     LSTMModel,
     MultiVDWindows,
@@ -26,6 +25,7 @@ from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
 from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
+from vd_forecasting.pipelines.training.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
@@ -35,9 +35,10 @@ from vd_forecasting.pipelines.training.windows import (
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
-COMPUTE = Compute(seed=42, threads=1, accelerator="cpu")
-EVALUATION = Evaluation(mape_min_truth=1.0)
+COMPUTE = Compute(threads=1, accelerator="cpu")
+EVALUATION = make_evaluation()
 TRAINING = Training(
+    seeds=(42,),
     epochs=3,
     batch_size=32,
     learning_rate=0.005,
@@ -121,9 +122,9 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
 def test_history_and_final_metrics_agree() -> None:
     """Two roads to one number: sums over batches in training, and the scored forecasts."""
     windows = joint_windows()
-    checkpoint, _, history = train_lstm(windows, LSTM, TRAINING, EVALUATION, COMPUTE)
-    _, metrics = evaluate(checkpoint, windows, EVALUATION, COMPUTE)
-    best = history["joint"]["epochs"][history["joint"]["best_epoch"] - 1]
+    checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, EVALUATION, COMPUTE)
+    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, EVALUATION, COMPUTE)
+    best = history["42"]["joint"]["epochs"][history["42"]["joint"]["best_epoch"] - 1]
     for feature in ("avg_speed", "total_volume"):
         for name in ("mae", "mse", "rmse", "mape", "r2"):
             assert metrics["val"][feature][name] == pytest.approx(
@@ -135,11 +136,11 @@ def test_history_and_final_metrics_agree() -> None:
 def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: ignore[no-untyped-def]
     windows = joint_windows()
     short = TRAINING.model_copy(update={"epochs": 1})
-    first, _, _ = train(windows, model, short, EVALUATION, COMPUTE)
+    first, _, _, _ = train(windows, model, short, EVALUATION, COMPUTE)
     torch.rand(7)  # what ran before must not matter
-    second, _, _ = train(windows, model, short, EVALUATION, COMPUTE)
-    other = COMPUTE.model_copy(update={"seed": 1})
-    third, _, _ = train(windows, model, short, EVALUATION, other)
+    second, _, _, _ = train(windows, model, short, EVALUATION, COMPUTE)
+    other = short.model_copy(update={"seeds": (1,)})
+    third, _, _, _ = train(windows, model, other, EVALUATION, COMPUTE)
     weights = [checkpoint["weights"]["joint"] for checkpoint in (first, second, third)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
@@ -148,17 +149,57 @@ def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: igno
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
 def test_outputs_are_plain_and_whole(train, model) -> None:  # type: ignore[no-untyped-def]
     windows = joint_windows()
-    checkpoint, config, history = train(windows, model, TRAINING, EVALUATION, COMPUTE)
+    checkpoint, _, config, history = train(windows, model, TRAINING, EVALUATION, COMPUTE)
     for document in (config, history):
         assert json.loads(json.dumps(document)) == document
-    epochs = history["joint"]["epochs"]
+    epochs = history["42"]["joint"]["epochs"]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     losses = [epoch["val"]["loss"] for epoch in epochs]
-    assert history["joint"]["best_epoch"] == 1 + losses.index(min(losses))
+    assert history["42"]["joint"]["best_epoch"] == 1 + losses.index(min(losses))
     assert set(epochs[0]["train"]["avg_speed"]) == {"mae", "mse", "rmse", "mape", "r2"}
     assert config["num_parameters"] == sum(
         parameter.numel() for parameter in load_forecasters(checkpoint)["joint"].parameters()
     )
+
+
+def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1, "seeds": (3, 42, 7)})
+    best, models, config, history = train_lstm(windows, LSTM, short, EVALUATION, COMPUTE)
+    assert list(models) == list(history) == ["3", "42", "7"]
+    losses = {seed: runs["joint"]["epochs"][0]["val"]["loss"] for seed, runs in history.items()}
+    lowest = min(losses, key=lambda seed: losses[seed])
+    assert config["best_seed"] == best["seed"] == int(lowest)
+    assert best["weights"] is models[lowest]["weights"]
+    alone = untrained(windows)["weights"]["joint"]
+    among = models["42"]["weights"]["joint"]
+    assert all(torch.equal(alone[name], among[name]) for name in alone)
+
+    predictions, metrics = evaluate(best, models, windows, EVALUATION, COMPUTE)
+    assert predictions["seed"].values.tolist() == metrics["seeds"] == [3, 42, 7]
+    assert predictions.attrs["best_seed"] == int(lowest)
+    errors = abs(predictions["prediction"] - predictions["truth"]).sel(feature="avg_speed")
+    by_seed = errors.mean(["origin", "horizon", "vd"]).to_numpy()
+    assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(by_seed.mean(), rel=1e-5)
+    assert metrics["test_sd"]["avg_speed"]["mae"] == pytest.approx(by_seed.std(ddof=1), rel=1e-3)
+
+
+def test_scales_by_hand() -> None:
+    """Of the training split alone: the last third of the series is a different road."""
+    clean = make_clean(1000)
+    windows = joint_windows(clean)
+    changed = clean.copy()
+    changed[700:] += 50
+    for scales in (windows, joint_windows(changed)):
+        day = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="total_volume").to_numpy()
+        naive = np.nanmean(abs(day[288:] - day[:-288]))
+        assert float(mase_scale(scales).sel(vd="VD-1", feature="total_volume")) == pytest.approx(
+            naive, rel=1e-4
+        )
+        speeds = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="avg_speed").to_numpy()
+        assert float(free_flow_speed(scales).sel(vd="VD-1")) == pytest.approx(
+            np.nanpercentile(speeds, 85), rel=1e-4
+        )
 
 
 def test_best_epoch_is_restored() -> None:
@@ -167,11 +208,11 @@ def test_best_epoch_is_restored() -> None:
     wild = TRAINING.model_copy(
         update={"learning_rate": 0.1, "epochs": 30, "lr_patience": 99, "patience": 99}
     )
-    checkpoint, _, history = train_lstm(windows, LSTM, wild, EVALUATION, COMPUTE)
-    best = min(epoch["val"]["loss"] for epoch in history["joint"]["epochs"])
+    checkpoint, _, _, history = train_lstm(windows, LSTM, wild, EVALUATION, COMPUTE)
+    best = min(epoch["val"]["loss"] for epoch in history["42"]["joint"]["epochs"])
     forecaster = load_forecasters(checkpoint)["joint"]
     inputs, targets = next(iter(WindowBatches(windows, slice(0, 2), "val", batch_size=999)))
-    assert history["joint"]["best_epoch"] < len(history["joint"]["epochs"])
+    assert history["42"]["joint"]["best_epoch"] < len(history["42"]["joint"]["epochs"])
     assert masked_mae(forecaster(inputs), targets).item() == pytest.approx(best, rel=1e-4)
 
 
@@ -188,17 +229,17 @@ def test_weights_are_averaged_as_computed_by_hand() -> None:
 
 def test_training_stops_early() -> None:
     hopeless = TRAINING.model_copy(update={"learning_rate": 1.0, "epochs": 50, "patience": 2})
-    _, _, history = train_lstm(joint_windows(), LSTM, hopeless, EVALUATION, COMPUTE)
-    assert history["joint"]["stopped_early"]
-    assert len(history["joint"]["epochs"]) == history["joint"]["best_epoch"] + 2
+    _, _, _, history = train_lstm(joint_windows(), LSTM, hopeless, EVALUATION, COMPUTE)
+    assert history["42"]["joint"]["stopped_early"]
+    assert len(history["42"]["joint"]["epochs"]) == history["42"]["joint"]["best_epoch"] + 2
 
 
 def test_training_learns() -> None:
     """A daily wave can be forecast far better than by its last value."""
     windows = joint_windows(make_clean(1500, missing=0.02))
     longer = TRAINING.model_copy(update={"epochs": 15})
-    checkpoint, _, _ = train_lstm(windows, LSTM, longer, EVALUATION, COMPUTE)
-    _, metrics = evaluate(checkpoint, windows, EVALUATION, COMPUTE)
+    checkpoint, _, _, _ = train_lstm(windows, LSTM, longer, EVALUATION, COMPUTE)
+    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, EVALUATION, COMPUTE)
     assert (
         metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
     )
@@ -207,14 +248,14 @@ def test_training_learns() -> None:
 def test_independent_models_do_not_know_each_other() -> None:
     clean = make_clean(500)
     short = TRAINING.model_copy(update={"epochs": 1})
-    checkpoint, config, history = train_lstm(
+    checkpoint, _, config, history = train_lstm(
         independent_windows(clean), LSTM, short, EVALUATION, COMPUTE
     )
-    assert list(checkpoint["weights"]) == list(history) == ["VD-0", "VD-2"]
+    assert list(checkpoint["weights"]) == list(history["42"]) == ["VD-0", "VD-2"]
     assert config["num_models"] == 2
     changed = clean.copy()
     changed[:, 2] *= 1.5
-    again, _, _ = train_lstm(independent_windows(changed), LSTM, short, EVALUATION, COMPUTE)
+    again, _, _, _ = train_lstm(independent_windows(changed), LSTM, short, EVALUATION, COMPUTE)
     same, other = (
         [
             torch.equal(checkpoint["weights"][vdid][name], again["weights"][vdid][name])
@@ -253,7 +294,7 @@ def test_divergence_is_told() -> None:
 
 def untrained(windows: xr.Dataset) -> dict:  # type: ignore[type-arg]
     """A checkpoint whose head does something, without the cost of training."""
-    checkpoint, _, _ = train_lstm(
+    checkpoint, _, _, _ = train_lstm(
         windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), EVALUATION, COMPUTE
     )
     return checkpoint
@@ -263,7 +304,7 @@ def untrained(windows: xr.Dataset) -> dict:  # type: ignore[type-arg]
 def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: ignore[no-untyped-def]
     clean = make_clean(500)
     windows = make(clean)
-    predictions = forecast_split(untrained(windows), windows, "test")
+    predictions = forecast_split({"42": untrained(windows)}, windows, "test")
     series = clean.sel(vd=predictions["vd"], feature=predictions["feature"])
     step = np.timedelta64(5, "m")
     for horizon in (1, 2, 3):
@@ -284,19 +325,22 @@ def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ig
     checkpoint = untrained(windows)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_split(checkpoint, windows, "test")
-    after = forecast_split(checkpoint, make(changed), "test")
+    before = forecast_split({"42": checkpoint}, windows, "test")
+    after = forecast_split({"42": checkpoint}, make(changed), "test")
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     for name in ("prediction", "persistence"):
-        np.testing.assert_array_equal(before[name][known], after[name][known])
-        assert not np.array_equal(before[name][~known], after[name][~known])
+        np.testing.assert_array_equal(
+            before[name].isel(origin=known), after[name].isel(origin=known)
+        )
+        assert not np.array_equal(before[name].isel(origin=~known), after[name].isel(origin=~known))
 
 
 def test_metrics_by_hand() -> None:
     windows = joint_windows()
-    predictions, metrics = evaluate(untrained(windows), windows, EVALUATION, COMPUTE)
-    error = (predictions["prediction"] - predictions["truth"]).sel(feature="avg_speed")
+    checkpoint = untrained(windows)
+    predictions, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, EVALUATION, COMPUTE)
+    error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(float(abs(error).mean()), rel=1e-5)
     assert metrics["test"]["avg_speed"]["n"] == int(error.notnull().sum())
     by_horizon = abs(error).mean(["origin", "vd"])
@@ -320,7 +364,8 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ig
     dataset.save(copy.deepcopy(checkpoint))
     loaded = dataset.load()
     xr.testing.assert_identical(
-        forecast_split(checkpoint, windows, "test"), forecast_split(loaded, windows, "test")
+        forecast_split({"42": checkpoint}, windows, "test"),
+        forecast_split({"42": loaded}, windows, "test"),
     )
     raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
     scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()

@@ -6,6 +6,8 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any
 
+from kedro.io import DatasetError
+from kedro.io.core import get_filepath_str
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
@@ -54,4 +56,21 @@ class AtomicTextDataset(_AtomicSave, TextDataset):
 
 
 class AtomicFigureDataset(_AtomicSave, MatplotlibDataset):
-    """kedro-datasets' MatplotlibDataset, saved atomically."""
+    """kedro-datasets' MatplotlibDataset, saved atomically; a saved figure can be loaded, as bytes.
+
+    A figure that one node draws thus reaches the next as the image it was saved as.
+    """
+
+    def load(self) -> bytes:
+        """The image file, in the format it was saved in.
+
+        Raises:
+            DatasetError: there is no such file.
+        """
+        path = get_filepath_str(self._get_load_path(), self._protocol)
+        try:
+            with self._fs.open(path, mode="rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError as error:
+            raise DatasetError(f"{path}: no such file; run the node that draws it") from error
+        return content

@@ -1,9 +1,10 @@
 """A checkpoint: plain tensors, numbers and strings, enough to forecast with.
 
 Keys: ``model`` and ``model_parameters`` name the core; ``network`` holds the other arguments of
-:class:`~vd_forecasting.models.forecaster.Forecaster`; ``weights`` a state dict per trained model;
-``scaler`` the ``mean`` and ``std`` per VD and feature, in physical units; ``vdids``,
-``input_features``, ``target_features`` and the window lengths say what goes in and comes out.
+:class:`~vd_forecasting.models.forecaster.Forecaster`; ``weights`` a state dict per trained model
+and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
+physical units; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
+goes in and comes out.
 """
 
 from typing import Any

@@ -13,7 +13,13 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.duration import in_words
+from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of, per_words
+from vd_forecasting.pipelines.data_engineering.resample import (
+    FROM,
+    RESAMPLED,
+    in_one_line,
+    resample,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +39,19 @@ Times = npt.NDArray[np.datetime64]
 
 
 def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.DataFrame]:
-    """Apply all rules to a raw VD array.
+    """Apply all rules to a raw VD array, then resample it where the parameters say so.
 
     Returns the clean VD array, on a regular time grid, with a ``unit`` for every feature and the
     attribute ``interval_minutes``; and the cleaning log, a tidy table with one row per rule, VD
     and feature: ``rule``, ``vdid``, ``feature``, ``rows`` (time steps after the rule),
     ``observed`` (finite values after the rule) and ``moved`` (time steps the rule gave another
     place or time stamp). Its first rule is "raw", the state of the file, so what a rule removed
-    is the difference to the rule before.
+    is the difference to the rule before. Where the array was resampled, ``RESAMPLED`` comes last;
+    it removes nothing, but counts steps and values of the coarser grid.
 
     Raises ValueError if the file holds no values, fewer than two usable time stamps, or time
-    stamps so far apart that the regular grid would be mostly empty.
+    stamps so far apart that the regular grid would be mostly empty; or for ``cleaning.resample``,
+    see ``resample``.
     """
     vd = vd_raw.transpose(*DIMS).compute().astype(np.float32, copy=False)
     if vd.sizes["vd"] == 0 or vd.sizes["feature"] == 0:
@@ -58,7 +66,12 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
         moved = _MOVED[name](before, vd) if name in _MOVED else 0
         _report_rows(name, before, vd, moved)
         states.append(_state(name, vd, moved))
-    return _with_units(vd, cleaning), pd.concat(states, ignore_index=True)
+    vd = _with_units(vd, cleaning)
+    before, vd = vd, resample(vd, cleaning)
+    if vd is not before:
+        states.append(_state(RESAMPLED, vd, moved=0))
+        logger.info("%s: %s", _source(vd), in_one_line(vd, cleaning))
+    return vd, pd.concat(states, ignore_index=True)
 
 
 def drop_error_codes(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -123,8 +136,11 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     since = (times - midnight).astype(np.int64)
     step = int(interval.astype(np.int64))
     snapped = midnight + ((since + step // 2) // step * step).astype("timedelta64[ns]")
-    attrs = {**vd.attrs, "interval_minutes": float(interval / np.timedelta64(1, "m"))}
-    return vd.assign_coords(time=snapped).assign_attrs(attrs)
+    gridded = vd.assign_coords(time=snapped)
+    # FROM is of an earlier cleaning, whose output this file then is.
+    gridded.attrs = {name: value for name, value in vd.attrs.items() if name != FROM}
+    gridded.attrs["interval_minutes"] = float(interval / np.timedelta64(1, "m"))
+    return gridded
 
 
 def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -240,11 +256,6 @@ def detect_interval(times: Times) -> np.timedelta64:
     return usual if abs(usual / interval - 1) <= 0.1 else interval
 
 
-def interval_of(vd: xr.DataArray) -> np.timedelta64:
-    """The interval of an array that ``snap_to_grid`` has gone over."""
-    return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
-
-
 _MOVED: dict[str, Callable[[xr.DataArray, xr.DataArray], int]] = {
     "time order": lambda before, _: steps_out_of_order(_times(before)),
     "time grid": lambda before, after: int((_times(before) != _times(after)).sum()),
@@ -269,8 +280,7 @@ def _with_time(vd: xr.DataArray, values: npt.NDArray[np.float32], times: Times) 
 
 def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Give every feature a unit: the file's own, else that of the parameters, else ""."""
-    interval = in_words(interval_of(vd))
-    per = interval.removeprefix("1 ") if interval.count(" ") == 1 else interval
+    per = per_words(interval_of(vd))
     features = [str(name) for name in vd["feature"].to_numpy()]
     own = [""] * len(features)
     if "unit" in vd.coords:

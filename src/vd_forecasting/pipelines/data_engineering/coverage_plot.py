@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from vd_forecasting.pipelines.data_engineering.cleaning import interval_of
+from vd_forecasting.pipelines.data_engineering.duration import interval_of
 
 MAX_COLUMNS = 400
 MAX_LABELLED_VDS = 40

@@ -8,9 +8,17 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import TARGET_FEATURES, Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import interval_of
-from vd_forecasting.pipelines.data_engineering.duration import in_words
+from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of
 from vd_forecasting.pipelines.data_engineering.gaps import Gap, longest_gaps
+from vd_forecasting.pipelines.data_engineering.resample import (
+    RESAMPLED,
+    cleaned_interval,
+    in_one_line,
+    steps_needed,
+    steps_per_bin,
+    summed,
+    unit_of_sum,
+)
 from vd_forecasting.pipelines.data_engineering.usable import targets_in, usable_vds
 
 PLOT = "data_quality_coverage.png"
@@ -54,7 +62,7 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
         "## The limits",
         _limits(vd, cleaning),
         "## Longest gaps",
-        _gaps(vd, gaps),
+        _gaps(vd, gaps, history, cleaning),
         "## VDs unfit for training",
         _unfit(vd, history, cleaning),
     ]
@@ -62,10 +70,16 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
 
 
 class History:
-    """The cleaning log as arrays: the state after each rule, the first one being the raw file."""
+    """The cleaning log as arrays: the state after each rule, the first one being the raw file.
+
+    Where the data were resampled, the last state is that of the coarser grid.
+    """
 
     def __init__(self, vd: xr.DataArray, cleaning_log: pd.DataFrame) -> None:
         self.rules = [str(rule) for rule in cleaning_log["rule"].unique()]
+        self.resampled = self.rules[-1] == RESAMPLED
+        self.clean = len(self.rules) - (2 if self.resampled else 1)
+        """The state after the last rule, on the file's own grid."""
         shape = (len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
         # By position, not by name: two detectors may carry the same VDID.
         self.rows: Counts = cleaning_log["rows"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
@@ -104,16 +118,24 @@ def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: 
         f"at least {_percent(cleaning.min_observed)} of "
         f"{_text(_listed(targets_in(vd, TARGET_FEATURES)))} observed"
     )
-    raw, final = int(history.observed[0].sum()), int(history.observed[-1].sum())
+    raw, clean = int(history.observed[0].sum()), int(history.observed[history.clean].sum())
+    missing = f"- **{_percent(history.missing(-1))} of values are missing** after cleaning"
+    if history.resampled:
+        before = _percent(history.missing(history.clean))
+        missing += f" and resampling; after cleaning alone it was {before}, in the raw file "
+    else:
+        missing += "; in the raw file it was "
+    missing += f"{_percent(history.missing(0))}."
     lines = [
         f"- **{usable:,} of {vds:,} {_plural('VD', vds)} {'is' if usable == 1 else 'are'} fit for "
         f"training** ({need}).",
-        f"- **{_percent(history.missing(-1))} of values are missing** after cleaning; in the raw "
-        f"file it was {_percent(history.missing(0))}.",
-        f"- Cleaning removed {raw - final:,} of {raw:,} recorded values "
-        f"({_percent((raw - final) / max(raw, 1))}).",
+        missing,
+        f"- Cleaning removed {raw - clean:,} of {raw:,} recorded values "
+        f"({_percent((raw - clean) / max(raw, 1))}).",
         f"- {_time_stamps(history)}",
     ]
+    if history.resampled:
+        lines.append(f"- The data were then {in_one_line(vd, cleaning)}.")
     if gaps:
         length = in_words(gaps[0].length * interval_of(vd))
         start = _stamp(vd, gaps[0].start)
@@ -128,7 +150,7 @@ def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: 
 
 def _doubts(vd: xr.DataArray, history: History) -> list[str]:
     """Reasons to suspect that the grid is not that of the detectors."""
-    interval = in_words(interval_of(vd))
+    interval = in_words(cleaned_interval(vd))
     merged, kept = history.rows_lost("duplicates"), history.rows_after("duplicates")
     doubts = []
     if merged > kept:
@@ -164,6 +186,7 @@ def _time_stamps(history: History) -> str:
 
 def _file(vd: xr.DataArray) -> str:
     steps, interval = vd.sizes["time"], interval_of(vd)
+    finer = cleaned_interval(vd)
     features = [
         f"{_text(name)} ({_text(unit)})" if unit else _text(name)
         for name, unit in zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True)
@@ -172,36 +195,45 @@ def _file(vd: xr.DataArray) -> str:
         ["VDs", f"{vd.sizes['vd']:,}"],
         ["features", ", ".join(features)],
         ["time steps", f"{steps:,}, one every {in_words(interval)}"],
+        *([["resampled from", f"one every {in_words(finer)}"]] if finer != interval else []),
         ["first step", _stamp(vd, 0)],
         ["last step", _stamp(vd, -1)],
         ["span", in_words(steps * interval)],
     ]
     if vd.attrs.get("description"):
-        rows.append(["description", _text(vd.attrs["description"])])
-    return _table(["", "after cleaning"], rows, right=False)
+        rows.append(["the file's description", _text(vd.attrs["description"])])
+    when = "after cleaning" if finer == interval else "after cleaning and resampling"
+    return _table(["", when], rows, right=False)
 
 
 def _observed(vd: xr.DataArray, history: History) -> str:
     features = [_text(name) for name in vd["feature"].to_numpy()]
     vdids = [_text(vdid) for vdid in vd["vd"].to_numpy()]
-    raw, final = history.share(0), history.share(-1)
+    states = [history.share(0), history.share(history.clean)]
+    path, grid = "raw file → after cleaning", "regular grid"
+    if history.resampled:
+        states.append(history.share(-1))
+        path += " → after resampling"
+        old, new = in_words(cleaned_interval(vd)), in_words(interval_of(vd))
+        grid += f" of {old}, the resampled one of that of {new}"
+    final = states[-1]
     intro = (
-        "Share of values observed, raw file → after cleaning. The raw share is of the file's own "
-        "time steps and counts error codes as values; the clean one is of the regular grid."
+        f"Share of values observed, {path}. The raw share is of the file's own time steps and "
+        f"counts error codes as values; the clean one is of the {grid}."
     )
     if len(vdids) <= MAX_LISTED_VDS:
-        rows = [[vdids[n], *_before_after(raw[n], final[n])] for n in range(len(vdids))]
+        rows = [[vdids[n], *_arrows([state[n] for state in states])] for n in range(len(vdids))]
         return f"{intro}\n\n{_feature_table(['VD'], features, rows)}"
 
     quantiles = [("lowest", 0.0), ("5 %", 0.05), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75)]
     rows = [
-        [name, *_before_after(np.quantile(raw, at, axis=0), np.quantile(final, at, axis=0))]
+        [name, *_arrows([np.quantile(state, at, axis=0) for state in states])]
         for name, at in [*quantiles, ("highest", 1.0)]
     ]
     blocks = [intro, _feature_table([f"quantile of {len(vdids):,} VDs"], features, rows)]
     worst = [n for n in np.argsort(final.mean(axis=1), kind="stable") if (final[n] < 1).any()]
     if worst:
-        rows = [[vdids[n], *_before_after(raw[n], final[n])] for n in worst[:WORST_VDS]]
+        rows = [[vdids[n], *_arrows([state[n] for state in states])] for n in worst[:WORST_VDS]]
         blocks.append(
             f"The {len(rows)} VDs with the fewest observed values:"
             if len(rows) > 1
@@ -213,15 +245,16 @@ def _observed(vd: xr.DataArray, history: History) -> str:
     return "\n\n".join(blocks)
 
 
-def _before_after(raw: Iterable[float], final: Iterable[float]) -> list[str]:
-    return [f"{_percent(a)} → {_percent(b)}" for a, b in zip(raw, final, strict=True)]
+def _arrows(states: Sequence[Iterable[float]]) -> list[str]:
+    """How the share of every feature went from state to state."""
+    return [" → ".join(map(_percent, shares)) for shares in zip(*states, strict=True)]
 
 
 def _rules(vd: xr.DataArray, history: History) -> str:
     features = [_text(name) for name in vd["feature"].to_numpy()]
-    removed = -np.diff(history.observed.sum(axis=1), axis=0)  # [rule, feature]
+    removed = -np.diff(history.observed[: history.clean + 1].sum(axis=1), axis=0)  # [rule, feature]
     rows = []
-    for at, rule in enumerate(history.rules[1:]):
+    for at, rule in enumerate(history.rules[1 : history.clean + 1]):
         lost, moved = history.rows_lost(rule), history.steps_moved(rule)
         if rule in _MOVED:
             steps = f"{moved:,} {_MOVED[rule]}"
@@ -236,8 +269,9 @@ def _rules(vd: xr.DataArray, history: History) -> str:
 
 
 def _limits(vd: xr.DataArray, cleaning: Cleaning) -> str:
+    old, new = cleaned_interval(vd), interval_of(vd)
     rows = []
-    for name, unit in zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True):
+    for name, unit in zip(vd["feature"].to_numpy(), _units_of_rules(vd, cleaning), strict=True):
         limits = cleaning.features.get(str(name))
         codes = cleaning.error_codes
         if limits is not None and limits.error_codes is not None:
@@ -257,10 +291,24 @@ def _limits(vd: xr.DataArray, cleaning: Cleaning) -> str:
         )
     head = ["feature", "unit", "error codes", "physical range", "stuck after"]
     table = _table(head, rows, right=False)
-    return f"What the rules take for wrong; set under `cleaning` in the parameters.\n\n{table}"
+    intro = "What the rules take for wrong; set under `cleaning` in the parameters."
+    if old != new:
+        intro += f" They hold for the values of {in_words(old)}, before resampling."
+    return f"{intro}\n\n{table}"
 
 
-def _gaps(vd: xr.DataArray, gaps: Sequence[Gap]) -> str:
+def _units_of_rules(vd: xr.DataArray, cleaning: Cleaning) -> list[str]:
+    """The units the limits are in: those of before resampling."""
+    old, new = cleaned_interval(vd), interval_of(vd)
+    return [
+        unit_of_sum(str(unit), new, old, str(name)) if add and old != new else str(unit)
+        for name, unit, add in zip(
+            vd["feature"].to_numpy(), vd["unit"].to_numpy(), summed(vd, cleaning), strict=True
+        )
+    ]
+
+
+def _gaps(vd: xr.DataArray, gaps: Sequence[Gap], history: History, cleaning: Cleaning) -> str:
     if not gaps:
         return "None: every value is observed."
     names = [_text(name) for name in vd["feature"].to_numpy()]
@@ -276,7 +324,14 @@ def _gaps(vd: xr.DataArray, gaps: Sequence[Gap]) -> str:
             ]
         )
     table = _table(["VD", "feature", "first missing", "last missing", "length"], rows, right=False)
-    return f"After cleaning; stretches that begin and end together are one gap.\n\n{table}"
+    when = "After cleaning"
+    if history.resampled:
+        when += (
+            " and resampling, which leaves a value missing if fewer than "
+            f"{steps_needed(vd, cleaning)} of the {steps_per_bin(vd, cleaning)} it is made of are "
+            "observed"
+        )
+    return f"{when}; stretches that begin and end together are one gap.\n\n{table}"
 
 
 def _unfit(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
     CURVES_EXPLAINED,
     GAP_EXPLAINED,
+    MEMORY_EXPLAINED,
     Costs,
     cost_rows,
     costs_of,
     still_improving,
 )
+from vd_forecasting.pipelines.reporting.differences import Differences
 from vd_forecasting.pipelines.reporting.errors import Errors, Json, mae_of_models
 from vd_forecasting.pipelines.reporting.markdown import (
     bullets,
@@ -24,14 +27,13 @@ from vd_forecasting.pipelines.reporting.markdown import (
 )
 from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.tables import (
-    BOLD_EXPLAINED,
-    SUMMARY_EXPLAINED,
-    beside_persistence,
-    gain,
-    horizon_labels,
+    TESTS_EXPLAINED,
+    congested_table,
+    difference_table,
+    model_table,
+    model_table_explained,
     parameter_rows,
     parameter_text,
-    summary_table,
     vd_rows,
 )
 from vd_forecasting.pipelines.reporting.training_report import MODES_IN_WORDS
@@ -48,60 +50,82 @@ PAIR = ("lstm", "xlstm")
 def write_comparison(
     points: xr.Dataset,
     errors: Errors,
+    congested_errors: Errors,
+    differences: Differences,
+    evaluation: Evaluation,
     lstm_config: Json,
     lstm_training_history: Json,
     lstm_metrics: Json,
+    lstm_cost: Json,
     xlstm_config: Json,
     xlstm_training_history: Json,
     xlstm_metrics: Json,
+    xlstm_cost: Json,
 ) -> str:
     """The comparison of a mode, Markdown; it links to ``{mode}_plots/`` beside it.
 
     Args:
-        points: the common points of both models' forecasts.
-        errors: of both and of persistence on these points.
+        points: the common points of both models' and the baselines' forecasts.
+        errors: on these points.
+        congested_errors: on the congested ones among them.
+        differences: between the networks' errors, tested.
+        evaluation: how forecasts are scored.
         lstm_config: and the like: the artefacts of both experiments.
         lstm_training_history: see above.
         lstm_metrics: see above.
+        lstm_cost: see above.
         xlstm_config: see above.
         xlstm_training_history: see above.
         xlstm_metrics: see above.
+        xlstm_cost: see above.
     """
     configs = {"lstm": lstm_config, "xlstm": xlstm_config}
     costs = {
-        "lstm": costs_of(lstm_config, lstm_training_history, lstm_metrics),
-        "xlstm": costs_of(xlstm_config, xlstm_training_history, xlstm_metrics),
+        "lstm": costs_of(lstm_config, lstm_training_history, lstm_metrics, lstm_cost),
+        "xlstm": costs_of(xlstm_config, xlstm_training_history, xlstm_metrics, xlstm_cost),
     }
     mode = lstm_config["mode"]
     plots = f"{mode}_plots"
+    seeds = {NAMES[model]: config["training"]["seeds"] for model, config in configs.items()}
     return page(
         f"# {mode}: LSTM against xLSTM",
-        verdicts.networks_headline(errors),
-        _persistence_warning(errors),
+        verdicts.baselines_headline(errors),
+        verdicts.networks_headline(errors, differences),
         "In numbers:",
-        bullets([*verdicts.network_details(errors), cost_sentence(costs), *still_improving(costs)]),
-        verdicts.seed_caveat([config["compute"]["seed"] for config in configs.values()]),
+        bullets(
+            [
+                *verdicts.difference_details(errors, differences),
+                cost_sentence(costs),
+                *still_improving(costs),
+            ]
+        ),
+        verdicts.seed_caveat(seeds),
+        _baseline_warning(errors),
         _what(points, configs, errors),
         image("MAE by horizon", f"{plots}/error_by_horizon.png"),
         "## Test errors",
-        BOLD_EXPLAINED,
-        *(_feature_table(errors, feature) for feature in errors.features),
-        "Averages weigh every observed value the same. Change: xLSTM's MAE relative to LSTM's; "
-        "negative is better for xLSTM. MSE is the square of RMSE.",
-        image("MAE relative to persistence's, by horizon", f"{plots}/gain_by_horizon.png"),
-        "All horizons together:",
-        summary_table(
-            errors, [*PAIR, "persistence"], [*(NAMES[model] for model in PAIR), "persist."]
+        *(
+            page(f"### {errors.label(feature)}", model_table(errors, differences, feature)).rstrip()
+            for feature in errors.features
         ),
-        SUMMARY_EXPLAINED,
-        "## When and where",
+        model_table_explained(errors, differences, evaluation.mape_min_truth),
+        image("MAE relative to persistence's, by horizon", f"{plots}/gain_by_horizon.png"),
+        "## Is the difference more than chance?",
+        image("xLSTM against LSTM, with intervals", f"{plots}/difference_by_horizon.png"),
+        *(difference_table(errors, differences, feature) for feature in errors.features),
+        TESTS_EXPLAINED,
+        "## In congestion",
+        _congestion(congested_errors, evaluation),
         image("Forecasts on the most congested day", f"{plots}/forecast.png"),
+        image("Forecasts made one after the other", f"{plots}/forecast_fan.png"),
+        "## When and where",
         image("MAE by hour of day", f"{plots}/error_by_hour.png"),
         image("MAE by VD", f"{plots}/error_by_vd.png"),
         _vd_table(points, errors),
-        "## What training cost",
+        image("Distribution of errors", f"{plots}/residuals.png"),
+        "## What it cost",
         table(["", *(NAMES[model] for model in PAIR)], cost_rows(costs)),
-        GAP_EXPLAINED,
+        f"{GAP_EXPLAINED} {MEMORY_EXPLAINED}",
         image("Loss by epoch", f"{plots}/learning_curves.png"),
         CURVES_EXPLAINED,
         "## Parameters",
@@ -119,11 +143,22 @@ def write_comparison(
     )
 
 
-def _persistence_warning(errors: Errors) -> str:
-    wins = verdicts.persistence_wins(errors)
+def _congestion(errors: Errors, evaluation: Evaluation) -> str:
+    slower = f"slower than {100 * evaluation.congestion_speed:g} % of the VD's free-flow speed"
+    if not any(errors.count(feature) for feature in errors.features):
+        return f"No test step is known to be congested ({slower}), so nothing is scored here."
+    return page(
+        congested_table(errors),
+        f"Scored on the steps that were {slower}, the 85th percentile of its training speeds: "
+        "where a forecast matters most. **Bold**: the lowest.",
+    ).rstrip()
+
+
+def _baseline_warning(errors: Errors) -> str:
+    wins = verdicts.baseline_wins(errors)
     if not wins:
-        return ""
-    return page("**Persistence wins somewhere:**", bullets(wins)).rstrip()
+        return "No baseline beats a network anywhere."
+    return page("Where a baseline beats a network:", bullets(wins)).rstrip()
 
 
 def cost_sentence(costs: Mapping[str, Costs]) -> str:
@@ -154,8 +189,8 @@ def _what(points: xr.Dataset, configs: Mapping[str, Json], errors: Errors) -> st
     sentences = [
         f"Scored on {plural(len(vds), 'VD')}{which} of {code(points.attrs['source'])}, "
         f"{points.sizes['origin']:,} forecast origins from {first} to {last}, "
-        f"{verdicts.scored_in_words(errors)}. Both models and persistence are scored on the very "
-        "same values.",
+        f"{verdicts.scored_in_words(errors)}. Networks and baselines are scored on the very same "
+        "values.",
         f"Mode: {mode}; {listed(map(str, sequences))} steps in, {plural(steps, 'step')} of "
         f"{lead_time(errors.interval_minutes)} out.",
     ]
@@ -163,32 +198,6 @@ def _what(points: xr.Dataset, configs: Mapping[str, Json], errors: Errors) -> st
     if left_out:
         sentences.append("**The two did not forecast the same points**: " + " ".join(left_out))
     return page(*sentences).rstrip()
-
-
-def _feature_table(errors: Errors, feature: str) -> str:
-    rows = []
-    for step, label in horizon_labels(errors):
-        mae = {m: errors.at("mae", m, feature, step) for m in (*PAIR, "persistence")}
-        rmse = {m: errors.at("rmse", m, feature, step) for m in (*PAIR, "persistence")}
-        rows.append(
-            [
-                label,
-                *beside_persistence([mae[m] for m in PAIR], mae["persistence"]),
-                gain(mae["xlstm"], mae["lstm"]),
-                *beside_persistence([rmse[m] for m in PAIR], rmse["persistence"]),
-            ]
-        )
-    header = [
-        "ahead",
-        "MAE LSTM",
-        "MAE xLSTM",
-        "MAE persist.",
-        "change",
-        "RMSE LSTM",
-        "RMSE xLSTM",
-        "RMSE persist.",
-    ]
-    return page(f"### {errors.label(feature)}", table(header, rows)).rstrip()
 
 
 def _vd_table(points: xr.Dataset, errors: Errors) -> str:

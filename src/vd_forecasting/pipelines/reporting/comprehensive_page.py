@@ -1,5 +1,6 @@
 """The page that compares all six experiments."""
 
+import math
 from collections.abc import Mapping
 
 import xarray as xr
@@ -7,7 +8,13 @@ import xarray as xr
 from vd_forecasting.parameters import MODES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import GAP_EXPLAINED, Costs, costs_of
+from vd_forecasting.pipelines.reporting.differences import (
+    AVERAGE,
+    Differences,
+    model_labels,
+)
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
+from vd_forecasting.pipelines.reporting.html_page import render_page
 from vd_forecasting.pipelines.reporting.markdown import (
     bold,
     bullets,
@@ -18,7 +25,9 @@ from vd_forecasting.pipelines.reporting.markdown import (
     table,
 )
 from vd_forecasting.pipelines.reporting.style import NAMES
+from vd_forecasting.pipelines.reporting.tables import horizon_columns, with_sd
 from vd_forecasting.pipelines.reporting.wording import (
+    NOTHING,
     PRACTICALLY_EQUAL,
     change,
     duration,
@@ -31,62 +40,77 @@ from vd_forecasting.pipelines.reporting.wording import (
     percent,
     plural,
     quantity,
-    shown_horizons,
 )
 
 SAMPLE = "vd_sample.h5"
-_PLOTS = "comprehensive_plots"
-_MAX_HORIZON_COLUMNS = 4
 
 
 def write_comprehensive(
     points: dict[str, xr.Dataset],
     by_mode: dict[str, Errors],
+    differences: dict[str, Differences],
+    confidence_sets: xr.DataArray,
     configs: dict[str, Json],
     histories: dict[str, Json],
     metrics: dict[str, Json],
+    costs: dict[str, Json],
 ) -> str:
     """The comprehensive comparison, Markdown; it lies beside the three comparison pages.
 
     Args:
         points: by mode, as of :func:`.comprehensive_points.find_common_target`.
         by_mode: the errors on these points.
+        differences: between the networks of each mode, tested on these points.
+        confidence_sets: p-values over (model, feature), of all modes' models together.
         configs: by experiment.
         histories: by experiment.
         metrics: by experiment.
+        costs: by experiment.
     """
     comparable = next(iter(points.values())).attrs["comparable"]
-    costs = {name: costs_of(configs[name], histories[name], metrics[name]) for name in configs}
+    spent = {
+        name: costs_of(configs[name], histories[name], metrics[name], costs[name])
+        for name in configs
+    }
+    seeds = {
+        f"{config['mode']} {NAMES[config['model']]}": config["training"]["seeds"]
+        for config in configs.values()
+    }
     features = list(dict.fromkeys(f for errors in by_mode.values() for f in errors.features))
+    first = next(iter(differences.values()))
     return page(
         "# LSTM against xLSTM in every mode",
-        tally(by_mode),
-        _persistence_warning(by_mode),
+        _baselines_headline(by_mode),
+        tally(by_mode, differences),
         "In numbers:",
         bullets(
             [
                 *(best_of(by_mode, feature) for feature in features if comparable),
-                *_cost_sentences(costs),
+                *_difference_sentences(by_mode, differences),
+                *_cost_sentences(spent),
             ]
         ),
-        verdicts.seed_caveat([config["compute"]["seed"] for config in configs.values()]),
+        verdicts.seed_caveat(seeds),
+        _baseline_warning(by_mode),
         _target(points, by_mode),
-        image("MAE of every mode and model", f"{_PLOTS}/error.png"),
+        image("MAE of every mode and model", plot_path("error")),
         "## Test errors",
-        "MAE at single horizons and averaged over all of them. **Bold**: the lowest error of the "
-        "networks"
-        + ("" if comparable else " of a mode")
-        + " and those less than 1 % above it. †: persistence has the lower error than all of them. "
-        "Change: the average relative to persistence's; negative is better than persistence.",
-        *(_feature_tables(by_mode, feature, comparable) for feature in features),
-        image("MAE by horizon, in every mode", f"{_PLOTS}/error_by_horizon.png"),
+        "MAE at single times ahead and averaged over all of them. **Bold**: the lowest. Skill: how "
+        "much lower than persistence's the average is. "
+        + _best_set_explained(differences, comparable),
+        *(
+            _feature_tables(by_mode, confidence_sets, first.confidence, feature, comparable)
+            for feature in features
+        ),
+        image("Which models are among the best", plot_path("best_set")),
+        image("MAE by horizon, in every mode", plot_path("error_by_horizon")),
         "## What training cost",
-        _cost_table(configs, costs),
+        _cost_table(configs, spent),
         "Times are of all models of an experiment together, as they ran: experiments that ran at "
         f"the same time shared the machine. {GAP_EXPLAINED} The gap is the mean of the features.",
-        image("Gain over persistence against training time", f"{_PLOTS}/cost.png"),
+        image("Gain over persistence against training time", plot_path("cost")),
         "## What to keep in mind",
-        bullets(_caveats(points, configs, costs, comparable)),
+        bullets(_caveats(points, configs, spent, comparable)),
         "## More",
         bullets(
             [
@@ -103,32 +127,95 @@ def write_comprehensive(
     )
 
 
-def tally(by_mode: Mapping[str, Errors]) -> str:
+def render_comprehensive(page: str, **plots: bytes) -> str:
+    """The comprehensive comparison as one HTML file that needs no other.
+
+    Args:
+        page: as of :func:`write_comprehensive`.
+        plots: PNG files by the name of the plot, as of :func:`plot_path`.
+    """
+    return render_page(page, {plot_path(name): content for name, content in plots.items()})
+
+
+def plot_path(name: str) -> str:
+    """Where a plot lies, relative to the page."""
+    return f"comprehensive_plots/{name}.png"
+
+
+def _baselines_headline(by_mode: Mapping[str, Errors]) -> str:
+    """What baselines beat both networks on, and in which modes."""
+    modes: dict[str, list[str]] = {}
+    for mode, errors in by_mode.items():
+        sentence = verdicts.baselines_headline(errors)
+        if sentence:
+            modes.setdefault(sentence, []).append(mode)
+    return " ".join(
+        f"{sentence.removesuffix('.')}, in "
+        f"{'every mode' if len(where) == len(by_mode) else listed(where)}."
+        for sentence, where in modes.items()
+    )
+
+
+def _difference_sentences(
+    by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]
+) -> list[str]:
+    """Per mode and feature the networks' difference, averaged over horizons."""
+    repeated = identical_modes(by_mode)
+    return [
+        f"{mode}, {verdicts.difference_sentence(errors, differences[mode], feature, AVERAGE)}"
+        for mode, errors in by_mode.items()
+        if mode not in repeated
+        for feature in errors.features
+    ]
+
+
+def _best_set_explained(differences: Mapping[str, Differences], comparable: bool) -> str:
+    first = next(iter(differences.values()))
+    if not first.is_tested:
+        return "Best set: not known, the test span is too short."
+    among = "all models of all modes" if comparable else "the models of its mode"
+    return (
+        f"Best set: the model confidence set among {among}, those that no other beats beyond "
+        f"chance ({100 * first.confidence:g} %)."
+    )
+
+
+def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]) -> str:
     """In how many pairs of mode and feature which network is better."""
     wins = {"lstm": 0, "xlstm": 0}
     equal = 0
     repeated = identical_modes(by_mode)
-    for errors in (errors for mode, errors in by_mode.items() if mode not in repeated):
-        for feature in errors.features:
-            lstm, xlstm = errors.at("mae", "lstm", feature), errors.at("mae", "xlstm", feature)
-            if is_better(lstm, xlstm):
-                wins["lstm"] += 1
-            elif is_better(xlstm, lstm):
-                wins["xlstm"] += 1
-            elif is_number(lstm) and is_number(xlstm):
+    for mode, errors in by_mode.items():
+        if mode in repeated:
+            continue
+        for feature in verdicts.compared_features(errors, differences[mode]):
+            sign = verdicts.decided(differences[mode].between[feature, AVERAGE])
+            if sign == 0:
                 equal += 1
+            else:
+                wins["xlstm" if sign < 0 else "lstm"] += 1
+    tested = any(of_mode.is_tested for of_mode in differences.values())
     total = sum(wins.values()) + equal
     if not total:
         return "**Nothing could be compared**: no common target value is observed."
     ordered = sorted(wins, key=lambda model: -wins[model])
     better, other = ordered
-    if wins[better] == wins[other]:
-        lead = f"**LSTM and xLSTM are even**: of {plural(total, 'pair')} of mode and feature, each"
-        text = f"{lead} has the lower MAE in {wins[better]}"
+    lower = "the lower MAE beyond chance" if tested else "the lower MAE"
+    pairs = f"{plural(total, 'pair')} of mode and feature"
+    if equal == total and tested:
+        text = f"**No difference between LSTM and xLSTM is beyond chance**, in {pairs}"
+    elif wins[better] == wins[other]:
+        text = f"**LSTM and xLSTM are even**: of {pairs}, each has {lower} in {wins[better]}"
     else:
-        lead = f"**{NAMES[better]} has the lower MAE in {wins[better]} of {plural(total, 'pair')}"
-        text = f"{lead} of mode and feature**, {NAMES[other]} in {wins[other]}"
-    text += f"; in {equal} they are practically equal." if equal else "."
+        text = f"**{NAMES[better]} has {lower} in {wins[better]} of {pairs}**"
+        text += f", {NAMES[other]} in {wins[other]}"
+    if equal and not (equal == total and tested):
+        text += f"; in {equal} " + (
+            "no difference is beyond chance" if tested else "they are practically equal"
+        )
+    text += "."
+    if not tested:
+        text += " Whether that is more than chance is not known, the test span is too short."
     for mode, earlier in repeated.items():
         text += (
             f" {mode} came out identical to {earlier} and is counted once: where both train a "
@@ -155,7 +242,7 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     values = {
         f"{mode} {NAMES[model]}": of_mode.at("mae", model, feature)
         for mode, of_mode in by_mode.items()
-        for model in of_mode.models
+        for model in of_mode.networks
         if feature in of_mode.features and mode not in repeated
     }
     values = {name: value for name, value in values.items() if is_number(value)}
@@ -185,20 +272,27 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     return f"{sentence}."
 
 
-def _persistence_warning(by_mode: Mapping[str, Errors]) -> str:
-    sentences = []
-    for mode, errors in by_mode.items():
-        for model in errors.models:
-            lost = [
-                f"on {feature} {where}"
-                for feature in errors.features
-                if (where := verdicts.where_persistence_wins(errors, model, feature))
-            ]
-            if lost:
-                sentences.append(f"it beats {mode} {NAMES[model]} {'; '.join(lost)}.")
-    if not sentences:
-        return ""
-    return page("**Persistence wins somewhere:**", bullets(sentences)).rstrip()
+def _baseline_warning(by_mode: Mapping[str, Errors]) -> str:
+    """Where baselines beat networks averaged over horizons; each mode's page has the horizons."""
+    networks = [(mode, model) for mode, errors in by_mode.items() for model in errors.networks]
+    beaten: dict[tuple[str, str], list[str]] = {}
+    for mode, model in networks:
+        errors = by_mode[mode]
+        for feature in errors.features:
+            own = errors.at("mae", model, feature)
+            for name in errors.baselines:
+                if is_worse(own, errors.at("mae", name, feature)):
+                    beaten.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
+    if not beaten:
+        return "No baseline beats a network, averaged over horizons."
+    sentences = [
+        f"{feature}: {NAMES[name]} beats "
+        f"{'every network' if len(whom) == len(networks) else listed(whom)}."
+        for (feature, name), whom in sorted(beaten.items())
+    ]
+    return page(
+        "Where a baseline beats a network, averaged over horizons:", bullets(sentences)
+    ).rstrip()
 
 
 def _cost_sentences(costs: Mapping[str, Costs]) -> list[str]:
@@ -235,66 +329,81 @@ def _target(points: dict[str, xr.Dataset], by_mode: Mapping[str, Errors]) -> str
         f"Compared on {which} that every mode forecasts, {listed(vdids)}: "
         f"{len(origins):,} forecast origins from {str(origins[0])[:10]} to "
         f"{str(origins[-1])[:10]}, {verdicts.scored_in_words(next(iter(by_mode.values())))}, the "
-        "same for all six and for persistence."
+        "same for all six and for the baselines."
     )
     if first.attrs["left_out"]:
         text += " Not all forecast the same points: " + " ".join(first.attrs["left_out"])
     return text
 
 
-def _columns(errors: Errors) -> list[int]:
-    steps = shown_horizons(len(errors.horizons))
-    while len(steps) > _MAX_HORIZON_COLUMNS:
-        steps.pop(1)
-    return steps
-
-
-def _feature_tables(by_mode: Mapping[str, Errors], feature: str, comparable: bool) -> str:
+def _feature_tables(
+    by_mode: Mapping[str, Errors],
+    confidence_sets: xr.DataArray,
+    confidence: float,
+    feature: str,
+    comparable: bool,
+) -> str:
     groups = [dict(by_mode)] if comparable else [{mode: e} for mode, e in by_mode.items()]
     groups = [group for group in groups if feature in next(iter(group.values())).features]
     label = next(iter(groups[0].values())).label(feature)
-    return page(f"### {label}", *(_table(group, feature) for group in groups)).rstrip()
+    in_set = {
+        str(model): float(confidence_sets.sel(model=model, feature=feature)) > 1 - confidence
+        for model in confidence_sets["model"].values
+    }
+    return page(f"### {label}", *(_table(group, in_set, feature) for group in groups)).rstrip()
 
 
-def _table(by_mode: Mapping[str, Errors], feature: str) -> str:
-    """Networks of some modes scored on the same points, and persistence on these points."""
+def _table(by_mode: Mapping[str, Errors], in_set: Mapping[str, bool], feature: str) -> str:
+    """Networks and baselines of some modes, all scored on the same points."""
     first = next(iter(by_mode.values()))
-    steps = _columns(first)
-    columns: list[int | None] = [*steps, None] if len(first.horizons) > 1 else [*steps]
-    networks = [(mode, model) for mode, errors in by_mode.items() for model in errors.models]
-    cells = [[f"{mode} {NAMES[model]}"] for mode, model in networks]
-    last = ["persistence"]
-    for step in columns:
-        values = [by_mode[mode].at("mae", model, feature, step) for mode, model in networks]
-        reference = first.at("mae", "persistence", feature, step)
-        defined = [value for value in values if is_number(value)]
-        for row, value in zip(cells, values, strict=True):
-            marked = (
-                len(defined) > 1
-                and is_number(value)
-                and change(value, min(defined)) < PRACTICALLY_EQUAL
-            )
-            row.append(bold(number(value)) if marked else number(value))
-        dagger = bool(defined) and all(is_better(reference, value) for value in defined)
-        last.append(f"{number(reference)}{' †' if dagger else ''}")
-    for row, (mode, model) in zip(cells, networks, strict=True):
+    columns = horizon_columns(first)
+    models = [
+        (mode, model)
+        for kind in ("networks", "baselines")
+        for mode, errors in by_mode.items()
+        for model in getattr(errors, kind)
+        if f"{mode}_{model}" in in_set
+    ]
+    lowest = {
+        step: min(
+            filter(
+                is_number, (by_mode[mode].at("mae", model, feature, step) for mode, model in models)
+            ),
+            default=math.nan,
+        )
+        for step in columns
+    }
+    rows = []
+    for label, (mode, model) in zip(model_labels(models), models, strict=True):
         errors = by_mode[mode]
+        cells = []
+        for step in columns:
+            value = errors.at("mae", model, feature, step)
+            text = with_sd(value, errors.sd("mae", model, feature, step))
+            cells.append(bold(text) if is_number(value) and value == lowest[step] else text)
         own, reference = (errors.at("mae", m, feature) for m in (model, "persistence"))
-        row += [percent(change(own, reference), signed=True)]
-        row += [number(errors.at("r2", model, feature))]
-    last += ["", number(first.at("r2", "persistence", feature))]
+        rows.append(
+            [
+                label,
+                *cells,
+                NOTHING if model == "persistence" else percent(-change(own, reference)),
+                number(errors.at("mase", model, feature)),
+                number(errors.at("r2", model, feature)),
+                "✓" if in_set[f"{mode}_{model}"] else "",
+            ]
+        )
     header = [
         "",
         *(
-            "average"
-            if step is None
-            else f"{lead_time(step * first.interval_minutes)} (step {step})"
+            "average" if step is None else lead_time(step * first.interval_minutes)
             for step in columns
         ),
-        "change",
+        "skill",
+        "MASE",
         "R²",
+        "best set",
     ]
-    return table(header, [*cells, last])
+    return table(header, rows)
 
 
 def _cost_table(configs: Mapping[str, Json], costs: Mapping[str, Costs]) -> str:
@@ -341,10 +450,12 @@ def _caveats(
         ),
         f"One test period, {test['start'][:10]} to {test['end'][:10]}. Another season, or a week "
         "with an incident, may rank the models differently.",
-        "One seed: no difference here is known to be larger than what another seed would bring.",
-        "Persistence is the only baseline. A linear regression or gradient boosting on the same "
-        "inputs is cheap and often strong; a network should be tried against one before it is put "
-        "to use.",
+        "Intervals and tests cover the chance of these test days, not of another season"
+        + (
+            ", nor that of another seed."
+            if all(cost.seeds == 1 for cost in costs.values())
+            else "."
+        ),
         "The settings were given, not searched for each model; the training reports list them.",
     ]
     if comparable:

@@ -1,17 +1,22 @@
 """The plots that compare all six experiments."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from vd_forecasting.parameters import MODELS
+from vd_forecasting.pipelines.reporting.costs import runs_of
+from vd_forecasting.pipelines.reporting.differences import Differences, model_labels
 from vd_forecasting.pipelines.reporting.error_plots import (
     draw_by_horizon,
     model_handles,
     signed_percent,
+    strong_baselines,
 )
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.style import (
@@ -26,7 +31,13 @@ from vd_forecasting.pipelines.reporting.style import (
     start_at_zero,
     title,
 )
-from vd_forecasting.pipelines.reporting.wording import change, is_number, listed, number
+from vd_forecasting.pipelines.reporting.wording import (
+    change,
+    duration,
+    is_number,
+    listed,
+    number,
+)
 
 
 def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Figure:
@@ -34,7 +45,8 @@ def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Fig
     features = features_of(by_mode)
     figure, axes = feature_panels(
         "Which mode and model forecasts best?",
-        f"MAE averaged over horizons. {target_in_words(points)}",
+        "MAE averaged over horizons; of the baselines persistence and those better than it. "
+        f"{target_in_words(points)}",
         features,
         3.2,
     )
@@ -59,10 +71,11 @@ def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Fig
                         color=COLOURS[model],
                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                     )
-            reference = errors.at("mae", "persistence", feature)
-            if is_number(reference):
-                largest = max(largest, reference)
-                ax.vlines(reference, row - 0.4, row + 0.4, **_PERSISTENCE)
+            for baseline in strong_baselines(errors, feature):
+                reference = errors.at("mae", baseline, feature)
+                if is_number(reference):
+                    largest = max(largest, reference)
+                    ax.vlines(reference, row - 0.4, row + 0.4, **_bar(baseline))
         title(ax, f"MAE of {label_of(by_mode, feature)}")
         ax.set_yticks(range(len(by_mode)), list(by_mode) if position % MAX_COLUMNS == 0 else [])
         ax.set_ylim(len(by_mode) - 0.45, -0.55)
@@ -76,11 +89,20 @@ def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Fig
         Line2D([], [], color=COLOURS[model], label=NAMES[model], **dot)
         for model in ("lstm", "xlstm")
     ]
-    legend_below(figure, [*handles, Line2D([], [], label="persistence", **_PERSISTENCE)])
+    drawn = {
+        name: None
+        for errors in by_mode.values()
+        for feature in errors.features
+        for name in strong_baselines(errors, feature)
+    }
+    legend_below(
+        figure, [*handles, *(Line2D([], [], label=NAMES[name], **_bar(name)) for name in drawn)]
+    )
     return figure
 
 
-_PERSISTENCE: dict[str, Any] = {"color": COLOURS["persistence"], "linewidth": 2.5}
+def _bar(baseline: str) -> dict[str, Any]:
+    return {"color": COLOURS[baseline], "linewidth": 2.5, "zorder": 1.5}
 
 
 def plot_error_by_horizon(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Figure:
@@ -106,7 +128,8 @@ def plot_error_by_horizon(points: dict[str, xr.Dataset], by_mode: dict[str, Erro
                 ax.set_xlabel("")
         start_at_zero(*row)
         row[0].set_ylabel(f"MAE of\n{label_of(by_mode, feature)}")
-    legend_below(figure, model_handles(["lstm", "xlstm", "persistence"]))
+    baselines = dict.fromkeys(name for errors in by_mode.values() for name in errors.baselines)
+    legend_below(figure, model_handles([*MODELS, *baselines]))
     return figure
 
 
@@ -119,28 +142,37 @@ def plot_cost(
     """Gain over persistence against the time that all training of an experiment took."""
     figure, [[ax]] = panels(
         "What does accuracy cost?",
-        f"MAE against persistence's, mean of the target features. {target_in_words(points)}",
+        "MAE against persistence's, mean of the target features; of the baselines those better "
+        f"than it. {target_in_words(points)}",
         1,
         1,
         4.2,
     )
     handles = []
     times = {
-        name: sum(run["seconds"] for run in history.values()) for name, history in histories.items()
+        name: sum(run["seconds"] for run in runs_of(history).values()) / len(history)
+        for name, history in histories.items()
     }
-    unit, size = _time_unit(max(times.values()))
+    for mode, dataset in points.items():
+        times |= {f"{mode}_{name}": s for name, s in dataset.attrs["fit_seconds"].items()}
     for mode, errors in by_mode.items():
-        for model in errors.models:
+        for model in [*errors.networks, *errors.baselines]:
             name = f"{mode}_{model}"
-            parameters = configs[name]["num_parameters"] * configs[name]["num_models"]
+            gain = 100 * mean_change(errors, model)
+            if name not in times or (model not in MODELS and not gain < 0):
+                continue
+            label = f"{mode} {NAMES[model]}"
+            if model in MODELS:
+                count = configs[name]["num_parameters"] * configs[name]["num_models"]
+                label += f", {count:,} parameters"
             style: dict[str, Any] = {
                 "color": COLOURS[model],
                 "marker": MODE_MARKERS[mode],
                 "markersize": 9,
                 "linestyle": "",
-                "label": f"{mode} {NAMES[model]}, {parameters:,} parameters",
+                "label": label,
             }
-            ax.plot(times[name] / size, 100 * mean_change(errors, model), **style)
+            ax.plot(times[name], gain, **style, alpha=0.8)
             handles.append(Line2D([], [], **style))
     ax.axhline(0, color=COLOURS["persistence"], linestyle="--")
     ax.annotate(
@@ -152,24 +184,33 @@ def plot_cost(
         ha="right",
         color=COLOURS["persistence"],
     )
-    if max(times.values()) > 4 * min(times.values()) > 0:
+    shortest, longest = ax.dataLim.intervalx
+    if longest > 4 * shortest > 0:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_minor_locator(NullLocator())
+        fine = [t for t in _FINE_TIMES if shortest / 2 <= t <= 2 * longest]
+        ax.xaxis.set_major_locator(FixedLocator(fine if len(fine) <= 10 else _COARSE_TIMES))
+        ax.xaxis.set_major_formatter(_time)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(6))
+        ax.xaxis.set_major_formatter(lambda seconds, _: duration(max(seconds, 0.0)))
     ax.yaxis.set_major_formatter(signed_percent)
-    ax.set_xlabel(f"training time, {unit}")
+    ax.set_xlabel("training time")
     ax.set_ylabel("MAE against persistence's\n(below the line is better)")
     ax.margins(0.08)
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
     return figure
 
 
-def _time_unit(seconds: float) -> tuple[str, int]:
-    """The unit to tell a time in, and how many seconds it has."""
-    if seconds < 120:
-        return "seconds", 1
-    return ("minutes", 60) if seconds < 7200 else ("hours", 3600)
+_FINE_TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
+_COARSE_TIMES = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 360000)
+
+
+def _time(seconds: float, _: float) -> str:
+    """A tick label."""
+    if seconds < 60:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
 
 
 def mean_change(errors: Errors, model: str) -> float:
@@ -198,3 +239,108 @@ def features_of(by_mode: dict[str, Errors]) -> list[str]:
 def label_of(by_mode: dict[str, Errors], feature: str) -> str:
     """A feature with its unit."""
     return next(errors.label(feature) for errors in by_mode.values() if feature in errors.features)
+
+
+def plot_best_set(
+    points: dict[str, xr.Dataset],
+    by_mode: dict[str, Errors],
+    confidence_sets: xr.DataArray,
+    differences: dict[str, Differences],
+) -> Figure:
+    """MAE of every model of every mode above the lowest, those of the confidence set filled."""
+    confidence = next(iter(differences.values())).confidence
+    features = features_of(by_mode)
+    split = {
+        name: (mode, name.removeprefix(f"{mode}_"))
+        for name in map(str, confidence_sets["model"].values)
+        for mode in by_mode
+        if name.startswith(f"{mode}_")
+    }
+    comparable = next(iter(points.values())).attrs["comparable"]
+    above = {
+        feature: _above_lowest(by_mode, split, feature, comparable=comparable)
+        for feature in features
+    }
+    figure, axes = feature_panels(
+        "Which models could be the best, and which are surely not?",
+        (
+            f"Filled: in the model confidence set ({100 * confidence:g} %), no other is better "
+            "beyond chance. Hollow: beaten. "
+            if confidence_sets.notnull().any()
+            else "The test span is too short to tell which differences are chance. "
+        )
+        + ("" if comparable else "Each mode has its own lowest. ")
+        + f"MAE averaged over horizons. {target_in_words(points)}",
+        features,
+        0.24 * len(split) + 1.0,
+    )
+    order = sorted(split, key=lambda name: _mean([above[feature][name] for feature in features]))
+    labels = model_labels([split[name] for name in order])
+    for position, (feature, ax) in enumerate(axes.items()):
+        known = confidence_sets.sel(feature=feature).notnull().any()
+        for row, name in enumerate(order):
+            colour = COLOURS[split[name][1]]
+            inside = float(confidence_sets.sel(model=name, feature=feature)) > 1 - confidence
+            ax.plot(
+                above[feature][name],
+                row,
+                marker="o",
+                markersize=7,
+                color=colour,
+                markerfacecolor=colour if inside or not known else "white",
+                markeredgewidth=1.8,
+            )
+        title(ax, feature)
+        ax.set_xlabel("MAE above the lowest")
+        ax.set_ylim(len(order) - 0.4, -0.6)
+        ax.set_yticks(range(len(order)), labels if position % MAX_COLUMNS == 0 else [])
+        ax.tick_params(axis="y", length=0)
+        ax.set_xscale("symlog", linthresh=_LINEAR_UNTIL)
+        ax.xaxis.set_major_locator(FixedLocator(_PERCENTAGES))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter("{x:g} %")
+        defined = [value for value in above[feature].values() if is_number(value)]
+        ax.set_xlim(-0.6, 1.3 * max([*defined, 2 * _LINEAR_UNTIL]))
+        if not defined:
+            say_empty(ax, "nothing observed, nothing scored")
+    return figure
+
+
+_LINEAR_UNTIL = 5
+_PERCENTAGES = (0, 5, 20, 100, 500)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are defined; infinite without any."""
+    defined = [value for value in values if is_number(value)]
+    return float(np.mean(defined)) if defined else float("inf")
+
+
+def _above_lowest(
+    by_mode: dict[str, Errors],
+    split: dict[str, tuple[str, str]],
+    feature: str,
+    *,
+    comparable: bool,
+) -> dict[str, float]:
+    """How far each model's average MAE is above the lowest, %: of all or of its mode."""
+    values = {
+        name: by_mode[mode].at("mae", model, feature)
+        for name, (mode, model) in split.items()
+        if feature in by_mode[mode].features
+    }
+    return {
+        name: 100
+        * change(
+            values.get(name),
+            min(
+                (
+                    value
+                    for other, value in values.items()
+                    if is_number(value) and (comparable or split[other][0] == mode)
+                ),
+                default=float("nan"),
+            ),
+        )
+        for name, (mode, _) in split.items()
+    }

@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -29,7 +30,7 @@ def concatenate_scores(*scores: pd.DataFrame) -> pd.DataFrame:
 def score_modes(
     comprehensive_points: dict[str, xr.Dataset], evaluation: Evaluation
 ) -> dict[str, Errors]:
-    """Errors of both models and persistence, by mode."""
+    """Errors of both models and the baselines, by mode."""
     return {
         mode: score_points(points, evaluation.mape_min_truth)
         for mode, points in comprehensive_points.items()
@@ -40,31 +41,47 @@ def find_common_target(**predictions: xr.Dataset) -> dict[str, xr.Dataset]:
     """Forecasts of every mode on the points that all six experiments forecast.
 
     Args:
-        predictions: by experiment.
+        predictions: by experiment, and of the baselines of each mode by ``{mode}_baselines``.
 
     Returns:
         By mode the dataset of :func:`.points.common_points`, its attr ``comparable`` True. If no VD
         is forecast in every mode, each mode has its own VDs and ``comparable`` is False.
     """
-    predictions = {name: predictions[name] for name in EXPERIMENTS}
-    sets = [set(map(str, dataset["vd"].values)) for dataset in predictions.values()]
+    networks = {name: predictions[name] for name in EXPERIMENTS}
+    baselines = {mode: predictions[f"{mode}_baselines"] for mode in MODES}
+    sets = [set(map(str, dataset["vd"].values)) for dataset in networks.values()]
     shared = [
         vdid
-        for vdid in map(str, next(iter(predictions.values()))["vd"].values)
+        for vdid in map(str, next(iter(networks.values()))["vd"].values)
         if all(vdid in vdids for vdids in sets)
     ]
     if not shared:
-        by_mode = {
-            mode: common_points({model: predictions[f"{mode}_{model}"] for model in MODELS})
+        return {
+            mode: common_points(
+                {model: networks[f"{mode}_{model}"] for model in MODELS}, {"": baselines[mode]}
+            ).assign_attrs(comparable=False)
             for mode in MODES
         }
-        return {mode: points.assign_attrs(comparable=False) for mode, points in by_mode.items()}
     points = common_points(
-        {name: dataset.sel(vd=shared) for name, dataset in predictions.items()}
+        {name: dataset.sel(vd=shared) for name, dataset in networks.items()},
+        {mode: dataset.sel(vd=shared) for mode, dataset in baselines.items()},
     ).assign_attrs(comparable=True)
-    return {
-        mode: points.sel(model=[*(f"{mode}_{m}" for m in MODELS), "persistence"]).assign_coords(
-            model=[*MODELS, "persistence"]
-        )
-        for mode in MODES
+    return {mode: _of_mode(points, mode) for mode in MODES}
+
+
+def _of_mode(points: xr.Dataset, mode: str) -> xr.Dataset:
+    """The runs of one mode, without its name before theirs, and persistence."""
+    names = [str(name) for name in points["model"].values]
+    own = [name == "persistence" or name.startswith(f"{mode}_") for name in names]
+    models = np.array(
+        [name.removeprefix(f"{mode}_") for name, is_own in zip(names, own, strict=True) if is_own],
+        dtype=object,
+    )
+    seconds = {
+        name.removeprefix(f"{mode}_"): value
+        for name, value in points.attrs["fit_seconds"].items()
+        if name.startswith(f"{mode}_")
     }
+    return (
+        points.isel(run=own).assign_coords(model=("run", models)).assign_attrs(fit_seconds=seconds)
+    )

@@ -10,6 +10,8 @@ from vd_forecasting.pipelines.reporting.wording import (
     NOTHING,
     duration,
     is_number,
+    megabytes,
+    milliseconds,
     number,
     plural,
 )
@@ -22,19 +24,31 @@ class Costs:
     parameters: int
     """Of one model."""
     models: int
+    """Trained with each seed."""
+    seeds: int
     seconds: float
+    """With one seed, the mean of them."""
     epochs: int
     seconds_per_epoch: float
     best_epochs: tuple[int, ...]
-    """Per model, from 1."""
+    """Per model and seed, from 1."""
     trained_epochs: tuple[int, ...]
-    """Per model."""
+    """Per model and seed."""
     stopped_early: int
     """How many models."""
     still_improving: int
     """How many models had their best epoch last, when the limit of epochs ended training."""
     gaps: Mapping[str, float]
     """Per target feature: MAE on validation ÷ MAE on training; only those defined."""
+    latency: Mapping[int, float]
+    """Seconds of a forecast on a CPU, by windows in the batch."""
+    step_bytes: int
+    """What a training step holds in memory."""
+
+    @property
+    def runs(self) -> int:
+        """Trainings, of all models and seeds."""
+        return self.models * self.seeds
 
     @property
     def gap(self) -> float | None:
@@ -51,30 +65,46 @@ class Costs:
 
     def best_epoch_in_words(self) -> str:
         """``12 of 20``, or for several models ``median 12 (8 to 19)``."""
-        if self.models == 1:
+        if self.runs == 1:
             return f"{self.best_epochs[0]} of {self.trained_epochs[0]}"
         low, high = min(self.best_epochs), max(self.best_epochs)
         return f"median {statistics.median(self.best_epochs):g} ({low} to {high})"
 
     def stopping_in_words(self) -> str:
         """Why training ended."""
-        if self.models == 1:
+        if self.runs == 1:
             return "early stopping" if self.stopped_early else "the limit of epochs"
-        at_limit = self.models - self.stopped_early
+        at_limit = self.runs - self.stopped_early
         if not at_limit:
-            return f"early stopping, all {plural(self.models, 'model')}"
-        return f"early stopping for {self.stopped_early} models, the limit for {at_limit}"
+            return f"early stopping, all {plural(self.runs, 'training')}"
+        return f"early stopping in {self.stopped_early} trainings, the limit in {at_limit}"
 
 
-def costs_of(config: Json, history: Json, metrics: Json) -> Costs:
+def runs_of(history: Json) -> dict[str, Json]:
+    """Every training in a history, by what tells it from the others: VD, seed or both."""
+    several = len(history) > 1
+    return {
+        f"{name}, seed {seed}"
+        if several and name != "joint"
+        else f"seed {seed}"
+        if several
+        else name: run
+        for seed, runs in history.items()
+        for name, run in runs.items()
+    }
+
+
+def costs_of(config: Json, history: Json, metrics: Json, cost: Json) -> Costs:
     """Add up an experiment's training history.
 
     Args:
         config: of the experiment.
-        history: one entry per trained model.
+        history: by seed, an entry per trained model.
         metrics: with the errors on ``train`` and ``val`` at the chosen epoch.
+        cost: what :func:`..training.cost.measure_cost` measured.
     """
-    epoch_seconds = [epoch["seconds"] for run in history.values() for epoch in run["epochs"]]
+    runs = runs_of(history).values()
+    epoch_seconds = [epoch["seconds"] for run in runs for epoch in run["epochs"]]
     gaps = {}
     for feature in metrics["val"]:
         val, train = metrics["val"][feature]["mae"], metrics["train"][feature]["mae"]
@@ -83,17 +113,19 @@ def costs_of(config: Json, history: Json, metrics: Json) -> Costs:
     return Costs(
         parameters=config["num_parameters"],
         models=config["num_models"],
-        seconds=sum(run["seconds"] for run in history.values()),
+        seeds=len(history),
+        seconds=sum(run["seconds"] for run in runs) / len(history),
         epochs=len(epoch_seconds),
         seconds_per_epoch=sum(epoch_seconds) / max(len(epoch_seconds), 1),
-        best_epochs=tuple(run["best_epoch"] for run in history.values()),
-        trained_epochs=tuple(len(run["epochs"]) for run in history.values()),
-        stopped_early=sum(bool(run["stopped_early"]) for run in history.values()),
+        best_epochs=tuple(run["best_epoch"] for run in runs),
+        trained_epochs=tuple(len(run["epochs"]) for run in runs),
+        stopped_early=sum(bool(run["stopped_early"]) for run in runs),
         still_improving=sum(
-            not run["stopped_early"] and run["best_epoch"] == len(run["epochs"])
-            for run in history.values()
+            not run["stopped_early"] and run["best_epoch"] == len(run["epochs"]) for run in runs
         ),
         gaps=gaps,
+        latency={int(batch): seconds for batch, seconds in cost["latency_seconds"].items()},
+        step_bytes=cost["training_step_bytes"],
     )
 
 
@@ -103,13 +135,28 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     features = list(dict.fromkeys(feature for cost in costs.values() for feature in cost.gaps))
     rows = [
         ["trainable parameters", *(cost.parameters_in_words() for cost in costs.values())],
-        ["training time", *(duration(cost.seconds) for cost in costs.values())],
+        [
+            "training time" + (" per seed" if any(c.seeds > 1 for c in costs.values()) else ""),
+            *(duration(cost.seconds) for cost in costs.values()),
+        ],
         ["time per epoch", *(cost.seconds_per_epoch_in_words() for cost in costs.values())],
         ["chosen epoch", *(cost.best_epoch_in_words() for cost in costs.values())],
         ["training ended by", *(cost.stopping_in_words() for cost in costs.values())],
     ]
     if several:
         rows.insert(1, ["models trained", *(f"{cost.models:,}" for cost in costs.values())])
+    if any(cost.seeds > 1 for cost in costs.values()):
+        rows.insert(1, ["seeds", *(f"{cost.seeds:,}" for cost in costs.values())])
+    rows += [
+        [
+            f"forecast of {plural(batch, 'window')}, one CPU thread",
+            *(milliseconds(cost.latency[batch]) for cost in costs.values()),
+        ]
+        for batch in next(iter(costs.values())).latency
+    ]
+    rows.append(
+        ["memory of a training step", *(megabytes(cost.step_bytes) for cost in costs.values())]
+    )
     rows += [
         [
             f"over-fitting gap, {feature}",
@@ -125,7 +172,7 @@ def still_improving(costs: Mapping[str, Costs]) -> list[str]:
     """A sentence per model whose training was cut short."""
     return [
         f"{NAMES[model]} was still improving when the limit of epochs ended training"
-        + (f" (in {cost.still_improving} of {cost.models} models)" if cost.models > 1 else "")
+        + (f" (in {cost.still_improving} of {cost.runs} trainings)" if cost.runs > 1 else "")
         + "; more epochs may help."
         for model, cost in costs.items()
         if cost.still_improving
@@ -140,4 +187,8 @@ GAP_EXPLAINED = (
     "Over-fitting gap: MAE on the validation split ÷ MAE on the training split, both at the chosen "
     "epoch. 1 means that the model does as well on days it has not seen; how far those days "
     "themselves are easier or harder counts too."
+)
+MEMORY_EXPLAINED = (
+    "Memory of a training step: weights, gradients, optimiser and average of weights, and what is "
+    "kept for the gradient. Forecast times are medians."
 )

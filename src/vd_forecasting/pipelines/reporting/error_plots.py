@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vd_forecasting.parameters import MODELS
+from vd_forecasting.pipelines.reporting.differences import Differences
 from vd_forecasting.pipelines.reporting.errors import Errors, mae, mae_of_models
-from vd_forecasting.pipelines.reporting.points import by_target_time
+from vd_forecasting.pipelines.reporting.points import by_target_time, mean_over_seeds
 from vd_forecasting.pipelines.reporting.style import (
     COLOURS,
     MARKERS,
@@ -31,21 +33,32 @@ MAX_LABELLED_VDS = 40
 _MAX_PLOTTED_MARKERS = 16
 
 
-def plot_error_by_horizon(question: str, errors: Errors) -> Figure:
-    """MAE over minutes ahead, a panel per feature."""
-    figure, axes = feature_panels(question, _scored(errors), errors.features, 3.4)
+def plot_error_by_horizon(
+    question: str, errors: Errors, differences: Differences | None = None
+) -> Figure:
+    """MAE over minutes ahead, a panel per feature; with bands where there are intervals."""
+    bands = differences is not None and differences.is_tested
+    detail = _scored(errors)
+    if differences is not None and bands:
+        detail += (
+            f" Bands: {100 * differences.confidence:g} % intervals of each network's own MAE. They "
+            "overlap even where one is surely better: both have the same hard days."
+        )
+    figure, axes = feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
         draw_by_horizon(ax, errors, feature)
+        if differences is not None and bands:
+            _draw_bands(ax, errors, differences, feature)
         start_at_zero(ax)
-    legend_below(figure, model_handles([*errors.models, "persistence"]))
+    legend_below(figure, model_handles([*errors.networks, *errors.baselines]))
     return figure
 
 
 def draw_by_horizon(ax: Axes, errors: Errors, feature: str) -> None:
-    """Lines of MAE, of every model and of persistence, into one panel."""
+    """Lines of MAE, of every network and baseline, into one panel."""
     minutes, unit = _minutes_ahead(errors)
-    for model in [*errors.models, "persistence"]:
+    for model in [*errors.baselines, *errors.networks]:
         values = [errors.at("mae", model, feature, step) for step in errors.horizons]
         ax.plot(minutes, values, **_horizon_line(model, len(minutes)))
     _horizon_axis(ax, minutes, unit)
@@ -53,11 +66,41 @@ def draw_by_horizon(ax: Axes, errors: Errors, feature: str) -> None:
         say_empty(ax, "nothing observed, nothing scored")
 
 
+def _draw_bands(ax: Axes, errors: Errors, differences: Differences, feature: str) -> None:
+    minutes, _ = _minutes_ahead(errors)
+    for model in errors.networks:
+        low, high = (
+            of.sel(model=model, feature=feature).values
+            for of in (differences.mae_low, differences.mae_high)
+        )
+        if len(minutes) > 1:
+            ax.fill_between(minutes, low, high, color=COLOURS[model], alpha=0.15, linewidth=0)
+        else:
+            ax.vlines(minutes, low, high, color=COLOURS[model], alpha=0.3, linewidth=6)
+
+
+def strong_baselines(errors: Errors, feature: str) -> list[str]:
+    """Persistence and the baselines with a lower average MAE."""
+    reference = errors.at("mae", "persistence", feature)
+    return [
+        name
+        for name in errors.baselines
+        if name == "persistence" or errors.at("mae", name, feature) < reference
+    ]
+
+
+def _legend_models(errors: Errors) -> list[str]:
+    """The networks and the baselines that are strong on any feature."""
+    strong = {name for feature in errors.features for name in strong_baselines(errors, feature)}
+    return [*errors.networks, *(name for name in errors.baselines if name in strong)]
+
+
 def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
-    """Relative difference of each network's MAE from persistence's, a panel per feature."""
+    """Relative difference of each MAE from persistence's, a panel per feature."""
     figure, axes = feature_panels(
         question,
-        f"MAE against persistence's; below the line a network is better. {_scored(errors)}",
+        "MAE against persistence's; below the line is better. Of the baselines those that do "
+        f"better than persistence on average. {_scored(errors)}",
         errors.features,
         3.4,
         share_y=True,
@@ -66,7 +109,9 @@ def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
         minutes, unit = _minutes_ahead(errors)
         reference = errors.by_horizon["mae"].sel(model="persistence", feature=feature)
         reference = reference.where(reference > 0)
-        for model in errors.models:
+        for model in [*strong_baselines(errors, feature), *errors.networks]:
+            if model == "persistence":
+                continue
             own = errors.by_horizon["mae"].sel(model=model, feature=feature)
             ax.plot(
                 minutes,
@@ -79,7 +124,39 @@ def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
         title(ax, feature)
         _horizon_axis(ax, minutes, unit)
         ax.yaxis.set_major_formatter(signed_percent)
-    legend_below(figure, model_handles([*errors.models, "persistence"]))
+    legend_below(figure, model_handles(_legend_models(errors)))
+    return figure
+
+
+def plot_difference_by_horizon(question: str, errors: Errors, differences: Differences) -> Figure:
+    """xLSTM's MAE relative to LSTM's over minutes ahead, with its interval, a panel per feature."""
+    detail = f"xLSTM's MAE against LSTM's; below the line xLSTM is better. {_scored(errors)}"
+    if differences.is_tested:
+        detail += (
+            f" Bands: {100 * differences.confidence:g} % intervals; where a band lies on the line, "
+            "the difference may be chance."
+        )
+    else:
+        detail += " The test span is too short for intervals."
+    figure, axes = feature_panels(question, detail, errors.features, 3.4, share_y=True)
+    for feature, ax in axes.items():
+        minutes, unit = _minutes_ahead(errors)
+        between = [differences.between[feature, step] for step in errors.horizons]
+        low, middle, high = (
+            [100 * getattr(difference, end) for difference in between]
+            for end in ("low", "change", "high")
+        )
+        ax.fill_between(minutes, low, high, color=COLOURS["xlstm"], alpha=0.2, linewidth=0)
+        if len(minutes) == 1:  # a band of no width would not be seen
+            ax.vlines(minutes, low, high, color=COLOURS["xlstm"], alpha=0.4)
+        ax.plot(minutes, middle, **_horizon_line("xlstm", len(minutes)))
+        ax.axhline(0, **line_style("lstm", marker=""))
+        if not np.isfinite(middle).any():
+            say_empty(ax, "nothing to compare")
+        title(ax, feature)
+        _horizon_axis(ax, minutes, unit)
+        ax.yaxis.set_major_formatter(signed_percent)
+    legend_below(figure, model_handles([*MODELS]))
     return figure
 
 
@@ -92,11 +169,15 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
     by_hour = mae_by_hour(points)
     figure, axes = feature_panels(
-        question, f"By the hour that was forecast. {_scored(errors)}", errors.features, 3.4
+        question,
+        "By the hour that was forecast. Of the baselines those that do better than persistence on "
+        f"average. {_scored(errors)}",
+        errors.features,
+        3.4,
     )
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
-        for model in [*errors.models, "persistence"]:
+        for model in [*strong_baselines(errors, feature), *errors.networks]:
             values = by_hour.sel(model=model, feature=feature).dropna("hour")
             ax.plot(values["hour"].values, values.values, **line_style(model))
         ax.set_xlim(-0.5, 23.5)
@@ -105,7 +186,7 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
         start_at_zero(ax)
         if not errors.count(feature):
             say_empty(ax, "nothing observed, nothing scored")
-    legend_below(figure, model_handles([*errors.models, "persistence"]))
+    legend_below(figure, model_handles(_legend_models(errors)))
     return figure
 
 
@@ -113,17 +194,9 @@ def mae_by_hour(points: xr.Dataset) -> xr.DataArray:
     """MAE over (model, hour, feature) of the hour of day of what was forecast."""
     interval = points.attrs["interval_minutes"]
     truth = _by_hour(by_target_time(points["truth"], interval))
-    return xr.concat(
-        [
-            mae(
-                truth,
-                _by_hour(by_target_time(points["forecast"].sel(model=model), interval)),
-                pool=["horizon", "vd"],
-            )
-            for model in points["model"].values
-        ],
-        points["model"],
-    ).reindex(hour=range(24))
+    forecast = _by_hour(by_target_time(points["forecast"], interval))
+    by_run = mae(truth, forecast, pool=["horizon", "vd"])
+    return mean_over_seeds(by_run).reindex(hour=range(24))
 
 
 def _by_hour(values: xr.DataArray) -> xr.DataArray:
@@ -152,16 +225,17 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
         panel = by_vd.sel(feature=feature)
         if not labelled:
             panel = panel.isel(vd=np.argsort(panel.sel(model="persistence").values))
-        values = {model: panel.sel(model=model).values for model in by_vd["model"].values}
+        baselines = strong_baselines(errors, feature)
+        values = {model: panel.sel(model=model).values for model in [*baselines, *errors.networks]}
         if labelled:
             lowest = np.fmin.reduce(list(values.values()))
             highest = np.fmax.reduce(list(values.values()))
             ax.hlines(rows, lowest, highest, color="#D0D0D0", linewidth=2, zorder=1)
-        for model in ["persistence", *errors.models]:
-            ax.plot(values[model], rows, **_dot(model, 5 if labelled else 2.5))
+        for model, of_model in values.items():
+            ax.plot(of_model, rows, **_dot(model, 5 if labelled else 2.5))
         title(ax, f"MAE of {errors.label(feature)}")
         ax.set_ylim(len(vdids) - 0.4, -0.6)
-        largest = float(panel.max())
+        largest = max(float(np.nanmax(of_model, initial=0)) for of_model in values.values())
         ax.set_xlim(0, 1.06 * largest if largest > 0 else 1)
         ax.grid(visible=False, axis="y")
         first = position % MAX_COLUMNS == 0
@@ -175,12 +249,12 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not panel.notnull().any():
             say_empty(ax, "nothing observed, nothing scored")
-    legend_below(figure, [Line2D([], [], **_dot(m, 5)) for m in [*errors.models, "persistence"]])
+    legend_below(figure, [Line2D([], [], **_dot(m, 5)) for m in _legend_models(errors)])
     return figure
 
 
 def _dot(model: str, size: float) -> dict[str, Any]:
-    """A ring for LSTM, a dot for xLSTM and a bar for persistence: none hides another."""
+    """A ring for LSTM, a diamond for xLSTM and a bar for persistence: none hides another."""
     style = {
         "color": COLOURS[model],
         "label": NAMES[model],
@@ -226,7 +300,7 @@ def _horizon_line(model: str, horizons: int) -> dict[str, Any]:
     if horizons == 1:  # a line of one point would not be seen
         return line_style(
             model,
-            marker="_" if model == "persistence" else MARKERS[model],
-            markersize=14 if model == "persistence" else 6,
+            marker="_" if model not in MODELS else MARKERS[model],
+            markersize=14 if model not in MODELS else 6,
         )
     return line_style(model) if horizons <= _MAX_PLOTTED_MARKERS else line_style(model, marker="")

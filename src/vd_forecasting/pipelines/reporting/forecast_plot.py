@@ -10,7 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vd_forecasting.pipelines.reporting.points import CongestedDay, by_target_time
+from vd_forecasting.pipelines.reporting.points import (
+    CongestedDay,
+    by_target_time,
+    shown_forecasts,
+)
 from vd_forecasting.pipelines.reporting.style import (
     COLOURS,
     NAMES,
@@ -47,7 +51,12 @@ def plot_forecast(
         for feature, unit in zip(points["feature"].values, points["unit"].values, strict=True)
     }
     horizon = int(points["horizon"].values[-1])
-    lines = by_target_time(points.sel(vd=congested.vdid, horizon=[horizon]), interval)
+    shown = points.sel(vd=congested.vdid, horizon=[horizon])
+    forecasts = shown_forecasts(shown)
+    models = [name for name in forecasts["model"].values if name in _WIDTHS]
+    lines = by_target_time(
+        xr.Dataset({"truth": shown["truth"], "forecast": forecasts.sel(model=models)}), interval
+    )
     start, end = _span(lines["time"].values, congested.day, days)
     last = pd.Timestamp(lines["time"].values[-1])
     lines = lines.isel(horizon=0).sel(time=slice(start, end - pd.Timedelta(1, "ns")))
@@ -91,8 +100,7 @@ def plot_forecast(
         ax.tick_params(axis="x", which="both", length=3.5, pad=3.5)
         for label in ax.get_xticklabels():
             label.set_horizontalalignment("left")
-    models = ["truth", *(str(model) for model in points["model"].values)]
-    legend_below(figure, [Line2D([], [], **_line(model)) for model in models])
+    legend_below(figure, [Line2D([], [], **_line(str(model))) for model in ("truth", *models)])
     return figure
 
 
@@ -117,12 +125,15 @@ def _draw(ax: Axes, lines: xr.Dataset) -> None:
         say_empty(ax, "nothing measured")
 
 
+_WIDTHS = {"lstm": 1.5, "xlstm": 1.5, "truth": 1.3, "persistence": 0.9}
+"""What is drawn: of the baselines persistence alone, or the lines could not be told apart."""
+
+
 def _line(model: str) -> dict[str, Any]:
-    widths = {"truth": 1.3, "persistence": 0.9}
     return {
         "color": COLOURS[model],
         "label": NAMES[model],
-        "linewidth": widths.get(model, 1.5),
+        "linewidth": _WIDTHS[model],
         "alpha": 0.7 if model == "persistence" else 1.0,
         "zorder": {"truth": 2.5, "persistence": 1.5}.get(model, 2),
     }

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vd_forecasting.pipelines.reporting.costs import runs_of
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.style import (
     COLOURS,
@@ -37,8 +38,9 @@ def plot_learning_curves(question: str, histories: Mapping[str, Json]) -> Figure
     figure, [[ax]] = panels(question, _detail(histories), 1, 1, 4.2)
     losses = []
     for model, history in histories.items():
-        for run in history.values():
-            alpha = _alpha(len(history))
+        runs = runs_of(history).values()
+        for run in runs:
+            alpha = _alpha(len(runs))
             epochs = [epoch["epoch"] for epoch in run["epochs"]]
             for split in _SPLITS:
                 values = [_value(epoch[split]["loss"]) for epoch in run["epochs"]]
@@ -91,8 +93,9 @@ def plot_metric_evolution(question: str, model: str, history: Json, errors: Erro
 
 def _draw_metric(ax: Axes, model: str, history: Json, feature: str, metric: str) -> None:
     drawn: list[npt.NDArray[np.float64]] = []
-    for run in history.values():
-        alpha = _alpha(len(history))
+    runs = runs_of(history).values()
+    for run in runs:
+        alpha = _alpha(len(runs))
         epochs = [epoch["epoch"] for epoch in run["epochs"]]
         for split in _SPLITS:
             values = np.array([_value(epoch[split][feature][metric]) for epoch in run["epochs"]])
@@ -144,10 +147,11 @@ def _legend(histories: Mapping[str, Json]) -> list[Line2D]:
 def _detail(histories: Mapping[str, Json]) -> str:
     parts = []
     for model, history in histories.items():
-        if len(history) > 1:
-            parts.append(f"{NAMES[model]}: {plural(len(history), 'model')}, a line each")
+        runs = list(runs_of(history).values())
+        if len(runs) > 1:
+            parts.append(f"{NAMES[model]}: {plural(len(runs), 'training')}, a line each")
         else:
-            [run] = history.values()
+            [run] = runs
             parts.append(
                 f"{NAMES[model]}: {plural(len(run['epochs']), 'epoch')}, "
                 f"epoch {run['best_epoch']} chosen"

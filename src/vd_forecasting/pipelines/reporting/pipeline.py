@@ -1,11 +1,11 @@
 """The graphs of the reporting pipelines."""
 
-import warnings
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES
+from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting import (
     comparison_plots,
     comprehensive_plots,
@@ -16,14 +16,25 @@ from vd_forecasting.pipelines.reporting.comparison_scores import (
     find_common_points,
     score_common_points,
 )
-from vd_forecasting.pipelines.reporting.comprehensive_page import write_comprehensive
+from vd_forecasting.pipelines.reporting.comprehensive_page import (
+    render_comprehensive,
+    write_comprehensive,
+)
 from vd_forecasting.pipelines.reporting.comprehensive_points import (
     concatenate_scores,
     find_common_target,
     gather,
     score_modes,
 )
+from vd_forecasting.pipelines.reporting.differences import (
+    find_confidence_sets,
+    find_differences,
+    find_differences_of_modes,
+)
 from vd_forecasting.pipelines.reporting.training_report import write_training_report
+
+ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
+"""What the comparisons read of every experiment."""
 
 
 def create_experiment_report() -> Pipeline:
@@ -42,7 +53,7 @@ def create_experiment_report() -> Pipeline:
         [
             Node(
                 write_training_report,
-                inputs=["config", "training_history", "metrics", "predictions"],
+                inputs=["config", "training_history", "metrics", "cost", "predictions"],
                 outputs="training_report",
                 name="write_training_report",
             ),
@@ -76,35 +87,47 @@ def create_comparison(mode: str) -> Pipeline:
         [
             Node(
                 find_common_points,
-                inputs=["lstm_predictions", "xlstm_predictions"],
+                inputs=["lstm_predictions", "xlstm_predictions", "baselines"],
                 outputs="points",
                 name="find_common_points",
             ),
             Node(
                 score_common_points,
-                inputs=["points", "params:evaluation", "lstm_config", "xlstm_config"],
-                outputs=["errors", "scores"],
+                inputs=["points", "params:evaluation"],
+                outputs=["errors", "congested_errors", "scores"],
                 name="score_common_points",
+            ),
+            Node(
+                find_differences,
+                inputs=["points", "params:evaluation"],
+                outputs="differences",
+                name="find_differences",
             ),
             _plot(
                 comparison_plots.plot_learning_curves,
                 "lstm_training_history",
                 "xlstm_training_history",
             ),
-            _plot(comparison_plots.plot_error_by_horizon, "errors"),
+            _plot(comparison_plots.plot_error_by_horizon, "errors", "differences"),
             _plot(comparison_plots.plot_gain_by_horizon, "errors"),
+            _plot(comparison_plots.plot_difference_by_horizon, "errors", "differences"),
             _plot(comparison_plots.plot_error_by_hour, "points", "errors"),
             _plot(comparison_plots.plot_error_by_vd, "points", "errors"),
             _plot(comparison_plots.plot_forecast, "points"),
+            _plot(comparison_plots.plot_forecast_fan, "points"),
+            _plot(comparison_plots.plot_residuals, "points", "errors"),
             Node(
                 write_comparison,
                 inputs=[
                     "points",
                     "errors",
+                    "congested_errors",
+                    "differences",
+                    "params:evaluation",
                     *(
                         f"{model}_{artefact}"
                         for model in MODELS
-                        for artefact in ("config", "training_history", "metrics")
+                        for artefact in ("config", "training_history", "metrics", "cost")
                     ),
                 ],
                 outputs="page",
@@ -112,14 +135,16 @@ def create_comparison(mode: str) -> Pipeline:
             ),
         ]
     )
-    artefacts = ("config", "training_history", "metrics", "predictions")
-    return _across_namespaces(
+    return across_namespaces(
         template,
         namespace=f"compare_{mode}",
         inputs={
-            f"{model}_{artefact}": f"{mode}_{model}.{artefact}"
-            for model in MODELS
-            for artefact in artefacts
+            "baselines": f"{mode}_baselines.predictions",
+            **{
+                f"{model}_{artefact}": f"{mode}_{model}.{artefact}"
+                for model in MODELS
+                for artefact in ARTEFACTS
+            },
         },
         parameters={"params:evaluation"},
     )
@@ -146,9 +171,23 @@ def create_comprehensive() -> Pipeline:
                                                            └─► plot_error_by_horizon
 
     The page and the plots read ``comprehensive_points`` too. They are
-    ``comprehensive_model_comparison`` and ``comprehensive_plot_{cost,error,error_by_horizon}``.
+    ``comprehensive_model_comparison`` and ``comprehensive_plot_{cost,error,error_by_horizon}``;
+    ``render_comprehensive`` makes them one file, ``comprehensive_page_html``. The plots reach it as
+    the image files that the catalog saved, so these datasets cannot stay in memory.
     """
     points = ["comprehensive_points", "comprehensive_errors"]
+    plots = {
+        "error": (comprehensive_plots.plot_error, points),
+        "error_by_horizon": (comprehensive_plots.plot_error_by_horizon, points),
+        "best_set": (
+            comprehensive_plots.plot_best_set,
+            [*points, "comprehensive_confidence_sets", "comprehensive_differences"],
+        ),
+        "cost": (
+            comprehensive_plots.plot_cost,
+            [*points, "comprehensive_configs", "comprehensive_histories"],
+        ),
+    }
     template = Pipeline(
         [
             Node(
@@ -160,9 +199,13 @@ def create_comprehensive() -> Pipeline:
             _gather("config", "comprehensive_configs"),
             _gather("training_history", "comprehensive_histories"),
             _gather("metrics", "comprehensive_evaluations"),
+            _gather("cost", "comprehensive_costs"),
             Node(
                 find_common_target,
-                inputs={name: f"{name}_predictions" for name in EXPERIMENTS},
+                inputs={
+                    **{name: f"{name}_predictions" for name in EXPERIMENTS},
+                    **{f"{mode}_baselines": f"{mode}_baselines_predictions" for mode in MODES},
+                },
                 outputs="comprehensive_points",
                 name="find_common_target",
             ),
@@ -173,45 +216,60 @@ def create_comprehensive() -> Pipeline:
                 name="score_modes",
             ),
             Node(
-                comprehensive_plots.plot_error,
-                inputs=points,
-                outputs="comprehensive_plot_error",
-                name="plot_comprehensive_error",
+                find_differences_of_modes,
+                inputs=["comprehensive_points", "params:evaluation"],
+                outputs="comprehensive_differences",
+                name="find_differences_of_modes",
             ),
             Node(
-                comprehensive_plots.plot_error_by_horizon,
-                inputs=points,
-                outputs="comprehensive_plot_error_by_horizon",
-                name="plot_comprehensive_error_by_horizon",
+                find_confidence_sets,
+                inputs=["comprehensive_points", "params:evaluation"],
+                outputs="comprehensive_confidence_sets",
+                name="find_confidence_sets",
             ),
-            Node(
-                comprehensive_plots.plot_cost,
-                inputs=[*points, "comprehensive_configs", "comprehensive_histories"],
-                outputs="comprehensive_plot_cost",
-                name="plot_comprehensive_cost",
+            *(
+                Node(
+                    draw,
+                    inputs=inputs,
+                    outputs=f"comprehensive_plot_{name}",
+                    name=f"plot_comprehensive_{name}",
+                )
+                for name, (draw, inputs) in plots.items()
             ),
             Node(
                 write_comprehensive,
                 inputs=[
                     *points,
+                    "comprehensive_differences",
+                    "comprehensive_confidence_sets",
                     "comprehensive_configs",
                     "comprehensive_histories",
                     "comprehensive_evaluations",
+                    "comprehensive_costs",
                 ],
                 outputs="comprehensive_model_comparison",
                 name="write_comprehensive",
             ),
+            Node(
+                render_comprehensive,
+                inputs={
+                    "page": "comprehensive_model_comparison",
+                    **{name: f"comprehensive_plot_{name}" for name in plots},
+                },
+                outputs="comprehensive_page_html",
+                name="render_comprehensive",
+            ),
         ]
     )
-    artefacts = ("config", "training_history", "metrics", "predictions")
-    return _across_namespaces(
+    return across_namespaces(
         template,
         inputs={
             **{
                 f"{name}_{artefact}": f"{name}.{artefact}"
                 for name in EXPERIMENTS
-                for artefact in artefacts
+                for artefact in ARTEFACTS
             },
+            **{f"{mode}_baselines_predictions": f"{mode}_baselines.predictions" for mode in MODES},
             **{f"compare_{mode}_scores": f"compare_{mode}.scores" for mode in MODES},
         },
     )
@@ -230,13 +288,3 @@ def _gather(artefact: str, output: str) -> Node:
         outputs=output,
         name=f"gather_{artefact}",
     )
-
-
-def _across_namespaces(template: Pipeline, **names: Any) -> Pipeline:
-    """Stamp out a template whose inputs come from other namespaces.
-
-    Kedro warns of every dotted name that is not of the pipeline's own namespace; here it is meant.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
-        return Pipeline(template, **names)

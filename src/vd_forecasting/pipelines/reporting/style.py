@@ -15,11 +15,40 @@ from matplotlib.lines import Line2D
 COLOURS: Final = {
     "lstm": "#0072B2",
     "xlstm": "#D55E00",
+    "gradient_boosting": "#009E73",
+    "ridge": "#56B4E9",
+    "historical_average": "#CC79A7",
+    "seasonal_naive": "#E69F00",
     "persistence": "#8C8C8C",
     "truth": "#1A1A1A",
 }
-NAMES: Final = {"lstm": "LSTM", "xlstm": "xLSTM", "persistence": "persistence", "truth": "measured"}
-MARKERS: Final = {"lstm": "o", "xlstm": "D", "persistence": "|"}
+NAMES: Final = {
+    "lstm": "LSTM",
+    "xlstm": "xLSTM",
+    "gradient_boosting": "gradient boosting",
+    "ridge": "ridge",
+    "historical_average": "historical average",
+    "seasonal_naive": "seasonal naive",
+    "persistence": "persistence",
+    "truth": "measured",
+}
+MARKERS: Final = {
+    "lstm": "o",
+    "xlstm": "D",
+    "gradient_boosting": "^",
+    "ridge": "s",
+    "historical_average": "v",
+    "seasonal_naive": "x",
+    "persistence": "|",
+}
+_DASHES: Final[Any] = {
+    "gradient_boosting": (0, (5, 1.5)),
+    "ridge": (0, (3, 1.5, 1, 1.5)),
+    "historical_average": (0, (1, 1.5)),
+    "seasonal_naive": (0, (1, 3)),
+    "persistence": "--",
+}
+"""Networks have solid lines, baselines have not."""
 MODE_MARKERS: Final = {"single_vd": "o", "multi_vd": "s", "independent_multi_vd": "^"}
 
 WIDTH: Final = 10.0
@@ -118,8 +147,8 @@ def line_style(model: str, **overrides: Any) -> dict[str, Any]:
         "marker": MARKERS[model],
         "markersize": 3.5 if model == "xlstm" else 6.0,
     }
-    if model == "persistence":
-        style |= {"linestyle": "--", "linewidth": 1.6, "marker": "", "zorder": 1.5}
+    if model in _DASHES:
+        style |= {"linestyle": _DASHES[model], "linewidth": 1.6, "marker": "", "zorder": 1.5}
     return style | overrides
 
 
@@ -131,10 +160,11 @@ def title(ax: Axes, text: str, **overrides: Any) -> None:
 
 def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
     """One legend for all panels, under them, where it covers no data."""
+    rows = math.ceil(len(handles) / 6)
     figure.legend(
         handles=list(handles),
         loc="outside lower left",
-        ncols=min(len(handles), 6),
+        ncols=math.ceil(len(handles) / rows),
         frameon=False,
         handlelength=2.4,
     )

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
+from vd_forecasting.pipelines.reporting import verdicts
+from vd_forecasting.pipelines.reporting.differences import AVERAGE, Differences
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.markdown import bold, code, table
 from vd_forecasting.pipelines.reporting.style import NAMES
@@ -14,12 +16,14 @@ from vd_forecasting.pipelines.reporting.wording import (
     is_better,
     is_number,
     lead_time,
+    listed,
     number,
     percent,
     shown_horizons,
 )
 
 MAX_VD_ROWS = 40
+_MAX_HORIZON_COLUMNS = 4
 _PARAMETER_BLOCKS = ("windows", "model_parameters", "training")
 
 
@@ -71,17 +75,159 @@ def mark_better(values: Sequence[float]) -> list[str]:
     return texts
 
 
-BOLD_EXPLAINED = (
-    "**Bold**: the lower error of the two networks, where they differ by at least 1 %. "
-    "†: persistence has the lower error than both networks."
-)
-
-
 def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
     """Errors of networks, the better bold, and persistence's, daggered where it beats them all."""
     defined = [value for value in values if is_number(value)]
     wins = bool(defined) and all(is_better(reference, value) for value in defined)
     return [*mark_better(values), f"{number(reference)}{' †' if wins else ''}"]
+
+
+def with_sd(value: float, sd: float) -> str:
+    """``2.31 ± 0.05``, both to the same place, or the value alone where there is no deviation."""
+    text = number(value)
+    if not is_number(value) or not is_number(sd):
+        return text
+    places = len(text.partition(".")[2])
+    return f"{text} ± {sd:,.{places}f}"
+
+
+def horizon_columns(errors: Errors) -> list[int | None]:
+    """The columns of a table of errors: at most four horizons, then their average (None)."""
+    steps = shown_horizons(len(errors.horizons))
+    while len(steps) > _MAX_HORIZON_COLUMNS:
+        steps.pop(1)
+    return [*steps, None] if len(errors.horizons) > 1 else [*steps]
+
+
+def model_table(errors: Errors, differences: Differences, feature: str) -> str:
+    """A row per network and baseline: MAE by horizon and other metrics of all horizons together."""
+    columns = horizon_columns(errors)
+    models = [*errors.networks, *errors.baselines]
+    lowest = {
+        step: min(
+            filter(is_number, (errors.at("mae", model, feature, step) for model in models)),
+            default=math.nan,
+        )
+        for step in columns
+    }
+    rows = []
+    for model in models:
+        cells = []
+        for step in columns:
+            value = errors.at("mae", model, feature, step)
+            text = with_sd(value, errors.sd("mae", model, feature, step))
+            cells.append(bold(text) if is_number(value) and value == lowest[step] else text)
+        own, reference = (errors.at("mae", who, feature) for who in (model, "persistence"))
+        rows.append(
+            [
+                NAMES[model],
+                *cells,
+                percent(-change(own, reference)) if model != "persistence" else NOTHING,
+                *(number(errors.at(metric, model, feature)) for metric in ("rmse", "mase", "r2")),
+                percent(errors.at("mape", model, feature) / 100),
+                "✓" if differences.in_set(model, feature) else "",
+            ]
+        )
+    header = [
+        feature,
+        *(
+            "average" if step is None else lead_time(step * errors.interval_minutes)
+            for step in columns
+        ),
+        "skill",
+        "RMSE",
+        "MASE",
+        "R²",
+        "MAPE",
+        "best set",
+    ]
+    return table(header, rows)
+
+
+def model_table_explained(errors: Errors, differences: Differences, mape_min_truth: float) -> str:
+    """What the columns of :func:`model_table` mean."""
+    left_out = [
+        f"{feature} {_left_out(share)}"
+        for feature in errors.features
+        if (share := errors.at("mape_left_out", "persistence", feature)) > 0
+    ]
+    best_set = (
+        f"Best set: the model confidence set, those that no other model beats beyond chance "
+        f"({100 * differences.confidence:g} %)."
+        if differences.is_tested
+        else "Best set: not known, the test span is too short."
+    )
+    return (
+        "MAE at single times ahead and averaged over all of them; every observed value weighs the "
+        "same. **Bold**: the lowest. Skill: how much lower than persistence's the average MAE is. "
+        "RMSE, MASE, R² and MAPE: all horizons together; MSE is the square of RMSE. MASE divides "
+        "by the error of the daily seasonal naive on the training split: below 1 is better than "
+        "that. R² compares with the mean of each VD, feature and horizon. "
+        f"MAPE leaves out truths below {mape_min_truth:g}"
+        + (f" ({listed(left_out)} of them)" if left_out else "")
+        + f". {best_set}"
+    )
+
+
+def congested_table(errors: Errors) -> str:
+    """A row per network and baseline, a column per feature: MAE on congested steps."""
+    models = [*errors.networks, *errors.baselines]
+    rows = []
+    for model in models:
+        cells = []
+        for feature in errors.features:
+            values = [errors.at("mae", who, feature) for who in models]
+            value = errors.at("mae", model, feature)
+            text = with_sd(value, errors.sd("mae", model, feature))
+            lowest = min(filter(is_number, values), default=math.nan)
+            cells.append(bold(text) if is_number(value) and value == lowest else text)
+        rows.append([NAMES[model], *cells])
+    counts = [f"{errors.count(feature):,}" for feature in errors.features]
+    return table(
+        ["MAE, all horizons together", *map(errors.label, errors.features)],
+        [*rows, ["values scored", *counts]],
+    )
+
+
+def difference_table(errors: Errors, differences: Differences, feature: str) -> str:
+    """A row per horizon: the second network against the first, with interval and test."""
+    rows = []
+    for step, label in horizon_labels(errors):
+        difference = differences.between[feature, step or AVERAGE]
+        ends = (
+            f"{percent(difference.low, signed=True)} to {percent(difference.high, signed=True)}"
+            if difference.is_tested
+            else NOTHING
+        )
+        rows.append(
+            [
+                label,
+                percent(difference.change, signed=True),
+                ends,
+                verdicts.p_in_words(difference.p_value).removeprefix("= "),
+                _OUTCOMES[verdicts.decided(difference)] if difference.is_tested else NOTHING,
+            ]
+        )
+    header = [
+        f"{feature}, ahead",
+        "xLSTM against LSTM",
+        f"{100 * differences.confidence:g} % interval",
+        "DM p",
+        "better",
+    ]
+    return table(header, rows)
+
+
+_OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
+
+TESTS_EXPLAINED = (
+    "Relative difference of MAE; negative is better for xLSTM. The interval comes from a "
+    "moving-block bootstrap over whole days; a difference whose interval holds zero may be chance, "
+    "and so may one whose test does not reject; better is who is so by both. "
+    "DM p: Diebold–Mariano test with autocorrelation-consistent variance and the small-sample "
+    "correction of Harvey, Leybourne and Newbold, adjusted across horizons by Holm. Both are on "
+    "absolute errors averaged over VDs and seeds at every forecast origin."
+)
 
 
 def vd_rows(mae: xr.DataArray, models: Sequence[str]) -> tuple[list[list[str]], str]:

@@ -8,12 +8,20 @@ from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
     CURVES_EXPLAINED,
     GAP_EXPLAINED,
+    MEMORY_EXPLAINED,
     cost_rows,
     costs_of,
+    runs_of,
     still_improving,
 )
-from vd_forecasting.pipelines.reporting.errors import Errors, Json, from_metrics, mae
+from vd_forecasting.pipelines.reporting.errors import (
+    Errors,
+    Json,
+    from_metrics,
+    mae_of_models,
+)
 from vd_forecasting.pipelines.reporting.markdown import bullets, code, image, page, table
+from vd_forecasting.pipelines.reporting.points import common_points
 from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.tables import (
     MAX_VD_ROWS,
@@ -23,6 +31,7 @@ from vd_forecasting.pipelines.reporting.tables import (
     parameter_rows,
     summary_table,
     vd_rows,
+    with_sd,
 )
 from vd_forecasting.pipelines.reporting.wording import (
     duration,
@@ -42,19 +51,20 @@ MODES_IN_WORDS = {
 
 
 def write_training_report(
-    config: Json, training_history: Json, metrics: Json, predictions: xr.Dataset
+    config: Json, training_history: Json, metrics: Json, cost: Json, predictions: xr.Dataset
 ) -> str:
     """The training report, Markdown; it links to ``plots/`` beside it.
 
     Args:
         config: what was trained.
-        training_history: epoch by epoch, per trained model.
+        training_history: epoch by epoch, per seed and trained model.
         metrics: on the test split, beside persistence.
+        cost: of a forecast and of a training step.
         predictions: the test forecasts, for the errors by VD.
     """
     model = config["model"]
     errors = from_metrics(metrics, config)
-    costs = costs_of(config, training_history, metrics)
+    costs = costs_of(config, training_history, metrics, cost)
     return page(
         f"# {config['experiment']}",
         verdicts.against_persistence(errors, model),
@@ -76,7 +86,7 @@ def write_training_report(
         "## How training went",
         table(["", NAMES[model]], cost_rows({model: costs})),
         bullets(still_improving({model: costs})),
-        GAP_EXPLAINED,
+        f"{GAP_EXPLAINED} {MEMORY_EXPLAINED}",
         _models(training_history),
         image("Loss by epoch, the chosen epoch marked", "plots/learning_curves.png"),
         image("Errors by epoch on training and validation", "plots/metric_evolution.png"),
@@ -92,10 +102,17 @@ def write_training_report(
         _by_vd(predictions, model, errors),
         "## Parameters",
         table(["parameter", "value"], parameter_rows({model: config})),
-        f"Seed {config['compute']['seed']}; "
+        f"{_seeds(config)}; "
         + ", ".join(f"{name} {version}" for name, version in config["versions"].items())
         + ".",
     )
+
+
+def _seeds(config: Json) -> str:
+    seeds = config["training"]["seeds"]
+    if len(seeds) == 1:
+        return f"Seed {seeds[0]}"
+    return f"Seeds {listed(map(str, seeds))}, of which {config['best_seed']} did best in validation"
 
 
 def _what(config: Json) -> str:
@@ -126,23 +143,24 @@ def _date(iso: str) -> str:
 
 def _models(history: Json) -> str:
     """A table of the trained models where there are several."""
-    if len(history) == 1:
+    runs = runs_of(history)
+    if len(runs) == 1:
         return ""
     rows = [
         [
-            code(vdid),
+            code(name),
             f"{run['best_epoch']} of {len(run['epochs'])}",
             "yes" if run["stopped_early"] else "no",
             duration(run["seconds"]),
             duration(statistics.fmean(epoch["seconds"] for epoch in run["epochs"])),
             number(run["epochs"][run["best_epoch"] - 1]["val"]["loss"]),
         ]
-        for vdid, run in list(history.items())[:MAX_VD_ROWS]
+        for name, run in list(runs.items())[:MAX_VD_ROWS]
     ]
-    left = len(history) - len(rows)
+    left = len(runs) - len(rows)
     return page(
         table(
-            ["VD", "chosen epoch", "stopped early", "time", "per epoch", "validation loss"], rows
+            ["model", "chosen epoch", "stopped early", "time", "per epoch", "validation loss"], rows
         ),
         f"The other {left:,} models are in `training_history.json`." if left else "",
     ).rstrip()
@@ -156,7 +174,7 @@ def _feature_table(errors: Errors, model: str, feature: str) -> str:
         rows.append(
             [
                 label,
-                number(own),
+                with_sd(own, errors.sd("mae", model, feature, step)),
                 number(reference),
                 gain(own, reference),
                 *(number(errors.at("rmse", who, feature, step)) for who in (model, "persistence")),
@@ -178,13 +196,7 @@ def _feature_table(errors: Errors, model: str, feature: str) -> str:
 def _by_vd(predictions: xr.Dataset, model: str, errors: Errors) -> str:
     if predictions.sizes["vd"] == 1:
         return ""
-    by_vd = xr.concat(
-        [
-            mae(predictions["truth"], predictions[variable], pool=["horizon"])
-            for variable in ("prediction", "persistence")
-        ],
-        xr.IndexVariable("model", [model, "persistence"]),
-    )
+    by_vd = mae_of_models(common_points({model: predictions}), pool=["horizon"])
     rows, which = vd_rows(by_vd, [model])
     header = ["VD", *map(errors.label, errors.features)]
     return page(

@@ -69,6 +69,16 @@ def duration(seconds: float) -> str:
     return _two(round(seconds / 3600), 24, "d", "h")
 
 
+def milliseconds(seconds: float) -> str:
+    """``2.31 ms``."""
+    return f"{number(1000 * seconds)} ms"
+
+
+def megabytes(size: int) -> str:
+    """``12.3 MB``."""
+    return f"{number(size / 1e6)} MB"
+
+
 def _two(value: int, size: int, large: str, small: str) -> str:
     whole, rest = divmod(value, size)
     return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"

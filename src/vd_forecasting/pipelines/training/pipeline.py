@@ -4,13 +4,15 @@
 
     vd_clean ──> make_windows ──> windows ──┬──> train ──┬──> config
                                             │            ├──> training_history
-                                            │            └──> best_model ──┐
+                                            │            ├──> best_model ──┐
+                                            │            └──> models ──────┤
                                             └──────────────────────────────┴──> evaluate ──┬──> predictions
                                                                                            └──> metrics
 """  # noqa: E501
 
 from kedro.pipeline import Node, Pipeline
 
+from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
@@ -46,14 +48,20 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                     "params:evaluation",
                     "params:compute",
                 ],
-                outputs=["best_model", "config", "training_history"],
+                outputs=["best_model", "models", "config", "training_history"],
                 name="train",
             ),
             Node(
                 evaluate,
-                inputs=["best_model", "windows", "params:evaluation", "params:compute"],
+                inputs=["best_model", "models", "windows", "params:evaluation", "params:compute"],
                 outputs=["predictions", "metrics"],
                 name="evaluate",
+            ),
+            Node(
+                measure_cost,
+                inputs=["best_model", "windows", "params:training"],
+                outputs="cost",
+                name="measure_cost",
             ),
         ]
     )

@@ -1,7 +1,10 @@
 """Train the models of one experiment."""
 
 import importlib.metadata
+import logging
 import os
+import statistics
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +13,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
 from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import (
@@ -21,6 +25,9 @@ from vd_forecasting.pipelines.training.batches import (
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.windows import CALENDAR, SPLITS, window_starts
 
+logger = logging.getLogger(__name__)
+
+NOTABLE_SECONDS = 2.0
 VALIDATION_BATCH_SIZE = 512
 """Without gradients a batch can be larger than in training; the size does not change a result."""
 
@@ -31,7 +38,7 @@ def train_lstm(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
-) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
+) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train the LSTMs of an experiment. See :func:`train`."""
     return train("lstm", windows, model, training, evaluation, compute)
 
@@ -42,7 +49,7 @@ def train_xlstm(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
-) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
+) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train the xLSTMs of an experiment. See :func:`train`.
 
     Raises:
@@ -63,59 +70,115 @@ def train(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
-) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
-    """Train every model of an experiment, one after the other, each from the same seed.
+) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
+    """Train every model of an experiment, one after the other, once with every seed.
 
     Args:
         model: ``lstm`` or ``xlstm``.
         windows: the dataset of :func:`.windows.make_windows`.
         model_parameters: arguments of the core.
-        training: settings of the loop.
+        training: seeds and settings of the loop.
         evaluation: what MAPE leaves out.
-        compute: seed, threads and device.
+        compute: threads and device.
 
     Returns:
-        The checkpoint (:mod:`vd_forecasting.models.checkpoint`), the configuration and the history,
-        both ready for JSON.
+        The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
+        validation loss, the checkpoints of all seeds by seed, the configuration and, by seed, the
+        histories; the last two ready for JSON.
+    """
+    network = network_arguments(windows, next(iter(models_of(windows).values())))
+    checkpoints, histories = {}, {}
+    for seed in training.seeds:
+        weights, histories[str(seed)] = train_with_seed(
+            seed, model, network, windows, model_parameters, training, evaluation, compute
+        )
+        checkpoints[str(seed)] = make_checkpoint(
+            windows, model, model_parameters, network, weights, seed
+        )
+    best = min(histories, key=lambda seed: validation_loss(histories[seed]))
+    config = {
+        **describe_experiment(windows, checkpoints[best]),
+        "training": training.model_dump(mode="json"),
+        "compute": compute.model_dump(mode="json"),
+    }
+    return checkpoints[best], checkpoints, config, histories
+
+
+def train_with_seed(
+    seed: int,
+    model: str,
+    network: dict[str, Any],
+    windows: xr.Dataset,
+    model_parameters: LSTMModel | XLSTMModel,
+    training: Training,
+    evaluation: Evaluation,
+    compute: Compute,
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Train every model of an experiment, each from the same seed.
+
+    Returns:
+        Weights and history of each model, by name.
     """
     # Lightning takes seconds to import, and only a training needs it.
     from vd_forecasting.pipelines.training.fit import fit  # noqa: PLC0415
 
-    models = models_of(windows)
-    network = network_arguments(windows, next(iter(models.values())))
-    weights, history = {}, {}
-    for name, vds in models.items():
+    weights, histories = {}, {}
+    for name, vds in models_of(windows).items():
         with torch_threads(compute.threads), torch.random.fork_rng():
-            torch.manual_seed(compute.seed)
+            torch.manual_seed(seed)
             forecaster = build_forecaster(model, model_parameters.model_dump(), network)
-            weights[name], history[name] = fit(
+            warm_up(forecaster, windows, vds)
+            weights[name], histories[name] = fit(
                 forecaster,
                 WindowBatches(
                     windows,
                     vds,
                     "train",
                     batch_size=training.batch_size,
-                    generator=torch.Generator().manual_seed(compute.seed),
+                    generator=torch.Generator().manual_seed(seed),
                 ),
                 WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
                 training,
                 empty_sums(windows, vds, evaluation),
                 accelerator=compute.accelerator,
-                label=label(windows, model, name),
+                label=label(windows, model, name, seed if len(training.seeds) > 1 else None),
             )
-    checkpoint = make_checkpoint(windows, model, model_parameters, network, weights)
-    config = {
-        **describe_experiment(windows, checkpoint),
-        "training": training.model_dump(mode="json"),
-        "compute": compute.model_dump(mode="json"),
-    }
-    return checkpoint, config, history
+    return weights, histories
 
 
-def label(windows: xr.Dataset, model: str, name: str) -> str:
-    """What log lines call a model: its experiment and, if it is one of several, its VD."""
-    experiment = f"{windows.attrs['mode']}_{model}"
-    return experiment if name == "joint" else f"{experiment} {name}"
+def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:
+    """Run one window forwards and backwards, so that what is compiled at its first use is ready.
+
+    The kernels of the fused xLSTM take some seconds, once on every machine; they shall not count as
+    time of training. No random number is drawn that training would have drawn.
+    """
+    started = time.perf_counter()
+    inputs, _ = next(iter(WindowBatches(windows, vds, "train", batch_size=1)))
+    with torch.random.fork_rng():
+        forecaster.train()(inputs).sum().backward()
+        with torch.inference_mode():
+            forecaster.eval()(inputs)
+    forecaster.train().zero_grad()
+    seconds = time.perf_counter() - started
+    if seconds > NOTABLE_SECONDS:
+        logger.info("Compiled the kernels of the network, once for this machine: %.0f s", seconds)
+
+
+def validation_loss(histories: dict[str, Any]) -> float:
+    """Mean over the models of their lowest validation loss."""
+    return statistics.fmean(
+        run["epochs"][run["best_epoch"] - 1]["val"]["loss"] for run in histories.values()
+    )
+
+
+def label(windows: xr.Dataset, model: str, name: str, seed: int | None) -> str:
+    """What log lines call a model: its experiment and, if it is one of several, its VD and seed."""
+    parts = [f"{windows.attrs['mode']}_{model}"]
+    if name != "joint":
+        parts.append(name)
+    if seed is not None:
+        parts.append(f"seed {seed}")
+    return " ".join(parts)
 
 
 def make_checkpoint(
@@ -124,6 +187,7 @@ def make_checkpoint(
     model_parameters: LSTMModel | XLSTMModel,
     network: dict[str, Any],
     weights: dict[str, dict[str, torch.Tensor]],
+    seed: int,
 ) -> Checkpoint:
     """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
     return {
@@ -131,6 +195,7 @@ def make_checkpoint(
         "model_parameters": model_parameters.model_dump(mode="json"),
         "network": network,
         "weights": weights,
+        "seed": seed,
         "scaler": {
             "mean": torch.from_numpy(windows["mean"].values),
             "std": torch.from_numpy(windows["std"].values),
@@ -149,13 +214,14 @@ def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str
     model, mode = checkpoint["model"], windows.attrs["mode"]
     one = build_forecaster(model, checkpoint["model_parameters"], checkpoint["network"])
     lengths = ("sequence_length", "prediction_length")
-    tensors = ("weights", "scaler")
+    left_out = ("sequence_length", "prediction_length", "weights", "scaler", "seed")
     packages = ("vd_forecasting", "torch", *(("xlstm",) if model == "xlstm" else ()))
     return {
         "experiment": f"{mode}_{model}",
         "mode": mode,
         "source": windows.attrs["source"],
-        **{key: checkpoint[key] for key in checkpoint if key not in (*lengths, *tensors)},
+        "best_seed": checkpoint["seed"],
+        **{key: checkpoint[key] for key in checkpoint if key not in left_out},
         "windows": {key: checkpoint[key] for key in lengths},
         "units": {
             str(name): str(unit)
@@ -186,8 +252,10 @@ def network_arguments(windows: xr.Dataset, vds: slice) -> dict[str, Any]:
     num_vds = vds.stop - vds.start
     return {
         "num_channels": num_vds * features + len(CALENDAR),
+        "num_vd_features": features,
         "target_channels": [n * features + f for n in range(num_vds) for f in positions],
         "target_shape": [num_vds, len(positions)],
+        "sequence_length": int(windows.attrs["sequence_length"]),
         "prediction_length": int(windows.attrs["prediction_length"]),
     }
 

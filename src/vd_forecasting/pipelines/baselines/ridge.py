@@ -1,0 +1,190 @@
+"""Ridge regression (Hoerl and Kennard 1970) on the windows that the networks see.
+
+C inputs: the scaled window of all features of a model's VDs, flattened, the calendar of the origin,
+and a one for the intercept, which is not penalised. K outputs, one per horizon, VD and target
+feature: the change from the last value known at the origin, in scaled units.
+
+A missing target is left out, never imputed, so each output has training windows of its own. With a
+thousand inputs it would take long to go through the windows once per output. Instead the normal
+equations of all windows are made once, and the few windows that an output lacks are subtracted.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.linalg import cho_factor, cho_solve
+
+from vd_forecasting.pipelines.baselines.steps import last_values, origins, target_steps
+from vd_forecasting.pipelines.training.batches import models_of, target_positions
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 4096
+"""Windows flattened at a time, so that a long series takes no more memory than a short one."""
+
+
+def forecast_ridge(windows: xr.Dataset, alphas: Sequence[float]) -> np.ndarray:
+    """Learn every model of the mode and forecast the test windows.
+
+    Args:
+        windows: the dataset of :func:`~..training.windows.make_windows`.
+        alphas: penalties to choose from; see :func:`choose_alpha`.
+
+    Returns:
+        float32 ``[W, H, N, F]`` in scaled units.
+    """
+    forecast = last_values(windows, "test")
+    for name, vds in models_of(windows).items():
+        equations = NormalEquations(windows, vds)
+        alpha = choose_alpha(windows, vds, equations, alphas)
+        logger.info("%s_baselines: ridge %s: alpha %g", windows.attrs["mode"], name, alpha)
+        weights = equations.solve([alpha], np.arange(equations.moments.shape[1]))[0]
+        changes = np.concatenate(
+            [inputs @ weights for inputs in input_blocks(windows, vds, origins(windows, "test"))]
+        )
+        forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
+    return forecast
+
+
+class NormalEquations:
+    """The least-squares problems of all outputs of one model, on the training split.
+
+    Args:
+        windows: the dataset of :func:`~..training.windows.make_windows`.
+        vds: the VDs that the model sees and forecasts.
+    """
+
+    def __init__(self, windows: xr.Dataset, vds: slice) -> None:
+        self.windows, self.vds = windows, vds
+        self.origins = origins(windows, "train")
+        changes = target_changes(windows, vds, "train")
+        self.observed = np.isfinite(changes)  # [W, K]
+        self.num_inputs = next(input_blocks(windows, vds, self.origins[:1])).shape[1]
+        gram = np.zeros((self.num_inputs, self.num_inputs))
+        moments = np.zeros((self.num_inputs, changes.shape[1]))
+        for number, x in enumerate(input_blocks(windows, vds, self.origins)):
+            y = changes[number * BLOCK : (number + 1) * BLOCK]
+            gram += x.T @ x
+            moments += x.T @ np.nan_to_num(y.astype("float64"))
+        # An input that is always zero, such as a constant lane_count, has a coefficient of zero.
+        self.live = np.flatnonzero(gram.diagonal())
+        self.gram = gram[np.ix_(self.live, self.live)]  # [L, L]
+        self.moments = moments[self.live]  # [L, K]
+
+    def gram_of(self, observed: np.ndarray) -> np.ndarray:
+        """The sum of the live inputs' outer products over some of the windows.
+
+        Args:
+            observed: which windows, bool ``[W]``.
+
+        Returns:
+            float64 ``[L, L]``.
+        """
+        few = 2 * int(observed.sum()) < len(observed)
+        rows = self.origins[observed if few else ~observed]
+        gram = np.zeros_like(self.gram) if few else self.gram.copy()
+        for x in input_blocks(self.windows, self.vds, rows, self.live):
+            product = x.T @ x
+            if few:
+                gram += product
+            else:
+                gram -= product
+        return gram
+
+    def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
+        """The coefficients that minimise the squared error plus alpha times their squares.
+
+        Args:
+            alphas: penalties.
+            outputs: which of the K outputs, int ``[K']``.
+
+        Returns:
+            float64 ``[len(alphas), C, K']``; zero for an output that was never observed, which
+            makes its forecast the last value.
+        """
+        weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
+        penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
+        masks, group = np.unique(self.observed[:, outputs], axis=1, return_inverse=True)
+        for number, observed in enumerate(masks.T):
+            if not observed.any():
+                continue
+            members = np.flatnonzero(group == number)
+            gram = self.gram_of(observed)
+            moments = self.moments[:, outputs[members]]
+            for each, alpha in zip(weights, alphas, strict=True):
+                penalised_gram = gram.copy()
+                penalised_gram[penalised, penalised] += alpha
+                # Symmetric, so the transpose is the same, but in the memory order LAPACK works in.
+                factor = cho_factor(penalised_gram.T, overwrite_a=True, check_finite=False)
+                each[np.ix_(self.live, members)] = cho_solve(factor, moments, check_finite=False)
+        return weights
+
+
+def choose_alpha(
+    windows: xr.Dataset, vds: slice, equations: NormalEquations, alphas: Sequence[float]
+) -> float:
+    """The penalty with the lowest mean absolute error on the validation split, in scaled units.
+
+    The first and the last horizon judge, for all VDs and target features; with every horizon
+    judging, most of the time would go into the choice.
+
+    Args:
+        windows: the dataset of :func:`~..training.windows.make_windows`.
+        vds: the VDs that the model sees and forecasts.
+        equations: of its training split.
+        alphas: penalties to choose from.
+
+    Returns:
+        One of them, the same for all outputs.
+    """
+    if len(alphas) == 1:
+        return alphas[0]
+    changes = target_changes(windows, vds, "val")  # [W, K]
+    horizons = int(windows.attrs["prediction_length"])
+    by_horizon = np.arange(changes.shape[1]).reshape(horizons, -1)
+    judges = by_horizon[sorted({0, horizons - 1})].ravel()
+    weights = equations.solve(alphas, judges)
+    inputs = np.concatenate(list(input_blocks(windows, vds, origins(windows, "val"))))
+    errors = [np.nansum(abs(inputs @ each - changes[:, judges])) for each in weights]
+    return alphas[int(np.argmin(errors))]
+
+
+def input_blocks(
+    windows: xr.Dataset, vds: slice, at: np.ndarray, chosen: np.ndarray | slice = slice(None)
+) -> Iterator[np.ndarray]:
+    """The inputs of windows, some thousand at a time.
+
+    Args:
+        windows: the dataset of :func:`~..training.windows.make_windows`.
+        vds: the VDs whose past is seen.
+        at: origins, int ``[W]``.
+        chosen: which of the inputs.
+
+    Yields:
+        float64 ``[B, C]``: lag by lag all features of all VDs, the calendar of the origin, one.
+    """
+    lags = np.arange(int(windows.attrs["sequence_length"]))
+    values = windows["values"].values[:, vds]  # [T, N, features]
+    calendar = windows["calendar"].values  # [T, 4]
+    for first in range(0, len(at), BLOCK):
+        origin = at[first : first + BLOCK]
+        past = values[origin[:, None] - lags].reshape(len(origin), -1)
+        inputs = [past, calendar[origin], np.ones((len(origin), 1), "float32")]
+        yield np.hstack(inputs)[:, chosen].astype("float64", order="C")
+
+
+def target_changes(windows: xr.Dataset, vds: slice, split: str) -> np.ndarray:
+    """The change from the last value known at the origin to every target of a split.
+
+    Returns:
+        float32 ``[W, K]``, K being horizon, VD and target feature flattened; NaN where the target
+        was not observed.
+    """
+    positions = target_positions(windows)
+    values = windows["values"].values[:, vds][..., positions]  # [T, N, F]
+    observed = windows["observed"].values[:, vds][..., positions]
+    steps = target_steps(windows, split)  # [W, H]
+    changes = values[steps] - values[origins(windows, split)][:, None]
+    return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

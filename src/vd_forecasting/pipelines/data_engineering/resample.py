@@ -1,0 +1,202 @@
+"""From the grid of the detectors to a coarser one.
+
+A bin is closed on the left, labelled by its start and counted from midnight: of 5 min, it holds
+the steps from 08:00 up to, not including, 08:05, and is called 08:00.
+"""
+
+import math
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.parameters import Cleaning
+from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of, per_words
+
+RESAMPLED = "resampled"
+"""Its name in the cleaning log."""
+
+FROM = "resampled_from_minutes"
+"""The attribute that tells the interval before, absent where nothing was resampled."""
+
+# VDs looked at together: bounds the memory beside the two arrays.
+_VDS_AT_ONCE = 16
+
+_PER_TIME = re.compile(r"/\s*(\d*)\s*(s|sec|second|min|minute|h|hr|hour|d|day)s?$", re.IGNORECASE)
+
+
+def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Make one step of several, as ``cleaning.resample`` says.
+
+    Every VD and feature by itself: the mean of the observed steps of a bin, or, for
+    ``aggregate: sum``, that mean times the steps a bin has. So a sum over a bin with missing steps
+    is scaled up to the whole bin. Means are over time, not over vehicles. A bin with a smaller
+    share than ``resample_min_observed`` of its steps observed is NaN; what lies before the first
+    and after the last step counts as not observed.
+
+    Args:
+        vd: ``("time", "vd", "feature")`` on a regular grid, NaN where missing, with a ``unit`` for
+            every feature and the attribute ``interval_minutes``.
+        cleaning: ``resample``, ``resample_min_observed`` and the features' ``aggregate``.
+
+    Returns:
+        The same on the coarser grid, with its ``interval_minutes`` and, in
+        ``resampled_from_minutes``, that of ``vd``; or ``vd`` itself where there is nothing to do.
+        The unit of a sum follows: veh/min becomes veh/5 min, while a mean stays veh/min.
+
+    Raises:
+        ValueError: ``cleaning.resample`` is not a whole multiple of the interval or longer than
+            the data; or a feature to be summed has a unit per other time than the interval.
+    """
+    if cleaning.resample is None:
+        return vd
+    source = vd.attrs.get("source_file", "VD file")
+    old, new = interval_of(vd), _nanoseconds(cleaning.resample)
+    if new % old != np.timedelta64(0):
+        raise ValueError(
+            f"{source}: cleaning.resample is {in_words(new)}, must be a whole multiple of the "
+            f"data's interval of {in_words(old)}"
+        )
+    if new == old:
+        return vd
+    times = vd["time"].to_numpy().astype("datetime64[ns]")
+    midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
+    first_bin, lead = divmod(int((times[0] - midnight) // old), int(new // old))
+    bins = -(-(lead + len(times)) // int(new // old))
+    if bins < 2:
+        raise ValueError(
+            f"{source}: cleaning.resample makes one step of {in_words(new)} of all data, at least "
+            "2 are needed; set it to a shorter one"
+        )
+    sums = summed(vd, cleaning)
+    values = bin_values(
+        vd.to_numpy(), int(new // old), lead, steps_needed(vd, cleaning), np.array(sums)
+    )
+    others = {name: coord for name, coord in vd.coords.items() if "time" not in coord.dims}
+    named = zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), sums, strict=True)
+    units = [
+        unit_of_sum(str(unit), old, new, f"{source}: cleaning.features.{feature}") if add else unit
+        for feature, unit, add in named
+    ]
+    return xr.DataArray(
+        values,
+        coords={"time": midnight + (first_bin + np.arange(bins)) * new, **others},
+        dims=vd.dims,
+        name=vd.name,
+        attrs={
+            **vd.attrs,
+            "interval_minutes": float(new / np.timedelta64(1, "m")),
+            FROM: vd.attrs["interval_minutes"],
+        },
+    ).assign_coords(unit=("feature", np.array(units, dtype=str)))
+
+
+def bin_values(
+    values: npt.NDArray[np.float32],
+    steps: int,
+    lead: int,
+    needed: int,
+    sums: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """The value of every bin, [B, N, F], NaN where too few of its steps are observed.
+
+    Args:
+        values: [T, N, F], NaN where missing.
+        steps: steps of a whole bin.
+        lead: steps of the first bin that lie before the first of ``values``.
+        needed: observed steps a bin must have, at least 1.
+        sums: [F], whether a feature is summed (scaled up to a whole bin), else averaged.
+    """
+    length, vds, features = values.shape
+    bins = -(-(lead + length) // steps)
+    result = np.empty((bins, vds, features), dtype=np.float32)
+    for start in range(0, vds, _VDS_AT_ONCE):
+        block = values[:, start : start + _VDS_AT_ONCE]  # [T, n, F]
+        total = np.zeros((bins, *block.shape[1:]))
+        count = np.zeros(total.shape, dtype=np.int32)
+        # All first steps of the bins at once, then all second steps, ...: no padded copy is made.
+        for step in range(min(steps, length)):
+            part = block[step::steps]
+            seen = np.isfinite(part)
+            first = (lead + step) // steps
+            total[first : first + len(part)] += np.where(seen, part, 0)
+            count[first : first + len(part)] += seen
+        total[count < needed] = np.nan
+        # Multiplied before it is divided, a sum of whole vehicles without gaps stays exact.
+        total[..., sums] *= steps
+        total /= np.maximum(count, 1, out=count)
+        result[:, start : start + _VDS_AT_ONCE] = total
+    return result
+
+
+def steps_needed(vd: xr.DataArray, cleaning: Cleaning) -> int:
+    """Observed steps that a bin needs; ``vd`` is the array before or after resampling."""
+    # 0.7 × 10 is a little more than 7.
+    return max(1, math.ceil(cleaning.resample_min_observed * steps_per_bin(vd, cleaning) - 1e-9))
+
+
+def steps_per_bin(vd: xr.DataArray, cleaning: Cleaning) -> int:
+    """Steps of a whole bin; ``vd`` is the array before or after resampling."""
+    new = _nanoseconds(cleaning.resample) if cleaning.resample else interval_of(vd)
+    return int(new // cleaned_interval(vd))
+
+
+def cleaned_interval(vd: xr.DataArray) -> np.timedelta64:
+    """The interval at which the cleaning rules saw the data, also of an array since resampled."""
+    return np.timedelta64(round(vd.attrs.get(FROM, vd.attrs["interval_minutes"]) * 60e9), "ns")
+
+
+def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:
+    """Whether each feature, [F], adds up when steps are joined."""
+    names = [str(name) for name in vd["feature"].to_numpy()]
+    return [
+        name in cleaning.features and cleaning.features[name].aggregate == "sum" for name in names
+    ]
+
+
+def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) -> str:
+    """A unit per ``old`` interval as one per ``new`` interval; one that names no time stays.
+
+    Raises:
+        ValueError: the unit is per other time, such as veh/h of every minute, so that adding up
+            would make nonsense; begins with ``what``.
+    """
+    if unit.endswith(f"/{per_words(old)}"):
+        return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
+    found = _PER_TIME.search(unit)
+    if found is None:
+        return unit
+    name = found[2].lower()
+    if pd.Timedelta(f"{found[1] or 1} {_PANDAS.get(name, name)}") != pd.Timedelta(old):
+        raise ValueError(
+            f"{what}.aggregate is sum, but the unit is {unit}, which does not add up from steps of "
+            f"{in_words(old)}; set it to mean, or correct the unit"
+        )
+    return f"{unit[: found.start()]}/{per_words(new)}"
+
+
+def in_one_line(resampled: xr.DataArray, cleaning: Cleaning) -> str:
+    """What was done to an array that ``resample`` made."""
+    sums = summed(resampled, cleaning)
+    names = [str(name) for name, add in zip(resampled["feature"].values, sums, strict=True) if add]
+    how = "all features averaged"
+    if names:
+        total = "all features" if all(sums) else ", ".join(names)
+        how = f"{total} summed (scaled up for missing steps)"
+        how += "" if all(sums) else ", the others averaged"
+    return (
+        f"resampled from {in_words(cleaned_interval(resampled))} to "
+        f"{in_words(interval_of(resampled))}: {how}; fewer than "
+        f"{steps_needed(resampled, cleaning)} of {steps_per_bin(resampled, cleaning)} values "
+        "observed make a missing one"
+    )
+
+
+# pandas is about to forget "d".
+_PANDAS = {"d": "day"}
+
+
+def _nanoseconds(duration: str) -> np.timedelta64:
+    return np.timedelta64(pd.Timedelta(duration).as_unit("ns").value, "ns")

@@ -1,0 +1,20 @@
+"""Templates whose inputs come from other namespaces."""
+
+import warnings
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+
+def across_namespaces(template: Pipeline, **names: Any) -> Pipeline:
+    """Stamp out a template whose inputs come from other namespaces.
+
+    Kedro warns of every dotted name that is not of the pipeline's own namespace; here it is meant.
+
+    Args:
+        template: what to stamp out.
+        names: what ``Pipeline`` takes: ``namespace``, ``inputs``, ``outputs``, ``parameters``.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+        return Pipeline(template, **names)

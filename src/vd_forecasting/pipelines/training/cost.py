@@ -1,0 +1,91 @@
+"""What a forecast and a training step take, measured on the trained model."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from vd_forecasting.models import Forecaster
+from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_forecasters
+from vd_forecasting.parameters import Training
+from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.training.epoch_errors import masked_mae
+from vd_forecasting.pipelines.training.train import torch_threads
+
+BATCHES = (1, 256)
+REPETITIONS = 15
+OPTIMIZER_COPIES = 2
+"""AdamW keeps two numbers for every weight."""
+
+
+def measure_cost(best_model: Checkpoint, windows: xr.Dataset, training: Training) -> dict[str, Any]:
+    """Time forecasts on one CPU thread and count the memory of a training step.
+
+    Args:
+        best_model: the trained models, of which the first is measured.
+        windows: the dataset it was trained on.
+        training: for the batch size.
+
+    Returns:
+        Ready for JSON: ``latency_seconds`` by batch size, medians; ``training_step_bytes``, see
+        :func:`training_step_bytes`.
+    """
+    with torch_threads(1), torch.random.fork_rng():
+        name, forecaster = next(iter(load_forecasters(best_model).items()))
+        vds = models_of(windows)[name]
+        latency = {
+            str(batch): forecast_seconds(forecaster, _inputs(windows, vds, batch))
+            for batch in BATCHES
+        }
+        fresh = build_forecaster(
+            best_model["model"], best_model["model_parameters"], best_model["network"]
+        )
+        batches = WindowBatches(windows, vds, "train", batch_size=training.batch_size)
+        step = training_step_bytes(fresh, *next(iter(batches)))
+    return {"latency_seconds": latency, "training_step_bytes": step}
+
+
+def forecast_seconds(forecaster: Forecaster, inputs: Tensor) -> float:
+    """Median time of a forecast of ``inputs`` ``[B, S, C]``, after a warm-up."""
+    with torch.inference_mode():
+        forecaster(inputs)
+        times = []
+        for _ in range(REPETITIONS):
+            started = time.perf_counter()
+            forecaster(inputs)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor) -> int:
+    """Bytes of weights, gradients, optimiser state, the average of weights and what is kept for
+    the gradient in one training step; buffers that live within an operation are not counted.
+
+    Args:
+        forecaster: trained one step.
+        inputs: ``[B, S, C]``.
+        targets: ``[B, H, N, F]``.
+    """
+    weights = {parameter.untyped_storage().data_ptr() for parameter in forecaster.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:  # views of one storage count once
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        masked_mae(forecaster.train()(inputs), targets)
+    size = sum(p.numel() * p.element_size() for p in forecaster.parameters())
+    copies = 3 + OPTIMIZER_COPIES  # weights, gradients and their average
+    return copies * size + sum(kept.values())
+
+
+def _inputs(windows: xr.Dataset, vds: slice, batch: int) -> Tensor:
+    """As many windows of the test split, repeated where it has fewer."""
+    inputs, _ = next(iter(WindowBatches(windows, vds, "test", batch_size=batch)))
+    return inputs.repeat(-(-batch // len(inputs)), 1, 1)[:batch]

@@ -1,0 +1,51 @@
+"""Windows of made-up traffic."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vd_forecasting.parameters import Cleaning, IndependentMultiVDWindows, MultiVDWindows, Split
+from vd_forecasting.pipelines.training.batches import target_positions
+from vd_forecasting.pipelines.training.windows import (
+    make_independent_multi_vd_windows,
+    make_multi_vd_windows,
+)
+
+SPLIT = Split(train=0.7, val=0.1, test=0.2)
+CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.01, features={})
+
+
+def _window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
+    """Six steps in, three out, of three features the first two forecast."""
+    return {
+        "sequence_length": 6,
+        "prediction_length": 3,
+        "input_features": None,
+        "target_features": ("avg_speed", "total_volume"),
+        "num_vds": 2,
+        **changes,
+    }
+
+
+def make_joint_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
+    """Windows of two VDs that are forecast jointly."""
+    parameters = MultiVDWindows.model_validate(_window_parameters(changes))
+    return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+
+
+def make_independent_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
+    """Windows of two VDs, each with a model of its own."""
+    parameters = IndependentMultiVDWindows.model_validate(
+        {**_window_parameters(changes), "target_vd_index": "all"}
+    )
+    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+
+
+def physical(windows: xr.Dataset, forecast: np.ndarray) -> np.ndarray:
+    """A scaled forecast ``[W, H, N, F]`` in the units of the features."""
+    positions = target_positions(windows)
+    return np.asarray(
+        forecast * windows["std"].to_numpy()[:, positions]
+        + windows["mean"].to_numpy()[:, positions]
+    )
