@@ -1,5 +1,7 @@
 """``kedro run`` with what Kedro 1.7 lacks.
 
+- ``--only-stale-outputs`` runs what was made with other code, parameters or data than there are
+  now; with ``--dry-run`` it only tells why. ``kedro verify`` looks for outputs that were altered.
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
   whose outputs are not there yet.
 - ``--runner ParallelRunner`` shares the cores out among its workers.
@@ -23,6 +25,8 @@ from kedro.pipeline import Pipeline
 from kedro.validation import DataValidationError, ParameterValidationError
 
 from vd_forecasting.parameters import EXPERIMENTS
+from vd_forecasting.staleness.fingerprint import makers_of
+from vd_forecasting.staleness.plan import make_plan, problems, told
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,13 @@ USER_ERRORS = (
     ParameterValidationError,
 )
 
+ONLY_STALE_OUTPUTS_HELP = """Run only nodes whose outputs are missing, were altered, or were made
+with other code, parameters or data than there are now, and what depends on them."""
+DRY_RUN_HELP = """With --only-stale-outputs: only print what would run, and why."""
+VERIFY_HELP = """Read every output again and report what was altered since it was made, or was made
+with other code, parameters or data than there are now. The exit code is 1 if there is any."""
+VERIFY_OPTIONS = ("env", "conf_source", "params", "pipeline", "pipelines", "namespaces", "tags")
+
 
 @click.group(name="vd_forecasting")
 def cli() -> None:
@@ -49,27 +60,106 @@ def _options() -> list[click.Parameter]:
     for option in options:
         if option.name == "namespaces":
             option.opts = [*option.opts, "--namespace"]
-    return options
+    return [
+        *options,
+        click.Option(["--only-stale-outputs"], is_flag=True, help=ONLY_STALE_OUTPUTS_HELP),
+        click.Option(["--dry-run"], is_flag=True, help=DRY_RUN_HELP),
+    ]
 
 
 @cli.command(name="run", params=_options(), help=kedro_run.help)
 def run(**options: Any) -> Any:
     """Run a pipeline."""
-    if options["pipeline"] and not options["pipelines"]:
-        # Kedro's own --pipeline warns on every run that it will be renamed one day.
-        options["pipelines"], options["pipeline"] = [options["pipeline"]], None
+    only_stale, dry = options.pop("only_stale_outputs"), options.pop("dry_run")
+    if dry and not only_stale:
+        raise click.UsageError("--dry-run tells what --only-stale-outputs would run; give both")
+    if only_stale and options["only_missing_outputs"]:
+        raise click.UsageError("--only-stale-outputs runs what is missing too; give it alone")
+    _settle_pipelines(options)
     try:
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
-        requested = options["pipelines"] or ["__default__"]
-        known = all(name in pipelines for name in requested)  # of an unknown one, Kedro tells
-        if options["namespaces"] and known and not options["node_names"]:
-            options["node_names"] = nodes_for_namespaces(requested, options)
+        known = all(name in pipelines for name in options["pipelines"])  # of others, Kedro tells
+        if only_stale and known:
+            selected, catalog = select(options)
+            plan = make_plan(selected, makers_of(pipelines.values()), catalog)
+            for line in told(plan):
+                click.echo(line)
+            if dry or not plan.nodes:
+                return None
+            options |= {option: [] for option in SELECTIONS} | {"node_names": plan.nodes}
+        elif options["namespaces"] and known and not options["node_names"]:
+            options["node_names"] = nodes_for_namespaces(options["pipelines"], options)
             options["namespaces"] = []
         return kedro_run.callback(**options)
     except USER_ERRORS as error:
         logger.debug("What led to the error:", exc_info=error)
         raise click.ClickException(in_one_line(error)) from error
+
+
+@cli.command(
+    name="verify",
+    params=[option for option in _options() if option.name in VERIFY_OPTIONS],
+    help=VERIFY_HELP,
+)
+def verify(**options: Any) -> None:
+    """Compare outputs with their fingerprints."""
+    _settle_pipelines(options)
+    try:
+        if unknown := [name for name in options["pipelines"] if name not in pipelines]:
+            raise ValueError(f"there is no pipeline named {unknown[0]!r}")
+        selected, catalog = select(options)
+        found = problems(selected, makers_of(pipelines.values()), catalog)
+    except USER_ERRORS as error:
+        logger.debug("What led to the error:", exc_info=error)
+        raise click.ClickException(in_one_line(error)) from error
+    for line in found or ["Every output is as it was made."]:
+        click.echo(line)
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _settle_pipelines(options: dict[str, Any]) -> None:
+    """Turn ``--pipeline`` and the default into ``--pipelines``."""
+    if options["pipeline"] and not options["pipelines"]:
+        # Kedro's own --pipeline warns on every run that it will be renamed one day.
+        options["pipelines"], options["pipeline"] = [options["pipeline"]], None
+    options["pipelines"] = options["pipelines"] or ["__default__"]
+
+
+SELECTIONS = (
+    "tags",
+    "from_nodes",
+    "to_nodes",
+    "node_names",
+    "from_inputs",
+    "to_outputs",
+    "namespaces",
+)
+
+
+def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
+    """The nodes that the options select, and the catalog they are run with.
+
+    What lies before a namespace is selected with it, since any of it may be stale.
+
+    Raises:
+        ValueError: the options select no node, or one that is not there.
+    """
+    requested = options["pipelines"]
+    pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
+    chosen = {name: options.get(name) or None for name in SELECTIONS}
+    chosen["node_namespaces"] = chosen.pop("namespaces")
+    selected = pipeline.filter(**chosen)
+    if chosen["node_namespaces"]:
+        selected = pipeline.to_nodes(*(node.name for node in selected.nodes))
+    with KedroSession.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    ) as session:
+        context = session.load_context()
+        if "__default__" not in requested:  # as the run will do: check only what it reads
+            context._pipelines_to_validate = requested
+        return selected, context.catalog
 
 
 def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:

@@ -5,11 +5,21 @@ import logging
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.parameters import EXPERIMENTS
+from vd_forecasting.staleness.fingerprint import (
+    Fingerprint,
+    load_hashes,
+    makers_of,
+    output_files,
+    save_fingerprint,
+    take_fingerprint,
+)
+from vd_forecasting.staleness.sources import this_package
 
 logger = logging.getLogger(__name__)
 
@@ -101,3 +111,43 @@ class ExperimentLogs:
             logging.getLogger().removeHandler(self._handler)
             self._handler.close()
             self._handler = None
+
+
+class Fingerprints:
+    """Writes the fingerprint of every node that ran, as soon as its last output is saved.
+
+    With ParallelRunner each worker process has its own of these, which knows nothing of the run but
+    the nodes it is given; so all that is needed comes from the node, the catalog and the registry.
+    """
+
+    def __init__(self) -> None:
+        self._started: dict[str, tuple[CatalogProtocol, Fingerprint, set[str]]] = {}
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Read the sources now: what is edited while the run lasts is not what runs."""
+        this_package()
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Take the fingerprint of the node."""
+        if output_files(node, catalog):
+            makers = makers_of(pipelines.values())
+            taken = take_fingerprint(node, makers, catalog, load_hashes(catalog))
+            self._started[node.name] = (catalog, taken, set(node.outputs))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Save the fingerprint after the last output."""
+        if node.name not in self._started:
+            return
+        catalog, taken, unsaved = self._started[node.name]
+        unsaved.discard(dataset_name)
+        if not unsaved:
+            del self._started[node.name]
+            save_fingerprint(node, taken, makers_of(pipelines.values()), catalog)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Forget the node."""
+        self._started.pop(node.name, None)

@@ -1,8 +1,8 @@
 """Kedro's settings for this project."""
 
-from vd_forecasting.hooks import ExperimentLogs, KnownParameters, Progress
+from vd_forecasting.hooks import ExperimentLogs, Fingerprints, KnownParameters, Progress
 
-HOOKS = (KnownParameters(), Progress(), ExperimentLogs())
+HOOKS = (KnownParameters(), Progress(), ExperimentLogs(), Fingerprints())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -1,0 +1,39 @@
+"""Hashes of the contents of files, remembered so that a big file is read once."""
+
+import hashlib
+import time
+from pathlib import Path
+
+SETTLED_SECONDS = 2.0
+"""The clocks of file systems tick: what was changed a moment ago may change again unseen."""
+
+Hashes = dict[str, list[int | str]]
+"""By path: size, times of the last change of content and of inode, inode number, hash."""
+
+
+def content_hash(path: Path, known: Hashes) -> str | None:
+    """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
+
+    Args:
+        path: the file.
+        known: hashes of earlier calls; gets this one. A file that looks as it did is not read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    looks = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    *looked, digest = known.get(str(path), [None])
+    if looked == looks:
+        return str(digest)
+    with path.open("rb") as file:
+        sha = hashlib.sha256()
+        while block := file.read(2**20):
+            sha.update(block)
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns) / 1e9
+    if time.time() - changed > SETTLED_SECONDS:
+        known[str(path)] = [*looks, sha.hexdigest()]
+    return sha.hexdigest()
