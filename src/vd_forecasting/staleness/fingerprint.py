@@ -211,8 +211,10 @@ def _wiring(node: Node) -> str:
 
 def _entry(catalog: CatalogProtocol, name: str) -> str:
     """Hash of a catalog entry; where the file lies does not count, only what is in it."""
-    entry = dict(catalog.get(name)._init_config())
-    return _digest({key: entry[key] for key in entry if key not in ("filepath", "metadata")})
+    entry = catalog.get(name)._init_config()
+    entry = {**entry, **entry.get("kwargs", {})}  # where a dataset inherits its __init__
+    left_out = ("args", "kwargs", "filepath", "metadata")
+    return _digest({key: entry[key] for key in entry if key not in left_out})
 
 
 def _digest(value: Any) -> str:

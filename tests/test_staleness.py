@@ -1,0 +1,148 @@
+"""``--only-stale-outputs``, ``--dry-run`` and ``kedro verify``, as a user types them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.test_run import SMALL, copy_of_the_project, kedro, run
+from vd_forecasting.cli import run as command
+
+PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")
+LONGER = f"{SMALL},single_vd_lstm.training.epochs=2"
+LEARNING_CURVES = "data/08_reporting/single_vd_lstm/plots/learning_curves.png"
+QUALITY = "src/vd_forecasting/pipelines/data_engineering/quality_report.py"
+STYLE = "src/vd_forecasting/pipelines/reporting/style.py"
+
+
+def stale(folder: Path, *arguments: str, params: str = SMALL) -> tuple[list[str], list[str]]:
+    """What is said to be stale, and the nodes that ran."""
+    arguments = ("run", *arguments, "--only-stale-outputs", "--params", params)
+    result = kedro(folder, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines(), ran(result.stderr)
+
+
+def ran(printed: str) -> list[str]:
+    return [line.split("▸ ")[1] for line in printed.splitlines() if "▸ " in line]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files, but for the hashes that are remembered of them."""
+    files = (path for path in (folder / "data").rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if path.name != ".content.json"}
+
+
+@contextmanager
+def edited(path: Path, before: str, after: str) -> Iterator[None]:
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), "utf-8")
+    yield
+    path.write_text(text, "utf-8")
+
+
+def test_what_changed_is_told_found_and_made_again(tmp_path: Path) -> None:
+    """... by whichever runner."""
+    folder = copy_of_the_project(tmp_path)
+    run(folder, "--pipeline", "report_single_vd_lstm")
+
+    (folder / LEARNING_CURVES).write_bytes(b"not what was drawn")
+    (folder / "data/08_reporting/data_quality_coverage.png").unlink()
+    there = contents(folder)
+    with edited(folder / QUALITY, "# Data quality", "# Quality of the data"):
+        told, nodes = stale(folder, *PIPELINE, "--dry-run", params=LONGER)
+    assert nodes == []
+    assert contents(folder) == there
+    assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in told
+    coverage = "output data/08_reporting/data_quality_coverage.png is missing"
+    assert f"▸ data_engineering.plot_coverage: {coverage}" in told
+    quality = "▸ data_engineering.report_quality: code changed: pipelines.data_engineering."
+    assert any(line.startswith(quality) for line in told)
+    assert told[-1].startswith("… and ")
+    assert not any("make_windows" in line or "clean:" in line for line in told)
+
+    verified = kedro(folder, "verify", *PIPELINE, "--params", SMALL)
+    assert verified.returncode == 1
+    assert verified.stdout.splitlines() == [
+        "data/08_reporting/data_quality_coverage.png (data_engineering.plot_coverage): is missing",
+        f"{LEARNING_CURVES} (single_vd_lstm.plot_learning_curves): was changed since",
+    ]
+
+    runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
+    _, nodes = stale(folder, *PIPELINE, *runner, params=LONGER)
+    assert {"data_engineering.plot_coverage", "single_vd_lstm.train"} <= set(nodes)
+    unchanged = {"clean", "report_quality", "make_windows"}
+    assert unchanged.isdisjoint(name.split(".")[1] for name in nodes)
+    assert stale(folder, *PIPELINE, params=LONGER) == (["Everything is up to date."], [])
+    verified = kedro(folder, "verify", *PIPELINE, "--params", LONGER)
+    assert (verified.returncode, verified.stdout) == (0, "Every output is as it was made.\n")
+
+
+def test_what_a_killed_run_finished_is_not_done_again(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", *PIPELINE, "--params", SMALL],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "▸ single_vd_lstm.evaluate" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+    finished = ("data_engineering.clean", "single_vd_lstm.make_windows", "single_vd_lstm.train")
+    _, nodes = stale(folder, *PIPELINE)
+    assert "single_vd_lstm.write_training_report" in nodes
+    assert set(finished).isdisjoint(nodes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dry-run"], "--only-stale-outputs"),
+        (["--only-stale-outputs", "--only-missing-outputs"], "give it alone"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert message in result.output.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_change_runs_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    everything = ("--env", "quick", "--pipeline", "compare_all")
+    run(folder, "--pipeline", "compare_all", "--runner", "ParallelRunner")
+    assert stale(folder, *everything) == (["Everything is up to date."], [])
+
+    for model, other in (("lstm", "xlstm"), ("xlstm", "lstm")):
+        params = f"{SMALL},single_vd_{model}.training.learning_rate=0.002"
+        _, nodes = stale(folder, *everything, params=params)
+        trained = [name for name in nodes if name.endswith(".train")]
+        assert trained == [f"single_vd_{model}.train"]
+        assert not any(name.startswith(f"single_vd_{other}.") for name in nodes)
+        assert {"compare_single_vd.write_comparison", "write_comprehensive"} <= set(nodes)
+        assert "compare_multi_vd.write_comparison" not in nodes
+        assert "single_vd_baselines.forecast_baselines" not in nodes
+        _, nodes = stale(folder, *everything)  # back to what it was
+        assert f"single_vd_{model}.train" in nodes
+
+    with edited(folder / STYLE, "COLOURS: Final = {", 'COLOURS: Final = {"new": "red",'):
+        told, nodes = stale(folder, *everything)
+        assert all("plot_" in line for line in told if line.startswith("▸"))
+        assert "render_comprehensive" in nodes
+        assert not any(name.endswith((".train", ".evaluate", ".clean")) for name in nodes)
+
+    _, nodes = stale(folder, "--env", "quick", "--namespace", "single_vd_xlstm")
+    assert nodes  # drawn in the old colours again
+    assert all(name.startswith("single_vd_xlstm.plot_") for name in nodes)
