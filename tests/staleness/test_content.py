@@ -15,6 +15,7 @@ def test_it_is_the_sha_256(tmp_path: Path) -> None:
     file.write_bytes(b"x" * (2**20 + 1))
     assert content_hash(file, {}) == hashlib.sha256(file.read_bytes()).hexdigest()
     assert content_hash(tmp_path / "absent", {}) is None
+    assert content_hash(tmp_path, {}) is None
 
 
 def test_a_file_that_looks_as_it_did_is_not_read(

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from pathlib import Path
+from stat import S_ISREG
 
 SETTLED_SECONDS = 2.0
 """The clocks of file systems tick: what was changed a moment ago may change again unseen."""
@@ -14,6 +15,9 @@ Hashes = dict[str, list[int | str]]
 def content_hash(path: Path, known: Hashes) -> str | None:
     """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
 
+    A folder is no file: it is where a node keeps what is nobody else's, such as the state of a
+    training that was killed.
+
     Args:
         path: the file.
         known: hashes of earlier calls; gets this one. A file that looks as it did is not read.
@@ -24,6 +28,8 @@ def content_hash(path: Path, known: Hashes) -> str | None:
     try:
         stat = path.stat()
     except FileNotFoundError:
+        return None
+    if not S_ISREG(stat.st_mode):
         return None
     looks = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     *looked, digest = known.get(str(path), [None])

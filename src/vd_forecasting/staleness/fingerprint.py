@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -178,14 +179,14 @@ def load_hashes(catalog: CatalogProtocol) -> Hashes:
 
 
 def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
-    """Keep content hashes for later runs. Of two at once one is lost, and only costs time.
+    """Keep content hashes for later runs, if that can be.
 
-    Raises:
-        DatasetError: they cannot be written.
+    Without them, or where two runs at once overwrite each other's, files are read again.
     """
     saved = catalog.get(HASHES)
     if saved is not None and known != load_hashes(catalog):
-        saved.save(known)
+        with suppress(DatasetError, OSError):
+            saved.save(known)
 
 
 def plain(value: Any) -> Any:
