@@ -273,9 +273,10 @@ def _definition(statements: list[ast.stmt], folder: str) -> Definition:
     for statement in statements:
         imports |= _imports_in(statement, folder)
         visitor.visit(statement)
-    dumped = "\n".join(ast.dump(_without_texts(statement)) for statement in statements)
+    # Unparsed, because a dump is another one in every version of Python.
+    text = "\n".join(ast.unparse(_without_texts(statement)) for statement in statements)
     return Definition(
-        _digest(dumped.encode("utf-8", errors="surrogatepass")),
+        _digest(text.encode("utf-8", errors="surrogatepass")),
         frozenset(visitor.names),
         frozenset(visitor.strings),
         imports,
