@@ -144,3 +144,14 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(tmp_path: Path) -> No
     _, nodes = stale(folder, "--env", "quick", "--namespace", "single_vd_xlstm")
     assert nodes  # drawn in the old colours again
     assert all(name.startswith("single_vd_xlstm.plot_") for name in nodes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_however_worker_processes_start(tmp_path: Path, start: str) -> None:
+    folder = copy_of_the_project(tmp_path)
+    pipeline = ("--pipeline", "data_engineering")
+    parallel = (*pipeline, "--runner", "ParallelRunner")
+    printed = run(folder, *parallel, KEDRO_MP_CONTEXT=start)
+    assert "▸ data_engineering.plot_coverage" in printed
+    assert stale(folder, "--env", "quick", *pipeline) == (["Everything is up to date."], [])
