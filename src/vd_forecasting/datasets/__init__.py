@@ -7,6 +7,7 @@ from vd_forecasting.datasets.atomic import (
     AtomicTextDataset,
 )
 from vd_forecasting.datasets.checkpoint import CheckpointDataset
+from vd_forecasting.datasets.training_state import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
 from vd_forecasting.datasets.xarray_dataset import XarrayDataset
 
@@ -16,6 +17,8 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicTextDataset",
     "CheckpointDataset",
+    "TrainingState",
+    "TrainingStateDataset",
     "VDHDF5Dataset",
     "XarrayDataset",
 ]

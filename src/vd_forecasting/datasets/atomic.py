@@ -1,10 +1,16 @@
 """Files that are either whole or not there: written beside their target, then renamed."""
 
+import errno
+import os
+import re
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any
+from zlib import crc32
 
 from kedro.io import DatasetError
 from kedro.io.core import get_filepath_str
@@ -13,21 +19,121 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
 
+WRITE_PROBLEMS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EFBIG: "the file is larger than is allowed here",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "a part of its folder's path is a file",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EIO: "the disk reports an error",
+}
+"""What keeps a file from being written, though its content is fine."""
+
+OLD_SECONDS = 24 * 3600
+"""No file takes that long to write."""
+
+_TEMPORARY = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})\..")
+_in_use: set[Path] = set()
+"""The temporary files that this process is writing."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; on success that file takes the place of ``path``.
 
     On failure it is removed and whatever stood at ``path`` is left as it was. Nothing is there yet
-    when the path is given; it ends like ``path``, for writers that go by the suffix.
+    when the path is given; it ends like ``path``, for writers that go by the suffix. The content
+    is on the disk before the name is, so that not even a power failure leaves half a file; what a
+    killed process left behind is removed.
+
+    Raises:
+        DatasetError: in one line, if the disk is full, the folder read-only or the like.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{token_hex(8)}.{path.name}")
+    temporary = path.with_name(f".{_host()}-{os.getpid()}-{token_hex(4)}.{path.name}")
+    _in_use.add(temporary)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         yield temporary
+        _sync_file(temporary)
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except Exception as error:
+        problem = write_problem(error)
+        if problem is None:
+            raise
+        raise DatasetError(f"{path}: cannot be written, {problem}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may not even exist
+            temporary.unlink(missing_ok=True)
+        _in_use.discard(temporary)
+
+
+def write_problem(error: BaseException | None) -> str | None:
+    """What of :data:`WRITE_PROBLEMS` an error, or one that led to it, comes from; None if none."""
+    while error is not None:
+        code = error.errno if isinstance(error, OSError) else None
+        # HDF5 tells the number in its message only.
+        told = re.search(r"errno = (\d+)", str(error))
+        problem = WRITE_PROBLEMS.get(code or (int(told[1]) if told else 0))
+        if problem is not None:
+            return problem
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in ``folder`` whose writers were killed."""
+    with suppress(OSError):  # tidying up must not stop anybody from writing
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and _is_left_over(Path(entry.path)):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_left_over(path: Path) -> bool:
+    found = _TEMPORARY.match(path.name)
+    if found is None or path in _in_use:
+        return False
+    if found["host"] == _host() and os.name == "posix":
+        pid = int(found["pid"])
+        return pid == os.getpid() or not _is_alive(pid)
+    # Of a process elsewhere nothing is known but that it would have finished long ago.
+    return time.time() - path.stat().st_mtime > OLD_SECONDS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return f"{crc32(socket.gethostname().encode()):08x}"
+
+
+def _sync_file(path: Path) -> None:
+    """Wait until the content is on the disk; a rename could get there before it."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names are on the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system can; the content is safe in any case
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _AtomicSave:

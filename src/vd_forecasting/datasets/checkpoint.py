@@ -6,6 +6,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
 
 
 class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
@@ -26,32 +27,16 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        import torch  # noqa: PLC0415  (seconds to import; the catalog alone does not need it)
-
+        if not self.filepath.is_file():
+            raise DatasetError(f"{self.filepath}: no such file; run the training that makes it")
         try:
-            checkpoint = torch.load(self.filepath, map_location="cpu", weights_only=True)
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"{self.filepath}: no such file; run the training that makes it"
-            ) from error
-        except Exception as error:  # torch raises a different class for every way to be broken
-            raise DatasetError(
-                f"{self.filepath}: not a checkpoint of plain tensors "
-                f"({str(error).splitlines()[0]}); delete it and train again"
-            ) from error
-        if not isinstance(checkpoint, dict):
-            raise DatasetError(
-                f"{self.filepath}: holds a {type(checkpoint).__name__}, not a checkpoint; "
-                "delete it and train again"
-            )
-        return checkpoint
+            return load_plain(self.filepath)
+        except DatasetError as error:
+            raise DatasetError(f"{error}; delete it and train again") from error
 
     def save(self, data: dict[str, Any]) -> None:
-        import torch  # noqa: PLC0415
-
-        # Given a path, torch writes its name into the file; so equal weights, equal bytes.
-        with replacing(self.filepath) as temporary, temporary.open("wb") as file:
-            torch.save(data, file)
+        with replacing(self.filepath) as temporary:
+            save_plain(data, temporary)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.filepath)}

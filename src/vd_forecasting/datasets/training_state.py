@@ -1,0 +1,92 @@
+"""The states of trainings in progress, kept so that a killed one can go on."""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from kedro.io import AbstractDataset, DatasetError
+
+from vd_forecasting.datasets.atomic import remove_leftovers, replacing
+from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".state.pt"
+
+State = dict[str, Any]
+"""Nested dicts and lists of tensors, numbers and strings."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """States by name, each a file in one folder that comes with the first of them."""
+
+    folder: Path
+
+    def load(self, name: str) -> State | None:
+        """The state of that name; None, told in one line if there is a file, if there is none."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        try:
+            return load_plain(path)
+        except DatasetError as error:
+            logger.warning("%s; it is ignored", error)
+            return None
+
+    def save(self, name: str, state: State) -> None:
+        """Keep a state, in place of an earlier one of that name, safe from a power failure.
+
+        Raises:
+            DatasetError: the disk is full, the folder read-only or the like.
+        """
+        with replacing(self._path(name)) as temporary:
+            save_plain(state, temporary)
+
+    def clear(self) -> None:
+        """Forget all states."""
+        with suppress(OSError):  # one that stays is ignored or overwritten by the next training
+            for path in self.folder.glob(f"*{SUFFIX}"):
+                path.unlink(missing_ok=True)
+            remove_leftovers(self.folder)
+            self.folder.rmdir()
+
+    def _path(self, name: str) -> Path:
+        # A name may hold a VDID, and a VDID may hold anything.
+        readable = quote(name, safe="").lstrip(".")[:60]
+        digest = blake2b(name.encode(), digest_size=4).hexdigest()
+        return self.folder / f"{readable}-{digest}{SUFFIX}"
+
+
+class TrainingStateDataset(AbstractDataset[NoReturn, TrainingState]):
+    """Gives a training the folder in which to keep its state as it goes.
+
+    It is an input of the training, and always there; nothing is read before the training asks.
+
+    Example::
+
+        training_state:
+          type: vd_forecasting.datasets.TrainingStateDataset
+          filepath: data/06_models/training_state
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> TrainingState:
+        remove_leftovers(self._filepath)
+        return TrainingState(self._filepath)
+
+    def save(self, data: NoReturn) -> None:
+        raise DatasetError(f"{self._filepath}: only a training itself writes its state")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def _exists(self) -> bool:
+        return True
