@@ -2,14 +2,17 @@
 
 import difflib
 import logging
+from contextlib import suppress
+from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline.node import Node
 
-from vd_forecasting.datasets import CheckpointDataset
+from vd_forecasting.datasets import CheckpointDataset, TrainingState
+from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.parameters import EXPERIMENTS
 from vd_forecasting.staleness.fingerprint import (
     Fingerprint,
@@ -73,6 +76,18 @@ class Progress:
         logger.info("▸ %s", node.name)
 
 
+class _ExperimentLog(logging.FileHandler):
+    """A log file that a full disk does not stop, nor anyone from reading why: Python would print a
+    traceback for every line that cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 class ExperimentLogs:
     """Writes what an experiment logs also to ``training.log``, beside its checkpoint."""
 
@@ -81,15 +96,23 @@ class ExperimentLogs:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Open the log of the node's experiment."""
+        """Open the log of the node's experiment.
+
+        Raises:
+            DatasetError: it cannot be written, in one line.
+        """
         if node.namespace not in EXPERIMENTS:
             return
         checkpoint = catalog.get(f"{node.namespace}.best_model")
         if not isinstance(checkpoint, CheckpointDataset):
             return
         path = checkpoint.filepath.with_name("training.log")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(path, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = _ExperimentLog(path, encoding="utf-8")
+        except OSError as error:
+            problem = write_problem(error) or str(error)
+            raise DatasetError(f"{path}: cannot be written, {problem}") from error
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.getLogger().addHandler(self._handler)
 
@@ -151,3 +174,28 @@ class Fingerprints:
     def on_node_error(self, node: Node) -> None:
         """Forget the node."""
         self._started.pop(node.name, None)
+
+
+class FinishedTrainings:
+    """Removes the state of a training once all that it made is saved."""
+
+    def __init__(self) -> None:
+        self._finishing: dict[str, tuple[TrainingState, set[str]]] = {}
+
+    @hook_impl
+    def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        """Note what has yet to be saved."""
+        for state in inputs.values():
+            if isinstance(state, TrainingState):
+                self._finishing[node.name] = (state, set(node.outputs))
+
+    @hook_impl(trylast=True)  # after those that note that a node's outputs are there
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Remove the state with the last of the outputs."""
+        if node.name not in self._finishing:
+            return
+        state, unsaved = self._finishing[node.name]
+        unsaved.discard(dataset_name)
+        if not unsaved:
+            del self._finishing[node.name]
+            state.clear()

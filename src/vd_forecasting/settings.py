@@ -1,8 +1,14 @@
 """Kedro's settings for this project."""
 
-from vd_forecasting.hooks import ExperimentLogs, Fingerprints, KnownParameters, Progress
+from vd_forecasting.hooks import (
+    ExperimentLogs,
+    FinishedTrainings,
+    Fingerprints,
+    KnownParameters,
+    Progress,
+)
 
-HOOKS = (KnownParameters(), Progress(), ExperimentLogs(), Fingerprints())
+HOOKS = (KnownParameters(), Progress(), ExperimentLogs(), Fingerprints(), FinishedTrainings())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -62,6 +62,10 @@ class ErrorSums:
             total = values.sum(dim=0).cpu().double()
             self.totals[name] = self.totals[name] + total if name in self.totals else total
 
+    def are_finite(self) -> bool:
+        """Whether the loss so far is a number; on the CPU, where the sums are in any case."""
+        return bool(self.totals["scaled"].sum().isfinite())
+
     def result(self) -> EpochErrors:
         """The epoch's loss and metrics; empties the sums."""
         totals, self.totals = self.totals, {}

@@ -8,6 +8,9 @@
                                             │            └──> models ──────┤
                                             └──────────────────────────────┴──> evaluate ──┬──> predictions
                                                                                            └──> metrics
+
+A training also gets ``training_state``, the folder in which it keeps what it needs to go on after it
+was killed.
 """  # noqa: E501
 
 from kedro.pipeline import Node, Pipeline
@@ -47,6 +50,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                     "params:training",
                     "params:evaluation",
                     "params:compute",
+                    "training_state",
                 ],
                 outputs=["best_model", "models", "config", "training_history"],
                 name="train",

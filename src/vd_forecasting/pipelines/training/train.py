@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
 from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
@@ -23,6 +24,13 @@ from vd_forecasting.pipelines.training.batches import (
     target_positions,
 )
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
+from vd_forecasting.pipelines.training.resume import (
+    Keeper,
+    State,
+    check_state,
+    made_with,
+    on_cpu,
+)
 from vd_forecasting.pipelines.training.windows import CALENDAR, SPLITS, window_starts
 
 logger = logging.getLogger(__name__)
@@ -38,9 +46,10 @@ def train_lstm(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
+    training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train the LSTMs of an experiment. See :func:`train`."""
-    return train("lstm", windows, model, training, evaluation, compute)
+    return train("lstm", windows, model, training, evaluation, compute, training_state)
 
 
 def train_xlstm(
@@ -49,6 +58,7 @@ def train_xlstm(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
+    training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train the xLSTMs of an experiment. See :func:`train`.
 
@@ -60,7 +70,7 @@ def train_xlstm(
             f"context_length {model.context_length} is shorter than sequence_length "
             f"{windows.attrs['sequence_length']}; raise context_length to at least that"
         )
-    return train("xlstm", windows, model, training, evaluation, compute)
+    return train("xlstm", windows, model, training, evaluation, compute, training_state)
 
 
 def train(
@@ -70,6 +80,7 @@ def train(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
+    training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train every model of an experiment, one after the other, once with every seed.
 
@@ -80,17 +91,30 @@ def train(
         training: seeds and settings of the loop.
         evaluation: what MAPE leaves out.
         compute: threads and device.
+        training_state: where trainings keep their state as they go, and find that of a run that
+            was killed; None keeps nothing.
 
     Returns:
         The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
         validation loss, the checkpoints of all seeds by seed, the configuration and, by seed, the
         histories; the last two ready for JSON.
+
+    Raises:
+        ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
     network = network_arguments(windows, next(iter(models_of(windows).values())))
     checkpoints, histories = {}, {}
     for seed in training.seeds:
         weights, histories[str(seed)] = train_with_seed(
-            seed, model, network, windows, model_parameters, training, evaluation, compute
+            seed,
+            model,
+            network,
+            windows,
+            model_parameters,
+            training,
+            evaluation,
+            compute,
+            training_state,
         )
         checkpoints[str(seed)] = make_checkpoint(
             windows, model, model_parameters, network, weights, seed
@@ -113,37 +137,92 @@ def train_with_seed(
     training: Training,
     evaluation: Evaluation,
     compute: Compute,
+    training_state: TrainingState | None,
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
     """Train every model of an experiment, each from the same seed.
 
     Returns:
         Weights and history of each model, by name.
     """
+    weights, histories = {}, {}
+    for name, vds in models_of(windows).items():
+        of_seed = seed if len(training.seeds) > 1 else None
+        with torch_threads(compute.threads):
+            keeper = Keeper(
+                training_state,
+                f"{seed}-{name}",
+                made_with(windows, vds, model, model_parameters, training, evaluation, compute),
+                label(windows, model, name, of_seed),
+            )
+            weights[name], histories[name] = train_one(
+                seed, model, network, windows, vds, model_parameters, training, evaluation,
+                compute, keeper,
+            )  # fmt: skip
+    return weights, histories
+
+
+def train_one(
+    seed: int,
+    model: str,
+    network: dict[str, Any],
+    windows: xr.Dataset,
+    vds: slice,
+    model_parameters: LSTMModel | XLSTMModel,
+    training: Training,
+    evaluation: Evaluation,
+    compute: Compute,
+    keeper: Keeper,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Train one model, or what is left to train of it.
+
+    Returns:
+        Its weights and its history.
+    """
     # Lightning takes seconds to import, and only a training needs it.
     from vd_forecasting.pipelines.training.fit import fit  # noqa: PLC0415
 
-    weights, histories = {}, {}
-    for name, vds in models_of(windows).items():
-        with torch_threads(compute.threads), torch.random.fork_rng():
-            torch.manual_seed(seed)
-            forecaster = build_forecaster(model, model_parameters.model_dump(), network)
-            warm_up(forecaster, windows, vds)
-            weights[name], histories[name] = fit(
-                forecaster,
-                WindowBatches(
-                    windows,
-                    vds,
-                    "train",
-                    batch_size=training.batch_size,
-                    generator=torch.Generator().manual_seed(seed),
-                ),
-                WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
-                training,
-                empty_sums(windows, vds, evaluation),
-                accelerator=compute.accelerator,
-                label=label(windows, model, name, seed if len(training.seeds) > 1 else None),
-            )
-    return weights, histories
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        forecaster = build_forecaster(model, model_parameters.model_dump(), network)
+        state = usable(keeper, forecaster)
+        if state is not None and "history" in state:
+            history = state["history"]
+            epochs = len(history["epochs"])
+            logger.info("%s: was trained before, %d epochs", keeper.label, epochs)
+            return on_cpu(state["weights"]), history
+        warm_up(forecaster, windows, vds)
+        weights, history = fit(
+            forecaster,
+            WindowBatches(
+                windows,
+                vds,
+                "train",
+                batch_size=training.batch_size,
+                generator=torch.Generator().manual_seed(seed),
+            ),
+            WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
+            training,
+            empty_sums(windows, vds, evaluation),
+            accelerator=compute.accelerator,
+            label=keeper.label,
+            state=state,
+            keep=keeper.keep,
+        )
+        keeper.keep({"weights": weights, "history": history})
+    return weights, history
+
+
+def usable(keeper: Keeper, forecaster: Forecaster) -> State | None:
+    """The state that was kept, if this network can use it."""
+    state = keeper.find()
+    if state is None:
+        return None
+    try:
+        check_state(state, forecaster)
+    except ValueError as error:
+        keeper.refuse(str(error))
+        return None
+    return state
 
 
 def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:

@@ -1,0 +1,64 @@
+"""When a loss is no longer a number: where it happened and why, as far as one can tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+FAR_OUT = 1000.0
+"""An input so many standard deviations from the training mean is no traffic."""
+
+
+@dataclass
+class Diverged(Exception):
+    """The loss is NaN or infinite.
+
+    Args:
+        loss: ``training`` or ``validation``.
+        epoch: in which, counted from 1.
+        step: at which batch of it, counted from 1.
+        steps: batches of an epoch.
+        cause: the likely one, and what to do.
+    """
+
+    loss: str
+    epoch: int
+    step: int
+    steps: int
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"diverged in epoch {self.epoch}, step {self.step} of {self.steps}: the {self.loss} "
+            f"loss is not finite; {self.cause}"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "loss": self.loss,
+            "epoch": self.epoch,
+            "step": self.step,
+            "cause": self.cause,
+        }
+
+
+def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str:
+    """Why a forecast of these inputs may not be finite.
+
+    Args:
+        inputs: ``[B, S, C]``, scaled.
+        learning_rate: of the last step.
+        steps_before: how often the weights were changed.
+    """
+    if not inputs.isfinite().all():
+        return "its inputs are not finite"
+    largest = float(inputs.abs().max())
+    if largest > FAR_OUT:
+        return (
+            f"an input lies {largest:.3g} standard deviations from the training mean; clean the "
+            "data (cleaning.features.<name>.range)"
+        )
+    if steps_before == 0:
+        return "not even the untrained network has a finite forecast; make it smaller"
+    return f"learning_rate {learning_rate:g} is likely too high; lower it"
