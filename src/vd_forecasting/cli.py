@@ -221,8 +221,11 @@ def in_one_line(error: BaseException) -> str:
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
         return f"{error.dataset_name}: {error.message}"
-    if isinstance(error, DatasetError) and isinstance(error.__cause__, DatasetError | OSError):
+    wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
+    if wrapped and isinstance(error.__cause__, DatasetError | OSError):
         error = error.__cause__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 

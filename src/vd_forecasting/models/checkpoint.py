@@ -7,11 +7,32 @@ physical units; ``vdids``, ``input_features``, ``target_features`` and the windo
 goes in and comes out.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from vd_forecasting.models import CORES, Forecaster
 
 Checkpoint = dict[str, Any]
+
+KEYS = {
+    "model": str,
+    "model_parameters": dict,
+    "network": dict,
+    "weights": dict,
+    "seed": int,
+    "scaler": dict,
+    "vdids": list,
+    "input_features": list,
+    "target_features": list,
+    "sequence_length": int,
+    "prediction_length": int,
+    "interval_minutes": float,
+}
+MOST_BUFFER_BYTES = 2**30
+"""What is not trained, such as the masks of the xLSTM, never takes nearly as much."""
 
 
 def build_forecaster(
@@ -29,7 +50,12 @@ def build_forecaster(
 
 
 def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
-    """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off)."""
+    """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off).
+
+    Raises:
+        ValueError: one line; it is not a whole checkpoint, see :func:`check_checkpoint`.
+    """
+    check_checkpoint(checkpoint)
     forecasters = {}
     for name, weights in checkpoint["weights"].items():
         forecaster = build_forecaster(
@@ -38,3 +64,84 @@ def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
         forecaster.load_state_dict(weights)
         forecasters[name] = forecaster.eval()
     return forecasters
+
+
+def check_checkpoints(checkpoints: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
+    """Return checkpoints by seed if each is whole.
+
+    Raises:
+        ValueError: one line, which names the seed; see :func:`check_checkpoint`.
+    """
+    for seed, checkpoint in checkpoints.items():
+        try:
+            check_checkpoint(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"seed {seed}: {error}") from error
+    return checkpoints
+
+
+def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint if it is whole: its weights are those of the network it describes.
+
+    The network is only sketched, without memory for its weights, so one of any size can be refused.
+
+    Raises:
+        ValueError: one line that names what is missing, too large or of another shape or type.
+    """
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
+    for key, kind in KEYS.items():
+        if not isinstance(checkpoint.get(key), kind):
+            raise ValueError(f"a checkpoint has a {kind.__name__} {key!r}, this one has not")
+    sketch = _sketch(checkpoint)
+    if not checkpoint["weights"]:
+        raise ValueError("the checkpoint holds no weights")
+    for name, weights in checkpoint["weights"].items():
+        _check_tensors(f"weights of {name!r}", weights, sketch.state_dict())
+    shape = (len(checkpoint["vdids"]), len(checkpoint["input_features"]))
+    like = torch.empty(shape, device="meta")
+    _check_tensors("scaler", checkpoint["scaler"], {"mean": like, "std": like})
+    return checkpoint
+
+
+def _sketch(checkpoint: Checkpoint) -> Forecaster:
+    """The network with shapes but without values."""
+    model, parameters = checkpoint["model"], checkpoint["model_parameters"]
+    if model not in CORES:
+        raise ValueError(f"model {model!r} is not known; there are {', '.join(CORES)}")
+    tensors = sum(len(weights) for weights in checkpoint["weights"].values() if weights)
+    if any(parameters.get(name, 0) > tensors for name in ("num_layers", "num_blocks")):
+        raise ValueError("the checkpoint has fewer weights than layers")
+    try:
+        with torch.random.fork_rng(), torch.device("meta"):
+            sketch = build_forecaster(model, parameters, checkpoint["network"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"the checkpoint describes no network ({reason})") from error
+    if sum(buffer.nbytes for buffer in sketch.buffers()) > MOST_BUFFER_BYTES:
+        raise ValueError("the checkpoint describes a network of unreasonable size")
+    return sketch
+
+
+def _check_tensors(what: str, tensors: Any, like: Mapping[str, Tensor]) -> None:
+    """Check names, shapes, types and that all are numbers.
+
+    Raises:
+        ValueError: one line.
+    """
+    if not isinstance(tensors, dict):
+        raise ValueError(f"{what}: a {type(tensors).__name__}, must be a dict of tensors")
+    if different := sorted(map(str, tensors.keys() ^ like.keys())):
+        which = "missing" if different[0] in like else "not part of the network"
+        raise ValueError(f"{what}: {different[0]} is {which}")
+    for name, expected in like.items():
+        found = tensors[name]
+        if not isinstance(found, Tensor) or found.dtype != expected.dtype:
+            kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"{what}: {name} is {kind}, must be {expected.dtype}")
+        if found.shape != expected.shape:
+            raise ValueError(
+                f"{what}: {name} has shape {list(found.shape)}, must be {list(expected.shape)}"
+            )
+        if not found.isfinite().all():
+            raise ValueError(f"{what}: {name} is not finite everywhere")
