@@ -19,6 +19,7 @@ from vd_forecasting.datasets import vd_contract as contract
 from vd_forecasting.datasets import vd_info
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
+from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 from vd_forecasting.datasets.timestamps import format_timestamps
 
 DIMS = ("time", "vd", "feature")
@@ -98,7 +99,8 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         try:
             with (
                 replacing(self._filepath) as temporary,
-                h5py.File(temporary, "w") as file,
+                file_for_hdf5(temporary) as raw,
+                h5py.File(raw, "w") as file,
             ):
                 _write_labels(file, data)
                 _write_values(file, data)

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import h5py
 import xarray as xr
 from kedro.io import AbstractDataset, DatasetError
+from xarray.backends import H5NetCDFStore
 
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 
 
 class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
@@ -40,8 +43,12 @@ class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
 
     def save(self, data: xr.Dataset) -> None:
         compression = {name: {"zlib": True, "complevel": 1} for name in data.data_vars}
-        with replacing(self._filepath) as temporary:
-            data.to_netcdf(temporary, engine="h5netcdf", encoding=compression)
+        with (
+            replacing(self._filepath) as temporary,
+            file_for_hdf5(temporary) as raw,
+            h5netcdf.File(raw, "w") as file,
+        ):
+            data.dump_to_store(H5NetCDFStore(file), encoding=compression)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

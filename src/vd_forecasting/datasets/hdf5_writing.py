@@ -1,0 +1,73 @@
+"""A file for HDF5 to write to, on a disk that may fill up."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def file_for_hdf5(path: Path) -> Iterator[io.RawIOBase]:
+    """Give a new file at ``path`` as an object for ``h5py.File``, to be closed before this.
+
+    HDF5 does not survive a write that fails: it fails again when the file is closed and when Python
+    ends, with tracebacks and a crash. So here the first failure is kept, nothing more is written,
+    and only when HDF5 is done is it raised.
+
+    Raises:
+        OSError: the first write that failed.
+    """
+    with path.open("w+b", buffering=0) as raw:
+        file = _FailingLater(raw)
+        try:
+            yield file
+        except Exception as error:
+            if file.failure is not None:
+                raise file.failure from error
+            raise
+        if file.failure is not None:
+            raise file.failure
+
+
+class _FailingLater(io.RawIOBase):
+    """Passes everything on until a write fails, then pretends."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self.failure is None:
+                left = left[self.raw.write(left) :]  # a nearly full disk takes a part
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            self.raw.truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+        return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self.raw.readinto(buffer))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self.raw.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self.raw.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
