@@ -1,0 +1,177 @@
+"""Runs killed with SIGKILL at random points end as if nothing had happened."""
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+import yaml
+
+from tests.forked_runs import ForkedRuns, forked_runs
+from tests.test_run import copy_of_the_project
+from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
+from vd_forecasting.datasets.plain_tensors import load_plain
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
+
+RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
+TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
+EVALUATION = (*RUN, "--pipeline", "report_single_vd_lstm", "--nodes", "single_vd_lstm.evaluate")
+SMALL = {
+    "single_vd_lstm": {
+        "model": {"hidden_size": 16, "num_layers": 1},
+        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32, "lr_patience": 0},
+    }
+}
+MODELS = "data/06_models/single_vd_lstm"
+SAME_BYTES = (
+    f"{MODELS}/best_model.pt",
+    f"{MODELS}/models.pt",
+    f"{MODELS}/config.json",
+    "data/05_model_input/single_vd_lstm/windows.nc",
+    "data/07_model_output/single_vd_lstm/predictions.nc",
+    "data/08_reporting/single_vd_lstm/metrics.json",
+)
+KILLS_OF_ONE_RUN = 6
+EPOCH = re.compile(r"single_vd_lstm seed (\d): epoch (\d)/5 ")
+SECONDS_LIMIT = 120
+
+
+def small_project(folder: Path) -> Path:
+    folder.mkdir()
+    copy_of_the_project(folder)
+    (folder / "conf/quick/parameters_lstm.yml").write_text(yaml.safe_dump(SMALL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[ForkedRuns]:
+    with forked_runs() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A project after a run that nobody killed, and the seconds the run took."""
+    folder = small_project(tmp_path_factory.mktemp("undisturbed") / "project")
+    started = time.monotonic()
+    finish(runs, folder, TRAINING)
+    return folder, time.monotonic() - started
+
+
+def finish(runs: ForkedRuns, folder: Path, arguments: tuple[str, ...]) -> None:
+    code = runs.wait(runs.start(folder, folder / "printed.log", *arguments))
+    assert code == 0, printed(folder)
+
+
+def printed(folder: Path) -> str:
+    path = folder / "printed.log"
+    return path.read_text() if path.exists() else ""
+
+
+def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.Random) -> bool:
+    """Run and kill, at any time or soon after an epoch; tells whether there was still a run."""
+    pid = runs.start(folder, folder / "printed.log", *TRAINING)
+    started = time.monotonic()
+    if rng.random() < 0.4:
+        time.sleep(rng.uniform(0.1, 1) * seconds)
+    else:
+        before = len(EPOCH.findall(printed(folder)))
+        wanted = before + rng.randint(1, 2)
+        while len(EPOCH.findall(printed(folder))) < wanted and runs.is_running(pid):
+            assert time.monotonic() - started < SECONDS_LIMIT, printed(folder)
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+    os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is this run and no other
+    code = runs.wait(pid)
+    assert code in (0, -signal.SIGKILL), printed(folder)
+    return code != 0
+
+
+def assert_all_files_are_whole(folder: Path) -> None:
+    for path in (folder / "data").rglob("*"):
+        if path.is_dir() or path.name.startswith("."):
+            continue
+        if path.suffix == ".pt":
+            load_plain(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".nc":
+            XarrayDataset(filepath=str(path)).load()
+        elif path.suffix == ".h5":
+            VDHDF5Dataset(filepath=str(path)).load().load()
+        elif path.suffix == ".png":
+            matplotlib.image.imread(path)
+        else:
+            assert path.stat().st_size or path.suffix == ".log", path
+
+
+def training_has_ended(folder: Path) -> bool:
+    names = ("best_model.pt", "models.pt", "config.json", "training_history.json")
+    there = all((folder / MODELS / name).is_file() for name in names)
+    return there and not (folder / MODELS / "training_state").exists()
+
+
+def history(folder: Path) -> Any:
+    """Without what tells the time."""
+    found = json.loads((folder / MODELS / "training_history.json").read_text())
+    for runs in found.values():
+        for run in runs.values():
+            assert run.pop("seconds") > 0
+            for epoch in run["epochs"]:
+                assert epoch.pop("seconds") > 0
+    return found
+
+
+def survive(
+    runs: ForkedRuns,
+    folder: Path,
+    undisturbed: tuple[Path, float],
+    kills: int,
+    rng: random.Random,
+) -> int:
+    """Run and kill again and again, let it end, and compare. Returns how often it was killed."""
+    whole, seconds = undisturbed
+    killed = 0
+    while killed < kills and not training_has_ended(folder):
+        killed += kill_at_random(runs, folder, seconds, rng)
+        assert_all_files_are_whole(folder)
+    finish(runs, folder, EVALUATION if training_has_ended(folder) else TRAINING)
+    for name in SAME_BYTES:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert history(folder) == history(whole)
+    left = [path for path in (folder / "data").rglob(".*") if path.name != ".gitkeep"]
+    assert left == []
+    assert not (folder / MODELS / "training_state").exists()
+    epochs = EPOCH.findall(printed(folder))
+    assert len(set(epochs)) == len(epochs), printed(folder)
+    assert "Traceback" not in printed(folder)
+    return killed
+
+
+def test_killed_runs_end_like_undisturbed_ones(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    folder = small_project(tmp_path / "project")
+    killed = survive(runs, folder, undisturbed, kills=5, rng=random.Random(1))
+    assert killed >= 1
+
+
+@pytest.mark.slow
+def test_fifty_killed_runs_end_like_undisturbed_ones(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    rng = random.Random(2)
+    killed = projects = 0
+    while killed < 50:
+        projects += 1
+        folder = small_project(tmp_path / f"project{projects}")
+        killed += survive(runs, folder, undisturbed, rng.randint(1, KILLS_OF_ONE_RUN), rng)
+    print(f"{killed} runs killed in {projects} projects")  # noqa: T201
