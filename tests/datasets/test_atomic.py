@@ -1,9 +1,13 @@
 """Files are whole or not there."""
 
+import errno
 import json
 import os
 import pickle
 import stat
+import subprocess
+import sys
+import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +25,7 @@ from vd_forecasting.datasets.atomic import (
     AtomicJSONDataset,
     AtomicTextDataset,
     replacing,
+    write_problem,
 )
 
 
@@ -174,3 +179,78 @@ def test_datasets_come_from_the_catalog_and_pickle(tmp_path, kind):
     assert not getattr(dataset, "_SINGLE_PROCESS", False)
     dataset.save(data)
     assert np.all([name == "a" for name in names(tmp_path)])
+
+
+# --- killed, refused ------------------------------------------------------------------------------
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from vd_forecasting.datasets.atomic import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, path], check=False)
+    assert len(names(tmp_path)) == 2
+    assert path.read_text() == "old"
+    with replacing(tmp_path / "another") as temporary:
+        temporary.touch()
+    assert names(tmp_path) == ["a.txt", "another"]
+
+
+def test_what_others_are_writing_stays(tmp_path):
+    elsewhere = tmp_path / f".00000000-{os.getpid()}-00000000.a"  # of another machine
+    elsewhere.touch()
+    (tmp_path / ".hidden").touch()
+    with replacing(tmp_path / "a") as outer:
+        outer.touch()
+        with replacing(tmp_path / "b") as inner:
+            inner.touch()
+        assert outer.exists()
+    assert names(tmp_path) == [elsewhere.name, ".hidden", "a", "b"]
+    day_before_yesterday = time.time() - 48 * 3600
+    os.utime(elsewhere, (day_before_yesterday, day_before_yesterday))
+    with replacing(tmp_path / "a") as temporary:
+        temporary.touch()
+    assert names(tmp_path) == [".hidden", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EACCES, "permission denied"),
+        (errno.EROFS, "the file system is read-only"),
+    ],
+)
+def test_why_nothing_can_be_written_is_told_in_one_line(tmp_path, monkeypatch, code, problem):
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DatasetError) as error:
+        AtomicTextDataset(filepath=str(path)).save("new")
+    assert str(error.value) == f"{path}: cannot be written, {problem}"
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(DatasetError, match=r"a/b/c.txt: cannot be written, a part of its folder"):
+        AtomicTextDataset(filepath=str(tmp_path / "a" / "b" / "c.txt")).save("new")
+
+
+def test_other_errors_are_not_blamed_on_the_disk():
+    assert write_problem(ValueError("errno = 28")) == "the disk is full"  # as HDF5 tells it
+    assert write_problem(ValueError("28")) is None
+    assert write_problem(FileNotFoundError(errno.ENOENT, "no such file")) is None

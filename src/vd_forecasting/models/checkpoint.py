@@ -92,10 +92,10 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
     for key, kind in KEYS.items():
         if not isinstance(checkpoint.get(key), kind):
-            raise ValueError(f"a checkpoint has a {kind.__name__} {key!r}, this one has not")
-    sketch = _sketch(checkpoint)
+            raise ValueError(f"{key!r} of the checkpoint is missing or not of type {kind.__name__}")
     if not checkpoint["weights"]:
         raise ValueError("the checkpoint holds no weights")
+    sketch = _sketch(checkpoint)
     for name, weights in checkpoint["weights"].items():
         _check_tensors(f"weights of {name!r}", weights, sketch.state_dict())
     shape = (len(checkpoint["vdids"]), len(checkpoint["input_features"]))

@@ -1,0 +1,155 @@
+"""A checkpoint from anywhere is either whole or refused in one line."""
+
+import copy
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from vd_forecasting.datasets import CheckpointDataset
+from vd_forecasting.models.checkpoint import (
+    build_forecaster,
+    check_checkpoint,
+    check_checkpoints,
+    load_forecasters,
+)
+
+NETWORK = {
+    "num_channels": 6,
+    "num_vd_features": 2,
+    "target_channels": [0],
+    "target_shape": [1, 1],
+    "sequence_length": 5,
+    "prediction_length": 3,
+}
+LSTM = {"hidden_size": 8, "num_layers": 1, "dropout": 0.0}
+XLSTM = {
+    "embedding_dim": 8,
+    "num_blocks": 2,
+    "slstm_at": [1],
+    "slstm_backend": "fused",
+    "mlstm_backend": "fused",
+    "dropout": 0.0,
+    "context_length": 8,
+}
+
+
+def checkpoint(model: str = "lstm") -> dict[str, Any]:
+    parameters = LSTM if model == "lstm" else XLSTM
+    return copy.deepcopy(
+        {
+            "model": model,
+            "model_parameters": parameters,
+            "network": NETWORK,
+            "weights": {"joint": dict(build_forecaster(model, parameters, NETWORK).state_dict())},
+            "seed": 42,
+            "scaler": {"mean": torch.zeros(1, 2), "std": torch.ones(1, 2)},
+            "vdids": ["VD-1"],
+            "input_features": ["avg_speed", "lane_count"],
+            "target_features": ["avg_speed"],
+            "sequence_length": 5,
+            "prediction_length": 3,
+            "interval_minutes": 5.0,
+        }
+    )
+
+
+@pytest.mark.parametrize("model", ["lstm", "xlstm"])
+def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
+    whole = checkpoint(model)
+    state = torch.get_rng_state()
+    assert check_checkpoint(whole) is whole
+    assert torch.equal(state, torch.get_rng_state())
+    assert check_checkpoints({"42": whole}) == {"42": whole}
+    dataset = CheckpointDataset(filepath=str(tmp_path / "a.pt"))
+    dataset.save(whole)
+    assert list(load_forecasters(dataset.load())) == ["joint"]
+
+
+def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(whole: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            whole = whole[key]
+        whole[path[-1]] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda whole: whole.pop("seed"), "'seed' of the checkpoint is missing"),
+        (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
+        (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),
+        (change("model_parameters", "hidden_size", value=16), "has shape .*, must be"),
+        (change("model_parameters", "hidden_size", value=10**15), "shape|network"),
+        (change("model_parameters", "num_layers", value=10**9), "fewer weights than layers"),
+        (change("model_parameters", "layers", value=1), "the checkpoint describes no network"),
+        (change("network", value={}), "the checkpoint describes no network"),
+        (change("weights", value={}), "holds no weights"),
+        (change("weights", "joint", value=[1]), "weights of 'joint': a list"),
+        (change("weights", "joint", "extra", value=1), "extra is not part of the network"),
+        (lambda whole: whole["weights"]["joint"].pop("head.bias"), "head.bias is missing"),
+        (
+            change("weights", "joint", "head.bias", value=torch.zeros(3).double()),
+            "head.bias is torch.float64, must be torch.float32",
+        ),
+        (
+            change("weights", "joint", "head.bias", value=torch.full((3,), torch.nan)),
+            "head.bias is not finite everywhere",
+        ),
+        (change("scaler", "std", value=torch.ones(2, 2)), "std has shape .2, 2., must be .1, 2."),
+    ],
+)
+def test_what_is_not_whole_is_told_in_one_line(spoil: Any, message: str) -> None:
+    broken = checkpoint()
+    spoil(broken)
+    with pytest.raises(ValueError, match=message) as error:
+        load_forecasters(broken)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"^seed 42: "):
+        check_checkpoints({"42": broken})
+
+
+def test_a_network_of_any_size_is_refused_without_memory_for_it() -> None:
+    broken = checkpoint("xlstm")
+    broken["model_parameters"]["context_length"] = 200_000
+    with pytest.raises(ValueError, match="network of unreasonable size"):
+        check_checkpoint(broken)
+
+
+def test_files_that_would_unfold(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    dataset = CheckpointDataset(filepath=str(path))
+    dataset.save({"a": torch.zeros(1).expand(10**12)})
+    with pytest.raises(DatasetError, match="a tensor is larger than what the file holds of it"):
+        dataset.load()
+    dataset.save({"a": torch.zeros(10**6)})
+    with zipfile.ZipFile(path) as stored:
+        content = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in content.items():
+            packed.writestr(name, data)
+    with pytest.raises(DatasetError, match=r"it is compressed.*delete it and train again"):
+        dataset.load()
+
+
+class Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code ran",)
+
+
+def test_code_in_a_file_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"weights": Code()}, path)
+    with pytest.raises(DatasetError, match="not a file of plain tensors") as error:
+        CheckpointDataset(filepath=str(path)).load()
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""
+    torch.save([1], path)
+    with pytest.raises(DatasetError, match="holds a list, not a dict"):
+        CheckpointDataset(filepath=str(path)).load()
