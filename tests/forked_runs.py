@@ -33,9 +33,13 @@ class ForkedRuns:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def start(self, folder: Path, log: Path, *arguments: str) -> int:
-        """Start ``kedro`` in a folder; all it prints goes to ``log``. Returns the process id."""
-        return int(self._ask({"folder": str(folder), "log": str(log), "arguments": arguments}))
+    def start(self, folder: Path, log: Path, *arguments: str, largest_file: int = 0) -> int:
+        """Start ``kedro`` in a folder; all it prints goes to ``log``. Returns the process id.
+
+        A file cannot grow beyond ``largest_file`` bytes, if that is given.
+        """
+        run = {"folder": str(folder), "log": str(log), "arguments": arguments}
+        return int(self._ask({**run, "largest_file": largest_file}))
 
     def is_running(self, pid: int) -> bool:
         """Whether a run has not ended; it still has to be waited for."""
@@ -75,7 +79,7 @@ def forked_runs() -> Iterator[ForkedRuns]:
         process.stdout.close()
 
 
-def _fork(folder: str, log: str, arguments: list[str]) -> int:
+def _fork(folder: str, log: str, arguments: list[str], largest_file: int) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -87,6 +91,10 @@ def _fork(folder: str, log: str, arguments: list[str]) -> int:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for standard in (1, 2):
             os.dup2(output, standard)
+        if largest_file:
+            import resource  # noqa: PLC0415  (there is none on Windows, where nothing here runs)
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         sys.argv = ["kedro", *arguments]
         main()
         code = 0
@@ -109,7 +117,7 @@ def _serve() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         if "folder" in question:
-            answer = _fork(question["folder"], question["log"], question["arguments"])
+            answer = _fork(**question)
         elif "is_running" in question:
             options = os.WEXITED | os.WNOHANG | os.WNOWAIT
             answer = int(os.waitid(os.P_PID, question["is_running"], options) is None)

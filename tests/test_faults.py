@@ -164,6 +164,21 @@ def test_killed_runs_end_like_undisturbed_ones(
     assert killed >= 1
 
 
+def test_a_training_that_cannot_write_is_told_in_one_line_and_goes_on_later(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a disk that fills up."""
+    folder = small_project(tmp_path / "project")
+    log = folder / "printed.log"
+    code = runs.wait(runs.start(folder, log, *TRAINING, largest_file=60_000))
+    assert code == 1
+    last = printed(folder).splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert last.endswith(".state.pt: cannot be written, the file is larger than is allowed here")
+    assert_all_files_are_whole(folder)
+    survive(runs, folder, undisturbed, kills=0, rng=random.Random(0))
+
+
 @pytest.mark.slow
 def test_fifty_killed_runs_end_like_undisturbed_ones(
     runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
