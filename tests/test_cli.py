@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.validation import ParameterValidationError
 from kedro.validation.parameter_validator import ParameterValidator
@@ -111,3 +111,17 @@ def test_parameter_errors_name_the_key_in_one_line() -> None:
 
 def test_a_multi_line_message_becomes_one_line() -> None:
     assert in_one_line(ValueError("first\n  second\n\n")) == "first second"
+
+
+def test_an_error_of_the_system_names_the_file_first() -> None:
+    error = PermissionError(13, "Permission denied", "/data/training.log")
+    assert in_one_line(error) == "/data/training.log: permission denied"
+
+
+def test_only_the_words_of_kedro_are_taken_off() -> None:
+    ours = DatasetError("a.txt: cannot be written, the disk is full")
+    ours.__cause__ = OSError(28, "No space left on device")
+    assert in_one_line(ours) == "a.txt: cannot be written, the disk is full"
+    kedros = DatasetError("Failed while loading data from dataset D(filepath=a).\na: broken")
+    kedros.__cause__ = DatasetError("a: broken")
+    assert in_one_line(kedros) == "a: broken"

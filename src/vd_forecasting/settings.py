@@ -2,8 +2,8 @@
 
 from vd_forecasting.hooks import (
     ExperimentLogs,
-    FinishedTrainings,
     Fingerprints,
+    FinishedTrainings,
     KnownParameters,
     Progress,
 )

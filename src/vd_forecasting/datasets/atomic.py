@@ -87,8 +87,9 @@ def write_problem(error: BaseException | None) -> str | None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in ``folder`` whose writers were killed."""
-    with suppress(OSError):  # tidying up must not stop anybody from writing
-        for entry in os.scandir(folder):
+    # Tidying up must not stop anybody from writing.
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
             if entry.name.startswith(".") and _is_left_over(Path(entry.path)):
                 Path(entry.path).unlink(missing_ok=True)
 

@@ -1,0 +1,52 @@
+import logging
+from pathlib import Path
+
+import pytest
+from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node
+
+from vd_forecasting.datasets import CheckpointDataset, TrainingState
+from vd_forecasting.hooks import ExperimentLogs, FinishedTrainings
+
+
+def train(state: TrainingState) -> tuple[int, int]:
+    return 1, 2
+
+
+NODE = Node(train, "training_state", ["model", "history"], name="train")
+
+
+def test_a_state_is_removed_with_the_last_output(tmp_path: Path) -> None:
+    state = TrainingState(tmp_path / "states")
+    state.save("1", {})
+    hook = FinishedTrainings()
+    hook.after_dataset_saved("model", NODE)  # not of a training that has ended
+    hook.after_node_run(NODE, {"training_state": state})
+    hook.after_dataset_saved("model", NODE)
+    assert state.load("1") == {}
+    hook.after_dataset_saved("history", NODE)
+    assert not state.folder.exists()
+
+
+def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    path = tmp_path / "a" / "best_model.pt"
+    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
+    with pytest.raises(DatasetError, match=r"a/training.log: cannot be written, "):
+        ExperimentLogs().before_node_run(node, catalog)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_log_on_a_full_disk_stops_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "best_model.pt"
+    (tmp_path / "training.log").symlink_to("/dev/full")
+    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
+    logs = ExperimentLogs()
+    logs.before_node_run(node, catalog)
+    logging.getLogger("vd_forecasting").warning("a line")
+    logs.after_node_run()
+    assert "Logging error" not in capsys.readouterr().err
