@@ -13,7 +13,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingState
 from vd_forecasting.datasets.atomic import write_problem
-from vd_forecasting.parameters import EXPERIMENTS
+from vd_forecasting.parameters import EXPERIMENTS, Evaluation
 from vd_forecasting.staleness.fingerprint import (
     Fingerprint,
     load_hashes,
@@ -56,6 +56,10 @@ class KnownParameters:
             _refuse_unknown(
                 list(parameters.get(experiment, {})), EXPERIMENT_BLOCKS, f"{experiment}."
             )
+        # Trainings read one key of it, so that the others do not make them stale.
+        _refuse_unknown(
+            list(parameters.get("evaluation", {})), tuple(Evaluation.model_fields), "evaluation."
+        )
 
 
 def _refuse_unknown(names: list[str], known: tuple[str, ...], prefix: str) -> None:

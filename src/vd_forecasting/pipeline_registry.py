@@ -19,7 +19,12 @@ from vd_forecasting.pipelines import data_engineering, reporting, simulate, trai
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
 
-SHARED_PARAMETERS = {"params:split", "params:cleaning", "params:evaluation", "params:compute"}
+SHARED_PARAMETERS = {
+    "params:split",
+    "params:cleaning",
+    "params:compute",
+    "params:evaluation.mape_min_truth",
+}
 
 
 def experiment(mode: str, model: str) -> Pipeline:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import make_clean
-from tests.pipelines.test_training import COMPUTE, EVALUATION, LSTM, TRAINING, joint_windows
+from tests.pipelines.test_training import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, joint_windows
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.pipelines.training.cost import measure_cost, training_step_bytes
 from vd_forecasting.pipelines.training.train import network_arguments, train_lstm
@@ -47,7 +47,7 @@ def test_what_is_kept_grows_with_the_batch_and_the_rest_does_not() -> None:
 def test_measuring_changes_nothing_and_is_ready_for_json() -> None:
     windows = joint_windows(make_clean(500))
     checkpoint, _, _, _ = train_lstm(
-        windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), EVALUATION, COMPUTE
+        windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), MAPE_MIN_TRUTH, COMPUTE
     )
     before = {k: v.clone() for k, v in checkpoint["weights"]["joint"].items()}
     torch.manual_seed(0)

@@ -13,8 +13,8 @@ import xarray as xr
 
 from tests.pipelines.test_training import (
     COMPUTE,
-    EVALUATION,
     LSTM,
+    MAPE_MIN_TRUTH,
     TRAINING,
     XLSTM,
     independent_windows,
@@ -88,7 +88,7 @@ def stop(folder: Path, after: int, training: Any = SHORT, windows: Any = None) -
             joint_windows() if windows is None else windows,
             LSTM,
             training,
-            EVALUATION,
+            MAPE_MIN_TRUTH,
             COMPUTE,
             KilledAfter.saves(folder, after),
         )
@@ -102,15 +102,16 @@ def test_killed_after_every_epoch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, train: Any, model: Any
 ) -> None:
     windows = stalling_windows()
-    whole = train(windows, model, SHORT, EVALUATION, COMPUTE)
+    whole = train(windows, model, SHORT, MAPE_MIN_TRUTH, COMPUTE)
     rates = [epoch["learning_rate"] for epoch in whole[3]["42"]["joint"]["epochs"]]
     assert len(set(rates)) > 1
+    caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)
     for _ in range(SHORT.epochs + 1):  # epochs, and the finished model
         with pytest.raises(Killed):
-            train(windows, model, SHORT, EVALUATION, COMPUTE, KilledAfter.saves(tmp_path, 1))
+            train(windows, model, SHORT, MAPE_MIN_TRUTH, COMPUTE, KilledAfter.saves(tmp_path, 1))
         torch.rand(3)  # another process draws other numbers
-    resumed = train(windows, model, SHORT, EVALUATION, COMPUTE, TrainingState(tmp_path))
+    resumed = train(windows, model, SHORT, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path))
     assert_same(whole, resumed)
     for epoch in range(1, SHORT.epochs):
         assert f"goes on after epoch {epoch}" in caplog.text
@@ -120,12 +121,13 @@ def test_killed_after_every_epoch(
 def test_killed_among_seeds_and_detectors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     windows = independent_windows()
     seeds = SHORT.model_copy(update={"seeds": (3, 4), "epochs": 2})
-    whole = train_lstm(windows, LSTM, seeds, EVALUATION, COMPUTE)
+    whole = train_lstm(windows, LSTM, seeds, MAPE_MIN_TRUTH, COMPUTE)
+    caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)
     # Every model keeps three states: of two epochs, and finished.
     for after in (5, 2, 3):
         stop(tmp_path, after, seeds, windows)
-    resumed = train_lstm(windows, LSTM, seeds, EVALUATION, COMPUTE, TrainingState(tmp_path))
+    resumed = train_lstm(windows, LSTM, seeds, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path))
     assert_same(whole, resumed)
     epochs = [line for line in caplog.messages if ": epoch " in line]
     assert len({line.split("train loss")[0] for line in epochs}) == len(epochs)
@@ -134,11 +136,11 @@ def test_killed_among_seeds_and_detectors(tmp_path: Path, caplog: pytest.LogCapt
 def test_killed_after_early_stopping(tmp_path: Path) -> None:
     windows = joint_windows()
     hopeless = TRAINING.model_copy(update={"learning_rate": 1.0, "epochs": 50, "patience": 2})
-    whole = train_lstm(windows, LSTM, hopeless, EVALUATION, COMPUTE)
+    whole = train_lstm(windows, LSTM, hopeless, MAPE_MIN_TRUTH, COMPUTE)
     epochs = len(whole[3]["42"]["joint"]["epochs"])
     stop(tmp_path, epochs, hopeless, windows)
     assert_same(
-        whole, train_lstm(windows, LSTM, hopeless, EVALUATION, COMPUTE, TrainingState(tmp_path))
+        whole, train_lstm(windows, LSTM, hopeless, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path))
     )
 
 
@@ -148,7 +150,7 @@ def test_seconds_add_up(tmp_path: Path) -> None:
     state = load_plain(path)
     save_plain({**state, "seconds": 1000.0}, path)
     history = train_lstm(
-        joint_windows(), LSTM, SHORT, EVALUATION, COMPUTE, TrainingState(tmp_path)
+        joint_windows(), LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path)
     )[3]
     assert 1000 < history["42"]["joint"]["seconds"] < 1100
 
@@ -169,8 +171,9 @@ def test_another_training_starts_afresh_and_says_so(
     else:
         windows["values"][10, 0, 0] += 1
         told = "the data changed"
+    caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)
-    arguments = (windows, model, training, EVALUATION, COMPUTE)
+    arguments = (windows, model, training, MAPE_MIN_TRUTH, COMPUTE)
     again = train_lstm(*arguments, TrainingState(tmp_path))
     line = "multi_vd_lstm: starts afresh, a killed training cannot be continued: "
     assert caplog.messages[0] == line + told
@@ -229,8 +232,9 @@ def test_a_broken_state_is_told_and_ignored(
     stop(tmp_path, 1, once)
     (path,) = tmp_path.iterdir()
     broken(kind, path)
+    caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)
-    arguments = (joint_windows(), LSTM, once, EVALUATION, COMPUTE)
+    arguments = (joint_windows(), LSTM, once, MAPE_MIN_TRUTH, COMPUTE)
     again = train_lstm(*arguments, TrainingState(tmp_path))
     assert "\n" not in caplog.messages[0]
     assert "starts afresh" in caplog.messages[0] or "it is ignored" in caplog.messages[0]
@@ -279,9 +283,9 @@ def test_the_best_before_a_divergence_is_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loss: str, step: int
 ) -> None:
     windows = joint_windows()
-    two = train_lstm(windows, LSTM, SHORT.model_copy(update={"epochs": 2}), EVALUATION, COMPUTE)
+    two = train_lstm(windows, LSTM, SHORT.model_copy(update={"epochs": 2}), MAPE_MIN_TRUTH, COMPUTE)
     diverge_in(3, loss, monkeypatch)
-    checkpoint, _, _, history = train_lstm(windows, LSTM, SHORT, EVALUATION, COMPUTE)
+    checkpoint, _, _, history = train_lstm(windows, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE)
     kept = two[0]["weights"]["joint"]
     assert all(torch.equal(kept[name], checkpoint["weights"]["joint"][name]) for name in kept)
     run = history["42"]["joint"]
@@ -303,7 +307,7 @@ def test_the_best_before_a_divergence_is_kept(
 def test_a_divergence_in_the_first_epoch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     diverge_in(1, "validation", monkeypatch)
     with pytest.raises(ValueError, match=r"^multi_vd_lstm: diverged in epoch 1, step 1 of 1: the"):
-        train_lstm(joint_windows(), LSTM, SHORT, EVALUATION, COMPUTE)
+        train_lstm(joint_windows(), LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE)
 
 
 @pytest.mark.parametrize(

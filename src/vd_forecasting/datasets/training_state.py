@@ -75,18 +75,18 @@ class TrainingStateDataset(AbstractDataset[NoReturn, TrainingState]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._folder = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> TrainingState:
-        remove_leftovers(self._filepath)
-        return TrainingState(self._filepath)
+        remove_leftovers(self._folder)
+        return TrainingState(self._folder)
 
     def save(self, data: NoReturn) -> None:
-        raise DatasetError(f"{self._filepath}: only a training itself writes its state")
+        raise DatasetError(f"{self._folder}: only a training itself writes its state")
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self._folder)}
 
     def _exists(self) -> bool:
         return True

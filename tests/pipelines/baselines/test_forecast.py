@@ -6,7 +6,7 @@ import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from tests.conftest import make_clean, make_evaluation
+from tests.conftest import make_clean
 from tests.pipelines.baselines.made import make_independent_windows, make_joint_windows
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
@@ -34,7 +34,7 @@ def test_labels_are_those_of_the_networks_forecasts(make) -> None:  # type: igno
         patience=1,
     )
     lstm = LSTMModel(hidden_size=8, num_layers=1, dropout=0)
-    checkpoint, _, _, _ = train_lstm(windows, lstm, training, make_evaluation(), COMPUTE)
+    checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
     network = forecast_split({"42": checkpoint}, windows, "test").isel(seed=0, drop=True)
     predictions = forecast_baselines(windows, BASELINES, COMPUTE)
     assert predictions["model"].to_numpy().tolist() == MODELS

@@ -9,7 +9,7 @@ import xarray as xr
 
 from vd_forecasting.metrics import METRICS, score
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
-from vd_forecasting.parameters import Compute, Evaluation
+from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import (
     WindowBatches,
     models_of,
@@ -25,7 +25,7 @@ def evaluate(
     best_model: Checkpoint,
     models: dict[str, Checkpoint],
     windows: xr.Dataset,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """Forecast every window of every split with every seed's models; keep the test forecasts.
@@ -34,7 +34,7 @@ def evaluate(
         best_model: those of the seed with the lowest validation loss.
         models: trained models by seed.
         windows: the dataset they were trained on.
-        evaluation: what MAPE leaves out.
+        mape_min_truth: truths below this are left out of MAPE.
         compute: threads.
 
     Returns:
@@ -56,7 +56,7 @@ def evaluate(
                 score(
                     of_split["truth"],
                     forecast,
-                    evaluation.mape_min_truth,
+                    mape_min_truth,
                     pool=pool,
                     mase_scale=of_split["mase_scale"],
                 )
@@ -70,7 +70,7 @@ def evaluate(
             score(
                 predictions["truth"],
                 predictions["persistence"],
-                evaluation.mape_min_truth,
+                mape_min_truth,
                 pool=pool,
                 mase_scale=predictions["mase_scale"],
             )

@@ -48,7 +48,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                     "windows",
                     "params:model",
                     "params:training",
-                    "params:evaluation",
+                    "params:evaluation.mape_min_truth",
                     "params:compute",
                     "training_state",
                 ],
@@ -57,7 +57,13 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             ),
             Node(
                 evaluate,
-                inputs=["best_model", "models", "windows", "params:evaluation", "params:compute"],
+                inputs=[
+                    "best_model",
+                    "models",
+                    "windows",
+                    "params:evaluation.mape_min_truth",
+                    "params:compute",
+                ],
                 outputs=["predictions", "metrics"],
                 name="evaluate",
             ),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import vd_forecasting
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
+from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import target_names
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def made_with(
     model: str,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
 ) -> dict[str, str]:
     """All that decides the result of a training but its seed, by name; data and code as digests.
@@ -103,7 +103,7 @@ def made_with(
             "prediction_length": int(windows.attrs["prediction_length"]),
             "target_features": target_names(windows),
         },
-        "evaluation": {"mape_min_truth": evaluation.mape_min_truth},
+        "evaluation": {"mape_min_truth": mape_min_truth},
         "compute": {"accelerator": compute.accelerator, "threads": torch.get_num_threads()},
     }
     parameters = {

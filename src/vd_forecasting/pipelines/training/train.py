@@ -16,7 +16,7 @@ import xarray as xr
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
-from vd_forecasting.parameters import Compute, Evaluation, LSTMModel, Training, XLSTMModel
+from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import (
     WindowBatches,
     models_of,
@@ -44,19 +44,19 @@ def train_lstm(
     windows: xr.Dataset,
     model: LSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
     """Train the LSTMs of an experiment. See :func:`train`."""
-    return train("lstm", windows, model, training, evaluation, compute, training_state)
+    return train("lstm", windows, model, training, mape_min_truth, compute, training_state)
 
 
 def train_xlstm(
     windows: xr.Dataset,
     model: XLSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
@@ -70,7 +70,7 @@ def train_xlstm(
             f"context_length {model.context_length} is shorter than sequence_length "
             f"{windows.attrs['sequence_length']}; raise context_length to at least that"
         )
-    return train("xlstm", windows, model, training, evaluation, compute, training_state)
+    return train("xlstm", windows, model, training, mape_min_truth, compute, training_state)
 
 
 def train(
@@ -78,7 +78,7 @@ def train(
     windows: xr.Dataset,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None = None,
 ) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
@@ -89,7 +89,7 @@ def train(
         windows: the dataset of :func:`.windows.make_windows`.
         model_parameters: arguments of the core.
         training: seeds and settings of the loop.
-        evaluation: what MAPE leaves out.
+        mape_min_truth: truths below this are left out of MAPE.
         compute: threads and device.
         training_state: where trainings keep their state as they go, and find that of a run that
             was killed; None keeps nothing.
@@ -112,7 +112,7 @@ def train(
             windows,
             model_parameters,
             training,
-            evaluation,
+            mape_min_truth,
             compute,
             training_state,
         )
@@ -135,7 +135,7 @@ def train_with_seed(
     windows: xr.Dataset,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None,
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
@@ -151,11 +151,11 @@ def train_with_seed(
             keeper = Keeper(
                 training_state,
                 f"{seed}-{name}",
-                made_with(windows, vds, model, model_parameters, training, evaluation, compute),
+                made_with(windows, vds, model, model_parameters, training, mape_min_truth, compute),
                 label(windows, model, name, of_seed),
             )
             weights[name], histories[name] = train_one(
-                seed, model, network, windows, vds, model_parameters, training, evaluation,
+                seed, model, network, windows, vds, model_parameters, training, mape_min_truth,
                 compute, keeper,
             )  # fmt: skip
     return weights, histories
@@ -169,7 +169,7 @@ def train_one(
     vds: slice,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
-    evaluation: Evaluation,
+    mape_min_truth: float,
     compute: Compute,
     keeper: Keeper,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -202,7 +202,7 @@ def train_one(
             ),
             WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
             training,
-            empty_sums(windows, vds, evaluation),
+            empty_sums(windows, vds, mape_min_truth),
             accelerator=compute.accelerator,
             label=keeper.label,
             state=state,
@@ -313,14 +313,14 @@ def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str
     }
 
 
-def empty_sums(windows: xr.Dataset, vds: slice, evaluation: Evaluation) -> ErrorSums:
+def empty_sums(windows: xr.Dataset, vds: slice, mape_min_truth: float) -> ErrorSums:
     """Error sums for the targets of some VDs, in physical units."""
     positions = target_positions(windows)
     return ErrorSums(
         std=torch.from_numpy(windows["std"].values[vds][:, positions]),
         mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
         features=target_names(windows),
-        mape_min_truth=evaluation.mape_min_truth,
+        mape_min_truth=mape_min_truth,
     )
 
 
