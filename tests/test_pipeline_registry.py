@@ -15,6 +15,7 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "__default__",
         "compare_all",
         "data_engineering",
+        "ingest",
         "reporting",
         "simulate",
         *(f"compare_{mode}" for mode in MODES),

@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 from tests.conftest import PROJECT, make_clean
+from tests.datasets.sources.export import write_long_csv
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import EXPERIMENTS, MODES
 
@@ -233,6 +234,19 @@ def test_your_own_file_by_configuration(tmp_path: Path) -> None:
     assert "# Data quality: small.h5" in (folder / "data/08_reporting/data_quality.md").read_text()
 
 
+def test_another_format_by_its_environment(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    write_long_csv(folder / "table.csv", make_clean(700, vds=3))
+    for pipeline in ("ingest", "data_engineering"):
+        result = kedro(
+            folder, "run", "--pipeline", pipeline, "--env", "long_table",
+            "--params", "source_file=table.csv",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    assert "# Ingested: table.csv" in (folder / "data/08_reporting/ingest.md").read_text()
+    assert "# Data quality: table.csv" in (folder / "data/08_reporting/data_quality.md").read_text()
+
+
 # --- what cannot work -----------------------------------------------------------------------------
 
 
@@ -257,6 +271,7 @@ LSTM_PIPELINE = "report_single_vd_lstm"
 @pytest.mark.parametrize(
     ("pipeline", "params", "message"),
     [
+        ("ingest", "compute.threads=1", "no source to ingest: name the environment that has one"),
         (LSTM_PIPELINE, "vd_file=absent.h5", "absent.h5"),
         (LSTM_PIPELINE, "vd_file=text.h5", "text.h5.*HDF5"),
         (LSTM_PIPELINE, "vd_file=half.h5", "half.h5.*truncated"),

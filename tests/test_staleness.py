@@ -36,7 +36,7 @@ def ran(printed: str) -> list[str]:
 def contents(folder: Path) -> dict[Path, bytes]:
     """All files, but for the hashes that are remembered of them."""
     files = (path for path in (folder / "data").rglob("*") if path.is_file())
-    return {path: path.read_bytes() for path in files if path.name != ".content.json"}
+    return {path: path.read_bytes() for path in files if path.name != "content_hashes.json"}
 
 
 @contextmanager

@@ -34,6 +34,8 @@ SHARED_BLOCKS = (
     "baselines",
     "simulate",
     "vd_file",
+    "source_file",
+    "source_start",
 )
 EXPERIMENT_BLOCKS = ("windows", "model", "training")
 

@@ -2,6 +2,8 @@
 
 ::
 
+    ingest ──> the file that vd_raw reads; only when asked for
+
     data_engineering ──> vd_clean ──┬──> single_vd_lstm ────────────┐
                                     ├──> single_vd_xlstm ───────────┴──> compare_single_vd ─────┐
                                     ├──> multi_vd_lstm ─────────────┐                           │
@@ -15,7 +17,7 @@ The windows of each ``{mode}_lstm`` also go to ``{mode}_baselines``, forecasts w
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.parameters import MODELS, MODES
-from vd_forecasting.pipelines import data_engineering, reporting, simulate, training
+from vd_forecasting.pipelines import data_engineering, ingest, reporting, simulate, training
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
 
@@ -78,6 +80,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": compare_all,
         "compare_all": compare_all,
         "data_engineering": clean,
+        "ingest": ingest.create_pipeline(),
         "reporting": sum(reports, Pipeline([])),
         "simulate": simulate.create_pipeline(),
         **{f"compare_{mode}": pipeline for mode, pipeline in comparisons.items()},

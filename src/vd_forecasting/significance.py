@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from arch.bootstrap import MCS, MovingBlockBootstrap
-from arch.covariance.kernel import Bartlett
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -87,6 +84,9 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     Raises:
         ValueError: The losses are not two arrays of one dimension and length, or ``horizon`` < 1.
     """
+    from arch.covariance.kernel import Bartlett  # noqa: PLC0415  (slow to import)
+    from scipy import stats  # noqa: PLC0415
+
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, not {horizon}")
     losses = _aligned([first, second])
@@ -208,6 +208,8 @@ def ratio_intervals(
         ValueError: The arrays differ in shape or have not two dimensions; or ``block`` < 1,
             ``repetitions`` < 2, or ``level`` not between 0 and 1.
     """
+    from arch.bootstrap import MovingBlockBootstrap  # noqa: PLC0415
+
     _check_bootstrap(block, repetitions)
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, not {level}")
@@ -233,6 +235,8 @@ def _ratio_interval(
     total: tuple[float, float], drawn: Floats, blocks: int, level: float
 ) -> Interval:
     """From the sums above and below in the series itself and, ``[repetitions, 2]``, as drawn."""
+    from scipy import stats  # noqa: PLC0415
+
     if not np.isfinite(total).all() or total[1] <= 0:
         return Interval(math.nan, math.nan, math.nan, blocks)
     estimate = float(total[0] / total[1])
@@ -280,6 +284,8 @@ def model_confidence_set(
         ValueError: The losses are not arrays of one dimension and length; or ``block`` < 1,
             ``repetitions`` < 2, or ``size`` not between 0 and 1.
     """
+    from arch.bootstrap import MCS  # noqa: PLC0415
+
     _check_bootstrap(block, repetitions)
     if not 0 < size < 1:
         raise ValueError(f"size must be between 0 and 1, not {size}")
@@ -324,6 +330,8 @@ def _without_ties(losses: Floats) -> Floats:
 
 def _spread(losses: Floats, blocks: int, size: float) -> Floats:
     """Losses ``[T, models]`` further from their means: see :func:`model_confidence_set`."""
+    from scipy import stats  # noqa: PLC0415
+
     quantile = 1 - size / 2 / (losses.shape[1] - 1)
     heavier_tails = float(stats.t.ppf(quantile, blocks - 1) / stats.norm.ppf(quantile))
     mean = losses.mean(axis=0)

@@ -7,6 +7,14 @@ from vd_forecasting.datasets.atomic import (
     AtomicTextDataset,
 )
 from vd_forecasting.datasets.checkpoint import CheckpointDataset
+from vd_forecasting.datasets.sources import (
+    LongTableDataset,
+    NoSource,
+    PandasHDF5Dataset,
+    PemsNpzDataset,
+    VDLiveArchiveDataset,
+    WideTableDataset,
+)
 from vd_forecasting.datasets.training_state import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
 from vd_forecasting.datasets.xarray_dataset import XarrayDataset
@@ -17,8 +25,14 @@ __all__ = [
     "AtomicJSONDataset",
     "AtomicTextDataset",
     "CheckpointDataset",
+    "LongTableDataset",
+    "NoSource",
+    "PandasHDF5Dataset",
+    "PemsNpzDataset",
     "TrainingState",
     "TrainingStateDataset",
     "VDHDF5Dataset",
+    "VDLiveArchiveDataset",
+    "WideTableDataset",
     "XarrayDataset",
 ]

@@ -27,7 +27,7 @@ def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
     stamps = [text.strip() for text in texts]
     # pandas would take "now" and "today" for dates
     usable = np.array([stamp[:1].isdigit() for stamp in stamps], dtype=bool)
-    aware = usable & np.array([_has_offset(stamp) for stamp in stamps], dtype=bool)
+    aware = usable & np.array([has_offset(stamp) for stamp in stamps], dtype=bool)
     naive = usable & ~aware
     stamp_array = np.array(stamps, dtype=object)
 
@@ -44,7 +44,7 @@ def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
     first = pd.to_datetime(stamp_array[aware][parsed[:1]], format="ISO8601")[0]
     offset = first.utcoffset() or timedelta(0)
     times[aware] = in_utc + np.timedelta64(offset)
-    return times, _format_offset(offset)
+    return times, format_offset(offset)
 
 
 def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArray[np.bytes_]:
@@ -62,7 +62,8 @@ def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArr
     return texts
 
 
-def _has_offset(stamp: str) -> bool:
+def has_offset(stamp: str) -> bool:
+    """Whether an ISO 8601 time stamp names its UTC offset."""
     clock = stamp[10:]  # what follows YYYY-MM-DD
     return "+" in clock or "-" in clock or clock[-1:] in ("Z", "z")
 
@@ -74,7 +75,8 @@ def _nanoseconds(parsed: pd.DatetimeIndex) -> DatetimeArray:
     return times.astype("datetime64[ns]")
 
 
-def _format_offset(offset: timedelta) -> str:
+def format_offset(offset: timedelta) -> str:
+    """An offset as ISO 8601 writes it, such as ``"+08:00"``."""
     minutes = round(offset.total_seconds() / 60)
     sign = "-" if minutes < 0 else "+"
     return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

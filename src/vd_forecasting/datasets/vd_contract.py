@@ -34,8 +34,8 @@ _MOST_LABEL_BYTES = 2**31
 Info = dict[str, npt.NDArray[Any]]
 
 
-class _ContractError(ValueError):
-    """The file is not a VD file; the message does not name the file."""
+class ContractError(ValueError):
+    """The file is not what it should be; the message does not name the file."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def open_vd_file(path: Path) -> Iterator[h5py.File]:
     with file:
         try:
             yield file
-        except _ContractError as error:
+        except ContractError as error:
             raise DatasetError(f"{path}: {error}") from error
         except UNREADABLE as error:
             raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
@@ -88,11 +88,11 @@ def features_of(file: h5py.File) -> h5py.Dataset:
     """The feature values, [T, N, F]; nothing of them is read."""
     dataset = _member(file, FEATURES)
     if dataset.ndim != 3:
-        raise _ContractError(
+        raise ContractError(
             f"{FEATURES} has {dataset.ndim} axes, must have 3: time, VD and feature"
         )
     if dataset.dtype.kind not in "iuf":
-        raise _ContractError(f"{FEATURES} has type {dataset.dtype}, must be numeric")
+        raise ContractError(f"{FEATURES} has type {dataset.dtype}, must be numeric")
     return dataset
 
 
@@ -108,20 +108,20 @@ def read_labels(file: h5py.File) -> Labels:
         ]
     ):
         if size != len(labels):
-            raise _ContractError(
+            raise ContractError(
                 f"{FEATURES} has {size} {what} (axis {axis}), but {name} has {len(labels)}"
             )
         if size == 0:
-            raise _ContractError(f"the file is empty: {FEATURES} has 0 {what} (axis {axis})")
+            raise ContractError(f"the file is empty: {FEATURES} has 0 {what} (axis {axis})")
     times, utc_offset = parse_timestamps(stamps)
     if np.isnat(times).all():
-        raise _ContractError(
+        raise ContractError(
             f"no usable time stamp among the {len(stamps)} of {TIMESTAMPS}: all are blank or not "
             f"ISO 8601, such as {next((s for s in stamps if s.strip()), '')!r}"
         )
     for name, labels, what in ((VDIDS, vdids, "VDIDs"), (FEATURE_NAMES, names, "features")):
         if twice := duplicates(labels):
-            raise _ContractError(f"duplicate {what} in {name}: {listed(twice)}")
+            raise ContractError(f"duplicate {what} in {name}: {listed(twice)}")
     units = read_texts(_member(file, FEATURE_NAMES), "units")
     return Labels(
         times=times,
@@ -157,32 +157,37 @@ def one_line(error: BaseException) -> str:
 
 
 def _member(file: h5py.File, name: str) -> h5py.Dataset:
-    dataset = _follow(file, name)
+    dataset = follow(file, name)
     if dataset is None:
         held = listed(list(islice(file, 5))) or "nothing"
-        raise _ContractError(f"not a VD file, it has no {name}; its top level holds {held}")
-    if not isinstance(dataset, h5py.Dataset):
-        raise _ContractError(f"{name} is a group, must be a data set")
-    if dataset.is_virtual or dataset.external:
-        kind = "a virtual data set" if dataset.is_virtual else "stored in another file"
-        raise _ContractError(f"{name} is {kind}; a VD file must hold its own values")
-    return dataset
+        raise ContractError(f"not a VD file, it has no {name}; its top level holds {held}")
+    return own_dataset(dataset, name)
 
 
-def _follow(file: h5py.File, name: str) -> Any:
+def own_dataset(item: Any, name: str) -> h5py.Dataset:
+    """``item``, if it is a data set whose values lie in this very file."""
+    if not isinstance(item, h5py.Dataset):
+        raise ContractError(f"{name} is a group, must be a data set")
+    if item.is_virtual or item.external:
+        kind = "a virtual data set" if item.is_virtual else "stored in another file"
+        raise ContractError(f"{name} is {kind}; a VD file must hold its own values")
+    return item
+
+
+def follow(file: h5py.File, name: str) -> Any:
     """The object called ``name``, or None; its links are looked at before they are followed."""
     item: Any = file
     at = ""
     for part in name.strip("/").split("/"):
         if not isinstance(item, h5py.Group):
-            raise _ContractError(f"{at} is a data set, must be a group")
+            raise ContractError(f"{at} is a data set, must be a group")
         at += f"/{part}"
         link = item.get(part, getlink=True)
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
             kind = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
-            raise _ContractError(
+            raise ContractError(
                 f"{at} is {kind.get(type(link), 'a link')}; a VD file must hold its own values"
             )
         item = item[part]
@@ -192,16 +197,16 @@ def _follow(file: h5py.File, name: str) -> Any:
 def _strings(file: h5py.File, name: str) -> list[str]:
     dataset = _member(file, name)
     if h5py.check_string_dtype(dataset.dtype) is None:
-        raise _ContractError(f"{name} has type {dataset.dtype}, must be strings")
+        raise ContractError(f"{name} has type {dataset.dtype}, must be strings")
     if dataset.ndim != 1:
-        raise _ContractError(f"{name} has {dataset.ndim} axes, must have 1")
+        raise ContractError(f"{name} has {dataset.ndim} axes, must have 1")
     if dataset.size > _MOST_LABELS or dataset.size * dataset.dtype.itemsize > _MOST_LABEL_BYTES:
-        raise _ContractError(
+        raise ContractError(
             f"{name} declares {dataset.size} strings of {dataset.dtype.itemsize} bytes, "
             "which is more than any VD file needs"
         )
     if dataset.size and dataset.id.get_storage_size() == 0:
-        raise _ContractError(f"{name} declares {dataset.size} strings, but none was ever written")
+        raise ContractError(f"{name} declares {dataset.size} strings, but none was ever written")
     texts: list[str] = dataset.asstr(errors="replace")[:].tolist()
     return texts
 
@@ -209,7 +214,7 @@ def _strings(file: h5py.File, name: str) -> list[str]:
 def _read_info(file: h5py.File, vdids: list[str]) -> Info | None:
     """What the file's vd_info says of each VD; None where there is none that can be used."""
     try:
-        group = _follow(file, VD_INFO)
+        group = follow(file, VD_INFO)
     except UNREADABLE:
         return None  # it is optional, so no oddity in it is an error
     return read_info(group, vdids) if isinstance(group, h5py.Group) else None

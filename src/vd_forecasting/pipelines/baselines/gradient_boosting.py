@@ -15,7 +15,6 @@ wait for each other: on two busy cores two threads took 25 times as long as one.
 
 import numpy as np
 import xarray as xr
-from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from vd_forecasting.pipelines.baselines.steps import (
@@ -49,6 +48,8 @@ def forecast_gradient_boosting(
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
     """
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
+
     train, test = origins(windows, "train"), origins(windows, "test")
     random = np.random.default_rng(SEED)
     if len(train) > max_windows:

@@ -1,0 +1,113 @@
+"""Time stamps of tables as times on one clock that never jumps."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from vd_forecasting.datasets.timestamps import (
+    DatetimeArray,
+    format_offset,
+    has_offset,
+    parse_timestamps,
+)
+
+_YEARS = (np.datetime64("1900-01-01"), np.datetime64("2200-01-01"))
+
+
+def read_clock(
+    texts: Sequence[str], time_format: str | None, timezone: str | None
+) -> tuple[DatetimeArray, str | None, list[str]]:
+    """Parse time stamps into naive local ``datetime64[ns]`` [T], NaT where that is impossible.
+
+    Args:
+        texts: [T].
+        time_format: as of ``strptime``; None for ISO 8601.
+        timezone: the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
+            put on the offset this zone has at the first of them, so that daylight-saving time
+            makes neither gaps nor duplicates. None takes stamps without an offset as they are.
+
+    Returns:
+        the times, the UTC offset of their clock (None if unknown), and notes on what was left
+        out.
+
+    Raises:
+        ValueError: the zone or the format is none, or no stamp is usable.
+    """
+    if time_format is not None:
+        texts = _as_iso(texts, time_format)
+    notes = []
+    if timezone is None:
+        times, offset = parse_timestamps(texts)
+    else:
+        times, offset, lost = _in_zone(texts, timezone)
+        if lost:
+            notes.append(
+                f"{lost:,} time stamps lie in an hour that daylight-saving time in {timezone} "
+                "skips or repeats, so nothing tells which time is meant; left out"
+            )
+    # 0001-01-01 and the like stand for unknown, and would make a grid of millions of steps
+    times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
+    if len(texts) and np.isnat(times).all() and not notes:
+        example = next((text for text in texts if text.strip()), "")
+        hint = (
+            "ISO 8601; set time_format" if time_format is None else f"of the form {time_format!r}"
+        )
+        raise ValueError(f"none of its {len(texts)} time stamps, such as {example!r}, is {hint}")
+    return times, offset, notes
+
+
+def _as_iso(texts: Sequence[str], time_format: str) -> list[str]:
+    """The stamps as ISO 8601, "" where they have another form."""
+    stamps = pd.Series(list(texts), dtype=object).str.strip()
+    try:
+        if "%z" in time_format:
+            parsed = [_parsed(stamp, time_format) for stamp in stamps]
+        else:
+            parsed = list(pd.to_datetime(stamps, format=time_format, errors="coerce"))
+    except ValueError as error:
+        raise ValueError(f"time_format {time_format!r}: {error}") from error
+    return ["" if pd.isna(stamp) else stamp.isoformat() for stamp in parsed]
+
+
+def _parsed(stamp: str, time_format: str) -> Any:
+    # one by one, because pandas refuses several offsets in one column
+    return pd.to_datetime(stamp, format=time_format, errors="coerce")
+
+
+def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, int]:
+    zone = _zone(timezone)
+    aware = np.array([has_offset(text.strip()) for text in texts], dtype=bool)
+    stamps = np.array(list(texts), dtype=object)
+    in_utc = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
+
+    naive, _ = parse_timestamps(stamps[~aware])
+    local = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    in_utc[~aware] = local.tz_convert("UTC").tz_localize(None).to_numpy()
+    lost = int((np.isnat(in_utc[~aware]) & ~np.isnat(naive)).sum())
+
+    shifted, offset = parse_timestamps(stamps[aware])
+    if offset is not None:
+        in_utc[aware] = shifted - np.timedelta64(_as_timedelta(offset))
+
+    usable = np.flatnonzero(~np.isnat(in_utc))
+    if usable.size == 0:
+        return in_utc, None, lost
+    first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
+    in_utc += np.timedelta64(first)
+    return in_utc, format_offset(first), lost
+
+
+def _as_timedelta(offset: str) -> timedelta:
+    minutes = 60 * int(offset[1:3]) + int(offset[4:6])
+    return timedelta(minutes=-minutes if offset[0] == "-" else minutes)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"timezone {name!r} is not known; one such as Asia/Taipei is") from error

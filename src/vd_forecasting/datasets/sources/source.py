@@ -1,0 +1,177 @@
+"""What every source of VD data has in common: it is read, never written, and gives a VD array.
+
+A new source is a subclass of :class:`SourceDataset` that says how to read its files, and a folder
+in conf/ with the catalog entry ``ingest_source``.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from kedro.io import AbstractDataset, DatasetError
+
+from vd_forecasting.datasets.timestamps import DatetimeArray
+from vd_forecasting.datasets.vd_contract import duplicates, listed, one_line
+
+DIMS = ("time", "vd", "feature")
+NOTES = "ingest_notes"
+"""Attribute of an array: what the reader thinks worth telling, a tuple of sentences."""
+
+MOST_VALUE_BYTES = 8 * 2**30
+"""An array larger than this is refused unless its source is streamed: small files can declare
+sizes that no machine holds."""
+
+UNITS = {
+    "avg_speed": "km/h",
+    "total_volume": "veh/interval",
+    "avg_occupancy": "%",
+    "speed_std": "km/h",
+    "lane_count": "lanes",
+}
+"""The project's own units, for what a catalog entry does not say."""
+
+
+# What a file of unknown origin may make of the libraries that read it.
+_TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
+
+
+class SourceDataset(AbstractDataset[Any, xr.DataArray]):
+    """Reads measurements from ``filepath`` as a VD array ``("time", "vd", "feature")``, float32.
+
+    NaN is missing. Coordinates and attributes are those of
+    :class:`~vd_forecasting.datasets.VDHDF5Dataset`.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> xr.DataArray:
+        """Raise DatasetError, in one line that begins with the path, if the source is no good."""
+        if not self._filepath.exists():
+            raise DatasetError(
+                f"{self._filepath}: no such file; put the data there, or tell where they are: "
+                "--params source_file=path/to/the/data"
+            )
+        try:
+            return self._read()
+        except ImportError as error:
+            raise DatasetError(
+                f"{self._filepath}: {one_line(error)}; pip install -e '.[ingest]'"
+            ) from error
+        except _TROUBLE as error:
+            raise DatasetError(f"{self._filepath}: {one_line(error)}") from error
+
+    @abstractmethod
+    def _read(self) -> xr.DataArray:
+        """The array; ValueError, without the path, for whatever is wrong with the file."""
+
+    def save(self, data: Any) -> NoReturn:
+        raise DatasetError(f"{self._filepath}: a source is read, never written")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+
+class NoSource(SourceDataset):
+    """Stands where an environment names its source; loading it says that none did.
+
+    Example::
+
+        ingest_source:
+          type: vd_forecasting.datasets.NoSource
+    """
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath="", metadata=metadata)
+
+    def load(self) -> xr.DataArray:
+        raise DatasetError(
+            "no source to ingest: name the environment that has one, for example "
+            "kedro run --pipeline ingest --env metr_la (see README.md, Other formats)"
+        )
+
+    def _read(self) -> xr.DataArray:
+        raise NotImplementedError
+
+    def _exists(self) -> bool:
+        return False
+
+
+def vd_array(
+    values: Any,
+    *,
+    times: DatetimeArray,
+    vdids: Sequence[str],
+    features: Sequence[str],
+    units: Mapping[str, str] | None = None,
+    source_file: str,
+    utc_offset: str | None = None,
+    info: Mapping[str, npt.NDArray[Any]] | None = None,
+    notes: Iterable[str] = (),
+) -> xr.DataArray:
+    """Label ``values`` [T, N, F] as a VD array.
+
+    Args:
+        values: an array, or anything xarray can index lazily.
+        times: [T], naive local time, NaT where unknown.
+        vdids: [N].
+        features: [F].
+        units: of the features; the project's own for those not named.
+        source_file: the name of the file or folder, without its path.
+        utc_offset: such as ``"+08:00"``, None where unknown.
+        info: of the VDs, as in :mod:`vd_forecasting.datasets.vd_info`, each [N].
+        notes: what the reader thinks worth telling.
+
+    Raises:
+        ValueError: nothing is in it, no time stamp is usable, or a name occurs twice.
+    """
+    shape = (len(times), len(vdids), len(features))
+    if 0 in shape:
+        raise ValueError(
+            f"it is empty: {shape[0]} time steps, {shape[1]} VDs and {shape[2]} features"
+        )
+    if np.isnat(times).all():
+        raise ValueError(f"none of its {len(times)} time stamps is usable")
+    for what, names in (("VDIDs", list(vdids)), ("features", list(features))):
+        if twice := duplicates(names):
+            raise ValueError(f"duplicate {what}: {listed(twice)}")
+    known = UNITS | dict(units or {})
+    attrs: dict[str, Any] = {"source_file": source_file}
+    if utc_offset is not None:
+        attrs["utc_offset"] = utc_offset
+    if notes := tuple(notes):
+        attrs[NOTES] = notes
+    coords: dict[str, Any] = {
+        "time": ("time", times.astype("datetime64[ns]")),
+        "vd": ("vd", np.array(list(vdids), dtype=str)),
+        "feature": ("feature", np.array(list(features), dtype=str)),
+        "unit": ("feature", np.array([known.get(name, "") for name in features], dtype=str)),
+    }
+    coords |= {name: ("vd", known_of_vds) for name, known_of_vds in (info or {}).items()}
+    variable = xr.Variable(DIMS, values, attrs)
+    return xr.Dataset({"features": variable}, coords)["features"]
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Refuse an array [T, N, F] that would not fit into memory as float32.
+
+    Raises:
+        ValueError: names the size.
+    """
+    size = 4
+    for length in shape:
+        size *= int(length)
+    if size > MOST_VALUE_BYTES:
+        raise ValueError(
+            f"declares {' × '.join(f'{int(length):,}' for length in shape)} values, "
+            f"{size / 2**30:,.0f} GiB as float32; more than {MOST_VALUE_BYTES / 2**30:.0f} GiB is "
+            "refused"
+        )

@@ -1,0 +1,150 @@
+"""Files in a folder, a tar or a zip, read one by one and never unpacked to disk.
+
+Nothing here trusts an archive: names are only ever names, links are not followed, and no member
+may be larger than a bound, compressed or not.
+"""
+
+import os
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+MOST_BYTES = 64 * 2**20
+"""A minute of 3,000 detectors takes 5 MB."""
+
+_MOST_MEMBERS = 5_000_000
+_GZIP = 31  # zlib's name for the gzip format
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive."""
+
+    name: str  # with "/" between folders
+    size: int  # as stored
+    stamp: int  # changes when the content does: its time, or its checksum
+    offset: int = -1  # where its content begins in a tar
+
+
+def list_members(path: Path) -> list[Member]:
+    """The regular files of an archive, in the order of their names.
+
+    Raises:
+        ValueError: it is no archive, or damaged.
+    """
+    if path.is_dir():
+        members = _in_folder(path)
+    elif _begins(path).startswith(b"PK"):  # a tar may end with a zip, which is_zipfile looks for
+        members = _in_zip(path)
+    else:
+        members = _in_tar(path)
+    if len(members) > _MOST_MEMBERS:
+        raise ValueError(f"has {len(members):,} files; ingest it year by year")
+    return sorted(members, key=lambda member: member.name)
+
+
+def read_member(path: Path, member: Member) -> bytes:
+    """The content of a file, unpacked if its name ends with ``.gz``.
+
+    Raises:
+        ValueError: it is damaged or larger than ``MOST_BYTES``.
+        OSError: it cannot be read.
+    """
+    if member.size > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    if path.is_dir():
+        with (path / member.name).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    elif member.offset >= 0:
+        with path.open("rb") as file:
+            file.seek(member.offset)
+            content = file.read(member.size)
+        if len(content) < member.size:
+            raise ValueError("the archive ends within it")
+    else:
+        content = _from_zip(path, member)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    return _gunzip(content) if member.name.lower().endswith(".gz") else content
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _in_folder(path: Path) -> list[Member]:
+    members = []
+    for folder, _, names in os.walk(path, followlinks=False):
+        for name in names:
+            file = Path(folder) / name
+            if file.is_symlink() or not file.is_file():
+                continue  # a link may lead out of the folder
+            status = file.stat()
+            inside = file.relative_to(path).as_posix()
+            members.append(Member(inside, status.st_size, status.st_mtime_ns))
+    return members
+
+
+def _in_zip(path: Path) -> list[Member]:
+    try:
+        infos = _opened_zip(path, path.stat().st_mtime_ns).infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"damaged zip file ({error})") from error
+    return [Member(info.filename, info.file_size, info.CRC) for info in infos if not info.is_dir()]
+
+
+def _in_tar(path: Path) -> list[Member]:
+    try:
+        # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
+        with tarfile.open(path, "r:") as tar:
+            return [
+                Member(info.name, info.size, int(info.mtime), info.offset_data)
+                for info in tar
+                if info.isreg() and not info.issparse()
+            ]
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise ValueError(
+            "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first "
+            f"({error})"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
+    """Kept open, because listing a year of minutes takes seconds. ``stamp`` tells files apart."""
+    return zipfile.ZipFile(path)
+
+
+def _from_zip(path: Path, member: Member) -> bytes:
+    try:
+        archive = _opened_zip(path, path.stat().st_mtime_ns)
+        with archive.open(member.name) as file:
+            return file.read(MOST_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise ValueError(f"damaged in the zip file ({error})") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"encrypted, or compressed in an unknown way ({error})") from error
+
+
+def _gunzip(content: bytes) -> bytes:
+    """Unpack all gzip members one after another."""
+    parts: list[bytes] = []
+    room = MOST_BYTES
+    while content:
+        unpack = zlib.decompressobj(_GZIP)
+        try:
+            part = unpack.decompress(content, room + 1)
+        except zlib.error as error:
+            raise ValueError(f"damaged gzip file ({error})") from error
+        room -= len(part)
+        if room < 0:
+            raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
+        if not unpack.eof:
+            raise ValueError("truncated gzip file")
+        parts.append(part)
+        content = unpack.unused_data.lstrip(b"\0")  # tape blocks are padded
+    return b"".join(parts)

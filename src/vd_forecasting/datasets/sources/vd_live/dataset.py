@@ -1,0 +1,214 @@
+"""An archive of minute-by-minute VD records as one VD array."""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+from xarray.core import indexing
+
+from vd_forecasting.datasets.sources.source import SourceDataset, vd_array
+from vd_forecasting.datasets.sources.vd_live.archive import Member, list_members, read_member
+from vd_forecasting.datasets.sources.vd_live.assemble import PartsArray, index_parts, notes_of
+from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES
+from vd_forecasting.datasets.sources.vd_live.live_json import read_stations_json
+from vd_forecasting.datasets.sources.vd_live.live_xml import read_stations_xml
+from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, parse_offset
+from vd_forecasting.datasets.sources.vd_live.parts import (
+    Reading,
+    load_part,
+    make_part,
+    part_path,
+)
+from vd_forecasting.datasets.sources.vd_live.stations import Station, info_of
+from vd_forecasting.datasets.vd_contract import one_line
+
+FILES_PER_PART = 30
+"""Half an hour: what a killed ingest loses at most per process."""
+
+_LIVE = re.compile(r"VDLive(List)?([_-]?\d+)?\.(xml|json)(\.gz)?", re.IGNORECASE)
+_STATIONS = re.compile(r"VD(List)?([_-]?\d+)?\.(xml|json)(\.gz)?", re.IGNORECASE)
+
+
+class VDLiveArchiveDataset(SourceDataset):
+    """Loads per-minute VDLive files of the MOTC traffic standard 2.0, XML or JSON, gzipped or not.
+
+    ``filepath`` is a folder, a zip or an uncompressed tar of them, of any number of days; the lists
+    of detectors among them (VD.xml, VDList.json) give the coordinates. Files are read in parallel
+    into parts, which are kept in ``parts``: what was read once, also by an ingest that was killed,
+    is not read again. That folder may be deleted at any time. The array is lazy and reads parts.
+
+    What makes a lane valid, and what the five features are, tells
+    :func:`~vd_forecasting.datasets.sources.vd_live.lanes.features_of`.
+
+    Example::
+
+        ingest_source:
+          type: vd_forecasting.datasets.VDLiveArchiveDataset
+          filepath: data/01_raw/taiwan           # 20240304/VDLive_0000.xml.gz, 20240304/VD.xml, ...
+          parts: data/02_intermediate/taiwan
+          features: [avg_speed, total_volume, avg_occupancy, speed_std, lane_count]   # optional
+          error_codes: [-99, -1, 255, 999]       # optional; numbers below zero are always errors
+          utc_offset: "+08:00"                   # optional: of the clock
+          tolerance: 30                          # optional: minutes between record and file name
+          workers: 2                             # optional: processes; all cores by default
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        parts: str,
+        features: Sequence[str] = FEATURES,
+        error_codes: Sequence[float] = (-99, -1, 255, 999),
+        utc_offset: str = "+08:00",
+        tolerance: int = 30,
+        workers: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._parts = Path(parts)
+        self._features = list(features)
+        self._error_codes = tuple(float(code) for code in error_codes)
+        self._utc_offset = utc_offset
+        self._tolerance = tolerance
+        self._workers = workers
+
+    def _read(self) -> xr.DataArray:
+        if unknown := [name for name in self._features if name not in FEATURES]:
+            raise ValueError(f"features: no {unknown[0]!r}; there are {', '.join(FEATURES)}")
+        source = self._filepath
+        reading = Reading(parse_offset(self._utc_offset), self._tolerance, self._error_codes)
+        live, lists, others = _sorted_out(source)
+        batches = [live[i : i + FILES_PER_PART] for i in range(0, len(live), FILES_PER_PART)]
+        paths = [part_path(self._parts, source, batch, reading) for batch in batches]
+        self._make(batches, paths, reading)
+
+        index = index_parts(paths)
+        stations, broken_lists = _read_stations(source, lists)
+        counts = index.counts
+        counts.broken = [*broken_lists, *counts.broken]
+        if not index.vdids:
+            name, why = counts.broken[0] if counts.broken else ("", "no record has a place")
+            raise ValueError(f"nothing usable in its {len(live):,} VDLive files; {name}: {why}")
+        listed = dict.fromkeys(one.vdid for one in stations)
+        live_vds = set(index.vdids)
+        vdids = [vdid for vdid in listed if vdid in live_vds]
+        vdids += [vdid for vdid in index.vdids if vdid not in listed]
+        columns = [FEATURES.index(name) for name in self._features]
+        on_demand: Any = indexing.LazilyIndexedArray(PartsArray(paths, index, vdids, columns))
+        return vd_array(
+            indexing.CopyOnWriteArray(on_demand),
+            times=index.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
+            vdids=vdids,
+            features=self._features,
+            source_file=source.name,
+            utc_offset=self._utc_offset,
+            info=info_of(stations, vdids) if stations else None,
+            notes=notes_of(counts, others),
+        )
+
+    def _make(self, batches: list[list[Member]], paths: list[Path], reading: Reading) -> None:
+        """Make the parts that are missing or damaged."""
+        todo = [
+            (batch, path)
+            for batch, path in zip(batches, paths, strict=True)
+            if load_part(path, with_values=False) is None
+        ]
+        progress = tqdm(total=sum(len(batch) for batch, _ in todo), unit="file", disable=None)
+        workers = min(self._workers or os.cpu_count() or 1, len(todo))
+        with progress:
+            if workers < 2:
+                for batch, path in todo:
+                    make_part(self._filepath, batch, reading, path)
+                    progress.update(len(batch))
+                return
+            # spawned, because forking a process that has threads is not safe
+            pool = ProcessPoolExecutor(
+                workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+            )
+            try:
+                jobs = {
+                    pool.submit(make_part, self._filepath, batch, reading, path): len(batch)
+                    for batch, path in todo
+                }
+                for job in as_completed(jobs):
+                    job.result()
+                    progress.update(jobs[job])
+            except BrokenProcessPool as error:
+                raise ValueError(
+                    "a process that read it was killed, perhaps for want of memory; run again, it "
+                    "goes on where it was (workers: 1 takes less memory)"
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _describe(self) -> dict[str, Any]:
+        return super()._describe() | {"parts": str(self._parts), "features": self._features}
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed; else it would wait forever."""
+    if (parent := parent_process()) is not None:
+        threading.Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_exit(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _sorted_out(source: Path) -> tuple[list[Member], list[Member], int]:
+    """Live records in the order of their minutes, lists of detectors, and how many other files."""
+    live, lists, others = [], [], 0
+    for member in list_members(source):
+        name = member.name.rpartition("/")[2]
+        if _LIVE.fullmatch(name):
+            live.append(member)
+        elif _STATIONS.fullmatch(name):
+            lists.append(member)
+        else:
+            others += 1
+    if not live:
+        raise ValueError(f"has no VDLive_HHMM.xml or VDLiveList.json among its {others:,} files")
+    # without a time in the name: last, in the order of names
+    in_order = sorted(live, key=lambda one: _minute(source, one))
+    return in_order, lists, others
+
+
+def _minute(source: Path, member: Member) -> float:
+    minute = minute_of_file(f"{source.name}/{member.name}")
+    return np.inf if minute is None else float(minute)
+
+
+def _read_stations(
+    source: Path, lists: Sequence[Member]
+) -> tuple[list[Station], list[tuple[str, str]]]:
+    """The detectors of all lists, of which there may be one a day, and the lists that are broken.
+
+    A later list corrects an earlier one.
+    """
+    stations: dict[str, Station] = {}
+    broken = []
+    for member in lists:
+        try:
+            stations |= {one.vdid: one for one in _stations(source, member)}
+        except (ValueError, OSError, MemoryError) as error:
+            broken.append((member.name, one_line(error)))
+    return list(stations.values()), broken
+
+
+def _stations(source: Path, member: Member) -> Iterator[Station]:
+    content = read_member(source, member)
+    is_json = member.name.lower().removesuffix(".gz").endswith(".json")
+    read = read_stations_json if is_json else read_stations_xml
+    return (one for one in read(content) if one.vdid)

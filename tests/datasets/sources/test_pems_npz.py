@@ -1,0 +1,142 @@
+"""PEMS03 to PEMS08: what is read of them, and what is refused."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kedro.io import DatasetError
+
+from tests.datasets.sources.export import assert_same, loaded_or_told, sample, write_pems_npz
+from vd_forecasting.datasets import PemsNpzDataset
+
+ORDER = ["total_volume", "avg_occupancy", "avg_speed"]
+
+
+def load(path: Path, **options: object):
+    return PemsNpzDataset(**{"filepath": str(path), "start": "2024-03-04", **options}).load()
+
+
+def refusal(path: Path, **options: object) -> str:
+    with pytest.raises(DatasetError) as error:
+        load(path, **options)
+    text = str(error.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    return text.removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def vd():
+    return sample().sel(feature=ORDER)
+
+
+@pytest.fixture
+def path(tmp_path, vd) -> Path:
+    return write_pems_npz(tmp_path / "PEMS04.npz", vd)
+
+
+def test_what_was_exported_comes_back(path, vd, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(vd["vd"].values))
+    found = load(path, vdids=str(names))
+    # a share in float64 and back to % in float32: equal but for the last bit
+    np.testing.assert_allclose(found[..., 1], vd[..., 1], rtol=2e-7)
+    assert_same(found.isel(feature=[0, 2]), vd.isel(feature=[0, 2]))
+
+
+def test_blocks_are_put_together(path, vd, monkeypatch):
+    monkeypatch.setattr("vd_forecasting.datasets.sources.pems_npz._BLOCK_BYTES", 700)
+    np.testing.assert_array_equal(load(path)[..., 0], vd[..., 0])
+
+
+def test_names_units_and_clock(path):
+    found = load(path, start="2018-01-01", units={"avg_speed": "mph"})
+    assert found["vd"].values.tolist() == ["0", "1", "2", "3"]
+    assert found["unit"].values.tolist() == ["veh/interval", "%", "mph"]
+    assert str(found["time"].values[1]) == "2018-01-01T00:05:00.000000000"
+
+
+@pytest.mark.parametrize("shape", [(20, 3), (20, 3, 1)])
+def test_flow_alone(tmp_path, shape):
+    np.savez(tmp_path / "a.npz", data=np.arange(60, dtype=np.int32).reshape(shape))
+    found = load(tmp_path / "a.npz")
+    assert found.shape == (20, 3, 1)
+    assert found["feature"].values.tolist() == ["total_volume"]
+    assert found.values[1, 0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 3, 4)), "has 4 features, but the entry names 3"),
+        (np.zeros(4), "must be time × VD × feature"),
+        (np.zeros((0, 3, 1)), "must be time × VD × feature"),
+        (np.zeros((2, 3, 1), "S4"), "must be numeric"),
+        (np.zeros((2, 3, 1), complex), "must be numeric"),
+        (np.full((2, 3, 1), None), "type object, must be numeric"),
+        (np.asfortranarray(np.zeros((2, 3, 2))), "column by column"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, array, message):
+    np.savez(tmp_path / "a.npz", data=array)
+    assert message in refusal(tmp_path / "a.npz")
+
+
+def with_header(path: Path, shape: str, body: bytes = b"") -> Path:
+    file = io.BytesIO()
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}"
+    padded = header.ljust(117).encode() + b"\n"
+    file.write(b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + body)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.npy", file.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("(10, 3, 1)", "declares more values than"),
+        ("(1000000, 1000000, 3)", "GiB as float32"),
+        ("(-1, 3, 1)", "must be time × VD × feature"),
+        ("'x'", "damaged"),
+        ("__import__('os')", "damaged"),
+        ("(" * 5000, "damaged"),
+    ],
+)
+def test_headers_are_not_believed(tmp_path, shape, message):
+    assert re.search(message, refusal(with_header(tmp_path / "a.npz", shape)))
+
+
+def test_the_entry_is_checked(path, tmp_path):
+    assert "positive duration" in refusal(path, interval="-5min")
+    assert "without an offset" in refusal(path, start="2018-01-01T00:00+08:00")
+    (tmp_path / "names.txt").write_text("a b")
+    assert "has 2 names, but the array 4 VDs" in refusal(path, vdids=str(tmp_path / "names.txt"))
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("x.npy", b"")
+    assert "has no array 'data'; it holds 'x.npy'" in refusal(tmp_path / "other.npz")
+    (tmp_path / "text.npz").write_text("no zip")
+    assert "not a whole .npz file" in refusal(tmp_path / "text.npz")
+
+
+@given(data=st.data())
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_damage_is_told_or_harmless(path, data):
+    whole = path.read_bytes()
+    broken = path.with_name("broken.npz")
+    if data.draw(st.booleans()):
+        content = whole[: data.draw(st.integers(0, len(whole)))]
+    else:
+        at = data.draw(st.sampled_from([0, len(whole) - 200])) + data.draw(st.integers(0, 190))
+        noise = data.draw(st.binary(min_size=1, max_size=16))
+        content = whole[:at] + noise + whole[at + len(noise) :]
+    broken.write_bytes(content)
+    found = loaded_or_told(lambda: load(broken))
+    assert found is None or found.shape == (300, 4, 3)

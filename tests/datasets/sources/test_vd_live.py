@@ -1,0 +1,684 @@
+"""Archives of VDLive files: what is read of them, what is left out, and what cannot hurt."""
+
+import gzip
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kedro.io import DatasetError
+
+from tests.datasets.sources.export import (
+    LANE_FEATURES,
+    NAMESPACE,
+    archive_files,
+    assert_same,
+    for_lanes,
+    live_json,
+    live_xml,
+    loaded_or_told,
+    sample,
+    stations_xml,
+    write_archive,
+)
+from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
+from vd_forecasting.datasets.sources.vd_live import archive, assemble, dataset
+from vd_forecasting.datasets.sources.vd_live import live_xml as xml
+from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, features_of
+from vd_forecasting.datasets.sources.vd_live.live_json import read_live_json
+from vd_forecasting.datasets.sources.vd_live.live_xml import read_live_xml
+from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
+from vd_forecasting.datasets.sources.vd_live.plain_xml import read_plain
+
+CODES = (-99.0, -1.0, 255.0, 999.0)
+
+
+def load(path: Path, **options: object) -> xr.DataArray:
+    fixed = {"filepath": str(path), "parts": str(path.parent / "parts"), "workers": 1}
+    return VDLiveArchiveDataset(**fixed | options).load()
+
+
+def refusal(path: Path, **options: object) -> str:
+    with pytest.raises(DatasetError) as error:
+        load(path, **options)
+    text = str(error.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    return text.removeprefix(f"{path}: ")
+
+
+@pytest.fixture(scope="module")
+def vd() -> xr.DataArray:
+    return for_lanes(sample(steps=80, vds=3))
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    """Parts of one test are not those of the next."""
+    assemble._loaded.cache_clear()
+
+
+# The way in
+
+
+@pytest.mark.parametrize("form", ["xml", "xml.gz", "json"])
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.tar"])
+def test_what_was_exported_comes_back(tmp_path, vd, form, name):
+    path = write_archive(tmp_path / name, archive_files(vd, form))
+    found = load(path, features=LANE_FEATURES)
+    assert_same(found, vd)
+    assert found.attrs == {"source_file": name, "utc_offset": "+08:00"}
+    for coord in ("position_lon", "position_lat", "lane_num", "road_id", "road_name"):
+        assert found[coord].values.tolist() == vd[coord].values.tolist()
+
+
+def test_the_saved_file_is_the_array(tmp_path, vd):
+    path = write_archive(tmp_path / "folder", archive_files(vd))
+    target = VDHDF5Dataset(filepath=str(tmp_path / "out.h5"))
+    target.save(load(path, features=LANE_FEATURES))
+    assert_same(target.load(), vd)
+
+
+def test_processes_make_the_same(tmp_path, vd):
+    path = write_archive(tmp_path / "folder", archive_files(vd))
+    assert_same(load(path, features=LANE_FEATURES, workers=2), vd)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"time": 5},
+        {"time": slice(40, 50), "vd": 1},
+        {"time": [70, 3, 3], "vd": [2, 0]},
+        {"feature": [2]},
+        {"time": slice(None, None, -7)},
+        {"time": slice(0, 0)},
+    ],
+)
+def test_any_part_of_the_array(tmp_path, vd, key):
+    path = write_archive(tmp_path / "folder", archive_files(vd, "json"))
+    found = load(path, features=LANE_FEATURES).isel(key)
+    np.testing.assert_array_equal(found.values, vd.isel(key).values)
+
+
+def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(tmp_path, vd, monkeypatch):
+    path = write_archive(tmp_path / "folder", archive_files(vd))
+    one, other = (VDHDF5Dataset(filepath=str(tmp_path / name)) for name in ("1.h5", "2.h5"))
+    one.save(load(path, parts=str(tmp_path / "whole")))
+    made = []
+    original = dataset.make_part
+
+    def killed_at_the_second(*arguments):
+        made.append(arguments[-1])
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(dataset, "make_part", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        load(path)
+    other.save(load(path))
+    assert len(made) == 4  # of three parts, the first was not read again
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_workers_end_with_the_process_that_started_them():
+    """Else a killed ingest would leave them waiting forever."""
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(300):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {worker} still runs")
+
+
+_PARENT = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from vd_forecasting.datasets.sources.vd_live.dataset import _end_with_parent
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_damaged_part_is_made_again(tmp_path, vd):
+    path = write_archive(tmp_path / "folder", archive_files(vd))
+    load(path)
+    for part in (tmp_path / "parts").iterdir():
+        part.write_bytes(part.read_bytes()[:100])
+    assert_same(load(path, features=LANE_FEATURES), vd)
+
+
+def test_a_changed_file_is_read_again(tmp_path, vd):
+    path = write_archive(tmp_path / "folder", archive_files(vd, "xml"))
+    load(path)
+    changed = vd.copy(deep=True)
+    changed[4, 1, 0] = 12.5
+    write_archive(path, archive_files(changed, "xml"))
+    assert_same(load(path, features=LANE_FEATURES), changed)
+
+
+# Features
+
+
+def lane(speed: object = 80, occupancy: object = 10, *volumes: object) -> str:
+    counted = "".join(
+        f"<Vehicle><VehicleType>S</VehicleType><Volume>{v}</Volume><Speed>7</Speed></Vehicle>"
+        for v in volumes
+    )
+    return (
+        f"<Lane><Speed>{speed}</Speed><Occupancy>{occupancy}</Occupancy>"
+        f"<Vehicles>{counted}</Vehicles></Lane>"
+    )
+
+
+def record(*lanes: str, vdid: str = "VD-1", status: str = "0", stamp: str = "") -> str:
+    stamp = stamp or "2024-03-04T00:00:00+08:00"
+    return (
+        f"<VDLive><VDID>{vdid}</VDID><LinkFlows><LinkFlow><Lanes>{''.join(lanes)}</Lanes>"
+        f"</LinkFlow></LinkFlows><Status>{status}</Status>"
+        f"<DataCollectTime>{stamp}</DataCollectTime></VDLive>"
+    )
+
+
+def document(*records: str) -> bytes:
+    return (
+        f'<VDLiveList xmlns="{NAMESPACE}"><VDLives>{"".join(records)}</VDLives></VDLiveList>'
+    ).encode()
+
+
+def features(*lanes: str, **more: str) -> dict[str, float]:
+    values = features_of(read_live_xml(document(record(*lanes, **more))), CODES)
+    return dict(zip(FEATURES, values[0].tolist(), strict=True))
+
+
+WHOLE = document(record(lane(90, 10, 6, 3), lane(60, 20, 1, 0)), record(lane(5, 5, 5), vdid="B"))
+NOTHING = dict.fromkeys(FEATURES, float("nan"))
+
+
+def test_features_over_lanes():
+    found = features(lane(90, 10, 6, 3), lane(60, 20, 1, 0))
+    assert found == {
+        "avg_speed": 87.0,
+        "total_volume": 10.0,
+        "avg_occupancy": 15.0,
+        "speed_std": 15.0,
+        "lane_count": 2.0,
+    }
+
+
+def test_a_plain_mean_where_no_volume_is_known():
+    found = features(lane(90, 10), lane(60, 20))
+    assert found["avg_speed"] == 75
+    assert np.isnan(found["total_volume"])
+    assert features(lane(90, 10, 0), lane(60, 20, 0))["avg_speed"] == 75
+
+
+@pytest.mark.parametrize("wrong", [-99, -1, 255, 999, -5, "fast", "1_0", "nan", "inf", "9" * 400])
+def test_a_lane_with_an_error_is_left_out(wrong):
+    good = lane(60, 20, 5)
+    alone = {"avg_speed": 60, "total_volume": 5, "avg_occupancy": 20, "lane_count": 1}
+    for bad in (lane(wrong, 10, 4), lane(80, wrong, 4)):
+        found = features(bad, good)
+        assert np.isnan(found.pop("speed_std"))
+        assert found == alone
+        np.testing.assert_equal(features(bad), NOTHING)
+    if wrong != 255:
+        np.testing.assert_equal(features(lane(80, 10, 1, wrong)), NOTHING)
+
+
+@pytest.mark.parametrize("status", ["1", "2", "broken"])
+def test_a_faulty_vd_is_missing(status):
+    np.testing.assert_equal(features(lane(60, 20, 5), status=status), NOTHING)
+
+
+@pytest.mark.parametrize("status", ["0", "", " 0 "])
+def test_a_healthy_vd_is_not(status):
+    assert features(lane(60, 20, 5), status=status)["avg_speed"] == 60
+
+
+def test_no_lane_is_missing_and_never_zero():
+    np.testing.assert_equal(features(), NOTHING)
+    np.testing.assert_equal(features("<Lane></Lane>"), NOTHING)
+    np.testing.assert_equal(features(lane("", "")), NOTHING)
+
+
+def test_an_empty_lane_has_no_speed_but_a_volume():
+    found = features(lane(0, 0, 0, 0))
+    assert (found["total_volume"], found["avg_occupancy"], found["lane_count"]) == (0, 0, 1)
+    assert np.isnan(found["avg_speed"])
+    assert features(lane(0, 60, 0))["avg_speed"] == 0  # a queue that stands on the detector
+
+
+def test_json_is_read_as_xml_is(vd):
+    one, other = read_live_xml(live_xml(vd, 3)), read_live_json(live_json(vd, 3))
+    assert one.vdids == other.vdids
+    np.testing.assert_array_equal(features_of(one, CODES), features_of(other, CODES))
+
+
+def test_a_bool_is_no_number():
+    content = {
+        "VDLives": [{"VDID": "A", "LinkFlows": [{"Lanes": [{"Speed": True}, {"Speed": 1}]}]}]
+    }
+    values = features_of(read_live_json(json.dumps(content).encode()), CODES)
+    assert values[0, [0, 4]].tolist() == [1, 1]
+
+
+# Time and names
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("2024-03-04T00:00:59+08:00", 0),
+        ("2024-03-03T16:01:00Z", 1),
+        ("2024-03-04 00:02", 2),
+        ("2024-03-04T00:03:00.1234567+08:00", 3),
+        ("2024-03-04T01:04:00+0900", 4),
+    ],
+)
+def test_times_of_records(text, minutes):
+    start = np.datetime64("2024-03-04", "m").astype(int)
+    assert minute_of_record(text, 480) == start + minutes
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "now", "2024-13-04T00:00:00", "1900-01-01T00:00", "0001-01-01T00:00", "9999-12-31T00:00",
+     "2024-03-04", "2024-03-04T24:00", "2024-03-04T00:00+99:00", "２０２４-03-04T00:00"],
+)  # fmt: skip
+def test_times_that_are_none(text):
+    assert minute_of_record(text, 480) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x/20240304/VDLive_0512.xml.gz", "20240304.zip/VDLive_0512.xml", "2024-03-04/VDLive_0512.xml",
+     "20230101/2024-03-04_05-12-33/VDLiveList.json", "2024/20240304_051200/VDLive.json"],
+)  # fmt: skip
+def test_times_of_files(path):
+    assert minute_of_file(path) == np.datetime64("2024-03-04T05:12", "m").astype(int)
+
+
+@pytest.mark.parametrize(
+    "path", ["VDLive_0512.xml", "20240304/VDLive.xml", "20241399/VDLive_0512.xml"]
+)
+def test_files_that_do_not_tell_a_time(path):
+    assert minute_of_file(path) is None
+
+
+def test_records_are_of_the_minute_they_were_collected_in(tmp_path):
+    """An old record that the next file repeats is not a new one; a clock far off is left out."""
+    at = "2024-03-04T00:0{}:00+08:00".format
+    files = {
+        "20240304/VDLive_0000.xml": document(record(lane(50), vdid="A", stamp=at(0))),
+        "20240304/VDLive_0001.xml": document(
+            record(lane(50), vdid="A", stamp=at(0)),
+            record(lane(70), vdid="B", stamp="2024-03-03T16:01:10Z"),
+            record(lane(70), vdid="C", stamp="2023-03-04T00:01:00+08:00"),
+            record(lane(70), vdid="D", stamp="soon"),
+            record(lane(70), vdid=""),
+        ),
+    }
+    found = load(write_archive(tmp_path / "a", files), features=["avg_speed"])
+    assert found["vd"].values.tolist() == ["A", "B"]
+    np.testing.assert_array_equal(found.values[..., 0], [[50, np.nan], [np.nan, 70]])
+    assert set(found.attrs["ingest_notes"]) == {
+        "1 records without a usable VDID left out",
+        "1 records without a usable time left out",
+        "1 records left out whose time is far from that of their file",
+    }
+
+
+def test_without_its_own_time_a_record_is_of_its_file(tmp_path):
+    content = document(record(lane(50))).replace(b"2024-03-04T00:00:00+08:00", b"")
+    found = load(write_archive(tmp_path / "a", {"20240304/VDLive_0512.xml": content}))
+    assert str(found["time"].values[0])[:16] == "2024-03-04T05:12"
+
+
+def test_of_duplicate_vds_the_last_value_wins(tmp_path):
+    content = document(record(lane(50, 5)), record(lane(70, "")), record(lane("", "")))
+    found = load(write_archive(tmp_path / "a", {"20240304/VDLive_0000.xml": content}))
+    assert found.sel(feature=["avg_speed", "avg_occupancy"]).values.ravel().tolist() == [70, 5]
+
+
+def test_names_in_any_script(tmp_path, vd):
+    named = vd.isel(vd=[0]).assign_coords(road_name=("vd", ["國道一號"]), vd=["VD-國道&<1>"])
+    found = load(write_archive(tmp_path / "a", archive_files(named)))
+    assert found["vd"].values.tolist() == ["VD-國道&<1>"]
+    assert found["road_name"].values.tolist() == ["國道一號"]
+
+
+# What is broken
+
+
+def test_broken_files_are_skipped_counted_and_named(tmp_path, vd):
+    files = archive_files(vd)
+    names = [name for name in files if "VDLive" in name]
+    files[names[3]] = files[names[3]][:100]
+    files[names[7]] = gzip.compress(b"<VDLiveList><VDLives>")
+    files["20240304/VD.xml"] = b"<VDList>"
+    files["20240304/readme.txt"] = b""
+    notes = load(write_archive(tmp_path / "a", files)).attrs["ingest_notes"]
+    assert notes[0] == "3 broken files skipped"
+    assert notes[1].startswith("20240304/VD.xml: not well-formed XML (")
+    assert notes[2] == f"{names[3]}: truncated gzip file"
+    assert notes[3].startswith(f"{names[7]}: not well-formed XML (")
+    assert notes[4].startswith("1 files are neither")
+
+
+LAUGHS = (
+    b'<?xml version="1.0"?><!DOCTYPE VDLiveList [<!ENTITY a "ha">'
+    + b"".join(b'<!ENTITY b%d "%s">' % (n, b"&a;" * 10) for n in range(10))
+    + b"]><VDLiveList>&b9;</VDLiveList>"
+)
+OUTSIDE = b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><VDLiveList/>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [LAUGHS, OUTSIDE, OUTSIDE.decode().encode("utf-16"), b"<!-- x -->" * 2000 + OUTSIDE],
+)
+def test_a_document_type_is_refused(content):
+    with pytest.raises(ValueError, match="declares a document type"):
+        read_live_xml(content)
+
+
+def test_an_ebcdic_document_type_is_refused():
+    content = '<?xml version="1.0" encoding="cp037"?>' + OUTSIDE.decode()
+    with pytest.raises(ValueError, match=r"declares a document type|not well-formed"):
+        read_live_xml(content.encode("cp037"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not well-formed"),
+        (b"<a/>", "its root is 'a', must be 'VDLiveList'"),
+        (b'<?xml version="1.0" encoding="no"?><VDLiveList/>', "not well-formed"),
+        (b"<VDLiveList>" + b"<a>" * 100_000, "not well-formed"),
+    ],
+)
+def test_xml_that_is_no_list(content, message):
+    with pytest.raises(ValueError, match=message):
+        read_live_xml(content)
+
+
+def test_too_many_tags(monkeypatch):
+    monkeypatch.setattr(xml, "_MOST_TAGS", 10)
+    with pytest.raises(ValueError, match="more than 10 tags"):
+        read_live_xml(b"<VDLiveList>" + b"<a/>" * 10 + b"</VDLiveList>")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "not JSON"),
+        (b"3", "holds a int"),
+        (b"{}", "has no list LiveTrafficData"),
+        (b'{"LiveTrafficData": 1}', "has no list"),
+        (b"\xff\xfe", "not JSON"),
+    ],
+)
+def test_json_that_is_no_list(content, message):
+    with pytest.raises(ValueError, match=message):
+        read_live_json(content)
+
+
+@pytest.mark.parametrize("name", ["a", "a.zip", "a.tar"])
+def test_what_unpacks_beyond_measure_is_skipped(tmp_path, vd, monkeypatch, name):
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
+    files = archive_files(vd.isel(time=[0]))
+    files["20240304/VDLive_0001.xml.gz"] = gzip.compress(bytes(2**24))
+    files["20240304/VDLive_0002.xml"] = bytes(2**21)
+    notes = load(write_archive(tmp_path / name, files)).attrs["ingest_notes"]
+    assert notes == (
+        "2 broken files skipped",
+        "20240304/VDLive_0001.xml.gz: larger than 1 MiB once unpacked",
+        "20240304/VDLive_0002.xml: larger than 1 MiB",
+    )
+
+
+def test_nothing_leaves_an_archive(tmp_path, vd):
+    """Names that climb, absolute ones and links: nothing is written, no link is followed."""
+    secret = tmp_path / "secret" / "VDLive_0000.xml"
+    secret.parent.mkdir()
+    secret.write_bytes(live_xml(vd, 0))
+    files = {"../../20240304/VDLive_0005.xml": live_xml(vd, 1), "/20240304/VDLive_0010.xml": b"x"}
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    write_archive(inside / "a.zip", files)
+    with tarfile.open(inside / "a.tar", "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            link = tarfile.TarInfo("20240304/VDLive_0000.xml")
+            link.type, link.linkname = kind, str(secret)
+            tar.addfile(link)
+    folder = inside / "folder" / "20240304"
+    folder.mkdir(parents=True)
+    (folder / "VDLive_0000.xml").symlink_to(secret)
+    (inside / "folder" / "linked").symlink_to(secret.parent)
+    (folder / "VDLive_0005.xml").write_bytes(live_xml(vd, 1))
+    before = {path for path in tmp_path.rglob("*") if "parts" not in path.parts}
+    for name in ("a.zip", "a.tar", "folder"):
+        found = load(inside / name, features=LANE_FEATURES)
+        np.testing.assert_array_equal(found.values, vd.sortby("vd").values[1:2])
+    after = {path for path in tmp_path.rglob("*") if "parts" not in path.parts}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no archive", "neither a folder, a zip nor an uncompressed tar"),
+        (b"", "neither a folder|has no VDLive"),
+        (gzip.compress(bytes(10240)), "unpack a .tar.gz with gunzip first"),
+    ],
+)
+def test_what_is_no_archive(tmp_path, content, message):
+    (tmp_path / "a.bin").write_bytes(content)
+    assert re.search(message, refusal(tmp_path / "a.bin"))
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, vd):
+    inner = write_archive(tmp_path / "inner.zip", {"x": b""}).read_bytes()
+    files = {**archive_files(vd.isel(time=[0]), "xml"), "z.zip": inner}
+    found = load(write_archive(tmp_path / "a.tar", files))
+    assert found.attrs["ingest_notes"][0].startswith("1 files are neither live records")
+
+
+def test_nothing_usable(tmp_path):
+    path = write_archive(tmp_path / "a", {"x.txt": b""})
+    assert "has no VDLive_HHMM.xml or VDLiveList.json among its 1 files" in refusal(path)
+    write_archive(path, {"20240304/VDLive_0000.xml": b"<"})
+    assert "nothing usable in its 1 VDLive files; 20240304/VDLive_0000.xml: not" in refusal(path)
+    assert "features: no 'speed'" in refusal(path, features=["speed"])
+    assert "utc_offset is '8'" in refusal(path, utc_offset="8")
+
+
+def test_an_encrypted_member_is_skipped(tmp_path, vd):
+    files = archive_files(vd.isel(time=[0, 1]), "xml")
+    path = write_archive(tmp_path / "a.zip", files)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as whole:
+        name = next(name for name in whole.namelist() if "VDLive" in name)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(mark)
+        while name.encode() not in content[at : at + 100]:
+            at = content.index(mark, at + 1)
+        content[at + offset] |= 1
+    path.write_bytes(bytes(content))
+    notes = load(path).attrs["ingest_notes"]
+    assert notes[0] == "1 broken file skipped"
+    assert "encrypted" in notes[1]
+
+
+# Plain XML
+
+
+def same(one, other) -> None:
+    """Records that say the same, whether or not their cells are decoded."""
+    assert [one.vdids, one.stamps, one.healthy] == [other.vdids, other.stamps, other.healthy]
+    assert one.update_time == other.update_time
+    np.testing.assert_array_equal(features_of(one, CODES), features_of(other, CODES))
+
+
+def test_plain_xml_is_read_as_the_tree_is(vd):
+    for step in range(5):
+        content = live_xml(vd, step)
+        for whole in (content, b"\xef\xbb\xbf" + content, content.replace(b"><", b">\r\n  <")):
+            plain = read_plain(whole)
+            assert plain is not None
+            same(plain, xml.read_tree(whole))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"<Speed>90", b"<Speed unit='x'>90"),
+        (b"<Speed>90</Speed>", b"<Speed/>"),
+        (b"<Speed>90", b"<Speed><!-- <Speed>1</Speed> -->90"),
+        (b"<Speed>90", b"<Speed><![CDATA[90]]>"),
+        (b"<Speed>90", b"<Speed>&#57;0"),
+        (b"<Speed>90", b"<?pi <Speed>?><Speed>90"),
+        (b"</Speed>", b"</Speed >"),
+        (b" xmlns=", b" xmlns:same='" + NAMESPACE.encode() + b"' xmlns="),
+        (b"<VDID>VD-1", b"<VDID>a>b"),
+        (b"<Speed>90</Speed>", b"<x:Speed xmlns:x='y'>90</x:Speed>"),
+        (b"<VDLiveList", b"<?xml version='1.0' encoding='iso-8859-1'?><VDLiveList"),
+        (b"<VDLiveList", b"<?xml version='1.0' encoding = 'iso-8859-1'?><VDLiveList"),
+    ],
+)
+def test_what_is_not_plain_goes_by_the_tree(old, new):
+    content = WHOLE.replace(old, new)
+    assert content != WHOLE
+    assert read_plain(content) is None
+    same(read_live_xml(content), xml.read_tree(content))
+
+
+TAGS = ["VDLive", "VDID", "Lane", "Speed", "Occupancy", "Vehicles", "Vehicle", "Volume", "Other",
+        "LinkFlows", "Lanes", "Status", "Speedy"]  # fmt: skip
+TREE = st.recursive(
+    st.builds(
+        "<{0}>{1}</{0}>".format, st.sampled_from(TAGS), st.sampled_from(["", "5", "60", "x"])
+    ),
+    lambda inner: st.builds(
+        lambda name, parts: f"<{name}>{''.join(parts)}</{name}>",
+        st.sampled_from(["Lane", "Vehicles", "Lanes", "LinkFlows", "Vehicle", "Other"]),
+        st.lists(inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+def test_vehicles_outside_a_lane_count_nowhere():
+    stray = "<Vehicles><Vehicle><Volume>7</Volume></Vehicle></Vehicles>"
+    content = document(
+        record(lane(50, 5, 1)), record(vdid="B").replace("<Lanes>", stray + "<Lanes>")
+    )
+    assert read_plain(content) is not None
+    same(read_live_xml(content), xml.read_tree(content))
+    assert features_of(read_live_xml(content), CODES)[0, 1] == 1
+
+
+@given(lanes=st.lists(st.lists(TREE, max_size=4), max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_odd_trees_never_crash(lanes):
+    records = [record(*("<Lane>" + "".join(cells) + "</Lane>" for cells in lanes))]
+    found = read_live_xml(document(*records))
+    assert features_of(found, CODES).shape == (len(found.vdids), 5)
+
+
+# Fuzz
+
+FUZZ = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def damaged(data: st.DataObject, whole: bytes) -> bytes:
+    if data.draw(st.booleans()):
+        return whole[: data.draw(st.integers(0, len(whole)))]
+    at = data.draw(st.integers(0, len(whole)))
+    noise = data.draw(st.binary(min_size=1, max_size=8))
+    return whole[:at] + noise + whole[at + len(noise) :]
+
+
+@given(data=st.data())
+@FUZZ
+def test_damaged_files_are_told_or_harmless(data, vd):
+    for read, whole in (
+        (read_live_xml, WHOLE),
+        (read_live_json, live_json(vd, 0)),
+        (xml.read_stations_xml, stations_xml(vd)),
+    ):
+        try:
+            found = read(damaged(data, whole))
+        except ValueError:
+            continue
+        if not isinstance(found, list):
+            assert features_of(found, CODES).shape == (len(found.vdids), 5)
+
+
+TEXT = st.one_of(
+    st.sampled_from(["", "0", "-0", "1e999", "-99", "80", "9" * 400, " 7 ", "None", "0x1"]),
+    st.floats().map(str),
+    st.text(st.characters(min_codepoint=32, blacklist_categories=["Cs"]), max_size=6).map(
+        lambda text: text.replace("&", "").replace("<", "").replace("]]>", "")
+    ),
+)
+
+
+@given(cells=st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=4), status=TEXT, vdid=TEXT, stamp=TEXT)
+@FUZZ
+def test_no_cell_makes_a_silent_zero(tmp_path, cells, status, vdid, stamp):
+    lanes = [lane(*cell) for cell in cells]
+    content = document(record(*lanes, vdid=vdid, status=status, stamp=stamp))
+    path = write_archive(tmp_path / "a", {"20240304/VDLive_0000.xml": content})
+    found = loaded_or_told(lambda: load(path))
+    if found is None:
+        return
+    assert np.isfinite(found.values[~np.isnan(found.values)]).all()
+    if not any(is_zero(cell) for row in cells for cell in row):
+        assert not (found.isel(feature=[0, 1, 2]) == 0).any()
+
+
+def is_zero(text: str) -> bool:
+    try:
+        return abs(float(text)) < 1e-37
+    except ValueError:
+        return False
+
+
+@given(data=st.data())
+@FUZZ
+def test_damaged_archives_are_told_or_harmless(tmp_path, data, vd):
+    name = data.draw(st.sampled_from(["b.zip", "b.tar"]))
+    path = write_archive(tmp_path / name, archive_files(vd.isel(time=[0, 1]), "xml"))
+    path.write_bytes(damaged(data, path.read_bytes()))
+    found = loaded_or_told(lambda: load(path))
+    assert found is None or found.sizes["time"] <= 2
