@@ -252,6 +252,7 @@ def _run(label: str, features: list[str], epochs: int, seconds: float) -> dict[s
     return {
         "best_epoch": best + 1,
         "stopped_early": best + 1 < epochs,
+        "diverged": None,
         "seconds": seconds * epochs + 1.5,
         "epochs": [
             {

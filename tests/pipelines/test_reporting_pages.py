@@ -434,6 +434,15 @@ def test_without_a_common_vd_the_comprehensive_page_says_so() -> None:
     assert page.count("| persistence |") == 9  # one per mode and feature
 
 
+def test_divergence_is_told() -> None:
+    found = make_artefacts(make_predictions(origins=60, horizons=2, interval_minutes=60.0))
+    run = found["training_history"]["42"]["joint"]
+    run |= {"stopped_early": True, "diverged": {"loss": "training", "epoch": 9, "step": 3}}
+    text = write_training_report(**found)
+    assert "LSTM diverged in training; the best epoch before is used." in text
+    assert "| training ended by | divergence |" in text
+
+
 def test_short_trainings_are_flagged() -> None:
     found = make_all(epochs=1, shape=SMALL)
     assert "was still improving when the limit of epochs" in comparison(found, "single_vd")

@@ -13,7 +13,7 @@ from vd_forecasting.pipelines.reporting.costs import (
     Costs,
     cost_rows,
     costs_of,
-    still_improving,
+    cut_short,
 )
 from vd_forecasting.pipelines.reporting.differences import Differences
 from vd_forecasting.pipelines.reporting.errors import Errors, Json, mae_of_models
@@ -96,7 +96,7 @@ def write_comparison(
             [
                 *verdicts.difference_details(errors, differences),
                 cost_sentence(costs),
-                *still_improving(costs),
+                *cut_short(costs),
             ]
         ),
         verdicts.seed_caveat(seeds),

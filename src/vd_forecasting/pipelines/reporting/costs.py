@@ -38,6 +38,8 @@ class Costs:
     """How many models."""
     still_improving: int
     """How many models had their best epoch last, when the limit of epochs ended training."""
+    diverged: int
+    """How many trainings ended because a loss was no longer a number."""
     gaps: Mapping[str, float]
     """Per target feature: MAE on validation ÷ MAE on training; only those defined."""
     latency: Mapping[int, float]
@@ -73,7 +75,8 @@ class Costs:
     def stopping_in_words(self) -> str:
         """Why training ended."""
         if self.runs == 1:
-            return "early stopping" if self.stopped_early else "the limit of epochs"
+            early = "divergence" if self.diverged else "early stopping"
+            return early if self.stopped_early else "the limit of epochs"
         at_limit = self.runs - self.stopped_early
         if not at_limit:
             return f"early stopping, all {plural(self.runs, 'training')}"
@@ -123,6 +126,7 @@ def costs_of(config: Json, history: Json, metrics: Json, cost: Json) -> Costs:
         still_improving=sum(
             not run["stopped_early"] and run["best_epoch"] == len(run["epochs"]) for run in runs
         ),
+        diverged=sum(run["diverged"] is not None for run in runs),
         gaps=gaps,
         latency={int(batch): seconds for batch, seconds in cost["latency_seconds"].items()},
         step_bytes=cost["training_step_bytes"],
@@ -168,9 +172,16 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     return rows
 
 
-def still_improving(costs: Mapping[str, Costs]) -> list[str]:
-    """A sentence per model whose training was cut short."""
-    return [
+def cut_short(costs: Mapping[str, Costs]) -> list[str]:
+    """A sentence per model whose training was cut short, by the limit of epochs or divergence."""
+    diverged = [
+        f"{NAMES[model]} diverged in training"
+        + (f" ({cost.diverged} of {cost.runs} trainings)" if cost.runs > 1 else "")
+        + "; the best epoch before is used. A lower learning rate may help."
+        for model, cost in costs.items()
+        if cost.diverged
+    ]
+    return diverged + [
         f"{NAMES[model]} was still improving when the limit of epochs ended training"
         + (f" (in {cost.still_improving} of {cost.runs} trainings)" if cost.runs > 1 else "")
         + "; more epochs may help."

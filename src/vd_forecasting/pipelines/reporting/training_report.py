@@ -11,8 +11,8 @@ from vd_forecasting.pipelines.reporting.costs import (
     MEMORY_EXPLAINED,
     cost_rows,
     costs_of,
+    cut_short,
     runs_of,
-    still_improving,
 )
 from vd_forecasting.pipelines.reporting.errors import (
     Errors,
@@ -85,7 +85,7 @@ def write_training_report(
         ),
         "## How training went",
         table(["", NAMES[model]], cost_rows({model: costs})),
-        bullets(still_improving({model: costs})),
+        bullets(cut_short({model: costs})),
         f"{GAP_EXPLAINED} {MEMORY_EXPLAINED}",
         _models(training_history),
         image("Loss by epoch, the chosen epoch marked", "plots/learning_curves.png"),
