@@ -17,7 +17,8 @@ from vd_forecasting.pipelines.baselines.seasonal import (
     forecast_seasonal_naive,
 )
 from vd_forecasting.pipelines.baselines.steps import origins
-from vd_forecasting.pipelines.training.batches import target_names, target_positions
+from vd_forecasting.pipelines.training.batches import target_positions
+from vd_forecasting.pipelines.training.evaluate import forecast_attributes, forecast_coordinates
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +63,6 @@ def forecast_baselines(windows: xr.Dataset, baselines: Baselines, compute: Compu
             "prediction": (("model", "origin", "horizon", "vd", "feature"), prediction),
             "fit_seconds": ("model", seconds),
         },
-        coords={
-            "model": list(models),
-            "origin": windows["time"].values[at],
-            "horizon": np.arange(1, horizons + 1),
-            "vd": windows["vd"].values,
-            "feature": target_names(windows),
-            "unit": ("feature", windows["unit"].values[positions]),
-        },
-        attrs={
-            "mode": windows.attrs["mode"],
-            "model": "baselines",
-            "source": windows.attrs["source"],
-            "interval_minutes": windows.attrs["interval_minutes"],
-        },
+        coords={"model": list(models), **forecast_coordinates(windows, at)},
+        attrs=forecast_attributes(windows, "baselines"),
     )

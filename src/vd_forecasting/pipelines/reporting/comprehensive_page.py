@@ -1,6 +1,5 @@
 """The page that compares all six experiments."""
 
-import math
 from collections.abc import Mapping
 
 import xarray as xr
@@ -16,7 +15,6 @@ from vd_forecasting.pipelines.reporting.differences import (
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.html_page import render_page
 from vd_forecasting.pipelines.reporting.markdown import (
-    bold,
     bullets,
     code,
     image,
@@ -25,16 +23,19 @@ from vd_forecasting.pipelines.reporting.markdown import (
     table,
 )
 from vd_forecasting.pipelines.reporting.style import NAMES
-from vd_forecasting.pipelines.reporting.tables import horizon_columns, with_sd
+from vd_forecasting.pipelines.reporting.tables import (
+    column_names,
+    horizon_columns,
+    mae_cells,
+    skill,
+)
 from vd_forecasting.pipelines.reporting.wording import (
-    NOTHING,
     PRACTICALLY_EQUAL,
     change,
     duration,
     is_better,
     is_number,
     is_worse,
-    lead_time,
     listed,
     number,
     percent,
@@ -364,29 +365,15 @@ def _table(by_mode: Mapping[str, Errors], in_set: Mapping[str, bool], feature: s
         for model in getattr(errors, kind)
         if f"{mode}_{model}" in in_set
     ]
-    lowest = {
-        step: min(
-            filter(
-                is_number, (by_mode[mode].at("mae", model, feature, step) for mode, model in models)
-            ),
-            default=math.nan,
-        )
-        for step in columns
-    }
+    cells = mae_cells([(by_mode[mode], model) for mode, model in models], feature, columns)
     rows = []
-    for label, (mode, model) in zip(model_labels(models), models, strict=True):
+    for label, (mode, model), of_model in zip(model_labels(models), models, cells, strict=True):
         errors = by_mode[mode]
-        cells = []
-        for step in columns:
-            value = errors.at("mae", model, feature, step)
-            text = with_sd(value, errors.sd("mae", model, feature, step))
-            cells.append(bold(text) if is_number(value) and value == lowest[step] else text)
-        own, reference = (errors.at("mae", m, feature) for m in (model, "persistence"))
         rows.append(
             [
                 label,
-                *cells,
-                NOTHING if model == "persistence" else percent(-change(own, reference)),
+                *of_model,
+                skill(errors, model, feature),
                 number(errors.at("mase", model, feature)),
                 number(errors.at("r2", model, feature)),
                 "✓" if in_set[f"{mode}_{model}"] else "",
@@ -394,10 +381,7 @@ def _table(by_mode: Mapping[str, Errors], in_set: Mapping[str, bool], feature: s
         )
     header = [
         "",
-        *(
-            "average" if step is None else lead_time(step * first.interval_minutes)
-            for step in columns
-        ),
+        *column_names(first, columns),
         "skill",
         "MASE",
         "R²",

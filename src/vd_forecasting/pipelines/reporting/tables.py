@@ -99,30 +99,60 @@ def horizon_columns(errors: Errors) -> list[int | None]:
     return [*steps, None] if len(errors.horizons) > 1 else [*steps]
 
 
+def mae_cells(
+    models: Sequence[tuple[Errors, str]], feature: str, columns: Sequence[int | None]
+) -> list[list[str]]:
+    """MAE of every model (a row) at every horizon (a column), the lowest of a column bold.
+
+    Args:
+        models: where the errors of a model are, and its name there.
+        feature: target feature.
+        columns: horizons; None is all of them together.
+    """
+    maes = [[errors.at("mae", name, feature, step) for step in columns] for errors, name in models]
+    lowest = [
+        min(filter(is_number, column), default=math.nan) for column in zip(*maes, strict=True)
+    ]
+    rows = []
+    for (errors, name), values in zip(models, maes, strict=True):
+        texts = [
+            with_sd(value, errors.sd("mae", name, feature, step))
+            for value, step in zip(values, columns, strict=True)
+        ]
+        rows.append(
+            [
+                bold(text) if value == best else text
+                for text, value, best in zip(texts, values, lowest, strict=True)
+            ]
+        )
+    return rows
+
+
+def column_names(errors: Errors, columns: Sequence[int | None]) -> list[str]:
+    """``5 min`` of a horizon, ``average`` of all of them together."""
+    return [
+        "average" if step is None else lead_time(step * errors.interval_minutes) for step in columns
+    ]
+
+
+def skill(errors: Errors, model: str, feature: str) -> str:
+    """How much lower than persistence's the average MAE is; a dash for persistence itself."""
+    own, reference = (errors.at("mae", who, feature) for who in (model, "persistence"))
+    return NOTHING if model == "persistence" else percent(-change(own, reference))
+
+
 def model_table(errors: Errors, differences: Differences, feature: str) -> str:
     """A row per network and baseline: MAE by horizon and other metrics of all horizons together."""
     columns = horizon_columns(errors)
     models = [*errors.networks, *errors.baselines]
-    lowest = {
-        step: min(
-            filter(is_number, (errors.at("mae", model, feature, step) for model in models)),
-            default=math.nan,
-        )
-        for step in columns
-    }
+    cells = mae_cells([(errors, model) for model in models], feature, columns)
     rows = []
-    for model in models:
-        cells = []
-        for step in columns:
-            value = errors.at("mae", model, feature, step)
-            text = with_sd(value, errors.sd("mae", model, feature, step))
-            cells.append(bold(text) if is_number(value) and value == lowest[step] else text)
-        own, reference = (errors.at("mae", who, feature) for who in (model, "persistence"))
+    for model, of_model in zip(models, cells, strict=True):
         rows.append(
             [
                 NAMES[model],
-                *cells,
-                percent(-change(own, reference)) if model != "persistence" else NOTHING,
+                *of_model,
+                skill(errors, model, feature),
                 *(number(errors.at(metric, model, feature)) for metric in ("rmse", "mase", "r2")),
                 percent(errors.at("mape", model, feature) / 100),
                 "✓" if differences.in_set(model, feature) else "",
@@ -130,10 +160,7 @@ def model_table(errors: Errors, differences: Differences, feature: str) -> str:
         )
     header = [
         feature,
-        *(
-            "average" if step is None else lead_time(step * errors.interval_minutes)
-            for step in columns
-        ),
+        *column_names(errors, columns),
         "skill",
         "RMSE",
         "MASE",
@@ -172,16 +199,14 @@ def model_table_explained(errors: Errors, differences: Differences, mape_min_tru
 def congested_table(errors: Errors) -> str:
     """A row per network and baseline, a column per feature: MAE on congested steps."""
     models = [*errors.networks, *errors.baselines]
-    rows = []
-    for model in models:
-        cells = []
-        for feature in errors.features:
-            values = [errors.at("mae", who, feature) for who in models]
-            value = errors.at("mae", model, feature)
-            text = with_sd(value, errors.sd("mae", model, feature))
-            lowest = min(filter(is_number, values), default=math.nan)
-            cells.append(bold(text) if is_number(value) and value == lowest else text)
-        rows.append([NAMES[model], *cells])
+    columns = [
+        [cell for [cell] in mae_cells([(errors, model) for model in models], feature, [None])]
+        for feature in errors.features
+    ]
+    rows = [
+        [NAMES[model], *cells]
+        for model, cells in zip(models, zip(*columns, strict=True), strict=True)
+    ]
     counts = [f"{errors.count(feature):,}" for feature in errors.features]
     return table(
         ["MAE, all horizons together", *map(errors.label, errors.features)],

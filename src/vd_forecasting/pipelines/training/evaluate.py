@@ -137,19 +137,36 @@ def forecast_split(models: dict[str, Checkpoint], windows: xr.Dataset, split: st
         },
         coords={
             "seed": [checkpoint["seed"] for checkpoint in models.values()],
-            "origin": windows["time"].values[origins],
-            "horizon": np.arange(1, horizons + 1),
-            "vd": windows["vd"].values,
-            "feature": target_names(windows),
-            "unit": ("feature", windows["unit"].values[positions]),
+            **forecast_coordinates(windows, origins),
         },
-        attrs={
-            "mode": windows.attrs["mode"],
-            "model": next(iter(models.values()))["model"],
-            "source": windows.attrs["source"],
-            "interval_minutes": windows.attrs["interval_minutes"],
-        },
+        attrs=forecast_attributes(windows, next(iter(models.values()))["model"]),
     )
+
+
+def forecast_coordinates(windows: xr.Dataset, origins: np.ndarray) -> dict[str, Any]:
+    """Labels of forecasts: origin, horizon, vd, feature and the unit of each feature.
+
+    Args:
+        windows: the dataset that is forecast.
+        origins: the last input step of every window.
+    """
+    return {
+        "origin": windows["time"].values[origins],
+        "horizon": np.arange(1, windows.attrs["prediction_length"] + 1),
+        "vd": windows["vd"].values,
+        "feature": target_names(windows),
+        "unit": ("feature", windows["unit"].values[target_positions(windows)]),
+    }
+
+
+def forecast_attributes(windows: xr.Dataset, model: str) -> dict[str, Any]:
+    """What forecasts are of, and by what they were made."""
+    return {
+        "mode": windows.attrs["mode"],
+        "model": model,
+        "source": windows.attrs["source"],
+        "interval_minutes": windows.attrs["interval_minutes"],
+    }
 
 
 def _mean(scores: xr.Dataset) -> xr.Dataset:
