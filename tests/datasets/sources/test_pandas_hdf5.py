@@ -14,20 +14,12 @@ from hypothesis import strategies as st
 from kedro.io import DatasetError
 
 from tests.datasets.sources.export import assert_same, loaded_or_told, sample, write_pandas_hdf5
+from tests.datasets.sources.refused import refusal
 from vd_forecasting.datasets import PandasHDF5Dataset, VDHDF5Dataset
 
 
 def load(path: Path, **options: str):
     return PandasHDF5Dataset(filepath=str(path), feature="avg_speed", **options).load()
-
-
-def refusal(path: Path, **options: str) -> str:
-    with pytest.raises(DatasetError) as error:
-        load(path, **options)
-    text = str(error.value)
-    assert text.startswith(f"{path}: ")
-    assert "\n" not in text
-    return text.removeprefix(f"{path}: ")
 
 
 @pytest.fixture
@@ -106,8 +98,8 @@ def test_locations(path, tmp_path, speeds):
     np.testing.assert_array_equal(found["position_lat"], [np.nan, 34.1, np.nan, np.nan])
     np.testing.assert_array_equal(found["position_lon"], [np.nan, -118.3, np.nan, np.nan])
     csv.write_text("a,b\n1,2\n")
-    assert "has no column 'sensor_id'" in refusal(path, locations=str(csv))
-    assert "no such file" in refusal(path, locations=str(tmp_path / "absent.csv"))
+    assert "has no column 'sensor_id'" in refusal(load, path, locations=str(csv))
+    assert "no such file" in refusal(load, path, locations=str(tmp_path / "absent.csv"))
 
 
 def replace(name: str, values: object) -> Callable[[h5py.Group], object]:
@@ -157,12 +149,12 @@ def link(frame: h5py.Group) -> None:
 def test_what_is_wrong_is_told_in_one_line(path, change, message):
     with h5py.File(path, "a") as file:
         change(file["df"])
-    assert re.search(message, refusal(path))
+    assert re.search(message, refusal(load, path))
 
 
 def test_no_such_file_or_key(tmp_path, path):
-    assert "--params source_file=" in refusal(tmp_path / "absent.h5")
-    assert refusal(path, key="speed").startswith("no DataFrame 'speed' in it")
+    assert "--params source_file=" in refusal(load, tmp_path / "absent.h5")
+    assert refusal(load, path, key="speed").startswith("no DataFrame 'speed' in it")
 
 
 @given(data=st.data())

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kedro.io import DatasetError
 
 from tests.datasets.sources.export import assert_same, loaded_or_told, sample, write_pems_npz
+from tests.datasets.sources.refused import refusal
 from vd_forecasting.datasets import PemsNpzDataset
 
 ORDER = ["total_volume", "avg_occupancy", "avg_speed"]
@@ -19,15 +19,6 @@ ORDER = ["total_volume", "avg_occupancy", "avg_speed"]
 
 def load(path: Path, **options: object):
     return PemsNpzDataset(**{"filepath": str(path), "start": "2024-03-04", **options}).load()
-
-
-def refusal(path: Path, **options: object) -> str:
-    with pytest.raises(DatasetError) as error:
-        load(path, **options)
-    text = str(error.value)
-    assert text.startswith(f"{path}: ")
-    assert "\n" not in text
-    return text.removeprefix(f"{path}: ")
 
 
 @pytest.fixture
@@ -84,7 +75,7 @@ def test_flow_alone(tmp_path, shape):
 )
 def test_other_arrays_are_refused(tmp_path, array, message):
     np.savez(tmp_path / "a.npz", data=array)
-    assert message in refusal(tmp_path / "a.npz")
+    assert message in refusal(load, tmp_path / "a.npz")
 
 
 def with_header(path: Path, shape: str, body: bytes = b"") -> Path:
@@ -109,19 +100,21 @@ def with_header(path: Path, shape: str, body: bytes = b"") -> Path:
     ],
 )
 def test_headers_are_not_believed(tmp_path, shape, message):
-    assert re.search(message, refusal(with_header(tmp_path / "a.npz", shape)))
+    assert re.search(message, refusal(load, with_header(tmp_path / "a.npz", shape)))
 
 
 def test_the_entry_is_checked(path, tmp_path):
-    assert "positive duration" in refusal(path, interval="-5min")
-    assert "without an offset" in refusal(path, start="2018-01-01T00:00+08:00")
+    assert "positive duration" in refusal(load, path, interval="-5min")
+    assert "without an offset" in refusal(load, path, start="2018-01-01T00:00+08:00")
     (tmp_path / "names.txt").write_text("a b")
-    assert "has 2 names, but the array 4 VDs" in refusal(path, vdids=str(tmp_path / "names.txt"))
+    assert "has 2 names, but the array 4 VDs" in refusal(
+        load, path, vdids=str(tmp_path / "names.txt")
+    )
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
         archive.writestr("x.npy", b"")
-    assert "has no array 'data'; it holds 'x.npy'" in refusal(tmp_path / "other.npz")
+    assert "has no array 'data'; it holds 'x.npy'" in refusal(load, tmp_path / "other.npz")
     (tmp_path / "text.npz").write_text("no zip")
-    assert "not a whole .npz file" in refusal(tmp_path / "text.npz")
+    assert "not a whole .npz file" in refusal(load, tmp_path / "text.npz")
 
 
 @given(data=st.data())

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kedro.io import DatasetError
 
 from tests.datasets.sources.export import (
     LONG_COLUMNS,
@@ -19,6 +18,7 @@ from tests.datasets.sources.export import (
     write_long_csv,
     write_wide_csv,
 )
+from tests.datasets.sources.refused import refusal
 from vd_forecasting.datasets import LongTableDataset, WideTableDataset
 from vd_forecasting.datasets.sources import table_files
 
@@ -40,15 +40,6 @@ def load_long(path: Path, **options: object):
         "features": LONG_COLUMNS,
     }
     return LongTableDataset(**fixed | options).load()
-
-
-def refusal(load, path: Path, **options: object) -> str:
-    with pytest.raises(DatasetError) as error:
-        load(path, **options)
-    text = str(error.value)
-    assert text.startswith(f"{path}: ")
-    assert "\n" not in text
-    return text.removeprefix(f"{path}: ")
 
 
 def wide(path: Path, *rows: str, header: str = "time,VD-1,VD-2") -> Path:

@@ -17,7 +17,6 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kedro.io import DatasetError
 
 from tests.datasets.sources.export import (
     LANE_FEATURES,
@@ -32,6 +31,7 @@ from tests.datasets.sources.export import (
     stations_xml,
     write_archive,
 )
+from tests.datasets.sources.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
 from vd_forecasting.datasets.sources.vd_live import archive, assemble, dataset
 from vd_forecasting.datasets.sources.vd_live import live_xml as xml
@@ -47,15 +47,6 @@ CODES = (-99.0, -1.0, 255.0, 999.0)
 def load(path: Path, **options: object) -> xr.DataArray:
     fixed = {"filepath": str(path), "parts": str(path.parent / "parts"), "workers": 1}
     return VDLiveArchiveDataset(**fixed | options).load()
-
-
-def refusal(path: Path, **options: object) -> str:
-    with pytest.raises(DatasetError) as error:
-        load(path, **options)
-    text = str(error.value)
-    assert text.startswith(f"{path}: ")
-    assert "\n" not in text
-    return text.removeprefix(f"{path}: ")
 
 
 @pytest.fixture(scope="module")
@@ -501,7 +492,7 @@ def test_nothing_leaves_an_archive(tmp_path, vd):
 )
 def test_what_is_no_archive(tmp_path, content, message):
     (tmp_path / "a.bin").write_bytes(content)
-    assert re.search(message, refusal(tmp_path / "a.bin"))
+    assert re.search(message, refusal(load, tmp_path / "a.bin"))
 
 
 def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, vd):
@@ -513,11 +504,13 @@ def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, vd):
 
 def test_nothing_usable(tmp_path):
     path = write_archive(tmp_path / "a", {"x.txt": b""})
-    assert "has no VDLive_HHMM.xml or VDLiveList.json among its 1 files" in refusal(path)
+    assert "has no VDLive_HHMM.xml or VDLiveList.json among its 1 files" in refusal(load, path)
     write_archive(path, {"20240304/VDLive_0000.xml": b"<"})
-    assert "nothing usable in its 1 VDLive files; 20240304/VDLive_0000.xml: not" in refusal(path)
-    assert "features: no 'speed'" in refusal(path, features=["speed"])
-    assert "utc_offset is '8'" in refusal(path, utc_offset="8")
+    assert "nothing usable in its 1 VDLive files; 20240304/VDLive_0000.xml: not" in refusal(
+        load, path
+    )
+    assert "features: no 'speed'" in refusal(load, path, features=["speed"])
+    assert "utc_offset is '8'" in refusal(load, path, utc_offset="8")
 
 
 def test_an_encrypted_member_is_skipped(tmp_path, vd):
