@@ -129,6 +129,8 @@ def largest(gradients: dict[str, Tensor]) -> float:
 @example(batch=2, length=LONGEST, width=32, heads=4, last_only=False, seed=0)
 @example(batch=2, length=LONGEST, width=32, heads=4, last_only=True, seed=0)
 @example(batch=1, length=1, width=32, heads=4, last_only=True, seed=0)
+@example(batch=2, length=LONGEST, width=128, heads=2, last_only=False, seed=0)
+@example(batch=2, length=LONGEST, width=128, heads=2, last_only=True, seed=0)
 def test_it_is_the_block_of_the_package(
     kind: str,
     dtype: torch.dtype,
@@ -140,7 +142,12 @@ def test_it_is_the_block_of_the_package(
     last_only: bool,
     seed: int,
 ) -> None:
-    """Outputs and all gradients; the package's are always float64, to have no error of its own."""
+    """Outputs and all gradients; the package's are in float64, to have no error of its own.
+
+    A constant added to all input gates only scales what the norm then scales back, so the gradient
+    of their bias is a sum that nearly cancels. Over long sequences its terms hold fewer digits in
+    float32 than are asked for, the package's too; there the package's own error is the measure.
+    """
     block = make_block(kind, width, heads, seed=seed).to(dtype)
     x = torch.randn(batch, length, width, dtype=dtype)
     weight = torch.randn(batch, 1 if last_only else length, width, dtype=dtype)
@@ -149,11 +156,20 @@ def test_it_is_the_block_of_the_package(
     expected, expected_gradients = run(block.double(), None, x.double(), weight.double())
     assert output.dtype == dtype
     assert output.shape == expected.shape
-    errors = {"output": error(output, expected)}
     floor = NEGLIGIBLE * largest(expected_gradients)
-    for parameter, gradient in expected_gradients.items():
-        errors[parameter] = error(gradients[parameter], gradient, floor)
-    assert {n: e for n, e in errors.items() if not e <= TOLERANCE[dtype]} == {}
+
+    def errors(output: Tensor, gradients: dict[str, Tensor]) -> dict[str, float]:
+        of_gradients = {
+            parameter: error(gradients[parameter], gradient, floor)
+            for parameter, gradient in expected_gradients.items()
+        }
+        return {"output": error(output, expected), **of_gradients}
+
+    found, tolerance = errors(output, gradients), TOLERANCE[dtype]
+    if length == LONGEST and max(found.values()) > tolerance:
+        own = errors(*run(block.to(dtype), None, x, weight))
+        tolerance = max(tolerance, 3 * max(own.values()))
+    assert {n: e for n, e in found.items() if not e <= tolerance} == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
