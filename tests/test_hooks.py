@@ -1,4 +1,5 @@
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,5 +49,35 @@ def test_a_log_on_a_full_disk_stops_nobody(
     logs = ExperimentLogs()
     logs.before_node_run(node, catalog)
     logging.getLogger("vd_forecasting").warning("a line")
-    logs.after_node_run()
+    logs.after_node_run(node)
     assert "Logging error" not in capsys.readouterr().err
+
+
+def test_each_thread_writes_the_log_of_its_experiment(tmp_path: Path) -> None:
+    names = ("single_vd_lstm", "multi_vd_lstm")
+    catalog = DataCatalog(
+        {
+            f"{name}.best_model": CheckpointDataset(filepath=str(tmp_path / name / "best_model.pt"))
+            for name in names
+        }
+    )
+    logs = ExperimentLogs()
+    both_started = threading.Barrier(2, timeout=10)
+
+    def run(name: str) -> None:
+        node = Node(train, "x", ["y", "z"], name="train", namespace=name)
+        logs.before_node_run(node, catalog)
+        both_started.wait()
+        logging.getLogger("vd_forecasting").warning("of %s", name)
+        logs.after_node_run(node) if name == names[0] else logs.on_node_error(KeyError(0), node)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first, second = ((tmp_path / name / "training.log").read_text() for name in names)
+    assert "of single_vd_lstm" in first
+    assert "multi_vd_lstm" not in first
+    assert "of multi_vd_lstm" in second
+    assert "ERROR KeyError: 0" in second

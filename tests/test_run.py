@@ -197,6 +197,70 @@ def test_parallel_gives_the_same_numbers(sequential: tuple[Path, str], tmp_path:
         assert filecmp.cmp(folder / name, parallel / name, shallow=False), name
 
 
+def test_a_failed_training_leaves_the_others_alone(
+    sequential: tuple[Path, str], tmp_path: Path
+) -> None:
+    """... and its earlier results as they were, but off the page."""
+    folder = shutil.copytree(sequential[0], tmp_path / "project")
+    model = folder / "data/06_models/multi_vd_xlstm/best_model.pt"
+    comparison = folder / "data/08_reporting/comparison/comprehensive_model_comparison.md"
+    earlier = model.read_bytes()
+    command = ("run", "--env", "quick", "--pipeline", "compare_all", "--only-stale-outputs")
+    params = f"{SMALL},multi_vd_xlstm.model.context_length=10"
+    result = kedro(folder, *command, "--params", params)
+    assert result.returncode == 1
+    reason = (
+        "context_length 10 is shorter than sequence_length 20; raise context_length to at least"
+    )
+    told = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
+    assert told == [f"Error: multi_vd_xlstm.train: {reason} that"]
+    assert model.read_bytes() == earlier
+    for page in (comparison, comparison.with_suffix(".html")):
+        assert reason in page.read_text()
+    assert "| multi_vd LSTM" in comparison.read_text()
+    assert "| multi_vd xLSTM" not in comparison.read_text()
+
+    plan = kedro(folder, *command, "--params", SMALL, "--dry-run")
+    stale = [line for line in plan.stdout.splitlines() if line.startswith("▸")]
+    assert any(line.startswith("▸ write_comprehensive: input ") for line in stale)
+    assert all(" was not there" in line or "comprehensive" in line for line in stale)
+    assert not any(".train:" in line for line in stale)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", "ParallelRunner"])
+def test_after_failures_only_the_rest_is_made(tmp_path: Path, runner: str) -> None:
+    folder = copy_of_the_project(tmp_path)
+    everything = ("run", "--env", "quick", "--runner", runner, "--pipeline", "compare_all")
+    broken = "multi_vd_lstm.training.learning_rate=1e30,single_vd_lstm.windows.select_vd_id=VD-9"
+    result = kedro(folder, *everything, "--params", f"{SMALL},{broken}")
+    assert result.returncode == 1
+    told = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
+    first, second = sorted(told)
+    assert first.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
+    assert second.startswith("Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no VD")
+    trained = set(re.findall(r"▸ (\w+)\.train", result.stderr))
+    assert trained == set(EXPERIMENTS) - {"single_vd_lstm"}
+    comparison = folder / "data/08_reporting/comparison"
+    page = (comparison / "comprehensive_model_comparison.md").read_text()
+    assert "`diverged" not in page.split("In numbers")[1]
+    assert "single_vd_lstm, the baselines of single_vd and the comparison of single_vd: " in page
+    assert "multi_vd_lstm and the comparison of multi_vd: `multi_vd_lstm.train` failed" in page
+    assert {path.name for path in comparison.glob("*_vs_xlstm.md")} == {
+        "independent_multi_vd_lstm_vs_xlstm.md"
+    }
+
+    result = kedro(folder, *everything, "--only-stale-outputs", "--params", SMALL)
+    assert result.returncode == 0, result.stderr
+    trained = set(re.findall(r"▸ (\w+)\.train", result.stderr))
+    assert trained == {"single_vd_lstm", "multi_vd_lstm"}
+    assert (
+        "Something is missing" not in (comparison / "comprehensive_model_comparison.md").read_text()
+    )
+    result = kedro(folder, *everything, "--only-stale-outputs", "--params", SMALL)
+    assert result.stdout == "Everything is up to date.\n"
+
+
 # --- parts of it ----------------------------------------------------------------------------------
 
 

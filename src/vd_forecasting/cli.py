@@ -4,6 +4,7 @@
   now; with ``--dry-run`` it only tells why. ``kedro verify`` looks for outputs that were altered.
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
   whose outputs are not there yet.
+- A node that fails stops only what needs it (:mod:`.runners`).
 - ``--runner ParallelRunner`` shares the cores out among its workers.
 - What went wrong is told in one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml
   the traceback goes before it.
@@ -12,7 +13,6 @@
 import copy
 import logging
 import os
-import re
 import warnings
 from typing import Any
 
@@ -20,11 +20,13 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogProtocol, DatasetError
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.validation import DataValidationError, ParameterValidationError
 
+from vd_forecasting import runners
+from vd_forecasting.one_line import USER_ERRORS, in_one_line
 from vd_forecasting.parameters import EXPERIMENTS
+from vd_forecasting.runners import NodesFailed
 from vd_forecasting.staleness.fingerprint import makers_of
 from vd_forecasting.staleness.plan import make_plan, problems, told
 
@@ -32,15 +34,6 @@ logger = logging.getLogger(__name__)
 
 # `kedro viz` prints this about a part of FastAPI that kedro-viz 12.5 still uses.
 warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
-
-USER_ERRORS = (
-    ValueError,
-    ImportError,
-    OSError,
-    DatasetError,
-    DataValidationError,
-    ParameterValidationError,
-)
 
 ONLY_STALE_OUTPUTS_HELP = """Run only nodes whose outputs are missing, were altered, or were made
 with other code, parameters or data than there are now, and what depends on them."""
@@ -91,7 +84,10 @@ def run(**options: Any) -> Any:
         elif options["namespaces"] and known and not options["node_names"]:
             options["node_names"] = nodes_for_namespaces(options["pipelines"], options)
             options["namespaces"] = []
-        return kedro_run.callback(**options)
+        return kedro_run.callback(**{**options, "runner": own_runner(options["runner"])})
+    except NodesFailed as failed:
+        # It says "Error: " before the first of them.
+        raise click.ClickException("\nError: ".join(map(str, failed.failures))) from failed
     except USER_ERRORS as error:
         logger.debug("What led to the error:", exc_info=error)
         raise click.ClickException(in_one_line(error)) from error
@@ -127,6 +123,8 @@ def _settle_pipelines(options: dict[str, Any]) -> None:
     options["pipelines"] = options["pipelines"] or ["__default__"]
 
 
+RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
+
 SELECTIONS = (
     "tags",
     "from_nodes",
@@ -160,6 +158,12 @@ def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
         if "__default__" not in requested:  # as the run will do: check only what it reads
             context._pipelines_to_validate = requested
         return selected, context.catalog
+
+
+def own_runner(runner: str | None) -> str:
+    """The runner of this project in place of Kedro's; one of the user's own stays."""
+    name = (runner or "SequentialRunner").removeprefix("kedro.runner.")
+    return f"{runners.__name__}.{name}" if name in RUNNERS else name
 
 
 def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
@@ -213,38 +217,3 @@ def missing_before(
         upstream += makers
         missing |= makers.inputs() & pipeline.all_outputs()
     return upstream
-
-
-def in_one_line(error: BaseException) -> str:
-    """The message of an error as one line, without Kedro's words around ours."""
-    if isinstance(error, ParameterValidationError):
-        return _parameter_problems(str(error))
-    if isinstance(error, DataValidationError):
-        return f"{error.dataset_name}: {error.message}"
-    wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
-    if wrapped and isinstance(error.__cause__, DatasetError | OSError):
-        error = error.__cause__
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}"
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-
-
-def _parameter_problems(message: str) -> str:
-    """From pydantic's report, three lines a problem, to ``block.key: what is wrong; ...``."""
-    block, key, problems = "", "", []
-    for line in message.splitlines():
-        indent = len(line) - len(line.lstrip())
-        if found := re.match(r"- Parameter '(.+?)'", line):
-            block, key = found[1], ""
-        elif indent == 0:
-            key = f".{line}"
-        elif indent == 2:
-            what, _, detail = line.strip().partition(" [type=")
-            value = re.search(r"input_value=(.*), input_type=", detail)
-            what = what.removeprefix("Value error, ")
-            if what == "Extra inputs are not permitted":
-                what = "no such parameter; check its spelling"
-            elif value and key:
-                what = f"{what} (found {value[1]})"
-            problems.append(f"{block}{key}: {what}")
-    return "; ".join(problems) or " ".join(message.split())

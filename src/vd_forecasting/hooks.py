@@ -2,7 +2,9 @@
 
 import difflib
 import logging
+import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -13,6 +15,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingState
 from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.one_line import USER_ERRORS, reason
 from vd_forecasting.parameters import EXPERIMENTS, Evaluation
 from vd_forecasting.staleness.fingerprint import (
     Fingerprint,
@@ -83,8 +86,19 @@ class Progress:
 
 
 class _ExperimentLog(logging.FileHandler):
-    """A log file that a full disk does not stop, nor anyone from reading why: Python would print a
-    traceback for every line that cannot be written."""
+    """A log file of what one thread logs, as ThreadRunner runs a node in each.
+
+    A full disk does not stop it, nor anyone from reading why: Python would print a traceback for
+    every line that cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread == self._thread
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
@@ -98,7 +112,7 @@ class ExperimentLogs:
     """Writes what an experiment logs also to ``training.log``, beside its checkpoint."""
 
     def __init__(self) -> None:
-        self._handler: logging.Handler | None = None
+        self._handlers: dict[str, _ExperimentLog] = {}
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
@@ -115,31 +129,33 @@ class ExperimentLogs:
         path = checkpoint.filepath.with_name("training.log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handler = _ExperimentLog(path, encoding="utf-8")
+            handler = self._handlers[node.name] = _ExperimentLog(path)
         except OSError as error:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{path}: cannot be written, {problem}") from error
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(self._handler)
+        logging.getLogger().addHandler(handler)
 
     @hook_impl
-    def after_node_run(self) -> None:
+    def after_node_run(self, node: Node) -> None:
         """Close the log."""
-        self._close()
+        self._close(node)
 
     @hook_impl
-    def on_node_error(self, error: Exception) -> None:
+    def on_node_error(self, error: Exception, node: Node) -> None:
         """Log the error in the experiment's log alone (the command line tells it), and close it."""
-        if self._handler is not None:
-            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, str(error), (), None)
-            self._handler.handle(record)
-        self._close()
+        if node.name in self._handlers:
+            # Of what no user can help, the developer wants to know where it happened.
+            told = isinstance(error, USER_ERRORS)
+            trace = None if told else (type(error), error, error.__traceback__)
+            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, reason(error), (), trace)
+            self._handlers[node.name].handle(record)
+        self._close(node)
 
-    def _close(self) -> None:
-        if self._handler is not None:
-            logging.getLogger().removeHandler(self._handler)
-            self._handler.close()
-            self._handler = None
+    def _close(self, node: Node) -> None:
+        handler = self._handlers.pop(node.name, None)
+        if handler is not None:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 class Fingerprints:

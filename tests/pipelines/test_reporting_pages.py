@@ -124,6 +124,7 @@ def comprehensive(artefacts: Artefacts) -> str:
             {name: artefacts[name][artefact] for name in EXPERIMENTS}
             for artefact in ("config", "training_history", "metrics", "cost")
         ),
+        failures={},
     )
 
 

@@ -1,10 +1,12 @@
 """The reporting graphs: what they read and write, and that they run; every figure draws."""
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
@@ -21,7 +23,8 @@ from tests.pipelines.artefacts import (
     make_history,
     make_predictions,
 )
-from vd_forecasting.datasets import AtomicFigureDataset
+from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
+from vd_forecasting.failure import FailedDataset, Failure
 from vd_forecasting.parameters import EXPERIMENTS, MODES
 from vd_forecasting.pipelines.reporting import (
     comprehensive_plots,
@@ -231,6 +234,82 @@ def check_figure(name: str, figure: Figure) -> None:
     assert figure.get_figwidth() == 10, name
     assert figure.get_figheight() <= 14, name
     assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+
+
+FAILED = Failure("single_vd_xlstm.train", "a | reason `with` signs\nof <Markdown>")
+MISSING: dict[str, set[str]] = {
+    "a mode, a model and baselines": {
+        *("single_vd_lstm", "single_vd_xlstm", "single_vd_baselines", "compare_single_vd"),
+        *("multi_vd_xlstm", "multi_vd_baselines", "compare_multi_vd"),
+    },
+    "all but one": {
+        *(f"compare_{mode}" for mode in MODES),
+        *(name for name in EXPERIMENTS if name != "multi_vd_lstm"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def by_experiment() -> dict[str, xr.Dataset]:
+    """Hourly predictions of two days."""
+    shape: dict[str, Any] = {"origins": 48, "interval_minutes": 60.0, "horizons": 2}
+    return {
+        name: make_predictions(mode, model, vdids=["A"], **shape)
+        for name in EXPERIMENTS
+        for mode, _, model in [name.rpartition("_")]
+    }
+
+
+@pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
+def test_the_comprehensive_page_is_made_of_what_did_not_fail(
+    by_experiment: dict[str, xr.Dataset], missing: set[str], tmp_path: Path
+) -> None:
+    catalog = catalog_of(by_experiment, epochs=2)
+    for mode in MODES:
+        scores = pd.DataFrame({"mode": [mode], "vdid": ["A"], "seed": [1]})
+        catalog[f"compare_{mode}.scores"] = MemoryDataset(scores)
+    pipeline = create_comprehensive()
+    for name in pipeline.inputs():
+        if name.partition(".")[0] in missing:
+            catalog[name] = FailedDataset(FAILED, None)
+    for plot in COMPREHENSIVE_PLOTS:
+        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
+    compared = {mode for mode in MODES if f"compare_{mode}" not in missing}
+    if not compared:  # the runner leaves it out, there is nothing it could read
+        pipeline = pipeline - pipeline.only_nodes("concatenate_scores")
+    catalog["comprehensive_model_comparison"] = AtomicTextDataset(filepath=f"{tmp_path}/page.md")
+    outputs = run(pipeline, catalog)
+    page = (tmp_path / "page.md").read_text()
+    experiments = [name for name in EXPERIMENTS if name not in missing]
+    first = page.splitlines()[2]
+    assert first == (
+        "**Something is missing here, because it failed.** The page compares the rest; earlier "
+        "results of what failed are not on it."
+    )
+    named = page.splitlines()[4]
+    assert named.endswith(
+        "`single_vd_xlstm.train` failed, `` a | reason `with` signs of <Markdown> ``"
+    )
+    for name in missing:
+        words = name.removeprefix("compare_").removesuffix("_baselines")
+        assert words in named
+    links = re.findall(r"\]\(\.\./(\w+)/training_report.md\)", page)
+    assert set(links) == set(experiments)
+    assert set(re.findall(r"\]\((\w+)_lstm_vs_xlstm.md\)", page)) == compared
+    assert ("](metrics.csv)" in page) == bool(compared)
+    if compared:
+        assert set(outputs["comprehensive_metrics"]["mode"]) == compared
+    networks = re.findall(r"^\| (\w+ x?LSTM) \|", page, re.MULTILINE)
+    assert {name.replace(" ", "_").lower() for name in networks} == set(experiments)
+    assert not re.search(r"\bnan\b|None|\binf\b", page)
+    assert "a | reason" in outputs["comprehensive_page_html"]
+
+
+def test_without_any_experiment_there_is_no_comprehensive_page() -> None:
+    baselines = make_baselines(make_predictions())
+    failed: dict[str, Failure | xr.Dataset] = dict.fromkeys(EXPERIMENTS, FAILED)
+    with pytest.raises(ValueError, match="no experiment has forecasts"):
+        find_common_target(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
 
 
 HOURLY = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 2}

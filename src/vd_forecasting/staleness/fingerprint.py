@@ -19,6 +19,7 @@ from kedro.pipeline.node import Node
 from pydantic import BaseModel, TypeAdapter
 
 from vd_forecasting import __version__
+from vd_forecasting.failure import FailedDataset
 from vd_forecasting.parameters import EXPERIMENTS, MODELS
 from vd_forecasting.staleness.content import Hashes, content_hash
 from vd_forecasting.staleness.sources import code_of
@@ -39,7 +40,7 @@ class Fingerprint(TypedDict):
     """Hashes of definitions, and of how the pipeline calls them."""
     parameters: dict[str, Any]
     inputs: dict[str, list[str | None]]
-    """Name and content hash of the file."""
+    """Name and content hash of the file; None of one that is not there, or was not made."""
     datasets: dict[str, str]
     """Hashes of the catalog entries of inputs and outputs."""
     versions: dict[str, str]
@@ -122,8 +123,11 @@ def take_fingerprint(
                 value = plain(catalog.get(name).load())
                 taken["parameters"][name.removeprefix("params:")] = value
             elif (path := file_of(catalog, name)) is not None:
-                taken["inputs"][name] = [path.name, content_hash(path, known)]
-                taken["datasets"][name] = _entry(catalog, name)
+                # Of what was not made, whatever is in the file was not read.
+                made = not isinstance(catalog.get(name), FailedDataset)
+                taken["inputs"][name] = [path.name, content_hash(path, known) if made else None]
+                if made:
+                    taken["datasets"][name] = _entry(catalog, name)
     for name, path in output_files(node, catalog).items():
         taken["outputs"][name] = content_hash(path, known)
         taken["datasets"][name] = _entry(catalog, name)

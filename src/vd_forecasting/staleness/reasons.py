@@ -104,6 +104,8 @@ def _inputs(
             continue  # the pipeline calls the node with other inputs, which counts as code
         if new[1] is None:
             told.append(f"input {name}: there is no {new[0]}")
+        elif old[1] is None:
+            told.append(f"input {name} was not there")
         elif old[0] != new[0]:
             told.append(f"input {name} is {new[0]}, was {old[0]}")
         else:

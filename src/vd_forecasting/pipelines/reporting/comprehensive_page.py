@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from vd_forecasting.parameters import MODES
+from vd_forecasting.failure import Failure
+from vd_forecasting.parameters import MODELS, MODES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import GAP_EXPLAINED, Costs, costs_of
 from vd_forecasting.pipelines.reporting.differences import (
@@ -55,6 +56,7 @@ def write_comprehensive(
     histories: dict[str, Json],
     metrics: dict[str, Json],
     costs: dict[str, Json],
+    failures: dict[str, Failure],
 ) -> str:
     """The comprehensive comparison, Markdown; it lies beside the three comparison pages.
 
@@ -67,6 +69,8 @@ def write_comprehensive(
         histories: by experiment.
         metrics: by experiment.
         costs: by experiment.
+        failures: why an experiment is missing from the above, or ``{mode}_baselines`` or
+            ``compare_{mode}``; by that name.
     """
     comparable = next(iter(points.values())).attrs["comparable"]
     spent = {
@@ -79,8 +83,10 @@ def write_comprehensive(
     }
     features = list(dict.fromkeys(f for errors in by_mode.values() for f in errors.features))
     first = next(iter(differences.values()))
+    compared = [mode for mode in MODES if f"compare_{mode}" not in failures]
     return page(
         "# LSTM against xLSTM in every mode",
+        _missing(failures),
         _baselines_headline(by_mode),
         tally(by_mode, differences),
         "In numbers:",
@@ -117,12 +123,12 @@ def write_comprehensive(
             [
                 *(
                     link(f"{mode}: LSTM against xLSTM", f"{mode}_lstm_vs_xlstm.md")
-                    for mode in MODES
+                    for mode in compared
                 ),
                 "training reports: "
                 + listed(link(name, f"../{name}/training_report.md") for name in configs),
                 link("data quality", "../data_quality.md"),
-                link("all scores, tidy", "metrics.csv"),
+                *([link("all scores, tidy", "metrics.csv")] if compared else []),
             ]
         ),
     )
@@ -143,6 +149,32 @@ def plot_path(name: str) -> str:
     return f"comprehensive_plots/{name}.png"
 
 
+def _missing(failures: Mapping[str, Failure]) -> str:
+    """What is not on the page, and why; empty if nothing is missing."""
+    if not failures:
+        return ""
+    because: dict[Failure, list[str]] = {}
+    for name, failure in failures.items():
+        because.setdefault(failure, []).append(_in_words(name))
+    return page(
+        "**Something is missing here, because it failed.** The page compares the rest; earlier "
+        "results of what failed are not on it.",
+        bullets(
+            f"{listed(names)}: {code(failure.node)} failed, {code(failure.reason)}"
+            for failure, names in because.items()
+        ),
+        "With the cause removed, the command with `--only-stale-outputs` makes what is missing.",
+    ).rstrip()
+
+
+def _in_words(name: str) -> str:
+    if name.startswith("compare_"):
+        return f"the comparison of {name.removeprefix('compare_')}"
+    if name.endswith("_baselines"):
+        return f"the baselines of {name.removesuffix('_baselines')}"
+    return name
+
+
 def _baselines_headline(by_mode: Mapping[str, Errors]) -> str:
     """What baselines beat both networks on, and in which modes."""
     modes: dict[str, list[str]] = {}
@@ -161,6 +193,7 @@ def _difference_sentences(
     by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]
 ) -> list[str]:
     """Per mode and feature the networks' difference, averaged over horizons."""
+    by_mode = with_both_networks(by_mode)
     repeated = identical_modes(by_mode)
     return [
         f"{mode}, {verdicts.difference_sentence(errors, differences[mode], feature, AVERAGE)}"
@@ -185,6 +218,9 @@ def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences])
     """In how many pairs of mode and feature which network is better."""
     wins = {"lstm": 0, "xlstm": 0}
     equal = 0
+    by_mode = with_both_networks(by_mode)
+    if not by_mode:
+        return "**LSTM and xLSTM cannot be compared**: no mode has both."
     repeated = identical_modes(by_mode)
     for mode, errors in by_mode.items():
         if mode in repeated:
@@ -217,12 +253,16 @@ def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences])
     text += "."
     if not tested:
         text += " Whether that is more than chance is not known, the test span is too short."
-    for mode, earlier in repeated.items():
-        text += (
-            f" {mode} came out identical to {earlier} and is counted once: where both train a "
-            "model on the same VD alone with the same settings, they are the same experiment."
-        )
-    return text
+    return text + "".join(
+        f" {mode} came out identical to {earlier} and is counted once: where both train a "
+        "model on the same VD alone with the same settings, they are the same experiment."
+        for mode, earlier in repeated.items()
+    )
+
+
+def with_both_networks(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
+    """The modes of which no experiment is missing."""
+    return {mode: errors for mode, errors in by_mode.items() if len(errors.networks) == len(MODELS)}
 
 
 def identical_modes(by_mode: Mapping[str, Errors]) -> dict[str, str]:
@@ -300,7 +340,8 @@ def _cost_sentences(costs: Mapping[str, Costs]) -> list[str]:
     ratios = [
         costs[f"{mode}_xlstm"].seconds_per_epoch / costs[f"{mode}_lstm"].seconds_per_epoch
         for mode in MODES
-        if costs[f"{mode}_lstm"].seconds_per_epoch > 0
+        if costs.keys() >= {f"{mode}_lstm", f"{mode}_xlstm"}
+        and costs[f"{mode}_lstm"].seconds_per_epoch > 0
     ]
     if not ratios:
         return []
@@ -330,7 +371,7 @@ def _target(points: dict[str, xr.Dataset], by_mode: Mapping[str, Errors]) -> str
         f"Compared on {which} that every mode forecasts, {listed(vdids)}: "
         f"{len(origins):,} forecast origins from {str(origins[0])[:10]} to "
         f"{str(origins[-1])[:10]}, {verdicts.scored_in_words(next(iter(by_mode.values())))}, the "
-        "same for all six and for the baselines."
+        "same for all networks and baselines."
     )
     if first.attrs["left_out"]:
         text += " Not all forecast the same points: " + " ".join(first.attrs["left_out"])

@@ -55,7 +55,8 @@ def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Fig
         for row, errors in enumerate(by_mode.values()):
             if feature not in errors.features:
                 continue
-            for model, offset in (("lstm", -0.17), ("xlstm", 0.17)):
+            for model in errors.networks:
+                offset = -0.17 if model == "lstm" else 0.17
                 value = errors.at("mae", model, feature)
                 if is_number(value):
                     largest = max(largest, value)

@@ -1,4 +1,4 @@
-"""All six experiments on the VD that every mode forecasts."""
+"""All six experiments, or those that did not fail, on the VD that every mode forecasts."""
 
 from typing import TypeVar
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.failure import Failure
 from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES, Evaluation
 from vd_forecasting.pipelines.reporting.errors import Errors, score_points
 from vd_forecasting.pipelines.reporting.points import common_points
@@ -13,14 +14,20 @@ from vd_forecasting.pipelines.reporting.points import common_points
 Artefact = TypeVar("Artefact")
 
 
-def gather(**by_experiment: Artefact) -> dict[str, Artefact]:
-    """One artefact of each experiment, by the experiment's name."""
-    return by_experiment
+def gather(**by_experiment: Artefact | Failure) -> dict[str, Artefact]:
+    """One artefact of each experiment that did not fail, by the experiment's name."""
+    return {name: found for name, found in by_experiment.items() if not isinstance(found, Failure)}
 
 
-def concatenate_scores(*scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores of all modes in one tidy frame."""
-    frame = pd.concat(scores, ignore_index=True)
+def gather_failures(**by_name: object) -> dict[str, Failure]:
+    """What is missing, and why, by the name of what should have made it."""
+    return {name: found for name, found in by_name.items() if isinstance(found, Failure)}
+
+
+def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
+    """The scores of all modes that could be compared in one tidy frame."""
+    there = [of_mode for of_mode in scores if not isinstance(of_mode, Failure)]
+    frame = pd.concat(there, ignore_index=True)
     # Read back from a CSV file, VDIDs of digits have become numbers and seeds fractions.
     frame["vdid"] = frame["vdid"].astype(str)
     frame["seed"] = frame["seed"].astype("Int64")
@@ -37,8 +44,8 @@ def score_modes(
     }
 
 
-def find_common_target(**predictions: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Forecasts of every mode on the points that all six experiments forecast.
+def find_common_target(**predictions: xr.Dataset | Failure) -> dict[str, xr.Dataset]:
+    """Forecasts of every mode on the points that all experiments forecast.
 
     Args:
         predictions: by experiment, and of the baselines of each mode by ``{mode}_baselines``.
@@ -46,9 +53,17 @@ def find_common_target(**predictions: xr.Dataset) -> dict[str, xr.Dataset]:
     Returns:
         By mode the dataset of :func:`.points.common_points`, its attr ``comparable`` True. If no VD
         is forecast in every mode, each mode has its own VDs and ``comparable`` is False.
+        Experiments and baselines that failed are left out, and so are modes without any experiment.
+
+    Raises:
+        ValueError: no experiment has forecasts.
     """
-    networks = {name: predictions[name] for name in EXPERIMENTS}
-    baselines = {mode: predictions[f"{mode}_baselines"] for mode in MODES}
+    there = gather(**predictions)
+    networks = {name: there[name] for name in EXPERIMENTS if name in there}
+    if not networks:
+        raise ValueError("no experiment has forecasts, so there is nothing to compare")
+    modes = [mode for mode in MODES if any(f"{mode}_{model}" in networks for model in MODELS)]
+    baselines = {mode: there[f"{mode}_baselines"] for mode in modes if f"{mode}_baselines" in there}
     sets = [set(map(str, dataset["vd"].values)) for dataset in networks.values()]
     shared = [
         vdid
@@ -58,15 +73,16 @@ def find_common_target(**predictions: xr.Dataset) -> dict[str, xr.Dataset]:
     if not shared:
         return {
             mode: common_points(
-                {model: networks[f"{mode}_{model}"] for model in MODELS}, {"": baselines[mode]}
+                {m: networks[f"{mode}_{m}"] for m in MODELS if f"{mode}_{m}" in networks},
+                {"": baselines[mode]} if mode in baselines else {},
             ).assign_attrs(comparable=False)
-            for mode in MODES
+            for mode in modes
         }
     points = common_points(
         {name: dataset.sel(vd=shared) for name, dataset in networks.items()},
         {mode: dataset.sel(vd=shared) for mode, dataset in baselines.items()},
     ).assign_attrs(comparable=True)
-    return {mode: _of_mode(points, mode) for mode in MODES}
+    return {mode: _of_mode(points, mode) for mode in modes}
 
 
 def _of_mode(points: xr.Dataset, mode: str) -> xr.Dataset:

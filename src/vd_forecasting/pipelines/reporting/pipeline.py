@@ -4,6 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from vd_forecasting.failure import TAKES_FAILURES
 from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting import (
@@ -24,6 +25,7 @@ from vd_forecasting.pipelines.reporting.comprehensive_points import (
     concatenate_scores,
     find_common_target,
     gather,
+    gather_failures,
     score_modes,
 )
 from vd_forecasting.pipelines.reporting.differences import (
@@ -153,6 +155,8 @@ def create_comparison(mode: str) -> Pipeline:
 def create_comprehensive() -> Pipeline:
     """Compare all six experiments on the VD that every mode forecasts.
 
+    Where some failed, the rest is compared: the nodes that read experiments take failures.
+
     ::
 
         compare_{mode}.scores ──► concatenate_scores ──► comprehensive_metrics
@@ -175,6 +179,10 @@ def create_comprehensive() -> Pipeline:
     ``render_comprehensive`` makes them one file, ``comprehensive_page_html``. The plots reach it as
     the image files that the catalog saved, so these datasets cannot stay in memory.
     """
+    predictions = {
+        **{name: f"{name}_predictions" for name in EXPERIMENTS},
+        **{f"{mode}_baselines": f"{mode}_baselines_predictions" for mode in MODES},
+    }
     points = ["comprehensive_points", "comprehensive_errors"]
     plots = {
         "error": (comprehensive_plots.plot_error, points),
@@ -195,19 +203,28 @@ def create_comprehensive() -> Pipeline:
                 inputs=[f"compare_{mode}_scores" for mode in MODES],
                 outputs="comprehensive_metrics",
                 name="concatenate_scores",
+                tags=TAKES_FAILURES,
             ),
             _gather("config", "comprehensive_configs"),
             _gather("training_history", "comprehensive_histories"),
             _gather("metrics", "comprehensive_evaluations"),
             _gather("cost", "comprehensive_costs"),
             Node(
-                find_common_target,
+                gather_failures,
                 inputs={
-                    **{name: f"{name}_predictions" for name in EXPERIMENTS},
-                    **{f"{mode}_baselines": f"{mode}_baselines_predictions" for mode in MODES},
+                    **predictions,
+                    **{f"compare_{mode}": f"compare_{mode}_scores" for mode in MODES},
                 },
+                outputs="comprehensive_failures",
+                name="gather_failures",
+                tags=TAKES_FAILURES,
+            ),
+            Node(
+                find_common_target,
+                inputs=predictions,
                 outputs="comprehensive_points",
                 name="find_common_target",
+                tags=TAKES_FAILURES,
             ),
             Node(
                 score_modes,
@@ -246,6 +263,7 @@ def create_comprehensive() -> Pipeline:
                     "comprehensive_histories",
                     "comprehensive_evaluations",
                     "comprehensive_costs",
+                    "comprehensive_failures",
                 ],
                 outputs="comprehensive_model_comparison",
                 name="write_comprehensive",
@@ -287,4 +305,5 @@ def _gather(artefact: str, output: str) -> Node:
         inputs={name: f"{name}_{artefact}" for name in EXPERIMENTS},
         outputs=output,
         name=f"gather_{artefact}",
+        tags=TAKES_FAILURES,
     )

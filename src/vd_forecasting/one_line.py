@@ -1,0 +1,59 @@
+"""What went wrong, in one line."""
+
+import re
+
+from kedro.io import DatasetError
+from kedro.validation import DataValidationError, ParameterValidationError
+
+USER_ERRORS = (
+    ValueError,
+    ImportError,
+    OSError,
+    DatasetError,
+    DataValidationError,
+    ParameterValidationError,
+)
+"""Those whose message tells a user what to do; of others, developers want the traceback."""
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line, whatever the error is."""
+    if isinstance(error, USER_ERRORS):
+        return in_one_line(error)
+    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def in_one_line(error: BaseException) -> str:
+    """The message of an error as one line, without Kedro's words around ours."""
+    if isinstance(error, ParameterValidationError):
+        return _parameter_problems(str(error))
+    if isinstance(error, DataValidationError):
+        return f"{error.dataset_name}: {error.message}"
+    wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
+    if wrapped and isinstance(error.__cause__, DatasetError | OSError):
+        error = error.__cause__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def _parameter_problems(message: str) -> str:
+    """From pydantic's report, three lines a problem, to ``block.key: what is wrong; ...``."""
+    block, key, problems = "", "", []
+    for line in message.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if found := re.match(r"- Parameter '(.+?)'", line):
+            block, key = found[1], ""
+        elif indent == 0:
+            key = f".{line}"
+        elif indent == 2:
+            what, _, detail = line.strip().partition(" [type=")
+            value = re.search(r"input_value=(.*), input_type=", detail)
+            what = what.removeprefix("Value error, ")
+            if what == "Extra inputs are not permitted":
+                what = "no such parameter; check its spelling"
+            elif value and key:
+                what = f"{what} (found {value[1]})"
+            problems.append(f"{block}{key}: {what}")
+    return "; ".join(problems) or " ".join(message.split())
