@@ -16,7 +16,8 @@ it uses them, the catalog entries it reads and writes through, and the hashes of
 A node all of whose outputs stay in memory has none: it counts as a part of every node that reads
 from it. It runs only when one of those runs.
 
-Every parameter of a node counts, also ``compute.threads`` and ``compute.accelerator``: a sum over
-another number of threads has other last bits. The layout of the code, its comments and docstrings
-do not count, nor does the code of the catalog's datasets.
+Every parameter of a node counts but ``compute.threads``, which is kept but not compared: it is
+there for speed, ParallelRunner sets it by the number of its workers, and what differs with it are
+the last bits of sums. The layout of the code, its comments and docstrings do not count, nor does
+the code of the catalog's datasets.
 """

@@ -8,6 +8,8 @@ from typing import Any
 from vd_forecasting.staleness.fingerprint import Fingerprint
 
 MOST_NAMES = 3
+SPEED_ONLY = ("compute.threads",)
+"""Parameters that do not decide what comes out."""
 
 
 def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] = ()) -> list[str]:
@@ -61,7 +63,9 @@ def shown(path: Path) -> str:
 def _parameters(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     old, new = flat(before), flat(now)
     return [
-        f"parameter {key} {_value(old, key)} → {_value(new, key)}" for key in _changed(old, new)
+        f"parameter {key} {_value(old, key)} → {_value(new, key)}"
+        for key in _changed(old, new)
+        if key not in SPEED_ONLY
     ]
 
 
