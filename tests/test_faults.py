@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills wit
 
 RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
 TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
-EVALUATION = (*RUN, "--pipeline", "report_single_vd_lstm", "--nodes", "single_vd_lstm.evaluate")
 SMALL = {
     "single_vd_lstm": {
         "model": {"hidden_size": 16, "num_layers": 1},
@@ -113,10 +112,10 @@ def assert_all_files_are_whole(folder: Path) -> None:
             assert path.stat().st_size or path.suffix == ".log", path
 
 
-def training_has_ended(folder: Path) -> bool:
-    names = ("best_model.pt", "models.pt", "config.json", "training_history.json")
-    there = all((folder / MODELS / name).is_file() for name in names)
-    return there and not (folder / MODELS / "training_state").exists()
+def has_ended(folder: Path) -> bool:
+    """Whether a run was through: the state of its training is the last thing it removes."""
+    evaluated = (folder / "data/08_reporting/single_vd_lstm/metrics.json").is_file()
+    return evaluated and not (folder / MODELS / "training_state").exists()
 
 
 def history(folder: Path) -> Any:
@@ -140,10 +139,16 @@ def survive(
     """Run and kill again and again, let it end, and compare. Returns how often it was killed."""
     whole, seconds = undisturbed
     killed = 0
-    while killed < kills and not training_has_ended(folder):
+    while killed < kills and not has_ended(folder):
         killed += kill_at_random(runs, folder, seconds, rng)
         assert_all_files_are_whole(folder)
-    finish(runs, folder, EVALUATION if training_has_ended(folder) else TRAINING)
+    if not has_ended(folder):
+        finish(runs, folder, TRAINING)
+    assert_like_undisturbed(folder, whole)
+    return killed
+
+
+def assert_like_undisturbed(folder: Path, whole: Path) -> None:
     for name in SAME_BYTES:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert history(folder) == history(whole)
@@ -154,7 +159,6 @@ def survive(
     epochs = EPOCH.findall(printed(folder))
     assert len(set(epochs)) == len(epochs), printed(folder)
     assert "Traceback" not in printed(folder)
-    return killed
 
 
 def test_killed_runs_end_like_undisturbed_ones(
@@ -163,6 +167,25 @@ def test_killed_runs_end_like_undisturbed_ones(
     folder = small_project(tmp_path / "project")
     killed = survive(runs, folder, undisturbed, kills=5, rng=random.Random(1))
     assert killed >= 1
+
+
+def test_a_run_killed_after_its_training_does_not_train_again(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    """... but one that ended does."""
+    whole, _ = undisturbed
+    folder = small_project(tmp_path / "project")
+    pid = runs.start(folder, folder / "printed.log", *TRAINING)
+    while "▸ single_vd_lstm.evaluate" not in printed(folder):
+        assert runs.is_running(pid), printed(folder)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
+    finish(runs, folder, TRAINING)
+    assert_like_undisturbed(folder, whole)
+    epochs = len(EPOCH.findall(printed(folder)))
+    finish(runs, folder, TRAINING)
+    assert len(EPOCH.findall(printed(folder))) == 2 * epochs
 
 
 def test_a_training_that_cannot_write_is_told_in_one_line_and_goes_on_later(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DataCatalog, DatasetError
-from kedro.pipeline import Node
+from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.datasets import CheckpointDataset, TrainingState
+from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
 from vd_forecasting.hooks import ExperimentLogs, FinishedTrainings
 
 
@@ -14,19 +14,20 @@ def train(state: TrainingState) -> tuple[int, int]:
     return 1, 2
 
 
-NODE = Node(train, "training_state", ["model", "history"], name="train")
-
-
-def test_a_state_is_removed_with_the_last_output(tmp_path: Path) -> None:
-    state = TrainingState(tmp_path / "states")
-    state.save("1", {})
-    hook = FinishedTrainings()
-    hook.after_dataset_saved("model", NODE)  # not of a training that has ended
-    hook.after_node_run(NODE, {"training_state": state})
-    hook.after_dataset_saved("model", NODE)
-    assert state.load("1") == {}
-    hook.after_dataset_saved("history", NODE)
-    assert not state.folder.exists()
+def test_states_are_removed_when_the_run_has_ended(tmp_path: Path) -> None:
+    """... those of the trainings that were a part of it."""
+    catalog = DataCatalog(
+        {
+            f"{name}_state": TrainingStateDataset(filepath=str(tmp_path / name))
+            for name in ("own", "other")
+        }
+    )
+    for name in ("own", "other"):
+        catalog.load(f"{name}_state").save("1", {})
+    ran = Pipeline([Node(train, "own_state", ["y", "z"], name="train")])
+    FinishedTrainings().after_pipeline_run(ran, catalog)
+    assert not (tmp_path / "own").exists()
+    assert catalog.load("other_state").load("1") == {}
 
 
 def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_what_a_killed_run_finished_is_not_done_again(tmp_path: Path) -> None:
     _, nodes = stale(folder, *PIPELINE)
     assert "single_vd_lstm.write_training_report" in nodes
     assert set(finished).isdisjoint(nodes)
+    assert not (folder / "data/06_models/single_vd_lstm/training_state").exists()
 
 
 @pytest.mark.parametrize(

@@ -73,24 +73,36 @@ def run(**options: Any) -> Any:
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
         known = all(name in pipelines for name in options["pipelines"])  # of others, Kedro tells
+        options["runner"] = own_runner(options["runner"])
         if only_stale and known:
-            selected, catalog = select(options)
-            plan = make_plan(selected, makers_of(pipelines.values()), catalog)
-            for line in told(plan):
-                click.echo(line)
-            if dry or not plan.nodes:
-                return None
-            options |= {option: [] for option in SELECTIONS} | {"node_names": plan.nodes}
-        elif options["namespaces"] and known and not options["node_names"]:
+            return _run_stale(options, dry=dry)
+        if options["namespaces"] and known and not options["node_names"]:
             options["node_names"] = nodes_for_namespaces(options["pipelines"], options)
             options["namespaces"] = []
-        return kedro_run.callback(**{**options, "runner": own_runner(options["runner"])})
+        return kedro_run.callback(**options)
     except NodesFailed as failed:
         # It says "Error: " before the first of them.
         raise click.ClickException("\nError: ".join(map(str, failed.failures))) from failed
     except USER_ERRORS as error:
         logger.debug("What led to the error:", exc_info=error)
         raise click.ClickException(in_one_line(error)) from error
+
+
+def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
+    # Its dependencies take seconds to import, and only a run needs them.
+    from vd_forecasting.hooks import clear_states  # noqa: PLC0415
+
+    selected, catalog = select(options)
+    plan = make_plan(selected, makers_of(pipelines.values()), catalog)
+    for line in told(plan):
+        click.echo(line)
+    if dry:
+        return None
+    chosen: dict[str, Any] = {option: [] for option in SELECTIONS} | {"node_names": plan.nodes}
+    result = kedro_run.callback(**{**options, **chosen}) if plan.nodes else None
+    # What an earlier run trained before it was killed; of those that ran now, a hook does it.
+    clear_states((node for node in selected.nodes if node.name not in plan.nodes), catalog)
+    return result
 
 
 @cli.command(

@@ -3,17 +3,18 @@
 import difflib
 import logging
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from vd_forecasting.datasets import CheckpointDataset, TrainingState
+from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.one_line import USER_ERRORS, reason
 from vd_forecasting.parameters import EXPERIMENTS, Evaluation
@@ -199,25 +200,21 @@ class Fingerprints:
 
 
 class FinishedTrainings:
-    """Removes the state of a training once all that it made is saved."""
+    """Removes the states of trainings when the run they were for has ended well.
 
-    def __init__(self) -> None:
-        self._finishing: dict[str, tuple[TrainingState, set[str]]] = {}
+    Not earlier: a run that is killed after a training, or fails elsewhere, is typed again, and what
+    it had trained shall not be trained again.
+    """
 
     @hook_impl
-    def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Note what has yet to be saved."""
-        for state in inputs.values():
-            if isinstance(state, TrainingState):
-                self._finishing[node.name] = (state, set(node.outputs))
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Remove them."""
+        clear_states(pipeline.nodes, catalog)
 
-    @hook_impl(trylast=True)  # after those that note that a node's outputs are there
-    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Remove the state with the last of the outputs."""
-        if node.name not in self._finishing:
-            return
-        state, unsaved = self._finishing[node.name]
-        unsaved.discard(dataset_name)
-        if not unsaved:
-            del self._finishing[node.name]
-            state.clear()
+
+def clear_states(nodes: Iterable[Node], catalog: CatalogProtocol) -> None:
+    """Remove the states that trainings among the nodes have kept."""
+    for name in {name for node in nodes for name in node.inputs}:
+        dataset = catalog.get(name)
+        if isinstance(dataset, TrainingStateDataset):
+            dataset.load().clear()
