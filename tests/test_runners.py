@@ -119,6 +119,19 @@ def test_what_does_not_need_the_failed_node_goes_on(runner: Any, tmp_path: Path)
     assert "compared" not in found
 
 
+def test_the_longest_trainings_start_first() -> None:
+    graph = Pipeline([node for node in pipeline().nodes if node.name.endswith(".train")])
+    started = []
+
+    class Noting(NoHooks):
+        def before_node_run(self, node: Node, **_: Any) -> None:
+            started.append(node.name)
+
+    catalog = DataCatalog({f"{name}.x": MemoryDataset(1) for name in NAMES})
+    runners.SequentialRunner().run(graph, catalog, Noting())
+    assert started == ["single_vd_xlstm.train", "multi_vd_lstm.train", "single_vd_lstm.train"]
+
+
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_results_of_an_earlier_run_do_not_stand_in(runner: Any, tmp_path: Path) -> None:
     """... although the histories of the earlier run are whole, and the file stays."""
@@ -195,12 +208,12 @@ def test_the_node_whose_process_is_killed_is_found(
     tries.mkdir()
     monkeypatch.setenv(TRIES, str(tries))
     monkeypatch.setattr("tests.test_runners.train", train_in_little_memory)
-    values = {"single_vd_lstm": 0, "single_vd_xlstm": 2, "multi_vd_lstm": 3}
+    values = {"single_vd_lstm": 2, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
     found = run(runners.ParallelRunner, pipeline(), tmp_path, **values)
     [failure] = found["failures"]
-    assert failure.node == "single_vd_lstm.train"
+    assert failure.node == "single_vd_xlstm.train"
     assert "its process was killed" in failure.reason
-    assert found["page"]["single_vd_xlstm"] == 22
+    assert found["page"]["single_vd_lstm"] == 22
     assert found["page"]["multi_vd_lstm"] == 33
     counts = [len(list(tries.glob(f"{x}-*"))) for x in (0, 2, 3)]
     assert counts[0] == 2
