@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,32 @@ def test_the_node_whose_process_is_killed_is_found(
     counts = [len(list(tries.glob(f"{x}-*"))) for x in (0, 2, 3)]
     assert counts[0] == 2
     assert sorted(counts[1:]) == [1, 2], "which of them ran beside the killed one may differ"
+
+
+def train_for_a_while(x: int) -> tuple[int, int]:
+    Path(os.environ[TRIES], f"started {x}").touch()
+    time.sleep(0.5)
+    Path(os.environ[TRIES], f"ended {x}").touch()
+    return x, 10 * x
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
+def test_worker_processes_end_with_a_run_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+    tries.mkdir()
+    monkeypatch.setenv(TRIES, str(tries))
+    monkeypatch.setattr("tests.test_runners.train", train_for_a_while)
+    values = {"single_vd_lstm": 1, "single_vd_xlstm": 2, "multi_vd_lstm": 3}
+    started = get_context("fork").Process(
+        target=run, args=(runners.ParallelRunner, pipeline(), tmp_path), kwargs=values
+    )
+    started.start()
+    while len(list(tries.glob("started *"))) < 2:
+        assert started.is_alive()
+        time.sleep(0.005)
+    started.kill()
+    started.join()
+    time.sleep(1)
+    assert list(tries.glob("ended *")) == []

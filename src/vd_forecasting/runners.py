@@ -9,6 +9,8 @@ A run of one experiment stops as Kedro's do, and so does every run that is inter
 """
 
 import logging
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import (
@@ -20,12 +22,14 @@ from concurrent.futures import (
     wait,
 )
 from itertools import chain
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from kedro import runner as kedro_runner
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.runner.parallel_runner import ParallelRunnerManager
 from kedro.runner.task import Task
 
 from vd_forecasting.failure import TAKES_FAILURES, FailedDataset, Failure
@@ -230,4 +234,31 @@ class ThreadRunner(_GoesOn, kedro_runner.ThreadRunner):
 
 
 class ParallelRunner(_GoesOn, kedro_runner.ParallelRunner):
-    """Runs nodes in processes."""
+    """Runs nodes in processes, which end when the run is killed.
+
+    Kedro's would go on with their trainings, beside those of the next run, and then wait for ever.
+    """
+
+    _manager: ParallelRunnerManager
+
+    def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
+        super().__init__(max_workers, is_async)
+        self._manager.shutdown()
+        self._manager = ParallelRunnerManager()
+        self._manager.start(_end_with_the_run)
+
+    def _get_executor(self, max_workers: int) -> Executor:
+        context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
+        return ProcessPoolExecutor(max_workers, context, initializer=_end_with_the_run)
+
+
+def _end_with_the_run() -> None:
+    """Let this process end as soon as the one that started it is gone."""
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    run = parent_process()
+    if run is not None:
+        run.join()
+        os._exit(1)
