@@ -21,13 +21,14 @@ from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 from vd_forecasting.datasets.timestamps import format_timestamps
+from vd_forecasting.datasets.vd_blocks import VDS_PER_CHUNK, each_vd_block
 
 DIMS = ("time", "vd", "feature")
 
 # A chunk is the least that can be read: half a week of 5-minute steps of a few VDs, 98 kB for three
 # features. One VD of thousands over a year, and a few days of all VDs, both read little they do not
 # need. All features of a VD are nearly always wanted together.
-_CHUNK = (1024, 8)
+_CHUNK = (1024, VDS_PER_CHUNK)
 _WRITE_BYTES = 32 * 2**20
 _UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
@@ -76,12 +77,15 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         with contract.open_vd_file(path) as file:
             stamp = _stamp(path)
             labels = contract.read_labels(file)
+            chunks = contract.features_of(file).chunks
         lazy = LazyHDF5Array(labels.shape, partial(_open_features, path, stamp))
         attrs: dict[str, Any] = {"source_file": path.name, **labels.attrs}
         if labels.utc_offset is not None:
             attrs["utc_offset"] = labels.utc_offset
         on_demand: Any = indexing.LazilyIndexedArray(lazy)
         values = xr.Variable(DIMS, indexing.CopyOnWriteArray(on_demand), attrs)
+        if chunks is not None:
+            values.encoding["preferred_chunks"] = dict(zip(DIMS, chunks, strict=True))
         coords: dict[str, Any] = {
             "time": ("time", labels.times),
             "vd": ("vd", np.array(labels.vdids, dtype=str)),
@@ -93,7 +97,11 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         return data if self._features is None else data.isel(feature=self._select(labels))
 
     def save(self, data: xr.DataArray) -> None:
-        """Write ``data`` in the same layout: the same array always makes the same bytes."""
+        """Write ``data`` in the same layout: the same array always makes the same bytes.
+
+        A dask array is written block by block along ``vd``, anything else by blocks of time steps,
+        which is how sources hold their values; neither has to fit in memory.
+        """
         self._check(data)
         data = data.transpose(*DIMS)
         try:
@@ -192,22 +200,36 @@ def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
 
 def _write_values(file: h5py.File, data: xr.DataArray) -> None:
     steps, vds, features = data.shape
-    chunks = (min(steps, _CHUNK[0]), min(vds, _CHUNK[1]), features)
+    # narrower blocks are those of very long series, of which no chunk shall be written twice
+    width = min(_CHUNK[1], data.chunksizes["vd"][0] if data.chunks else vds)
     target = file.create_dataset(
         contract.FEATURES,
         shape=data.shape,
         dtype=np.float32,
-        chunks=chunks,
+        chunks=(min(steps, _CHUNK[0]), width, features),
         compression="gzip",
         compression_opts=4,
         shuffle=True,
         track_times=False,
     )
-    # a lazily loaded array may be larger than memory
-    block = max(_WRITE_BYTES // (4 * vds * features) // chunks[0], 1) * chunks[0]
-    for start in range(0, steps, block):
+    for where, part in _parts(data, target.chunks[0]):
         with np.errstate(over="ignore"):
-            target[start : start + block] = data[start : start + block].values.astype(np.float32)
+            target[where] = part.values.astype(np.float32, copy=False)
+
+
+def _parts(data: xr.DataArray, grain: int) -> Iterator[tuple[tuple[slice, slice], xr.DataArray]]:
+    """Parts of an array that may be larger than memory, each with its place along time and vd."""
+    steps, vds, features = data.shape
+    if data.chunks:
+        first = 0
+        for block in each_vd_block(data, "save"):
+            yield np.s_[:, first : first + block.sizes["vd"]], block
+            first += block.sizes["vd"]
+        return
+    length = max(_WRITE_BYTES // (4 * vds * features) // grain, 1) * grain
+    for start in range(0, steps, length):
+        where = np.s_[start : start + length, :]
+        yield where, data[where]
 
 
 def _write_strings(file: h5py.File, name: str, texts: npt.NDArray[np.bytes_]) -> h5py.Dataset:

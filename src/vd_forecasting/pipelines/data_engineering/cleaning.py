@@ -2,16 +2,24 @@
 
 Every rule takes a VD array ``("time", "vd", "feature")`` and the cleaning parameters and gives a
 new VD array; none changes the array it was given. ``clean`` applies ``RULES`` in order.
+
+What a rule does to time steps depends on the time stamps alone, and what it does to the values of a
+VD on that VD alone. So ``clean`` applies them once to an array without VDs, which gives the labels
+of the clean one, and then to a few VDs at a time.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.datasets.vd_blocks import each_vd_block, in_vd_blocks
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of, per_words
 from vd_forecasting.pipelines.data_engineering.resample import (
@@ -32,10 +40,12 @@ ALWAYS_ALLOWED_GRID = 100_000
 _USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
 USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
 
-# VDs looked at together for stuck values: bounds the memory beside the array itself.
-_VDS_AT_ONCE = 64
+# Of a block: so few stay in the processor's cache, and rules need little memory beside the block.
+_VDS_AT_ONCE = 16
 
 Times = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 
 
 def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.DataFrame]:
@@ -49,29 +59,108 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     is the difference to the rule before. Where the array was resampled, ``RESAMPLED`` comes last;
     it removes nothing, but counts steps and values of the coarser grid.
 
+    The clean array is a dask array in blocks of VDs, computed when it is saved; for the log all
+    values are read here, block by block. So neither array has to fit in memory.
+
     Raises ValueError if the file holds no values, fewer than two usable time stamps, or time
     stamps so far apart that the regular grid would be mostly empty; or for ``cleaning.resample``,
     see ``resample``.
     """
-    vd = vd_raw.transpose(*DIMS).compute().astype(np.float32, copy=False)
-    if vd.sizes["vd"] == 0 or vd.sizes["feature"] == 0:
+    raw = vd_raw.transpose(*DIMS)
+    if raw.sizes["vd"] == 0 or raw.sizes["feature"] == 0:
         raise ValueError(
-            f"{_source(vd)}: no values ({vd.sizes['vd']} VDs, {vd.sizes['feature']} features); "
+            f"{_source(raw)}: no values ({raw.sizes['vd']} VDs, {raw.sizes['feature']} features); "
             "export the file again"
         )
-    states = [_state("raw", vd, moved=0)]
+    labels = raw[:, :0].compute()
+    stages = dict(_stages(labels, cleaning))
+    moved = {"raw": 0}
+    for (_, before), (name, after) in pairwise(stages.items()):
+        moved[name] = _MOVED[name](before, after) if name in _MOVED else 0
+        _report_rows(name, before, after, moved[name])
+    final = _with_units(after, cleaning)
+    if RESAMPLED in stages:
+        logger.info("%s: %s", _source(final), in_one_line(final, cleaning))
+
+    blocks = in_vd_blocks(raw, max(stage.sizes["time"] for stage in stages.values()))
+    of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
+    vd = xr.DataArray(
+        _of_blocks(
+            partial(_clean_values, labels=labels, steps=final.sizes["time"], cleaning=cleaning),
+            blocks,
+            length=final.sizes["time"],
+            dtype=np.float32,
+        ),
+        coords={**final.drop_vars(of_vds).coords, **of_vds},
+        dims=DIMS,
+        name=raw.name,
+        attrs=final.attrs,
+    )
+    counts = xr.DataArray(
+        _of_blocks(
+            partial(_count_observed, labels=labels, cleaning=cleaning),
+            blocks,
+            length=len(stages),
+            dtype=np.int64,
+        ),
+        dims=("time", "vd", "feature"),
+    )
+    observed = np.concatenate([part.to_numpy() for part in each_vd_block(counts, "check")], axis=1)
+    rows = {name: stage.sizes["time"] for name, stage in stages.items()}
+    return vd, _log(vd, rows, moved, observed)
+
+
+def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.DataArray]]:
+    """The array as it is, then after each rule and, where the parameters say so, resampled."""
+    yield "raw", vd
     for name, rule in RULES.items():
-        before = vd
-        vd = rule(before, cleaning)
-        moved = _MOVED[name](before, vd) if name in _MOVED else 0
-        _report_rows(name, before, vd, moved)
-        states.append(_state(name, vd, moved))
+        vd = rule(vd, cleaning)
+        yield name, vd
     vd = _with_units(vd, cleaning)
-    before, vd = vd, resample(vd, cleaning)
-    if vd is not before:
-        states.append(_state(RESAMPLED, vd, moved=0))
-        logger.info("%s: %s", _source(vd), in_one_line(vd, cleaning))
-    return vd, pd.concat(states, ignore_index=True)
+    resampled = resample(vd, cleaning)
+    if resampled is not vd:
+        yield RESAMPLED, resampled
+
+
+def _of_blocks(
+    function: Callable[[Floats], Any], blocks: xr.DataArray, length: int, dtype: npt.DTypeLike
+) -> Any:
+    """The dask array [length, N, F] that ``function`` makes of the values of each block."""
+    from dask import array  # noqa: PLC0415  (slow to import)
+
+    chunks = (length, *(blocks.chunksizes[dim] for dim in ("vd", "feature")))
+    empty: npt.NDArray[Any] = np.empty((0, 0, 0), dtype)
+    return array.map_blocks(function, blocks.data, chunks=chunks, dtype=dtype, meta=empty)
+
+
+def _clean_values(
+    values: Floats, *, labels: xr.DataArray, steps: int, cleaning: Cleaning
+) -> Floats:
+    """Raw values [T, n, F] after the last stage, [steps, n, F]; ``labels`` is [T, 0, F]."""
+    cleaned = np.empty((steps, *values.shape[1:]), dtype=np.float32)
+    for few, vd in _few_vds(values, labels):
+        for _, stage in _stages(vd, cleaning):
+            last = stage
+        cleaned[:, few] = last.to_numpy()
+    return cleaned
+
+
+def _count_observed(values: Floats, *, labels: xr.DataArray, cleaning: Cleaning) -> Counts:
+    """How many of the raw values [T, n, F] are finite in each stage, [stage, n, F]."""
+    counts = [
+        [np.isfinite(stage.to_numpy()).sum(axis=0) for _, stage in _stages(vd, cleaning)]
+        for _, vd in _few_vds(values, labels)
+    ]
+    return np.concatenate(counts, axis=1)
+
+
+def _few_vds(values: Floats, labels: xr.DataArray) -> Iterator[tuple[slice, xr.DataArray]]:
+    """The values [T, n, F] as arrays of a few VDs, each with its place in ``values``."""
+    coords = {name: coord for name, coord in labels.coords.items() if "vd" not in coord.dims}
+    for start in range(0, values.shape[1], _VDS_AT_ONCE):
+        few = slice(start, start + _VDS_AT_ONCE)
+        part = values[:, few].astype(np.float32, copy=False)
+        yield few, xr.DataArray(part, coords, DIMS, attrs=labels.attrs)
 
 
 def drop_error_codes(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -122,9 +211,9 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     Raises ValueError with fewer than two different time stamps.
     """
     times = _times(vd)
-    if len(np.unique(times)) < 2:
+    if len(times) == 0 or times[0] == times[-1]:
         raise ValueError(
-            f"{_source(vd)}: {len(times)} usable time steps with {len(np.unique(times))} "
+            f"{_source(vd)}: {len(times)} usable time steps with {min(len(times), 1)} "
             "different time stamps, at least 2 are needed; check /metadata/timestamps"
         )
     interval = (
@@ -208,9 +297,8 @@ def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         stuck_after = pd.Timedelta(limits.stuck_after).to_timedelta64()
         # One step is no repetition, however long the interval.
         steps = max(2, int(np.ceil(stuck_after / interval_of(vd))))
-        for start in range(0, values.shape[1], _VDS_AT_ONCE):
-            block = values[:, start : start + _VDS_AT_ONCE, index]
-            block[_repeated(block, steps)] = np.nan
+        column = values[..., index]
+        column[_repeated(column, steps)] = np.nan
     return vd.copy(data=values)
 
 
@@ -293,17 +381,20 @@ def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     return vd.assign_coords(unit=("feature", np.array(filled, dtype=str)))
 
 
-def _state(rule: str, vd: xr.DataArray, moved: int) -> pd.DataFrame:
-    """The log's rows for one rule, ordered by VD, then feature."""
-    vdids, features = ([str(name) for name in vd[dim].to_numpy()] for dim in ("vd", "feature"))
+def _log(
+    vd: xr.DataArray, rows: dict[str, int], moved: dict[str, int], observed: Counts
+) -> pd.DataFrame:
+    """The cleaning log, ordered by stage, VD and feature, as is ``observed`` [stage, N, F]."""
+    vdids, features = (np.array(vd[dim].to_numpy(), dtype=str) for dim in ("vd", "feature"))
+    each = len(vdids) * len(features)
     return pd.DataFrame(
         {
-            "rule": rule,
-            "vdid": np.repeat(vdids, len(features)),
-            "feature": np.tile(features, len(vdids)),
-            "rows": vd.sizes["time"],
-            "observed": np.isfinite(vd.to_numpy()).sum(axis=0).ravel(),
-            "moved": moved,
+            "rule": np.repeat(list(rows), each),
+            "vdid": np.tile(np.repeat(vdids, len(features)), len(rows)),
+            "feature": np.tile(features, len(vdids) * len(rows)),
+            "rows": np.repeat(list(rows.values()), each),
+            "observed": observed.ravel(),
+            "moved": np.repeat([moved[name] for name in rows], each),
         }
     )
 

@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from vd_forecasting.datasets.vd_blocks import each_vd_block
 from vd_forecasting.pipelines.data_engineering.duration import interval_of
 
 MAX_COLUMNS = 400
@@ -65,8 +66,15 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
 
 def coverage(vd_clean: xr.DataArray, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Share of finite values, [len(starts), vd], between each start (a time step) and the next."""
-    values = vd_clean.transpose("time", "vd", "feature").to_numpy()
-    ends = np.append(starts[1:], len(values))
+    ends = np.append(starts[1:], vd_clean.sizes["time"])
+    blocks = each_vd_block(vd_clean.transpose("time", "vd", "feature"), "plot coverage")
+    return np.concatenate([_shares(block.to_numpy(), starts, ends) for block in blocks], axis=1)
+
+
+def _shares(
+    values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Share of finite values [T, n, F] between each start and end, [len(starts), n]."""
     # Column by column, so that no mask as large as the array is made.
     return np.stack(
         [

@@ -6,7 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-_VDS_AT_ONCE = 64
+from vd_forecasting.datasets.vd_blocks import each_vd_block
+
+# Of a block: runs may take several times the memory of the values.
+_VDS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,14 @@ def longest_gaps(vd_clean: xr.DataArray, count: int) -> list[Gap]:
     Runs that begin and end together are one gap: first over the features of a VD, then over the
     VDs that miss the same features.
     """
-    values = vd_clean.transpose("time", "vd", "feature").to_numpy()
     runs = np.empty((0, 4), dtype=np.int64)  # start, length, vd, feature
-    for first in range(0, values.shape[1], _VDS_AT_ONCE):
-        block = values[:, first : first + _VDS_AT_ONCE]
-        runs = _of_longest(np.vstack([runs, _runs(block, first)]), count)
+    first = 0
+    for block in each_vd_block(vd_clean.transpose("time", "vd", "feature"), "find gaps"):
+        values = block.to_numpy()
+        for few in range(0, values.shape[1], _VDS_AT_ONCE):
+            found = _runs(values[:, few : few + _VDS_AT_ONCE], first + few)
+            runs = _of_longest(np.vstack([runs, found]), count)
+        first += values.shape[1]
 
     features_of: dict[tuple[int, int, int], list[int]] = {}
     for start, length, vd, feature in runs.tolist():

@@ -19,7 +19,7 @@ from vd_forecasting.pipelines.data_engineering.resample import (
     summed,
     unit_of_sum,
 )
-from vd_forecasting.pipelines.data_engineering.usable import targets_in, usable_vds
+from vd_forecasting.pipelines.data_engineering.usable import targets_in
 
 PLOT = "data_quality_coverage.png"
 MAX_LISTED_VDS = 40
@@ -45,7 +45,7 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
         cleaning_log: what ``clean`` gave beside it.
         cleaning: the parameters it was cleaned with.
     """
-    vd = vd_clean.transpose("time", "vd", "feature").compute()
+    vd = vd_clean.transpose("time", "vd", "feature")
     history = History(vd, cleaning_log)
     gaps = longest_gaps(vd, LONGEST_GAPS)
     source = _text(vd.attrs.get("source_file", "VD file"))
@@ -113,7 +113,7 @@ class History:
 
 def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: Cleaning) -> str:
     vds = vd.sizes["vd"]
-    usable = len(usable_vds(vd, TARGET_FEATURES, cleaning.min_observed))
+    usable = int((_shares_of_targets(vd, history) >= cleaning.min_observed).all(axis=1).sum())
     need = (
         f"at least {_percent(cleaning.min_observed)} of "
         f"{_text(_listed(targets_in(vd, TARGET_FEATURES)))} observed"
@@ -336,9 +336,8 @@ def _gaps(vd: xr.DataArray, gaps: Sequence[Gap], history: History, cleaning: Cle
 
 def _unfit(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:
     targets = targets_in(vd, TARGET_FEATURES)
-    index = [list(vd["feature"].to_numpy()).index(name) for name in targets]
     rows = []
-    for n, shares in enumerate(history.share(-1)[:, index]):
+    for n, shares in enumerate(_shares_of_targets(vd, history)):
         short = [
             f"{_text(name)} {_percent(share)}"
             for name, share in zip(targets, shares, strict=True)
@@ -368,6 +367,12 @@ def _which(names: Sequence[str], features: Sequence[int]) -> str:
     if len(others) == 1 and len(features) > 2:
         return f"all but {others[0]}"
     return ", ".join(names[index] for index in features)
+
+
+def _shares_of_targets(vd: xr.DataArray, history: History) -> Shares:
+    """Share observed in the end, [vd, target], as ``usable_vds`` judges it."""
+    targets = targets_in(vd, TARGET_FEATURES)
+    return history.share(-1)[:, [list(vd["feature"].to_numpy()).index(name) for name in targets]]
 
 
 def _stamp(vd: xr.DataArray, step: int) -> str:

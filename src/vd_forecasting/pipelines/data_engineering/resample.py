@@ -21,9 +21,6 @@ RESAMPLED = "resampled"
 FROM = "resampled_from_minutes"
 """The attribute that tells the interval before, absent where nothing was resampled."""
 
-# VDs looked at together: bounds the memory beside the two arrays.
-_VDS_AT_ONCE = 16
-
 _PER_TIME = re.compile(r"/\s*(\d*)\s*(s|sec|second|min|minute|h|hr|hour|d|day)s?$", re.IGNORECASE)
 
 
@@ -111,24 +108,20 @@ def bin_values(
     """
     length, vds, features = values.shape
     bins = -(-(lead + length) // steps)
-    result = np.empty((bins, vds, features), dtype=np.float32)
-    for start in range(0, vds, _VDS_AT_ONCE):
-        block = values[:, start : start + _VDS_AT_ONCE]  # [T, n, F]
-        total = np.zeros((bins, *block.shape[1:]))
-        count = np.zeros(total.shape, dtype=np.int32)
-        # All first steps of the bins at once, then all second steps, ...: no padded copy is made.
-        for step in range(min(steps, length)):
-            part = block[step::steps]
-            seen = np.isfinite(part)
-            first = (lead + step) // steps
-            total[first : first + len(part)] += np.where(seen, part, 0)
-            count[first : first + len(part)] += seen
-        total[count < needed] = np.nan
-        # Multiplied before it is divided, a sum of whole vehicles without gaps stays exact.
-        total[..., sums] *= steps
-        total /= np.maximum(count, 1, out=count)
-        result[:, start : start + _VDS_AT_ONCE] = total
-    return result
+    total = np.zeros((bins, vds, features))
+    count = np.zeros(total.shape, dtype=np.int32)
+    # All first steps of the bins at once, then all second steps, ...: no padded copy is made.
+    for step in range(min(steps, length)):
+        part = values[step::steps]
+        seen = np.isfinite(part)
+        first = (lead + step) // steps
+        total[first : first + len(part)] += np.where(seen, part, 0)
+        count[first : first + len(part)] += seen
+    total[count < needed] = np.nan
+    # Multiplied before it is divided, a sum of whole vehicles without gaps stays exact.
+    total[..., sums] *= steps
+    total /= np.maximum(count, 1, out=count)
+    return total.astype(np.float32)
 
 
 def steps_needed(vd: xr.DataArray, cleaning: Cleaning) -> int:

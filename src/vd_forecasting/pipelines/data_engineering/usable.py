@@ -1,10 +1,12 @@
 """Which VDs hold enough values to train on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+
+from vd_forecasting.datasets.vd_blocks import VDS_PER_CHUNK
 
 
 def targets_in(vd_clean: xr.DataArray, target_features: Sequence[str]) -> list[str]:
@@ -22,13 +24,15 @@ def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
 
 def usable_vds(
     vd_clean: xr.DataArray, target_features: Sequence[str], min_observed: float
-) -> list[str]:
-    """VDIDs, in file order, of the VDs fit for training.
+) -> Iterator[str]:
+    """VDIDs, in file order, of the VDs fit for training; reads no further than is asked for.
 
     A VD is fit when each target feature the file has is observed in at least the share
     ``min_observed`` of all time steps. If the file has none of the target features, every
     feature it has counts.
     """
-    counts = vd_clean["feature"].isin(targets_in(vd_clean, target_features)).to_numpy()
-    fit = (observed_share(vd_clean)[:, counts] >= min_observed).all(axis=1)
-    return [str(vdid) for vdid in vd_clean["vd"].to_numpy()[fit]]
+    targets = vd_clean.sel(feature=targets_in(vd_clean, target_features))
+    for start in range(0, targets.sizes["vd"], VDS_PER_CHUNK):
+        few = targets.isel(vd=slice(start, start + VDS_PER_CHUNK))
+        fit = (observed_share(few) >= min_observed).all(axis=1)
+        yield from map(str, few["vd"].to_numpy()[fit])

@@ -9,6 +9,7 @@ import difflib
 import logging
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -40,7 +41,7 @@ def make_single_vd_windows(
         chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
     else:
         chosen = [_known_vd(vd_clean, windows.select_vd_id)]
-        if chosen != usable_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed):
+        if not list(usable_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed)):
             logger.warning(
                 "select_vd_id %s: less than %.0f %% of its values are observed",
                 windows.select_vd_id,
@@ -127,14 +128,14 @@ def first_usable_vds(
         raise ValueError(
             f"num_vds {count}: {_source(vd_clean)} has only {total} VDs; lower num_vds"
         )
-    usable = usable_vds(vd_clean, list(targets), min_observed)
+    usable = list(islice(usable_vds(vd_clean, targets, min_observed), count))
     if len(usable) < count:
         raise ValueError(
             f"{_source(vd_clean)}: {count} usable VDs asked for, but only {len(usable)} of {total} "
             f"have at least {min_observed:.0%} of their values observed (data_quality.md lists the "
             "others); lower num_vds or cleaning.min_observed"
         )
-    return usable[:count]
+    return usable
 
 
 def make_windows(
