@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import groupby
 from pathlib import Path
 
@@ -5,14 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vd_forecasting.datasets import VDHDF5Dataset
+from tests.conftest import PROJECT, make_clean
+from vd_forecasting.datasets import VDHDF5Dataset, vd_blocks
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import cleaning as rules
 from vd_forecasting.pipelines.data_engineering.cleaning import RULES, clean
+from vd_forecasting.pipelines.data_engineering.coverage_plot import coverage
 from vd_forecasting.pipelines.data_engineering.duration import in_words
+from vd_forecasting.pipelines.data_engineering.quality_report import report_quality
+from vd_forecasting.pipelines.data_engineering.resample import resample
 from vd_forecasting.pipelines.data_engineering.usable import usable_vds
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -445,6 +451,60 @@ def test_input_is_left_alone_and_values_are_only_removed(vd):
     changes = rows.diff().fillna(0)
     assert set(changes.index[changes != 0]) <= ROW_RULES
     assert rows.index.tolist() == ["raw", *RULES]
+
+
+@given(raw_arrays(), st.sampled_from([1, 2, 5]), st.sampled_from([None, "15min"]))
+@settings(max_examples=50, deadline=None)
+def test_block_by_block_is_the_same_as_all_at_once(vd, block, coarser):
+    units = ["km/h", "veh/5 min", ""][: vd.sizes["feature"]]
+    vd = xr.concat([vd, vd.isel(vd=[0]) + 1, vd.shift(time=1)], "vd")
+    vd = vd.assign_coords(vd=[f"VD-{n}" for n in range(vd.sizes["vd"])])
+    steps = [nearest_step(time) for time in vd["time"].to_numpy() if not np.isnat(time)]
+    assume(coarser is None or min(steps) // 3 < max(steps) // 3)
+    limits = parameters(interval="5min", resample=coarser)
+    cleaned, log = clean(vd.chunk(time=7, vd=block), limits)
+
+    stages = [vd]
+    for rule in RULES.values():
+        stages.append(rule(stages[-1], limits))
+    stages.append(stages.pop().assign_coords(unit=("feature", units)))
+    if coarser:
+        stages.append(resample(stages[-1], limits))
+    xr.testing.assert_identical(cleaned.compute(), stages[-1])
+    observed = [np.isfinite(stage.to_numpy()).sum(axis=0) for stage in stages]
+    np.testing.assert_array_equal(log["observed"], np.ravel(observed))
+    rows = log.groupby("rule", sort=False)["rows"].first()
+    assert rows.tolist() == [stage.sizes["time"] for stage in stages]
+
+
+@pytest.mark.parametrize("vds", [1, 5, 8])
+def test_the_sample_is_cleaned_the_same_in_small_blocks(vds):
+    raw = VDHDF5Dataset(filepath=str(PROJECT / "data" / "01_raw" / "vd_sample.h5")).load()
+    base = yaml.safe_load((PROJECT / "conf" / "base" / "parameters.yml").read_text())
+    limits = Cleaning(**base["cleaning"] | {"resample": "15min"})
+    (one, log), (many, same_log) = (clean(vd, limits) for vd in (raw, raw.chunk(vd=vds)))
+    assert one.chunksizes["vd"] == (14,)
+    xr.testing.assert_identical(many.compute(), one.compute())
+    pd.testing.assert_frame_equal(same_log, log)
+
+
+def test_a_large_file_is_cleaned_and_reported_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(vd_blocks, "BLOCK_BYTES", 2**19)
+    few = make_clean(5_000, vds=8)
+    clean(few, parameters())  # imports what is needed
+    large = xr.concat([few] * 40, "vd").assign_coords(vd=[f"VD-{n}" for n in range(320)])
+    raw, cleaned = (VDHDF5Dataset(filepath=str(tmp_path / name)) for name in ("a.h5", "b.h5"))
+    raw.save(large)
+    tracemalloc.start()
+    vd, log = clean(raw.load(), parameters())
+    cleaned.save(vd)
+    page = report_quality(cleaned.load(), log, parameters())
+    shares = coverage(cleaned.load(), np.arange(0, 5_000, 100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "320 of 320 VDs are fit" in page
+    assert shares.shape == (50, 320)
+    assert peak < large.nbytes / 2
 
 
 def test_usable_vds_need_every_target_the_file_has():

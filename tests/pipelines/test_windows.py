@@ -1,5 +1,7 @@
 import math
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import make_clean
+from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.parameters import (
     Cleaning,
     IndependentMultiVDWindows,
@@ -88,6 +92,26 @@ def test_multi_vd_takes_the_first_usable_ones() -> None:
         "VD-1",
         "VD-2",
     ]
+
+
+def test_of_a_large_file_no_more_than_the_vds_needed_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = VDHDF5Dataset(filepath=str(tmp_path / "large.h5"))
+    dataset.save(make_clean(vds=400))
+    read: list[range] = []
+
+    def spy(
+        array: LazyHDF5Array, key: tuple[Any, ...], original: Any = LazyHDF5Array._read
+    ) -> np.ndarray:
+        read.extend(range(400)[part] if isinstance(part, slice) else part for part in key[1:2])
+        values: np.ndarray = original(array, key)
+        return values
+
+    monkeypatch.setattr(LazyHDF5Array, "_read", spy)
+    windows = make_multi_vd_windows(dataset.load(), multi(num_vds=10), SPLIT, CLEANING)
+    assert vdids(windows) == [f"VD-{n}" for n in range(10)]
+    assert {vd for vds in read for vd in vds} == set(range(16))  # two chunks of eight
 
 
 def test_more_vds_than_the_file_has() -> None:
