@@ -18,7 +18,7 @@ PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")
 LONGER = f"{SMALL},single_vd_lstm.training.epochs=2"
 LEARNING_CURVES = "data/08_reporting/single_vd_lstm/plots/learning_curves.png"
 QUALITY = "src/vd_forecasting/pipelines/data_engineering/quality_report.py"
-STYLE = "src/vd_forecasting/pipelines/reporting/style.py"
+STYLE = "src/vd_forecasting/pipelines/plot_style.py"
 
 
 def stale(folder: Path, *arguments: str, params: str = SMALL) -> tuple[list[str], list[str]]:

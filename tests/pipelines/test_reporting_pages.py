@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline
 from tests.conftest import make_evaluation
 from tests.pipelines.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
 from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,
@@ -35,7 +36,6 @@ from vd_forecasting.pipelines.reporting.differences import (
     find_differences,
     find_differences_of_modes,
 )
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.training_report import write_training_report
 from vd_forecasting.pipelines.reporting.wording import number, percent
 

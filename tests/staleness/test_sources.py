@@ -10,7 +10,7 @@ from vd_forecasting.pipeline_registry import register_pipelines
 from vd_forecasting.staleness.fingerprint import _other_models
 from vd_forecasting.staleness.sources import Package, this_package, used
 
-STYLE = "vd_forecasting.pipelines.reporting.style"
+STYLE = "vd_forecasting.pipelines.plot_style"
 
 
 def definitions(modules: Mapping[str, str], **more: Mapping[str, str]) -> dict[str, str]:

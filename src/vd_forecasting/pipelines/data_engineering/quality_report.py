@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import TARGET_FEATURES, Cleaning
+from vd_forecasting.pipelines.data_engineering.cleaning_history import History
 from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of
 from vd_forecasting.pipelines.data_engineering.gaps import Gap, longest_gaps
 from vd_forecasting.pipelines.data_engineering.resample import (
-    RESAMPLED,
     cleaned_interval,
     in_one_line,
     steps_needed,
@@ -20,6 +19,13 @@ from vd_forecasting.pipelines.data_engineering.resample import (
     unit_of_sum,
 )
 from vd_forecasting.pipelines.data_engineering.usable import targets_in
+from vd_forecasting.pipelines.data_engineering.wording import (
+    listed,
+    percent,
+    plain_text,
+    plural,
+    stamp,
+)
 
 PLOT = "data_quality_coverage.png"
 MAX_LISTED_VDS = 40
@@ -33,9 +39,6 @@ _FEATURES_PER_TABLE = 6
 _DROPPED = {"blank time stamps": "dropped", "duplicates": "merged"}
 _MOVED = {"time order": "out of order", "time grid": "off the grid"}
 
-Counts = npt.NDArray[np.int64]
-Shares = npt.NDArray[np.float64]
-
 
 def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning: Cleaning) -> str:
     """The data quality page.
@@ -48,7 +51,7 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     vd = vd_clean.transpose("time", "vd", "feature")
     history = History(vd, cleaning_log)
     gaps = longest_gaps(vd, LONGEST_GAPS)
-    source = _text(vd.attrs.get("source_file", "VD file"))
+    source = plain_text(vd.attrs.get("source_file", "VD file"))
     sections = [
         f"# Data quality: {source}",
         _summary(vd, history, gaps, cleaning),
@@ -69,76 +72,34 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     return "\n\n".join(sections) + "\n"
 
 
-class History:
-    """The cleaning log as arrays: the state after each rule, the first one being the raw file.
-
-    Where the data were resampled, the last state is that of the coarser grid.
-    """
-
-    def __init__(self, vd: xr.DataArray, cleaning_log: pd.DataFrame) -> None:
-        self.rules = [str(rule) for rule in cleaning_log["rule"].unique()]
-        self.resampled = self.rules[-1] == RESAMPLED
-        self.clean = len(self.rules) - (2 if self.resampled else 1)
-        """The state after the last rule, on the file's own grid."""
-        shape = (len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
-        # By position, not by name: two detectors may carry the same VDID.
-        self.rows: Counts = cleaning_log["rows"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
-        self.moved: Counts = cleaning_log["moved"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
-        self.observed: Counts = cleaning_log["observed"].to_numpy(np.int64).reshape(shape)
-
-    def share(self, state: int) -> Shares:
-        """Share observed, [vd, feature], of the time steps there were after a rule."""
-        share: Shares = self.observed[state] / max(self.rows[state], 1)
-        return share
-
-    def missing(self, state: int) -> float:
-        """Share of all values missing after a rule."""
-        observed: Counts = self.observed[state]
-        values = int(self.rows[state]) * observed.size
-        return 1.0 - int(observed.sum()) / max(values, 1)
-
-    def rows_after(self, rule: str) -> int:
-        """Time steps there were after a rule."""
-        return int(self.rows[self.rules.index(rule)])
-
-    def rows_lost(self, rule: str) -> int:
-        """Time steps a rule took away."""
-        at = self.rules.index(rule)
-        return int(self.rows[at - 1] - self.rows[at])
-
-    def steps_moved(self, rule: str) -> int:
-        """Time steps a rule gave another place or time stamp."""
-        return int(self.moved[self.rules.index(rule)])
-
-
 def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: Cleaning) -> str:
     vds = vd.sizes["vd"]
     usable = int((_shares_of_targets(vd, history) >= cleaning.min_observed).all(axis=1).sum())
     need = (
-        f"at least {_percent(cleaning.min_observed)} of "
-        f"{_text(_listed(targets_in(vd, TARGET_FEATURES)))} observed"
+        f"at least {percent(cleaning.min_observed)} of "
+        f"{plain_text(listed(targets_in(vd, TARGET_FEATURES)))} observed"
     )
     raw, clean = int(history.observed[0].sum()), int(history.observed[history.clean].sum())
-    missing = f"- **{_percent(history.missing(-1))} of values are missing** after cleaning"
+    missing = f"- **{percent(history.missing(-1))} of values are missing** after cleaning"
     if history.resampled:
-        before = _percent(history.missing(history.clean))
+        before = percent(history.missing(history.clean))
         missing += f" and resampling; after cleaning alone it was {before}, in the raw file "
     else:
         missing += "; in the raw file it was "
-    missing += f"{_percent(history.missing(0))}."
+    missing += f"{percent(history.missing(0))}."
     lines = [
-        f"- **{usable:,} of {vds:,} {_plural('VD', vds)} {'is' if usable == 1 else 'are'} fit for "
+        f"- **{usable:,} of {vds:,} {plural('VD', vds)} {'is' if usable == 1 else 'are'} fit for "
         f"training** ({need}).",
         missing,
         f"- Cleaning removed {raw - clean:,} of {raw:,} recorded values "
-        f"({_percent((raw - clean) / max(raw, 1))}).",
+        f"({percent((raw - clean) / max(raw, 1))}).",
         f"- {_time_stamps(history)}",
     ]
     if history.resampled:
         lines.append(f"- The data were then {in_one_line(vd, cleaning)}.")
     if gaps:
         length = in_words(gaps[0].length * interval_of(vd))
-        start = _stamp(vd, gaps[0].start)
+        start = stamp(vd, gaps[0].start)
         lines.append(f"- The longest gap is {length}, from {start} ({_who(vd, gaps[0].vds)}).")
     lines += [f"- {doubt}" for doubt in _doubts(vd, history)]
     text = "\n".join(lines)
@@ -178,7 +139,7 @@ def _time_stamps(history: History) -> str:
         sentence = f"All {int(history.rows[0]):,} time stamps are in order"
     if absent:
         return (
-            f"{sentence}; {absent:,} {_plural('step', absent)} of the regular grid had none and "
+            f"{sentence}; {absent:,} {plural('step', absent)} of the regular grid had none and "
             f"{'was' if absent == 1 else 'were'} added as missing."
         )
     return f"{sentence}; no step of the regular grid is absent."
@@ -188,7 +149,7 @@ def _file(vd: xr.DataArray) -> str:
     steps, interval = vd.sizes["time"], interval_of(vd)
     finer = cleaned_interval(vd)
     features = [
-        f"{_text(name)} ({_text(unit)})" if unit else _text(name)
+        f"{plain_text(name)} ({plain_text(unit)})" if unit else plain_text(name)
         for name, unit in zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True)
     ]
     rows = [
@@ -196,19 +157,19 @@ def _file(vd: xr.DataArray) -> str:
         ["features", ", ".join(features)],
         ["time steps", f"{steps:,}, one every {in_words(interval)}"],
         *([["resampled from", f"one every {in_words(finer)}"]] if finer != interval else []),
-        ["first step", _stamp(vd, 0)],
-        ["last step", _stamp(vd, -1)],
+        ["first step", stamp(vd, 0)],
+        ["last step", stamp(vd, -1)],
         ["span", in_words(steps * interval)],
     ]
     if vd.attrs.get("description"):
-        rows.append(["the file's description", _text(vd.attrs["description"])])
+        rows.append(["the file's description", plain_text(vd.attrs["description"])])
     when = "after cleaning" if finer == interval else "after cleaning and resampling"
     return _table(["", when], rows, right=False)
 
 
 def _observed(vd: xr.DataArray, history: History) -> str:
-    features = [_text(name) for name in vd["feature"].to_numpy()]
-    vdids = [_text(vdid) for vdid in vd["vd"].to_numpy()]
+    features = [plain_text(name) for name in vd["feature"].to_numpy()]
+    vdids = [plain_text(vdid) for vdid in vd["vd"].to_numpy()]
     states = [history.share(0), history.share(history.clean)]
     path, grid = "raw file → after cleaning", "regular grid"
     if history.resampled:
@@ -247,11 +208,11 @@ def _observed(vd: xr.DataArray, history: History) -> str:
 
 def _arrows(states: Sequence[Iterable[float]]) -> list[str]:
     """How the share of every feature went from state to state."""
-    return [" → ".join(map(_percent, shares)) for shares in zip(*states, strict=True)]
+    return [" → ".join(map(percent, shares)) for shares in zip(*states, strict=True)]
 
 
 def _rules(vd: xr.DataArray, history: History) -> str:
-    features = [_text(name) for name in vd["feature"].to_numpy()]
+    features = [plain_text(name) for name in vd["feature"].to_numpy()]
     removed = -np.diff(history.observed[: history.clean + 1].sum(axis=1), axis=0)  # [rule, feature]
     rows = []
     for at, rule in enumerate(history.rules[1 : history.clean + 1]):
@@ -282,8 +243,8 @@ def _limits(vd: xr.DataArray, cleaning: Cleaning) -> str:
             stuck = in_words(pd.Timedelta(limits.stuck_after).to_timedelta64())
         rows.append(
             [
-                _text(name),
-                _text(unit) or "unknown",
+                plain_text(name),
+                plain_text(unit) or "unknown",
                 ", ".join(f"{code:g}".replace("-", "−") for code in codes) or "none",
                 span,
                 stuck,
@@ -311,15 +272,15 @@ def _units_of_rules(vd: xr.DataArray, cleaning: Cleaning) -> list[str]:
 def _gaps(vd: xr.DataArray, gaps: Sequence[Gap], history: History, cleaning: Cleaning) -> str:
     if not gaps:
         return "None: every value is observed."
-    names = [_text(name) for name in vd["feature"].to_numpy()]
+    names = [plain_text(name) for name in vd["feature"].to_numpy()]
     rows = []
     for gap in gaps:
         rows.append(
             [
                 _who(vd, gap.vds),
                 _which(names, gap.features),
-                _stamp(vd, gap.start),
-                _stamp(vd, gap.start + gap.length - 1),
+                stamp(vd, gap.start),
+                stamp(vd, gap.start + gap.length - 1),
                 in_words(gap.length * interval_of(vd)),
             ]
         )
@@ -339,16 +300,16 @@ def _unfit(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:
     rows = []
     for n, shares in enumerate(_shares_of_targets(vd, history)):
         short = [
-            f"{_text(name)} {_percent(share)}"
+            f"{plain_text(name)} {percent(share)}"
             for name, share in zip(targets, shares, strict=True)
             if share < cleaning.min_observed
         ]
         if short:
             reason = "no value at all" if not shares.any() else f"observed: {', '.join(short)}"
-            rows.append([_text(vd["vd"].to_numpy()[n]), reason])
+            rows.append([plain_text(vd["vd"].to_numpy()[n]), reason])
     if not rows:
         return "None."
-    need = f"Needed: {_percent(cleaning.min_observed)} of {_text(_listed(targets))} (each)."
+    need = f"Needed: {percent(cleaning.min_observed)} of {plain_text(listed(targets))} (each)."
     table = _table(["VD", "reason"], rows[:MAX_LISTED_VDS], right=False)
     more = len(rows) - MAX_LISTED_VDS
     return f"{need}\n\n{table}" + (f"\n\n… and {more:,} more." if more > 0 else "")
@@ -356,7 +317,7 @@ def _unfit(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:
 
 def _who(vd: xr.DataArray, vds: Sequence[int]) -> str:
     if len(vds) == 1:
-        return _text(vd["vd"].to_numpy()[vds[0]])
+        return plain_text(vd["vd"].to_numpy()[vds[0]])
     return "all VDs" if len(vds) == vd.sizes["vd"] else f"{len(vds):,} VDs"
 
 
@@ -373,35 +334,6 @@ def _shares_of_targets(vd: xr.DataArray, history: History) -> Shares:
     """Share observed in the end, [vd, target], as ``usable_vds`` judges it."""
     targets = targets_in(vd, TARGET_FEATURES)
     return history.share(-1)[:, [list(vd["feature"].to_numpy()).index(name) for name in targets]]
-
-
-def _stamp(vd: xr.DataArray, step: int) -> str:
-    """A time stamp without a seconds field unless the grid needs one."""
-    whole_minutes = interval_of(vd) % np.timedelta64(1, "m") == np.timedelta64(0)
-    stamp = pd.Timestamp(vd["time"].to_numpy()[step])
-    return stamp.strftime("%Y-%m-%d %H:%M" if whole_minutes else "%Y-%m-%d %H:%M:%S")
-
-
-def _percent(share: float) -> str:
-    """One decimal, and never rounded to all or nothing."""
-    if 0 < share < 0.0005:
-        return "<0.1 %"
-    if 0.9995 <= share < 1:
-        return ">99.9 %"
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _text(value: object) -> str:
-    """Text from the file, harmless inside a table cell."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _feature_table(head: list[str], features: list[str], rows: list[list[str]]) -> str:

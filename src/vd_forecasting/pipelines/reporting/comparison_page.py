@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from vd_forecasting.parameters import Evaluation
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
     CURVES_EXPLAINED,
@@ -25,7 +26,6 @@ from vd_forecasting.pipelines.reporting.markdown import (
     page,
     table,
 )
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.tables import (
     TESTS_EXPLAINED,
     congested_table,

@@ -6,6 +6,7 @@ import xarray as xr
 
 from vd_forecasting.failure import Failure
 from vd_forecasting.parameters import MODELS, MODES
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import GAP_EXPLAINED, Costs, costs_of
 from vd_forecasting.pipelines.reporting.differences import (
@@ -23,7 +24,6 @@ from vd_forecasting.pipelines.reporting.markdown import (
     page,
     table,
 )
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.tables import (
     column_names,
     horizon_columns,

@@ -10,16 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from vd_forecasting.parameters import MODELS
-from vd_forecasting.pipelines.reporting.costs import runs_of
-from vd_forecasting.pipelines.reporting.differences import Differences, model_labels
-from vd_forecasting.pipelines.reporting.error_plots import (
-    draw_by_horizon,
-    model_handles,
-    signed_percent,
-    strong_baselines,
-)
-from vd_forecasting.pipelines.reporting.errors import Errors, Json
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     MAX_COLUMNS,
     MODE_MARKERS,
@@ -31,6 +22,15 @@ from vd_forecasting.pipelines.reporting.style import (
     start_at_zero,
     title,
 )
+from vd_forecasting.pipelines.reporting.costs import runs_of
+from vd_forecasting.pipelines.reporting.differences import Differences, model_labels
+from vd_forecasting.pipelines.reporting.error_plots import (
+    draw_by_horizon,
+    model_handles,
+    signed_percent,
+    strong_baselines,
+)
+from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.wording import (
     change,
     duration,

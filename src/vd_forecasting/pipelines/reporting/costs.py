@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting.errors import Json
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     NOTHING,
     duration,

@@ -12,8 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import MODELS, Evaluation
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting.points import mean_over_seeds
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.significance import (
     diebold_mariano,
     holm,

@@ -11,10 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vd_forecasting.parameters import MODELS
-from vd_forecasting.pipelines.reporting.differences import Differences
-from vd_forecasting.pipelines.reporting.errors import Errors, mae, mae_of_models
-from vd_forecasting.pipelines.reporting.points import by_target_time, mean_over_seeds
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     MARKERS,
     MAX_COLUMNS,
@@ -26,6 +23,9 @@ from vd_forecasting.pipelines.reporting.style import (
     start_at_zero,
     title,
 )
+from vd_forecasting.pipelines.reporting.differences import Differences
+from vd_forecasting.pipelines.reporting.errors import Errors, mae, mae_of_models
+from vd_forecasting.pipelines.reporting.points import by_target_time, mean_over_seeds
 from vd_forecasting.pipelines.reporting.verdicts import scored_in_words
 from vd_forecasting.pipelines.reporting.wording import plural
 

@@ -10,13 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vd_forecasting.parameters import MODELS
-from vd_forecasting.pipelines.reporting.points import (
-    CongestedDay,
-    by_target_time,
-    models_in,
-    shown_forecasts,
-)
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     NAMES,
     legend_below,
@@ -24,6 +18,12 @@ from vd_forecasting.pipelines.reporting.style import (
     panels,
     say_empty,
     title,
+)
+from vd_forecasting.pipelines.reporting.points import (
+    CongestedDay,
+    by_target_time,
+    models_in,
+    shown_forecasts,
 )
 from vd_forecasting.pipelines.reporting.wording import (
     lead_time,

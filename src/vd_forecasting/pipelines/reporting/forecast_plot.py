@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vd_forecasting.pipelines.reporting.points import (
-    CongestedDay,
-    by_target_time,
-    shown_forecasts,
-)
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     NAMES,
     legend_below,
     panels,
     say_empty,
     title,
+)
+from vd_forecasting.pipelines.reporting.points import (
+    CongestedDay,
+    by_target_time,
+    shown_forecasts,
 )
 from vd_forecasting.pipelines.reporting.wording import (
     ahead,

@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.pipelines.reporting.costs import runs_of
-from vd_forecasting.pipelines.reporting.errors import Errors, Json
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     NAMES,
     legend_below,
@@ -21,6 +19,8 @@ from vd_forecasting.pipelines.reporting.style import (
     say_empty,
     title,
 )
+from vd_forecasting.pipelines.reporting.costs import runs_of
+from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.wording import plural, with_unit
 
 _SHOWN_METRICS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²"}

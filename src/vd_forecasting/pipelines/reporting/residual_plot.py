@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vd_forecasting.pipelines.reporting.errors import Errors
-from vd_forecasting.pipelines.reporting.points import shown_forecasts
-from vd_forecasting.pipelines.reporting.style import (
+from vd_forecasting.pipelines.plot_style import (
     feature_panels,
     legend_below,
     line_style,
     say_empty,
     title,
 )
+from vd_forecasting.pipelines.reporting.errors import Errors
+from vd_forecasting.pipelines.reporting.points import shown_forecasts
 from vd_forecasting.pipelines.reporting.wording import ahead, is_number
 
 _BINS = 41

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.differences import AVERAGE, Differences
 from vd_forecasting.pipelines.reporting.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.markdown import bold, code, table
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     NOTHING,
     change,

@@ -4,6 +4,7 @@ import statistics
 
 import xarray as xr
 
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting import verdicts
 from vd_forecasting.pipelines.reporting.costs import (
     CURVES_EXPLAINED,
@@ -22,7 +23,6 @@ from vd_forecasting.pipelines.reporting.errors import (
 )
 from vd_forecasting.pipelines.reporting.markdown import bullets, code, image, page, table
 from vd_forecasting.pipelines.reporting.points import common_points
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.tables import (
     MAX_VD_ROWS,
     SUMMARY_EXPLAINED,

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from vd_forecasting.parameters import MODELS
+from vd_forecasting.pipelines.plot_style import NAMES
 from vd_forecasting.pipelines.reporting.differences import AVERAGE, Difference, Differences
 from vd_forecasting.pipelines.reporting.errors import Errors
-from vd_forecasting.pipelines.reporting.style import NAMES
 from vd_forecasting.pipelines.reporting.wording import (
     PRACTICALLY_EQUAL,
     ahead_ranges,
