@@ -91,6 +91,10 @@ def test_every_promised_file_is_there(sequential: tuple[Path, str]) -> None:
     expected = {
         "data/03_primary/vd_clean.h5",
         "data/08_reporting/data_quality.md",
+        *(
+            f"data/08_reporting/data_quality_{name}.png"
+            for name in ("coverage", "map", "typical_week", "fundamental_diagram")
+        ),
         "data/08_reporting/comparison/comprehensive_model_comparison.md",
         "data/08_reporting/comparison/comprehensive_model_comparison.html",
         "data/08_reporting/comparison/metrics.csv",

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
 
-OUTPUTS = {"vd_clean", "cleaning_log", "data_quality", "coverage_plot"}
+PLOTS = {"coverage_plot", "detector_map_plot", "typical_week_plot", "fundamental_diagram_plot"}
+OUTPUTS = {"vd_clean", "cleaning_log", "data_quality"} | PLOTS
 
 
 def test_names():
@@ -16,7 +17,15 @@ def test_names():
     assert pipeline.inputs() == {"vd_raw", "params:cleaning"}
     assert pipeline.all_outputs() == OUTPUTS
     assert {node.name for node in pipeline.nodes} == {
-        f"data_engineering.{name}" for name in ("clean", "report_quality", "plot_coverage")
+        f"data_engineering.{name}"
+        for name in (
+            "clean",
+            "report_quality",
+            "plot_coverage",
+            "plot_detector_map",
+            "plot_typical_week",
+            "plot_fundamental_diagram",
+        )
     }
 
 
@@ -40,4 +49,4 @@ def test_run():
     )
     SequentialRunner().run(create_pipeline(), catalog)
     assert catalog.load("data_quality").startswith("# Data quality: VD file\n")
-    assert isinstance(catalog.load("coverage_plot"), Figure)
+    assert all(isinstance(catalog.load(name), Figure) for name in PLOTS)

@@ -1,17 +1,28 @@
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.conftest import PROJECT
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_engineering.coverage_plot import coverage, plot_coverage
+from vd_forecasting.pipelines.data_engineering.detector_map import NO_MAP
 from vd_forecasting.pipelines.data_engineering.gaps import Gap, longest_gaps
-from vd_forecasting.pipelines.data_engineering.quality_report import report_quality
+from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
+from vd_forecasting.pipelines.data_engineering.quality_report import (
+    COVERAGE_PLOT,
+    DIAGRAM_PLOT,
+    MAP_PLOT,
+    WEEK_PLOT,
+    report_quality,
+)
 
 NAN = np.nan
 FEATURES = ["avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_count"]
@@ -74,8 +85,8 @@ def small_page():
 
 
 def test_summary(small_page):
-    summary = small_page.split("![")[0]
-    assert summary.startswith("# Data quality: test.h5\n")
+    assert small_page.startswith("# Data quality: test.h5\n\n## What to look at\n\n- **VD-1: ")
+    summary = section(small_page, "In short")
     assert "**1 of 2 VDs is fit for training** (at least 50 % of avg_speed and" in summary
     assert "**41.7 % of values are missing** after cleaning" in summary  # 10 of 24
     assert "in the raw file it was 20 %." in summary  # 4 of 20
@@ -199,13 +210,30 @@ def test_names_from_the_file_cannot_break_a_table():
     assert "| &lt;b> | no value at all |" in page
 
 
-def test_wrong_interval_is_doubted():
-    raw = raw_array(distinct(40, 1, 1))
-    coarse = CLEANING.model_copy(update={"interval": "30min"})
-    fine = CLEANING.model_copy(update={"interval": "1min"})
-    assert "share their place on the grid of 30 min" in page_of(raw, coarse)
-    assert "half of the grid of 1 min has no time step" in page_of(raw, fine)
-    assert "check `cleaning.interval`" not in page_of(raw)
+def test_plots_are_shown_where_there_is_something_to_show():
+    page = page_of(raw_array(distinct(6, 1, 1)))
+    assert section(page, "Where they are").strip() == NO_MAP
+    assert "it needs total_volume and one of" in section(page, "Flow, speed and occupancy")
+    raw = raw_array(distinct(6, 1, 2)).assign_coords(
+        position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
+    )
+    page = page_of(raw)
+    assert "](data_quality_map.png)" in section(page, "Where they are")
+    assert "](data_quality_typical_week.png)" in section(page, "A typical week")
+    fundamental = section(page, "Flow, speed and occupancy")
+    assert "](data_quality_fundamental_diagram.png)" in fundamental
+
+
+def test_the_plots_of_the_page_are_where_the_catalog_puts_them():
+    catalog = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
+    folder = Path(catalog["data_quality"]["filepath"]).parent
+    drawn = {
+        catalog[name]["filepath"]
+        for name in create_pipeline().all_outputs()
+        if name.endswith("_plot")
+    }
+    plots = (COVERAGE_PLOT, MAP_PLOT, WEEK_PLOT, DIAGRAM_PLOT)
+    assert {str(folder / plot) for plot in plots} == drawn
 
 
 def test_shares_are_never_rounded_to_all_or_nothing():
@@ -287,4 +315,4 @@ def test_coverage_plot_of_any_size(steps, vds):
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert ("VD-0" in labels) == (vds <= 40)
     assert axes.yaxis_inverted()
-    figure.canvas.draw()
+    figure.draw_without_rendering()

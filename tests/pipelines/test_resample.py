@@ -192,7 +192,7 @@ def test_clean_file_may_be_cleaned_again():
 def test_result_is_a_regular_grid_that_can_be_drawn():
     coarse, _ = clean(minutes(np.arange(1.0, 200), start="2024-03-01T23:03"), parameters())
     check_regular_grid(coarse)
-    plot_coverage(coarse).canvas.draw()
+    plot_coverage(coarse).draw_without_rendering()
 
 
 def test_report(caplog):

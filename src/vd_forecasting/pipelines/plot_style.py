@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS: Final = {
@@ -81,6 +81,7 @@ def panels(
     *,
     share_x: Share = False,
     share_y: Share = False,
+    width_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure whose title is the question it answers.
 
@@ -92,6 +93,7 @@ def panels(
         row_height: inches.
         share_x: as of ``Figure.subplots``.
         share_y: as of ``Figure.subplots``.
+        width_ratios: of the columns, equal by default.
 
     Returns:
         The figure and its axes, a list per row.
@@ -101,7 +103,14 @@ def panels(
             figsize=(WIDTH, min(rows * row_height + 1.1, MAX_HEIGHT)),
             layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
         )
-        axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
+        axes = figure.subplots(
+            rows,
+            columns,
+            sharex=share_x,
+            sharey=share_y,
+            squeeze=False,
+            width_ratios=width_ratios,
+        )
     # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
     lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
     figure.suptitle(f" \n{lines}", x=0.008, ha="left", fontsize=10, linespacing=1.5)
@@ -137,6 +146,14 @@ def feature_panels(
     return figure, dict(zip(features, flat, strict=False))
 
 
+def figure_without_data(question: str, reason: str) -> Figure:
+    """A low figure that says why its question has no answer."""
+    figure, [[ax]] = panels(question, "", 1, 1, 0.7)
+    ax.set_axis_off()
+    say_empty(ax, reason)
+    return figure
+
+
 def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for what a model forecast."""
     style: dict[str, Any] = {
@@ -158,7 +175,7 @@ def title(ax: Axes, text: str, **overrides: Any) -> None:
     ax.set_title(text, **style | overrides)
 
 
-def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     """One legend for all panels, under them, where it covers no data."""
     rows = math.ceil(len(handles) / 6)
     figure.legend(

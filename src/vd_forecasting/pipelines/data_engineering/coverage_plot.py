@@ -10,9 +10,13 @@ from matplotlib.figure import Figure
 
 from vd_forecasting.datasets.vd_blocks import each_vd_block
 from vd_forecasting.pipelines.data_engineering.duration import interval_of
+from vd_forecasting.pipelines.plot_style import panels
 
 MAX_COLUMNS = 400
 MAX_LABELLED_VDS = 40
+
+_QUESTION = "When was each detector observed?"
+_DETAIL = "Share of values observed after cleaning, over all features; white: nothing."
 
 # White to mid blue: the gaps stand out, and a full page of blue stays calm.
 _COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0, 0.75, 256)))
@@ -32,9 +36,8 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
     vdids = [str(vdid) for vdid in vd_clean["vd"].to_numpy()]
 
     labelled = len(vdids) <= MAX_LABELLED_VDS
-    height = 1.6 + (0.24 * len(vdids) if labelled else 5.4)
-    figure = Figure(figsize=(10, max(height, 2.4)), layout="constrained")
-    axes = figure.add_subplot()
+    height = 0.8 + (0.24 * len(vdids) if labelled else 5.4)
+    figure, [[axes]] = panels(_QUESTION, _DETAIL, 1, 1, max(height, 1.6))
     mesh = axes.pcolormesh(
         mdates.date2num(edges),
         np.arange(len(vdids) + 1) + 0.5,
@@ -59,7 +62,7 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
         axes.tick_params(axis="y", length=0)
     else:
         axes.set_ylabel(f"number in the file, of {len(vdids):,} VDs")
-    axes.set_title("When was each detector observed?", loc="left")
+    axes.grid(False)
     figure.colorbar(mesh, ax=axes, label="share observed", pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1])
     return figure
 

@@ -4,7 +4,10 @@ from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_engineering.coverage_plot import plot_coverage
+from vd_forecasting.pipelines.data_engineering.detector_map import plot_detector_map
+from vd_forecasting.pipelines.data_engineering.fundamental_diagram import plot_fundamental_diagram
 from vd_forecasting.pipelines.data_engineering.quality_report import report_quality
+from vd_forecasting.pipelines.data_engineering.typical_week import plot_typical_week
 
 
 def create_pipeline() -> Pipeline:
@@ -12,11 +15,13 @@ def create_pipeline() -> Pipeline:
 
     ::
 
-        vd_raw ─► clean ─┬─► vd_clean ─┬─► plot_coverage ──► coverage_plot
+        vd_raw ─► clean ─┬─► vd_clean ─┬─► plot_coverage ────────────► coverage_plot
+                         │             ├─► plot_typical_week ────────► typical_week_plot
+                         │             ├─► plot_fundamental_diagram ─► fundamental_diagram_plot
+                         │             ├─► plot_detector_map ────────► detector_map_plot
+                         │             ├─► report_quality ───────────► data_quality
                          │             │
-                         │             └─► report_quality ─► data_quality
-                         │                 ▲
-                         └─► cleaning_log ─┘
+                         └─► cleaning_log, which the last two read too
 
     ``clean`` and ``report_quality`` also read ``params:cleaning``. The nodes live in the namespace
     ``data_engineering``; the datasets keep their own names.
@@ -41,9 +46,35 @@ def create_pipeline() -> Pipeline:
                 outputs="coverage_plot",
                 name="plot_coverage",
             ),
+            Node(
+                plot_detector_map,
+                inputs=["vd_clean", "cleaning_log"],
+                outputs="detector_map_plot",
+                name="plot_detector_map",
+            ),
+            Node(
+                plot_typical_week,
+                inputs="vd_clean",
+                outputs="typical_week_plot",
+                name="plot_typical_week",
+            ),
+            Node(
+                plot_fundamental_diagram,
+                inputs="vd_clean",
+                outputs="fundamental_diagram_plot",
+                name="plot_fundamental_diagram",
+            ),
         ],
         namespace="data_engineering",
         inputs={"vd_raw"},
-        outputs={"vd_clean", "cleaning_log", "data_quality", "coverage_plot"},
+        outputs={
+            "vd_clean",
+            "cleaning_log",
+            "data_quality",
+            "coverage_plot",
+            "detector_map_plot",
+            "typical_week_plot",
+            "fundamental_diagram_plot",
+        },
         parameters={"params:cleaning"},
     )

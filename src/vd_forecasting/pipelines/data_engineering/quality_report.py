@@ -7,8 +7,11 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import TARGET_FEATURES, Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning_history import History
+from vd_forecasting.pipelines.data_engineering.cleaning_history import History, Shares
+from vd_forecasting.pipelines.data_engineering.detector_map import NO_MAP, placed_vds
 from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of
+from vd_forecasting.pipelines.data_engineering.findings import what_to_look_at
+from vd_forecasting.pipelines.data_engineering.fundamental_diagram import no_diagram
 from vd_forecasting.pipelines.data_engineering.gaps import Gap, longest_gaps
 from vd_forecasting.pipelines.data_engineering.resample import (
     cleaned_interval,
@@ -27,7 +30,11 @@ from vd_forecasting.pipelines.data_engineering.wording import (
     stamp,
 )
 
-PLOT = "data_quality_coverage.png"
+COVERAGE_PLOT = "data_quality_coverage.png"
+MAP_PLOT = "data_quality_map.png"
+WEEK_PLOT = "data_quality_typical_week.png"
+DIAGRAM_PLOT = "data_quality_fundamental_diagram.png"
+
 MAX_LISTED_VDS = 40
 WORST_VDS = 20
 LONGEST_GAPS = 10
@@ -52,10 +59,23 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     history = History(vd, cleaning_log)
     gaps = longest_gaps(vd, LONGEST_GAPS)
     source = plain_text(vd.attrs.get("source_file", "VD file"))
+    usable = int((_shares_of_targets(vd, history) >= cleaning.min_observed).all(axis=1).sum())
+    need = _needed(vd, cleaning)
+    warning = f"> **No VD is fit for training.** None has {need}; nothing can be trained."
     sections = [
         f"# Data quality: {source}",
-        _summary(vd, history, gaps, cleaning),
-        f"![When was each detector observed?]({PLOT})",
+        *([] if usable else [warning]),
+        "## What to look at",
+        what_to_look_at(vd, history, cleaning),
+        "## In short",
+        _summary(vd, history, gaps, usable, cleaning),
+        f"![When was each detector observed?]({COVERAGE_PLOT})",
+        "## Where they are",
+        _map(vd),
+        "## A typical week",
+        f"![What does a typical week look like?]({WEEK_PLOT})",
+        "## Flow, speed and occupancy",
+        _diagram(vd),
         "## The file",
         _file(vd),
         "## Observed values",
@@ -72,13 +92,10 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     return "\n\n".join(sections) + "\n"
 
 
-def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: Cleaning) -> str:
+def _summary(
+    vd: xr.DataArray, history: History, gaps: Sequence[Gap], usable: int, cleaning: Cleaning
+) -> str:
     vds = vd.sizes["vd"]
-    usable = int((_shares_of_targets(vd, history) >= cleaning.min_observed).all(axis=1).sum())
-    need = (
-        f"at least {percent(cleaning.min_observed)} of "
-        f"{plain_text(listed(targets_in(vd, TARGET_FEATURES)))} observed"
-    )
     raw, clean = int(history.observed[0].sum()), int(history.observed[history.clean].sum())
     missing = f"- **{percent(history.missing(-1))} of values are missing** after cleaning"
     if history.resampled:
@@ -89,7 +106,7 @@ def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: 
     missing += f"{percent(history.missing(0))}."
     lines = [
         f"- **{usable:,} of {vds:,} {plural('VD', vds)} {'is' if usable == 1 else 'are'} fit for "
-        f"training** ({need}).",
+        f"training** ({_needed(vd, cleaning)}).",
         missing,
         f"- Cleaning removed {raw - clean:,} of {raw:,} recorded values "
         f"({percent((raw - clean) / max(raw, 1))}).",
@@ -101,27 +118,13 @@ def _summary(vd: xr.DataArray, history: History, gaps: Sequence[Gap], cleaning: 
         length = in_words(gaps[0].length * interval_of(vd))
         start = stamp(vd, gaps[0].start)
         lines.append(f"- The longest gap is {length}, from {start} ({_who(vd, gaps[0].vds)}).")
-    lines += [f"- {doubt}" for doubt in _doubts(vd, history)]
-    text = "\n".join(lines)
-    if usable == 0:
-        warning = f"> **No VD is fit for training.** None has {need}; nothing can be trained."
-        return f"{warning}\n\n{text}"
-    return text
+    return "\n".join(lines)
 
 
-def _doubts(vd: xr.DataArray, history: History) -> list[str]:
-    """Reasons to suspect that the grid is not that of the detectors."""
-    interval = in_words(cleaned_interval(vd))
-    merged, kept = history.rows_lost("duplicates"), history.rows_after("duplicates")
-    doubts = []
-    if merged > kept:
-        doubts.append(
-            f"**More than half of the time steps share their place on the grid of {interval} with "
-            "another.** Cleaning keeps the last value of each, it does not average or add up"
-        )
-    if history.rows_after("absent steps") > 2 * kept:
-        doubts.append(f"**More than half of the grid of {interval} has no time step in the file**")
-    return [f"{doubt}; check `cleaning.interval`." for doubt in doubts]
+def _needed(vd: xr.DataArray, cleaning: Cleaning) -> str:
+    """What makes a VD fit for training."""
+    targets = plain_text(listed(targets_in(vd, TARGET_FEATURES)))
+    return f"at least {percent(cleaning.min_observed)} of {targets} observed"
 
 
 def _time_stamps(history: History) -> str:
@@ -143,6 +146,19 @@ def _time_stamps(history: History) -> str:
             f"{'was' if absent == 1 else 'were'} added as missing."
         )
     return f"{sentence}; no step of the regular grid is absent."
+
+
+def _map(vd: xr.DataArray) -> str:
+    if not placed_vds(vd).any():
+        return NO_MAP
+    return f"![Where are the detectors, and which of them miss much?]({MAP_PLOT})"
+
+
+def _diagram(vd: xr.DataArray) -> str:
+    reason = no_diagram(vd)
+    if reason is not None:
+        return plain_text(reason)
+    return f"![How much traffic does the road carry, and how fast?]({DIAGRAM_PLOT})"
 
 
 def _file(vd: xr.DataArray) -> str:

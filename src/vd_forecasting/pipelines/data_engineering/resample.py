@@ -158,16 +158,24 @@ def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) 
     """
     if unit.endswith(f"/{per_words(old)}"):
         return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
-    found = _PER_TIME.search(unit)
-    if found is None:
+    period = period_of(unit)
+    if period is None:
         return unit
-    name = found[2].lower()
-    if pd.Timedelta(f"{found[1] or 1} {_PANDAS.get(name, name)}") != pd.Timedelta(old):
+    if period != pd.Timedelta(old):
         raise ValueError(
             f"{what}.aggregate is sum, but the unit is {unit}, which does not add up from steps of "
             f"{in_words(old)}; set it to mean, or correct the unit"
         )
-    return f"{unit[: found.start()]}/{per_words(new)}"
+    return f"{_PER_TIME.sub('', unit)}/{per_words(new)}"
+
+
+def period_of(unit: str) -> pd.Timedelta | None:
+    """The time a unit is per, 5 min of ``veh/5 min``; None where it names none."""
+    found = _PER_TIME.search(unit)
+    if found is None:
+        return None
+    name = found[2].lower()
+    return pd.Timedelta(f"{found[1] or 1} {_PANDAS.get(name, name)}")
 
 
 def in_one_line(resampled: xr.DataArray, cleaning: Cleaning) -> str:
