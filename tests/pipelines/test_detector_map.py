@@ -114,3 +114,8 @@ def test_any_number_of_vds(vds):
 def test_apart_moves_as_little_as_it_takes():
     np.testing.assert_allclose(apart(np.array([3.0, 0.0, 9.0]), 1), [3, 0, 9])
     np.testing.assert_allclose(apart(np.array([5.0, 5.0, 0.0]), 1), [4.5, 5.5, 0])
+
+
+def test_drawing_says_nothing_on_the_log(caplog):
+    plot_detector_map(*cleaned([121.0, 121.5], [25.0, 25.6])).draw_without_rendering()
+    assert caplog.records == []

@@ -104,7 +104,8 @@ def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
             "markeredgecolor": "#444444",
             "markeredgewidth": 0.4 if size > 5 else 0.25,
         }
-        ax.plot(lon[chosen], lat[chosen], markersize=size, zorder=3 + index, **style)
+        larger = 1 + 0.15 * index  # what misses much is what one looks for
+        ax.plot(lon[chosen], lat[chosen], markersize=larger * size, zorder=3 + index, **style)
         handles.append(Line2D([], [], markersize=7, label=f"{name}: {len(chosen):,}", **style))
     return handles
 
@@ -120,7 +121,7 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
     ):
         middle = float(values.min() + values.max()) / 2
         limits(middle - half, middle + half)
-    ax.set_aspect(1 / stretch, adjustable="datalim")
+    ax.set_aspect(1 / stretch, adjustable="box", anchor="NW")
     for axis, positive, negative in ((ax.xaxis, "E", "W"), (ax.yaxis, "N", "S")):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(FuncFormatter(_degrees(positive, negative)))
