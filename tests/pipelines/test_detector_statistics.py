@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vd_forecasting.pipelines.data_engineering import vd_blocks as blocks
+from vd_forecasting.datasets import vd_blocks
 from vd_forecasting.pipelines.data_engineering.detector_statistics import detector_statistics
+from vd_forecasting.pipelines.data_engineering.evenly_spread import evenly_spread
 from vd_forecasting.pipelines.data_engineering.runs import longest_runs
-from vd_forecasting.pipelines.data_engineering.vd_blocks import evenly_spread, vd_blocks
 
 NAN = np.nan
 FEATURES = ["avg_speed", "total_volume", "avg_occupancy"]
@@ -54,20 +54,12 @@ def test_longest_runs_agree_with_a_plain_search(holds):
             assert start[index] == -expected[1]
 
 
-def test_blocks_cover_every_vd_once(monkeypatch):
-    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 1)
-    vd = array(np.arange(5 * 19 * 2).reshape(5, 19, 2))
-    parts = list(vd_blocks(vd))
-    assert [part for part, _ in parts] == [slice(0, 8), slice(8, 16), slice(16, 19)]
-    np.testing.assert_array_equal(np.concatenate([v for _, v in parts], axis=1), vd.to_numpy())
-
-
 def test_blocks_do_not_change_the_statistics(monkeypatch):
     random = np.random.default_rng(0)
     values = random.integers(0, 3, (200, 20, 3)).astype(float)
     values[random.random(values.shape) < 0.3] = NAN
     whole = vars(detector_statistics(array(values)))
-    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(vd_blocks, "BLOCK_BYTES", 1)
     for name, value in vars(detector_statistics(array(values))).items():
         pairs = [(value, whole[name])]
         if hasattr(value, "start"):

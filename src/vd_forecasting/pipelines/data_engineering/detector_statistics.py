@@ -1,14 +1,15 @@
 """What each detector's series is like: a few numbers for each, from one pass over the array."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from vd_forecasting.datasets.vd_blocks import each_vd_block
 from vd_forecasting.pipelines.data_engineering.runs import longest_runs
-from vd_forecasting.pipelines.data_engineering.vd_blocks import Floats, vd_blocks
 
 NIGHT = (0, 5)
 DAY = (6, 22)
@@ -20,7 +21,11 @@ DENSE = 30.0
 SPARSE = 10.0
 """Occupancies in % above which a road is full, and below which it is free."""
 
+# Of a block: the masks of so many take little memory beside it.
+_VDS_AT_ONCE = 16
+
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -80,8 +85,7 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
     found.day_steps = int(periods.steps[periods.day].sum())
     found.nights = int(periods.night.sum())
     sums, seen = np.zeros(24), np.zeros(24)
-    for part, block in vd_blocks(vd):
-        values = np.ascontiguousarray(block.transpose(2, 1, 0))  # [F, n, T], series by series
+    for part, values in _few_at_a_time(vd):
         missing = np.isnan(values)
         for feature, series in enumerate(values):
             _look_at_series(found, part, feature, series, missing[feature])
@@ -98,6 +102,17 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
             _look_at_speeds(found, part, speed, occupancy)
     np.divide(sums, seen, out=found.volume_by_hour, where=seen > 0)
     return found
+
+
+def _few_at_a_time(vd: xr.DataArray) -> Iterator[tuple[slice, Floats]]:
+    """Every VD once: positions along ``vd`` and their values, [F, n, T], series by series."""
+    first = 0
+    for block in each_vd_block(vd.transpose("time", "vd", "feature"), "look at detectors"):
+        values = block.to_numpy()
+        for few in range(0, values.shape[1], _VDS_AT_ONCE):
+            series = np.ascontiguousarray(values[:, few : few + _VDS_AT_ONCE].transpose(2, 1, 0))
+            yield slice(first + few, first + few + series.shape[1]), series
+        first += values.shape[1]
 
 
 def _nothing_yet(steps: int, vds: int, features: int) -> DetectorStatistics:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vd_forecasting.pipelines.data_engineering.duration import interval_of
+from vd_forecasting.pipelines.data_engineering.evenly_spread import evenly_spread
 from vd_forecasting.pipelines.data_engineering.resample import period_of
-from vd_forecasting.pipelines.data_engineering.vd_blocks import evenly_spread
 from vd_forecasting.pipelines.plot_style import figure_without_data, panels, say_empty, title
 
 MOST_VALUES = 10_000_000

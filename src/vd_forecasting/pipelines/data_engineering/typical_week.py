@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of
-from vd_forecasting.pipelines.data_engineering.vd_blocks import evenly_spread
+from vd_forecasting.pipelines.data_engineering.evenly_spread import evenly_spread
 from vd_forecasting.pipelines.plot_style import (
     COLOURS,
     legend_below,
