@@ -408,7 +408,7 @@ def cleaned_by_hand(vd, n, feature):
 
 
 @given(raw_arrays())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_agrees_with_cleaning_by_hand(vd):
     cleaned, _ = clean(vd, parameters(interval="5min"))
     grid = [nearest_step(time) for time in cleaned["time"].to_numpy()]
@@ -421,7 +421,7 @@ def test_agrees_with_cleaning_by_hand(vd):
 
 
 @given(raw_arrays())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_cleaning_a_clean_array_changes_nothing(vd):
     cleaned, _ = clean(vd, parameters(interval="5min"))
     again, log = clean(cleaned, parameters())  # the interval is found again
@@ -431,7 +431,7 @@ def test_cleaning_a_clean_array_changes_nothing(vd):
 
 
 @given(raw_arrays())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_input_is_left_alone_and_values_are_only_removed(vd):
     before = vd.copy(deep=True)
     cleaned, log = clean(vd, parameters(interval="5min"))
@@ -454,7 +454,7 @@ def test_input_is_left_alone_and_values_are_only_removed(vd):
 
 
 @given(raw_arrays(), st.sampled_from([1, 2, 5]), st.sampled_from([None, "15min"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_block_by_block_is_the_same_as_all_at_once(vd, block, coarser):
     units = ["km/h", "veh/5 min", ""][: vd.sizes["feature"]]
     vd = xr.concat([vd, vd.isel(vd=[0]) + 1, vd.shift(time=1)], "vd")

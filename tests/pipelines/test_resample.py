@@ -241,7 +241,7 @@ def bins_by_hand(vd, interval):
 
 
 @given(arrays(), st.sampled_from([2, 3, 5, 15, 60]), st.floats(0.05, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_agrees_with_bins_by_hand(vd, interval, share):
     by_hand = bins_by_hand(vd, interval)
     if len(by_hand) < 2:
@@ -263,7 +263,7 @@ def test_agrees_with_bins_by_hand(vd, interval, share):
 
 
 @given(arrays(st.integers(0, 3000).map(float)), st.sampled_from([2, 5, 20]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_sum_is_preserved_where_nothing_is_missing(vd, interval):
     start = -(int(vd["time"].dt.minute[0])) % interval
     whole = vd.isel(time=slice(start, None))
