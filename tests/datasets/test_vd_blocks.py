@@ -62,14 +62,39 @@ def test_blocks_there_are_already_are_kept(vd):
     ],
 )
 def test_blocks_hold_whole_chunks_of_the_file(vd, block_of, tmp_path, of_file, vds, width):
-    path = tmp_path / "a.h5"
-    VDHDF5Dataset(filepath=str(path)).save(vd)
+    block_of(vds)
+    loaded = with_chunks(tmp_path / "a.h5", vd, of_file)
+    assert in_vd_blocks(loaded).chunksizes["vd"][0] == width
+
+
+def with_chunks(path, vd, of_file, compression=None):
+    """The array loaded from a file with chunks of so many VDs."""
+    dataset = VDHDF5Dataset(filepath=str(path))
+    dataset.save(vd)
     with h5py.File(path, "a") as file:
         values = file["data/features"][:]
         del file["data/features"]
-        file.create_dataset("data/features", data=values, chunks=(10, of_file, 3))
-    block_of(vds)
-    assert in_vd_blocks(VDHDF5Dataset(filepath=str(path)).load()).chunksizes["vd"][0] == width
+        file.create_dataset(
+            "data/features", data=values, chunks=(10, of_file, 3), compression=compression
+        )
+    return dataset.load()
+
+
+@pytest.mark.parametrize(
+    ("of_file", "compression", "warned"),
+    [(37, "gzip", True), (37, None, False), (8, "gzip", False)],
+)
+def test_a_file_that_must_be_decompressed_many_times_is_told(
+    vd, block_of, tmp_path, caplog, of_file, compression, warned
+):
+    block_of(16)
+    loaded = with_chunks(tmp_path / "a.h5", vd, of_file, compression)
+    assert in_vd_blocks(loaded).chunksizes["vd"] == (16, 16, 5)
+    told = (
+        "made.h5: compressed in chunks of 37 VDs, more than the 16 looked at together, so that all "
+        "of it is decompressed 3 times over; a copy with smaller chunks would be read faster"
+    )
+    assert caplog.messages == ([told] if warned else [])
 
 
 def test_two_blocks_are_there_at_a_time(vd, block_of):

@@ -3,6 +3,7 @@
 What is done to detectors is done to each by itself, so blocks of VDs are independent of each other.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from math import lcm
 
 import xarray as xr
 from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 96 * 2**20
 """What the values of a block take, unless a single VD takes more."""
@@ -31,7 +34,18 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
         vd: has the dims time, vd and feature. Blocks it has along ``vd`` already are kept.
         steps: how many time steps will be made of it, where these are more.
     """
-    return vd.chunk(time=-1, vd=tuple(_widths(vd, steps)), feature=-1)
+    widths = _widths(vd, steps)
+    of_file = _vds_per_chunk(vd)
+    if "compression" in vd.encoding and of_file > widths[0]:
+        logger.warning(
+            "%s: compressed in chunks of %s VDs, more than the %s looked at together, so that all "
+            "of it is decompressed %s times over; a copy with smaller chunks would be read faster",
+            vd.attrs.get("source_file", "VD file"),
+            f"{of_file:,}",
+            f"{widths[0]:,}",
+            len(widths),
+        )
+    return vd.chunk(time=-1, vd=tuple(widths), feature=-1)
 
 
 def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.DataArray]:
@@ -77,9 +91,14 @@ def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:
     vds = vd.sizes["vd"]
     of_one = 4 * max(vd.sizes["time"], steps) * vd.sizes["feature"]
     # A chunk that lies in two blocks is decompressed twice.
-    of_file = int(vd.encoding.get("preferred_chunks", {}).get("vd", 1))
+    of_file = _vds_per_chunk(vd)
     grains = (lcm(of_file, VDS_PER_CHUNK), of_file, VDS_PER_CHUNK, 1)
     fitting = (BLOCK_BYTES // max(of_one, 1) // grain * grain for grain in grains)
     width = next(filter(None, fitting), 1)
     full, rest = divmod(vds, width)
     return [width] * full + [rest] * (rest > 0)
+
+
+def _vds_per_chunk(vd: xr.DataArray) -> int:
+    """Of the file the array comes from; 1 where it has no chunks."""
+    return int(vd.encoding.get("preferred_chunks", {}).get("vd", 1))

@@ -77,15 +77,13 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         with contract.open_vd_file(path) as file:
             stamp = _stamp(path)
             labels = contract.read_labels(file)
-            chunks = contract.features_of(file).chunks
+            encoding = _encoding(contract.features_of(file))
         lazy = LazyHDF5Array(labels.shape, partial(_open_features, path, stamp))
         attrs: dict[str, Any] = {"source_file": path.name, **labels.attrs}
         if labels.utc_offset is not None:
             attrs["utc_offset"] = labels.utc_offset
         on_demand: Any = indexing.LazilyIndexedArray(lazy)
-        values = xr.Variable(DIMS, indexing.CopyOnWriteArray(on_demand), attrs)
-        if chunks is not None:
-            values.encoding["preferred_chunks"] = dict(zip(DIMS, chunks, strict=True))
+        values = xr.Variable(DIMS, indexing.CopyOnWriteArray(on_demand), attrs, encoding)
         coords: dict[str, Any] = {
             "time": ("time", labels.times),
             "vd": ("vd", np.array(labels.vdids, dtype=str)),
@@ -168,6 +166,16 @@ def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
         if _stamp(path) != stamp:
             raise DatasetError(f"{path}: has changed since it was loaded; load it again")
         yield contract.features_of(file)
+
+
+def _encoding(features: h5py.Dataset) -> dict[str, Any]:
+    """How the values lie in the file, in xarray's words."""
+    encoding: dict[str, Any] = {}
+    if features.chunks is not None:
+        encoding["preferred_chunks"] = dict(zip(DIMS, features.chunks, strict=True))
+    if features.compression is not None:
+        encoding["compression"] = features.compression
+    return encoding
 
 
 def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
