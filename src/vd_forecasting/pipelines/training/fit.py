@@ -66,7 +66,7 @@ class _LightningForecaster(pl.LightningModule):
         self.forecaster = forecaster
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
-        self.average = AveragedModel(forecaster, multi_avg_fn=move_average).requires_grad_(False)
+        self.average = AveragedModel(forecaster).requires_grad_(False)
         self.training_parameters = training
         self.train_sums = sums
         self.val_sums = copy.copy(sums)
@@ -83,8 +83,18 @@ class _LightningForecaster(pl.LightningModule):
             raise self._diverged("training", inputs, index)
         return masked_mae(forecast, targets)
 
+    def on_train_start(self) -> None:
+        # update_parameters of the average looks for all weights at every step, which takes longer
+        # than averaging them.
+        self.weights = [weight.detach() for weight in self.forecaster.parameters()]
+        self.averages = [weight.detach() for weight in self.average.module.parameters()]
+
     def on_train_batch_end(self, *_: Any) -> None:
-        self.average.update_parameters(self.forecaster)
+        if self.average.n_averaged == 0:
+            torch._foreach_copy_(self.averages, self.weights)
+        else:
+            move_average(self.averages, self.weights, self.average.n_averaged)
+        self.average.n_averaged += 1
 
     def validation_step(self, batch: Batch, index: int) -> None:
         inputs, targets = batch
