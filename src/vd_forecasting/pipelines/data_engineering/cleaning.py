@@ -40,8 +40,8 @@ ALWAYS_ALLOWED_GRID = 100_000
 _USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
 USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
 
-# Of a block: so few stay in the processor's cache, and rules need little memory beside the block.
-_VDS_AT_ONCE = 16
+# Of a block, what the rules see at once: they hold several copies.
+_BYTES_AT_ONCE = 16 * 2**20
 
 Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float32]
@@ -82,31 +82,19 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     if RESAMPLED in stages:
         logger.info("%s: %s", _source(final), in_one_line(final, cleaning))
 
-    blocks = in_vd_blocks(raw, max(stage.sizes["time"] for stage in stages.values()))
-    of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
-    vd = xr.DataArray(
-        _of_blocks(
-            partial(_clean_values, labels=labels, steps=final.sizes["time"], cleaning=cleaning),
-            blocks,
-            length=final.sizes["time"],
-            dtype=np.float32,
-        ),
-        coords={**final.drop_vars(of_vds).coords, **of_vds},
-        dims=DIMS,
-        name=raw.name,
-        attrs=final.attrs,
-    )
-    counts = xr.DataArray(
-        _of_blocks(
-            partial(_count_observed, labels=labels, cleaning=cleaning),
-            blocks,
-            length=len(stages),
-            dtype=np.int64,
-        ),
-        dims=("time", "vd", "feature"),
-    )
-    observed = np.concatenate([part.to_numpy() for part in each_vd_block(counts, "check")], axis=1)
     rows = {name: stage.sizes["time"] for name, stage in stages.items()}
+    blocks = in_vd_blocks(raw, max(rows.values()))
+    few = _BYTES_AT_ONCE // (4 * max(rows.values()) * raw.sizes["feature"])
+    in_parts = partial(_of_blocks, blocks=blocks, labels=labels, vds=max(few, 1))
+
+    clean_values = in_parts(partial(_last_stage, cleaning=cleaning), len(final), np.float32)
+    of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
+    coords = {**final.drop_vars(of_vds).coords, **of_vds}
+    vd = xr.DataArray(clean_values, coords, DIMS, raw.name, final.attrs)
+
+    counts = in_parts(partial(_observed_by_stage, cleaning=cleaning), len(stages), np.int64)
+    by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
+    observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
     return vd, _log(vd, rows, moved, observed)
 
 
@@ -122,45 +110,49 @@ def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.Data
         yield RESAMPLED, resampled
 
 
+def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
+    """The values after the last stage."""
+    for _, stage in _stages(vd, cleaning):
+        last = stage  # none before it is kept
+    values: Floats = last.to_numpy()
+    return values
+
+
+def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> Counts:
+    """How many values are finite in each stage, [stage, vd, feature]."""
+    return np.stack(
+        [np.isfinite(stage.to_numpy()).sum(axis=0) for _, stage in _stages(vd, cleaning)]
+    )
+
+
 def _of_blocks(
-    function: Callable[[Floats], Any], blocks: xr.DataArray, length: int, dtype: npt.DTypeLike
+    function: Callable[[xr.DataArray], npt.NDArray[Any]],
+    length: int,
+    dtype: npt.DTypeLike,
+    *,
+    blocks: xr.DataArray,
+    labels: xr.DataArray,
+    vds: int,
 ) -> Any:
-    """The dask array [length, N, F] that ``function`` makes of the values of each block."""
+    """The dask array [length, N, F] that ``function`` makes of so many VDs of a block at a time.
+
+    It is given VD arrays with the coordinates of ``labels`` [T, 0, F], but without VDIDs.
+    """
     from dask import array  # noqa: PLC0415  (slow to import)
+
+    coords = {name: coord for name, coord in labels.coords.items() if "vd" not in coord.dims}
+
+    def of_block(values: Floats) -> npt.NDArray[Any]:
+        made = np.empty((length, *values.shape[1:]), dtype)
+        for start in range(0, values.shape[1], vds):
+            few = np.s_[:, start : start + vds]
+            part = values[few].astype(np.float32, copy=False)
+            made[few] = function(xr.DataArray(part, coords, DIMS, attrs=labels.attrs))
+        return made
 
     chunks = (length, *(blocks.chunksizes[dim] for dim in ("vd", "feature")))
     empty: npt.NDArray[Any] = np.empty((0, 0, 0), dtype)
-    return array.map_blocks(function, blocks.data, chunks=chunks, dtype=dtype, meta=empty)
-
-
-def _clean_values(
-    values: Floats, *, labels: xr.DataArray, steps: int, cleaning: Cleaning
-) -> Floats:
-    """Raw values [T, n, F] after the last stage, [steps, n, F]; ``labels`` is [T, 0, F]."""
-    cleaned = np.empty((steps, *values.shape[1:]), dtype=np.float32)
-    for few, vd in _few_vds(values, labels):
-        for _, stage in _stages(vd, cleaning):
-            last = stage
-        cleaned[:, few] = last.to_numpy()
-    return cleaned
-
-
-def _count_observed(values: Floats, *, labels: xr.DataArray, cleaning: Cleaning) -> Counts:
-    """How many of the raw values [T, n, F] are finite in each stage, [stage, n, F]."""
-    counts = [
-        [np.isfinite(stage.to_numpy()).sum(axis=0) for _, stage in _stages(vd, cleaning)]
-        for _, vd in _few_vds(values, labels)
-    ]
-    return np.concatenate(counts, axis=1)
-
-
-def _few_vds(values: Floats, labels: xr.DataArray) -> Iterator[tuple[slice, xr.DataArray]]:
-    """The values [T, n, F] as arrays of a few VDs, each with its place in ``values``."""
-    coords = {name: coord for name, coord in labels.coords.items() if "vd" not in coord.dims}
-    for start in range(0, values.shape[1], _VDS_AT_ONCE):
-        few = slice(start, start + _VDS_AT_ONCE)
-        part = values[:, few].astype(np.float32, copy=False)
-        yield few, xr.DataArray(part, coords, DIMS, attrs=labels.attrs)
+    return array.map_blocks(of_block, blocks.data, chunks=chunks, dtype=dtype, meta=empty)
 
 
 def drop_error_codes(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
