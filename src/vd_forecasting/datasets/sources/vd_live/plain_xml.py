@@ -101,14 +101,14 @@ def _records(tags: Tags) -> Records:
     records = tags.opening("VDLive")
     in_flows, in_vehicles = tags.inside("LinkFlows"), tags.inside("Vehicles")
     lanes = tags.opening("Lane") & in_flows
-    record_of_tag = np.cumsum(records) - 1
-    lane_of_tag = np.cumsum(lanes) - 1
+    record_of_tag = np.cumsum(records, dtype=np.int32) - 1
+    lane_of_tag = np.cumsum(lanes, dtype=np.int32) - 1
     in_lane = tags.inside("Lane") & in_flows
     of_lane = in_lane & ~in_vehicles
     of_record = tags.inside("VDLive") & ~in_flows
     number, lane_number = int(records.sum()), int(lanes.sum())
 
-    def column(name: str, where: Mask, place: npt.NDArray[np.int_], count: int) -> list[bytes]:
+    def column(name: str, where: Mask, place: npt.NDArray[np.int32], count: int) -> list[bytes]:
         chosen = tags.opening(name) & where
         found = [b""] * count
         for index, text in zip(place[chosen].tolist(), tags.texts(chosen), strict=True):
