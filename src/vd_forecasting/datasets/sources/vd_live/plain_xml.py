@@ -33,9 +33,9 @@ class Tags:
         # the first eight bytes of each name as one number, in which shorter names are shifted up so
         # far that what stands behind them falls out
         padded = np.concatenate([codes, np.zeros(8, np.uint8)])
-        heads: npt.NDArray[np.uint8] = np.lib.stride_tricks.sliding_window_view(padded, 8)
+        heads: npt.NDArray[np.uint64] = np.ndarray(len(codes), "<u8", padded, strides=(1,))
         shift = (8 * (8 - np.minimum(self._lengths, 8))).astype(np.uint64)
-        self._heads = heads[name_begins].view("<u8").ravel() << shift
+        self._heads = heads[name_begins] << shift
         self._known: dict[str, Mask] = {}
 
     def opening(self, name: str) -> Mask:
