@@ -86,13 +86,16 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     blocks = in_vd_blocks(raw, max(rows.values()))
     few = _BYTES_AT_ONCE // (4 * max(rows.values()) * raw.sizes["feature"])
     in_parts = partial(_of_blocks, blocks=blocks, labels=labels, vds=max(few, 1))
+    # Not to be looked for again in the time stamps of every part.
+    interval = int(interval_of(stages["time grid"]).astype(np.int64))
+    known = cleaning.model_copy(update={"interval": f"{interval}ns"})
 
-    clean_values = in_parts(partial(_last_stage, cleaning=cleaning), len(final), np.float32)
+    clean_values = in_parts(partial(_last_stage, cleaning=known), len(final), np.float32)
     of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
     coords = {**final.drop_vars(of_vds).coords, **of_vds}
     vd = xr.DataArray(clean_values, coords, DIMS, raw.name, final.attrs)
 
-    counts = in_parts(partial(_observed_by_stage, cleaning=cleaning), len(stages), np.int64)
+    counts = in_parts(partial(_observed_by_stage, cleaning=known), len(stages), np.int64)
     by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
     observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
     return vd, _log(vd, rows, moved, observed)
