@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -310,6 +310,7 @@ class TestRelativeDifference:
         assert math.isnan(first[0])
 
     @given(LOSSES, LOSSES, st.integers(1, 50))
+    @example(np.full(40, 1e-238), np.r_[0, np.ones(39)], 1)  # whose squares no float64 holds
     @settings(max_examples=40, deadline=None)
     def test_any_losses(self, first: np.ndarray, second: np.ndarray, block: int) -> None:
         result = difference(first, second, block, repetitions=5)

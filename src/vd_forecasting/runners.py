@@ -100,6 +100,11 @@ class _Work:
 class _GoesOn(kedro_runner.AbstractRunner):
     """What the three runners do in another way than Kedro's."""
 
+    @property
+    def _logger(self) -> logging.Logger:
+        # Kedro's messages go where conf/logging.yml expects them, not by the name of this module.
+        return logging.getLogger(kedro_runner.__name__)
+
     def _run(
         self,
         pipeline: Pipeline,

@@ -202,7 +202,8 @@ def ratio_intervals(
     Returns:
         K intervals. Only steps with both values count, but all keep their place, so that a block is
         a day. An interval is NaN with fewer than ``MIN_BLOCKS`` blocks that are at least half
-        observed, and all is NaN where the denominator is zero or a value infinite.
+        observed or where its error has no number, and all is NaN where the denominator is zero or a
+        value infinite.
 
     Raises:
         ValueError: The arrays differ in shape or have not two dimensions; or ``block`` < 1,
@@ -242,7 +243,10 @@ def _ratio_interval(
     estimate = float(total[0] / total[1])
     if blocks < MIN_BLOCKS or (drawn[:, 1] <= 0).any():
         return Interval(estimate, math.nan, math.nan, blocks)
-    error = float(np.std(drawn[:, 0] / drawn[:, 1], ddof=1))
+    with np.errstate(over="ignore", invalid="ignore"):  # a ratio to almost nothing
+        error = float(np.std(drawn[:, 0] / drawn[:, 1], ddof=1))
+    if not math.isfinite(error):
+        return Interval(estimate, math.nan, math.nan, blocks)
     margin = error * float(stats.t.ppf((1 + level) / 2, blocks - 1)) * _few_blocks(blocks)
     return Interval(estimate, estimate - margin, estimate + margin, blocks)
 
