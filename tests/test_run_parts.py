@@ -1,0 +1,169 @@
+"""Runs of parts of the pipelines, and of what cannot work, in a copy of the project."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_clean
+from tests.datasets.sources.export import write_long_csv
+from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run, save
+from vd_forecasting.datasets import VDHDF5Dataset
+
+# --- parts of it ----------------------------------------------------------------------------------
+
+
+def test_namespace_on_a_fresh_clone_and_again(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    first = run(folder, "--namespace", "single_vd_lstm")
+    assert "▸ data_engineering.clean" in first
+    assert "xlstm" not in first.replace("single_vd_lstm", "")
+    assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
+    assert not (folder / "data/06_models/single_vd_xlstm").exists()
+    without_file = SMALL.removeprefix("vd_file=small.h5,")
+    second = run(folder, "--namespace", "single_vd_lstm", params=without_file)
+    assert "data_engineering" not in second
+    assert "▸ single_vd_lstm.train" in second
+
+
+def test_the_lstm_baseline_needs_no_xlstm_package(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    hidden = folder / "hidden" / "xlstm"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden by the test')")
+    path = {"PYTHONPATH": str(hidden.parent)}
+    run(folder, "--pipeline", "report_single_vd_lstm", **path)
+    assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
+    result = kedro(
+        folder, "run", "--env", "quick", "--namespace", "single_vd_xlstm", "--params", SMALL, **path
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: an xLSTM needs the xlstm package")
+
+
+def test_your_own_file_by_configuration(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    (folder / "conf/local/globals.yml").write_text("vd_file: small.h5\n")
+    result = kedro(folder, "run", "--pipeline", "data_engineering")
+    assert result.returncode == 0, result.stderr
+    assert "# Data quality: small.h5" in (folder / "data/08_reporting/data_quality.md").read_text()
+
+
+def test_another_format_by_its_environment(tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    write_long_csv(folder / "table.csv", make_clean(700, vds=3))
+    for pipeline in ("ingest", "data_engineering"):
+        result = kedro(
+            folder, "run", "--pipeline", pipeline, "--env", "long_table",
+            "--params", "source_file=table.csv",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    assert "# Ingested: table.csv" in (folder / "data/08_reporting/ingest.md").read_text()
+    assert "# Data quality: table.csv" in (folder / "data/08_reporting/data_quality.md").read_text()
+
+
+# --- what cannot work -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with earlier outputs, which a failing run must leave as they are."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("used"))
+    run(folder, "--pipeline", "report_single_vd_lstm")
+    (folder / "text.h5").write_text("not HDF5")
+    whole = (folder / "small.h5").read_bytes()
+    (folder / "half.h5").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+XLSTM_PIPELINE = "report_single_vd_xlstm"
+LSTM_PIPELINE = "report_single_vd_lstm"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params", "message"),
+    [
+        ("ingest", "compute.threads=1", "no source to ingest: name the environment that has one"),
+        (LSTM_PIPELINE, "vd_file=absent.h5", "absent.h5"),
+        (LSTM_PIPELINE, "vd_file=text.h5", "text.h5.*HDF5"),
+        (LSTM_PIPELINE, "vd_file=half.h5", "half.h5.*truncated"),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.windows.select_vd_id=VD-11",
+            "select_vd_id: small.h5 has no VD 'VD-11'; the nearest of its 3 is 'VD-1'",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.windows.sequence_length=90",
+            "the val split has 70 of 700 steps, but one window takes 102",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstm.training.epohcs=3",
+            "single_vd_lstm.training.epohcs: no such parameter",
+        ),
+        (
+            LSTM_PIPELINE,
+            "single_vd_lstn.training.epochs=3",
+            "parameter single_vd_lstn is not known; did you mean single_vd_lstm",
+        ),
+        (
+            XLSTM_PIPELINE,
+            "single_vd_xlstm.model.slstm_at=[7]",
+            "single_vd_xlstm.model: slstm_at names block 7",
+        ),
+        (
+            XLSTM_PIPELINE,
+            "single_vd_xlstm.model.context_length=10",
+            "context_length 10 is shorter than sequence_length 20",
+        ),
+    ],
+)
+def test_one_clear_line_and_earlier_outputs_intact(
+    used: Path, pipeline: str, params: str, message: str
+) -> None:
+    kept = {
+        path: path.read_bytes()
+        for path in (used / "data").rglob("*")
+        if path.is_file()
+        and "single_vd_lstm" in str(path)
+        and path.name in ("best_model.pt", "metrics.json", "training_report.md", "predictions.nc")
+    }
+    assert len(kept) == 4
+    params = f"{SMALL},{params}"
+    result = kedro(used, "run", "--env", "quick", "--pipeline", pipeline, "--params", params)
+    assert result.returncode == 1
+    *before, last = result.stderr.splitlines()
+    assert re.match(rf"Error: .*{message}", last), result.stderr
+    assert all(LOG_LINE.match(line) for line in before), result.stderr
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_unsorted_time_stamps_are_sorted_and_told(used: Path) -> None:
+    clean = make_clean(700, vds=3)
+    save(clean.isel(time=[*range(300, 400), *range(300), *range(400, 700)]), used / "unsorted.h5")
+    printed = run(used, "--pipeline", "data_engineering", params="vd_file=unsorted.h5")
+    assert "unsorted.h5: 300 of 700 time steps were out of order; sorted" in printed
+    cleaned = VDHDF5Dataset(filepath=str(used / "data/03_primary/vd_clean.h5")).load()
+    np.testing.assert_array_equal(cleaned["time"], clean["time"])
+
+
+def test_cleaned_data_that_is_not_in_order_is_refused(used: Path) -> None:
+    path = used / "data/03_primary/vd_clean.h5"
+    save(make_clean(700, vds=3).isel(time=slice(None, None, -1)), path)
+    result = kedro(used, "run", "--namespace", "single_vd_lstm")
+    assert result.returncode == 1
+    assert re.match("Error: vd_clean: step 0 .* must increase", result.stderr.splitlines()[-1])
+
+
+def test_unknown_pipeline(used: Path) -> None:
+    result = kedro(used, "run", "--pipeline", "compare_al")
+    assert result.returncode == 1
+    assert "compare_all" in result.stderr.splitlines()[-1]
+
+
+def test_unknown_namespace(used: Path) -> None:
+    result = kedro(used, "run", "--namespace", "single_vd_gru")
+    assert result.returncode == 1
+    assert "single_vd_gru" in result.stderr.splitlines()[-1]
