@@ -88,6 +88,11 @@ def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.R
             assert time.monotonic() - started < SECONDS_LIMIT, printed(folder)
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.1))
+    return kill(runs, pid, folder)
+
+
+def kill(runs: ForkedRuns, pid: int, folder: Path) -> bool:
+    """Kill a run; tells whether there was still one."""
     os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is this run and no other
     code = runs.wait(pid)
     assert code in (0, -signal.SIGKILL), printed(folder)

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import yaml
 
 from tests.forked_runs import ForkedRuns, forked_runs
-from tests.test_faults import assert_all_files_are_whole, printed
+from tests.test_faults import assert_all_files_are_whole, kill, printed
 from tests.test_run import copy_of_the_project
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import EXPERIMENTS, MODES
@@ -68,10 +67,7 @@ def kill_at_random(runs: ForkedRuns, folder: Path, rng: random.Random) -> bool:
     while len(STEP.findall(printed(folder))) < wanted and runs.is_running(pid):
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 1))
-    os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is this run and no other
-    code = runs.wait(pid)
-    assert code in (0, -signal.SIGKILL), printed(folder)
-    return code != 0
+    return kill(runs, pid, folder)
 
 
 def without_times(path: Path) -> Any:

@@ -191,6 +191,15 @@ def test_a_failure_names_the_node_and_not_twice_the_experiment() -> None:
 TRIES = "VD_FORECASTING_TRIES"
 
 
+@pytest.fixture
+def tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where trainings, also those in other processes, leave a file for what they did."""
+    folder = tmp_path / "tries"
+    folder.mkdir()
+    monkeypatch.setenv(TRIES, str(folder))
+    return folder
+
+
 def train_in_little_memory(x: int) -> tuple[int, int]:
     """Notes every try; is killed if ``x`` is 0, else takes its time, so that it is taken along."""
     Path(os.environ[TRIES], f"{x}-{time.monotonic_ns()}").touch()
@@ -203,11 +212,8 @@ def train_in_little_memory(x: int) -> tuple[int, int]:
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_the_node_whose_process_is_killed_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = tmp_path / "tries"
-    tries.mkdir()
-    monkeypatch.setenv(TRIES, str(tries))
     monkeypatch.setattr("tests.test_runners.train", train_in_little_memory)
     values = {"single_vd_lstm": 2, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
     found = run(runners.ParallelRunner, pipeline(), tmp_path, **values)
@@ -230,11 +236,8 @@ def train_for_a_while(x: int) -> tuple[int, int]:
 
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_worker_processes_end_with_a_run_that_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = tmp_path / "tries"
-    tries.mkdir()
-    monkeypatch.setenv(TRIES, str(tries))
     monkeypatch.setattr("tests.test_runners.train", train_for_a_while)
     values = {"single_vd_lstm": 1, "single_vd_xlstm": 2, "multi_vd_lstm": 3}
     started = get_context("fork").Process(
