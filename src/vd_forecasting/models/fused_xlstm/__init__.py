@@ -8,6 +8,7 @@ checkpoint is the same whichever backend wrote it.
 - :mod:`.pointwise`: dropout and the norm of every head.
 - :mod:`.torch_kernels`: what lies between the matrix products, in plain torch.
 - :mod:`.numba_kernels`: the same compiled, for float32 on a CPU; :mod:`.kernels` chooses.
+- :mod:`.threads`: compiled kernels on torch's own threads.
 """
 
 from vd_forecasting.models.fused_xlstm.blocks import mlstm_block, slstm_block

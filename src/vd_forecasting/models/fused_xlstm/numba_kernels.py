@@ -2,7 +2,9 @@
 
 Every kernel walks over windows and heads, so that what it works on stays in the processor's first
 cache, and reads and writes main memory once. The inner loops run over a head's channels, which the
-compiler turns into vector instructions. Numba keeps the compiled code beside this file.
+compiler turns into vector instructions. A kernel does one part of the windows or heads; the parts
+are done on as many threads, and what they add up is kept apart until all are done, so that the same
+number of threads gives the same numbers. Numba keeps the compiled code beside this file.
 """
 
 import math
@@ -15,6 +17,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from vd_forecasting.models.fused_xlstm.threads import in_parts, parts_of
+
 f32 = np.float32
 i32 = np.int32
 u32 = np.uint32
@@ -26,6 +30,8 @@ OPTIONS: dict[str, Any] = {
     "nogil": True,
     "cache": True,
 }
+# Only called by compiled code, which is kept with it.
+OF_A_PART = OPTIONS | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 ONE, HALF = f32(1), f32(0.5)
 LOWEST, HIGHEST = f32(-87), f32(88)
@@ -91,6 +97,12 @@ def _log1p(x: Any) -> Any:
 
 
 @njit(inline="always", **OPTIONS)
+def _share(part, parts, size):
+    """Which of ``size`` equal pieces of work a part does."""
+    return range(size * part // parts, size * (part + 1) // parts)
+
+
+@njit(inline="always", **OPTIONS)
 def _convolved(x, b, s, taps, bias, row):
     """One step of the convolution, into ``row``."""
     kernel, inner = taps.shape
@@ -103,12 +115,12 @@ def _convolved(x, b, s, taps, bias, row):
             row[c] += past[c] * tap[c]
 
 
-@njit(**OPTIONS)
-def _convolve(x, taps, bias, output):
+@njit(**OF_A_PART)
+def _convolve_part(part, parts, x, taps, bias, output):
     batch, length, inner = x.shape
     heads, width = len(output), output.shape[3]
     row = np.empty(inner, f32)
-    for b in range(batch):
+    for b in _share(part, parts, batch):
         for s in range(length):
             _convolved(x, b, s, taps, bias, row)
             for c in range(inner):
@@ -119,15 +131,15 @@ def _convolve(x, taps, bias, output):
                     out[p] = row[start + p]
 
 
-@njit(**OPTIONS)
-def _convolve_backward(d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
+@njit(**OF_A_PART)
+def _convolve_backward_part(part, parts, d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
     batch, length, inner = x.shape
     heads, width = len(d_output), d_output.shape[3]
     kernel = len(taps)
     d_rows = np.empty((length, inner), f32)
     d_here = np.empty((kernel + 1, inner), f32)  # taps and bias, of one window
     gathered = np.empty(inner, f32)
-    for b in range(batch):
+    for b in _share(part, parts, batch):
         d_here[:] = 0
         for s in range(length):
             row = d_rows[s]
@@ -159,39 +171,56 @@ def _convolve_backward(d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
                 for c in range(inner):
                     d_now[c] += row[c] * tap[c]
         for c in range(inner):
-            d_bias[c] += d_here[kernel, c]
+            d_bias[part, c] += d_here[kernel, c]
         for k in range(kernel):
-            d_tap, d_tap_here = d_taps[k], d_here[k]
+            d_tap, d_tap_here = d_taps[part, k], d_here[k]
             for c in range(inner):
                 d_tap[c] += d_tap_here[c]
+
+
+@njit(**OPTIONS)
+def _convolve(parts, openmp, *arguments):
+    in_parts(_convolve_part, parts, openmp, arguments)
+
+
+def _sums(parts: int, like: Tensor) -> Tensor:
+    """Where each part adds up its share of a gradient."""
+    return like.new_zeros(parts, *like.shape)
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
     batch, length, inner = x.shape
     output = x.new_empty(heads, batch, length, inner // heads)
-    _convolve(x.numpy(), kernel.squeeze(1).T.contiguous().numpy(), bias.numpy(), output.numpy())
+    taps = kernel.squeeze(1).T.contiguous()  # [K, I]
+    _convolve(*parts_of(batch), x.numpy(), taps.numpy(), bias.numpy(), output.numpy())
     return output
+
+
+@njit(**OPTIONS)
+def _convolve_backward(parts, openmp, *arguments):
+    in_parts(_convolve_backward_part, parts, openmp, arguments)
 
 
 def convolve_backward(
     d_output: Tensor, d_direct: Tensor, x: Tensor, kernel: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     taps = kernel.squeeze(1).T.contiguous()  # [K, I]
-    d_x, d_taps, d_bias = torch.empty_like(x), torch.zeros_like(taps), torch.zeros_like(bias)
+    parts, openmp = parts_of(len(x))
+    d_x, d_taps, d_bias = torch.empty_like(x), _sums(parts, taps), _sums(parts, bias)
     _convolve_backward(
-        d_output.numpy(), d_direct.numpy(), x.numpy(), taps.numpy(), bias.numpy(), d_x.numpy(),
-        d_taps.numpy(), d_bias.numpy(),
+        parts, openmp, d_output.numpy(), d_direct.numpy(), x.numpy(), taps.numpy(), bias.numpy(),
+        d_x.numpy(), d_taps.numpy(), d_bias.numpy(),
     )  # fmt: skip
-    return d_x, d_taps.T.reshape(kernel.shape), d_bias
+    return d_x, d_taps.sum(0).T.reshape(kernel.shape), d_bias.sum(0)
 
 
-@njit(**OPTIONS)
-def _attend(gates, scores, weights, normalizer, sign, strongest, epsilon):
+@njit(**OF_A_PART)
+def _attend_part(part, parts, gates, scores, weights, normalizer, sign, strongest, epsilon):
     heads, batch, steps, length = scores.shape
     decay, intake = np.empty(length, f32), np.empty(length, f32)
     stabilizer = np.empty(steps, f32)
     for h in range(heads):
-        for b in range(batch):
+        for b in _share(part, parts, batch):
             total = f32(0)
             highest, at = -f32(np.inf), 0
             for s in range(length):
@@ -228,14 +257,14 @@ def _attend(gates, scores, weights, normalizer, sign, strongest, epsilon):
                 sign[h, b, t] = (ONE if total > 0 else -ONE) if inside else f32(0)
 
 
-@njit(**OPTIONS)
-def _attend_backward(
-    d_scores, d_normalizer, gates, scores, weights, sign, strongest, epsilon, d_gates
+@njit(**OF_A_PART)
+def _attend_backward_part(
+    part, parts, d_scores, d_normalizer, gates, scores, weights, sign, strongest, epsilon, d_gates
 ):
     heads, batch, steps, length = scores.shape
     taken, given = np.empty(length, f32), np.empty(length, f32)
     for h in range(heads):
-        for b in range(batch):
+        for b in _share(part, parts, batch):
             taken[:] = 0
             given[:] = 0
             for t in range(steps):
@@ -260,16 +289,27 @@ def _attend_backward(
                 d_gates[b, s, 1, h] = d_decay * _sigmoid(-gates[b, s, 1, h])
 
 
+@njit(**OPTIONS)
+def _attend(parts, openmp, *arguments):
+    in_parts(_attend_part, parts, openmp, arguments)
+
+
 def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = scores.shape[:-1]
     weights = torch.empty_like(scores)
     normalizer, sign = scores.new_empty(rows), scores.new_empty(rows)
     strongest = scores.new_empty(rows, dtype=torch.int64)
     _attend(
+        *parts_of(scores.shape[1]),
         gates.numpy(), scores.numpy(), weights.numpy(), normalizer.numpy(), sign.numpy(),
         strongest.numpy(), f32(epsilon),
     )  # fmt: skip
     return weights, normalizer, sign, strongest
+
+
+@njit(**OPTIONS)
+def _attend_backward(parts, openmp, *arguments):
+    in_parts(_attend_backward_part, parts, openmp, arguments)
 
 
 def attend_backward(
@@ -278,6 +318,7 @@ def attend_backward(
 ) -> Tensor:  # fmt: skip
     d_gates = torch.empty_like(gates)
     _attend_backward(
+        *parts_of(scores.shape[1]),
         d_scores.numpy(), d_normalizer.numpy(), gates.numpy(), scores.numpy(), weights.numpy(),
         sign.numpy(), strongest.numpy(), f32(epsilon), d_gates.numpy(),
     )  # fmt: skip
@@ -295,13 +336,13 @@ def _scale(hidden, normalizer, epsilon):
     return ONE / f32(math.sqrt(square / f32(len(hidden)) + epsilon * normalizer * normalizer))
 
 
-@njit(**OPTIONS)
-def _leave(hidden, normalizer, keys, z, weight, skip, epsilon, output):
+@njit(**OF_A_PART)
+def _leave_part(part, parts, hidden, normalizer, keys, z, weight, skip, epsilon, output):
     heads, batch, steps, width = hidden.shape
     before = keys.shape[2] - steps
     for h in range(heads):
         w, k = weight[h], skip[h]
-        for b in range(batch):
+        for b in _share(part, parts, batch):
             for t in range(steps):
                 value, key, gate = hidden[h, b, t], keys[h, b, before + t], z[b, t, h]
                 out = output[b, t, h]
@@ -310,9 +351,8 @@ def _leave(hidden, normalizer, keys, z, weight, skip, epsilon, output):
                     out[p] = (value[p] * scale * w[p] + key[p] * k[p]) * gate[p] * _sigmoid(gate[p])
 
 
-@njit(**OPTIONS)
-def _leave_backward(
-    d_output, hidden, normalizer, keys, z, weight, skip, epsilon,
+@njit(**OF_A_PART)
+def _leave_backward_part(part, parts, d_output, hidden, normalizer, keys, z, weight, skip, epsilon,
     d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip,
 ):  # fmt: skip
     heads, batch, steps, width = hidden.shape
@@ -323,7 +363,7 @@ def _leave_backward(
     d_here = np.empty((2, inner), f32)  # weight and skip, of one window
     d_weight_here, d_skip_here = d_here[0], d_here[1]
     # A loop that writes one array only is a loop the compiler vectorises.
-    for b in range(batch):
+    for b in _share(part, parts, batch):
         d_here[:] = 0
         for h in range(heads):
             d_keys[h, b, :before] = 0
@@ -365,9 +405,14 @@ def _leave_backward(
                     d_key[p] = key[start + p]
                 d_normalizer[h, b, t] = -along * scale * scale * normalizer[h, b, t] * epsilon
         for c in range(inner):
-            d_weight[c] += d_weight_here[c]
+            d_weight[part, c] += d_weight_here[c]
         for c in range(inner):
-            d_skip[c] += d_skip_here[c]
+            d_skip[part, c] += d_skip_here[c]
+
+
+@njit(**OPTIONS)
+def _leave(parts, openmp, *arguments):
+    in_parts(_leave_part, parts, openmp, arguments)
 
 
 def leave(
@@ -378,11 +423,17 @@ def leave(
     output = torch.empty_like(z)
     by_head = (batch, steps, heads, width)
     _leave(
+        *parts_of(batch),
         hidden.numpy(), normalizer.numpy(), keys.numpy(), z.view(by_head).numpy(),
         weight.view(heads, width).numpy(), skip.view(heads, width).numpy(), f32(epsilon),
         output.view(by_head).numpy(),
     )  # fmt: skip
     return output
+
+
+@njit(**OPTIONS)
+def _leave_backward(parts, openmp, *arguments):
+    in_parts(_leave_backward_part, parts, openmp, arguments)
 
 
 def leave_backward(
@@ -392,185 +443,197 @@ def leave_backward(
     d_hidden, d_normalizer, d_keys, d_z = (
         torch.empty_like(like) for like in (hidden, normalizer, keys, z)
     )
-    d_weight, d_skip = torch.zeros_like(weight), torch.zeros_like(skip)
+    parts, openmp = parts_of(hidden.shape[1])
+    d_weight, d_skip = _sums(parts, weight), _sums(parts, skip)
     _leave_backward(
-        d_output.numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(), z.numpy(),
-        weight.numpy(), skip.numpy(), f32(epsilon), d_hidden.numpy(), d_normalizer.numpy(),
-        d_keys.numpy(), d_z.numpy(), d_weight.numpy(), d_skip.numpy(),
+        parts, openmp, d_output.numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(),
+        z.numpy(), weight.numpy(), skip.numpy(), f32(epsilon), d_hidden.numpy(),
+        d_normalizer.numpy(), d_keys.numpy(), d_z.numpy(), d_weight.numpy(), d_skip.numpy(),
     )  # fmt: skip
-    return d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip
+    return d_hidden, d_normalizer, d_keys, d_z, d_weight.sum(0), d_skip.sum(0)
 
 
 TILE = 32
 """Windows that the recurrence takes at a time: all their states at a step fit the first cache."""
 
 
-@njit(**OPTIONS)
-def _recur(early, late, recurrent, bias, output, states):
+@njit(inline="always", **OPTIONS)
+def _tiles(batch):
+    return (batch + TILE - 1) // TILE
+
+
+@njit(**OF_A_PART)
+def _recur_part(part, parts, early, late, recurrent, bias, output, states):
     heads, batch, length, _ = early.shape
     width = recurrent.shape[1]
     row = np.empty(4 * width, f32)
-    for h in range(heads):
-        offset = bias[h]
-        for first in range(0, batch, TILE):
-            last = min(first + TILE, batch)
-            start, stop = first * width, last * width
-            size = stop - start
-            gates = np.empty((4, size), f32)
-            stabilizer, cell = np.zeros(size, f32), np.zeros(size, f32)
-            normalizer, y = np.zeros(size, f32), np.zeros(size, f32)
-            for s in range(length):
-                for b in range(first, last):
-                    half = early[h, b, s]
-                    for j in range(2 * width):
-                        row[j] = half[j] + offset[j]
-                    half = late[h, b, s]
-                    for j in range(2 * width):
-                        row[2 * width + j] = half[j] + offset[2 * width + j]
-                    previous = y[(b - first) * width : (b - first + 1) * width]
-                    for q in range(0, width - 3, 4):
-                        p0, p1 = previous[q], previous[q + 1]
-                        p2, p3 = previous[q + 2], previous[q + 3]
-                        r0, r1 = recurrent[h, q], recurrent[h, q + 1]
-                        r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
-                        for j in range(4 * width):
-                            row[j] += p0 * r0[j] + p1 * r1[j] + p2 * r2[j] + p3 * r3[j]
-                    for q in range(width - width % 4, width):
-                        p0, r0 = previous[q], recurrent[h, q]
-                        for j in range(4 * width):
-                            row[j] += p0 * r0[j]
-                    at = (b - first) * width
-                    for gate in range(4):
-                        for j in range(width):
-                            gates[gate, at + j] = row[gate * width + j]
+    tiles = _tiles(batch)
+    for unit in _share(part, parts, heads * tiles):
+        h, first = unit // tiles, unit % tiles * TILE
+        last, offset = min(first + TILE, batch), bias[h]
+        start, stop = first * width, last * width
+        size = stop - start
+        gates = np.empty((4, size), f32)
+        stabilizer, cell = np.zeros(size, f32), np.zeros(size, f32)
+        normalizer, y = np.zeros(size, f32), np.zeros(size, f32)
+        for s in range(length):
+            for b in range(first, last):
+                half = early[h, b, s]
+                for j in range(2 * width):
+                    row[j] = half[j] + offset[j]
+                half = late[h, b, s]
+                for j in range(2 * width):
+                    row[2 * width + j] = half[j] + offset[2 * width + j]
+                previous = y[(b - first) * width : (b - first + 1) * width]
+                for q in range(0, width - 3, 4):
+                    p0, p1 = previous[q], previous[q + 1]
+                    p2, p3 = previous[q + 2], previous[q + 3]
+                    r0, r1 = recurrent[h, q], recurrent[h, q + 1]
+                    r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
+                    for j in range(4 * width):
+                        row[j] += p0 * r0[j] + p1 * r1[j] + p2 * r2[j] + p3 * r3[j]
+                for q in range(width - width % 4, width):
+                    p0, r0 = previous[q], recurrent[h, q]
+                    for j in range(4 * width):
+                        row[j] += p0 * r0[j]
+                at = (b - first) * width
+                for gate in range(4):
+                    for j in range(width):
+                        gates[gate, at + j] = row[gate * width + j]
 
-                slot = s % states.shape[2]  # one only where no gradient is wanted
-                i, f = states[0, h, slot, start:stop], states[1, h, slot, start:stop]
-                z, o = states[2, h, slot, start:stop], states[3, h, slot, start:stop]
-                kept, n = states[4, h, slot, start:stop], states[5, h, slot, start:stop]
-                c, y_kept = states[6, h, slot, start:stop], states[7, h, slot, start:stop]
-                for k in range(size):
-                    o[k] = _sigmoid(gates[3, k])
-                for k in range(size):
-                    z[k] = _tanh(gates[2, k])
-                # exp(-|f|) gives both log sigmoid(f) and 1 - sigmoid(f).
-                forget = gates[1]
-                for k in range(size):
-                    f[k] = _exp(-abs(forget[k]))
-                for k in range(size):
-                    kept[k] = (f[k] if forget[k] > 0 else ONE) / (ONE + f[k])
-                for k in range(size):
-                    f[k] = (forget[k] if forget[k] < 0 else f32(0)) - _log1p(f[k])
-                # The stabiliser is the larger exponent, so one of both gates is exp(0).
-                for k in range(size):
-                    f[k] += stabilizer[k]
-                if s == 0:
-                    f[:] = -np.inf
-                intake = gates[0]
-                for k in range(size):
-                    stabilizer[k] = intake[k] if intake[k] > f[k] else f[k]
-                for k in range(size):
-                    i[k] = _exp(-abs(intake[k] - f[k]))
-                for k in range(size):
-                    f[k] = i[k] if intake[k] > f[k] else ONE
-                for k in range(size):
-                    i[k] = ONE if intake[k] >= stabilizer[k] else i[k]
-                for k in range(size):
-                    cell[k] = f[k] * cell[k] + i[k] * z[k]
-                for k in range(size):
-                    normalizer[k] = f[k] * normalizer[k] + i[k]
-                for k in range(size):
-                    y[k] = o[k] * cell[k] / normalizer[k]
-                for k in range(size):
-                    n[k] = normalizer[k]
-                for k in range(size):
-                    c[k] = cell[k]
-                for k in range(size):
-                    y_kept[k] = y[k]
-                late_enough = s - length + output.shape[1]
-                if late_enough >= 0:
-                    for b in range(first, last):
-                        at, out = (b - first) * width, output[b, late_enough, h]
-                        for k in range(width):
-                            out[k] = y[at + k]
+            slot = s % states.shape[2]  # one only where no gradient is wanted
+            i, f = states[0, h, slot, start:stop], states[1, h, slot, start:stop]
+            z, o = states[2, h, slot, start:stop], states[3, h, slot, start:stop]
+            kept, n = states[4, h, slot, start:stop], states[5, h, slot, start:stop]
+            c, y_kept = states[6, h, slot, start:stop], states[7, h, slot, start:stop]
+            for k in range(size):
+                o[k] = _sigmoid(gates[3, k])
+            for k in range(size):
+                z[k] = _tanh(gates[2, k])
+            # exp(-|f|) gives both log sigmoid(f) and 1 - sigmoid(f).
+            forget = gates[1]
+            for k in range(size):
+                f[k] = _exp(-abs(forget[k]))
+            for k in range(size):
+                kept[k] = (f[k] if forget[k] > 0 else ONE) / (ONE + f[k])
+            for k in range(size):
+                f[k] = (forget[k] if forget[k] < 0 else f32(0)) - _log1p(f[k])
+            # The stabiliser is the larger exponent, so one of both gates is exp(0).
+            for k in range(size):
+                f[k] += stabilizer[k]
+            if s == 0:
+                f[:] = -np.inf
+            intake = gates[0]
+            for k in range(size):
+                stabilizer[k] = intake[k] if intake[k] > f[k] else f[k]
+            for k in range(size):
+                i[k] = _exp(-abs(intake[k] - f[k]))
+            for k in range(size):
+                f[k] = i[k] if intake[k] > f[k] else ONE
+            for k in range(size):
+                i[k] = ONE if intake[k] >= stabilizer[k] else i[k]
+            for k in range(size):
+                cell[k] = f[k] * cell[k] + i[k] * z[k]
+            for k in range(size):
+                normalizer[k] = f[k] * normalizer[k] + i[k]
+            for k in range(size):
+                y[k] = o[k] * cell[k] / normalizer[k]
+            for k in range(size):
+                n[k] = normalizer[k]
+            for k in range(size):
+                c[k] = cell[k]
+            for k in range(size):
+                y_kept[k] = y[k]
+            late_enough = s - length + output.shape[1]
+            if late_enough >= 0:
+                for b in range(first, last):
+                    at, out = (b - first) * width, output[b, late_enough, h]
+                    for k in range(width):
+                        out[k] = y[at + k]
+
+
+@njit(**OF_A_PART)
+def _recur_backward_part(part, parts, d_output, recurrent, states, d_gates, before):
+    heads, batch, length, _ = d_gates.shape
+    width = recurrent.shape[1]
+    tiles = _tiles(batch)
+    for unit in _share(part, parts, heads * tiles):
+        h, first = unit // tiles, unit % tiles * TILE
+        last = min(first + TILE, batch)
+        start, stop = first * width, last * width
+        size = stop - start
+        zero = np.zeros(size, f32)
+        d_cell, d_normalizer, d_y = (
+            np.zeros(size, f32),
+            np.zeros(size, f32),
+            np.zeros(size, f32),
+        )
+        d_raw = np.empty((4, size), f32)
+        d_i, d_f, d_z, d_o = d_raw[0], d_raw[1], d_raw[2], d_raw[3]
+        for s in range(length - 1, -1, -1):
+            i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
+            z, o = states[2, h, s, start:stop], states[3, h, s, start:stop]
+            kept, n = states[4, h, s, start:stop], states[5, h, s, start:stop]
+            y = states[7, h, s, start:stop]
+            n_before, c_before, y_before = zero, zero, zero
+            if s > 0:
+                n_before = states[5, h, s - 1, start:stop]
+                c_before = states[6, h, s - 1, start:stop]
+                y_before = states[7, h, s - 1, start:stop]
+            late_enough = s - length + d_output.shape[1]
+            if late_enough >= 0:
+                for b in range(first, last):
+                    at, d_out = (b - first) * width, d_output[b, late_enough, h]
+                    for k in range(width):
+                        d_y[at + k] += d_out[k]
+            for k in range(size):
+                d_o[k] = d_y[k] * y[k]
+            for k in range(size):
+                d_cell[k] += d_y[k] * o[k] / n[k]
+            for k in range(size):
+                d_normalizer[k] -= d_o[k] / n[k]
+            for k in range(size):
+                d_o[k] *= ONE - o[k]
+            for k in range(size):
+                d_z[k] = d_cell[k] * i[k] * (ONE - z[k] * z[k])
+            for k in range(size):
+                d_i[k] = i[k] * (d_cell[k] * z[k] + d_normalizer[k])
+            for k in range(size):
+                d_cell[k] *= f[k]
+            for k in range(size):
+                d_normalizer[k] *= f[k]
+            for k in range(size):
+                d_f[k] = kept[k] * (d_cell[k] * c_before[k] + d_normalizer[k] * n_before[k])
+            for b in range(first, last):
+                at = (b - first) * width
+                row, previous = d_gates[h, b, s], before[h, b, s]
+                for gate in range(4):
+                    for j in range(width):
+                        row[gate * width + j] = d_raw[gate, at + j]
+                for j in range(width):
+                    previous[j] = y_before[at + j]
+                for q in range(0, width - 3, 4):
+                    r0, r1 = recurrent[h, q], recurrent[h, q + 1]
+                    r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
+                    t0, t1, t2, t3 = f32(0), f32(0), f32(0), f32(0)
+                    for j in range(4 * width):
+                        t0 += row[j] * r0[j]
+                        t1 += row[j] * r1[j]
+                        t2 += row[j] * r2[j]
+                        t3 += row[j] * r3[j]
+                    d_y[at + q], d_y[at + q + 1] = t0, t1
+                    d_y[at + q + 2], d_y[at + q + 3] = t2, t3
+                for q in range(width - width % 4, width):
+                    r0 = recurrent[h, q]
+                    t0 = f32(0)
+                    for j in range(4 * width):
+                        t0 += row[j] * r0[j]
+                    d_y[at + q] = t0
 
 
 @njit(**OPTIONS)
-def _recur_backward(d_output, recurrent, states, d_gates, before):
-    heads, batch, length, _ = d_gates.shape
-    width = recurrent.shape[1]
-    for h in range(heads):
-        for first in range(0, batch, TILE):
-            last = min(first + TILE, batch)
-            start, stop = first * width, last * width
-            size = stop - start
-            zero = np.zeros(size, f32)
-            d_cell, d_normalizer, d_y = (
-                np.zeros(size, f32),
-                np.zeros(size, f32),
-                np.zeros(size, f32),
-            )
-            d_raw = np.empty((4, size), f32)
-            d_i, d_f, d_z, d_o = d_raw[0], d_raw[1], d_raw[2], d_raw[3]
-            for s in range(length - 1, -1, -1):
-                i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
-                z, o = states[2, h, s, start:stop], states[3, h, s, start:stop]
-                kept, n = states[4, h, s, start:stop], states[5, h, s, start:stop]
-                y = states[7, h, s, start:stop]
-                n_before, c_before, y_before = zero, zero, zero
-                if s > 0:
-                    n_before = states[5, h, s - 1, start:stop]
-                    c_before = states[6, h, s - 1, start:stop]
-                    y_before = states[7, h, s - 1, start:stop]
-                late_enough = s - length + d_output.shape[1]
-                if late_enough >= 0:
-                    for b in range(first, last):
-                        at, d_out = (b - first) * width, d_output[b, late_enough, h]
-                        for k in range(width):
-                            d_y[at + k] += d_out[k]
-                for k in range(size):
-                    d_o[k] = d_y[k] * y[k]
-                for k in range(size):
-                    d_cell[k] += d_y[k] * o[k] / n[k]
-                for k in range(size):
-                    d_normalizer[k] -= d_o[k] / n[k]
-                for k in range(size):
-                    d_o[k] *= ONE - o[k]
-                for k in range(size):
-                    d_z[k] = d_cell[k] * i[k] * (ONE - z[k] * z[k])
-                for k in range(size):
-                    d_i[k] = i[k] * (d_cell[k] * z[k] + d_normalizer[k])
-                for k in range(size):
-                    d_cell[k] *= f[k]
-                for k in range(size):
-                    d_normalizer[k] *= f[k]
-                for k in range(size):
-                    d_f[k] = kept[k] * (d_cell[k] * c_before[k] + d_normalizer[k] * n_before[k])
-                for b in range(first, last):
-                    at = (b - first) * width
-                    row, previous = d_gates[h, b, s], before[h, b, s]
-                    for gate in range(4):
-                        for j in range(width):
-                            row[gate * width + j] = d_raw[gate, at + j]
-                    for j in range(width):
-                        previous[j] = y_before[at + j]
-                    for q in range(0, width - 3, 4):
-                        r0, r1 = recurrent[h, q], recurrent[h, q + 1]
-                        r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
-                        t0, t1, t2, t3 = f32(0), f32(0), f32(0), f32(0)
-                        for j in range(4 * width):
-                            t0 += row[j] * r0[j]
-                            t1 += row[j] * r1[j]
-                            t2 += row[j] * r2[j]
-                            t3 += row[j] * r3[j]
-                        d_y[at + q], d_y[at + q + 1] = t0, t1
-                        d_y[at + q + 2], d_y[at + q + 3] = t2, t3
-                    for q in range(width - width % 4, width):
-                        r0 = recurrent[h, q]
-                        t0 = f32(0)
-                        for j in range(4 * width):
-                            t0 += row[j] * r0[j]
-                        d_y[at + q] = t0
+def _recur(parts, openmp, *arguments):
+    in_parts(_recur_part, parts, openmp, arguments)
 
 
 def recur(
@@ -581,10 +644,16 @@ def recur(
     output = early.new_empty(batch, steps, heads * width)
     states = early.new_empty(8, heads, length if keep else 1, batch * width)
     _recur(
+        *parts_of(heads * math.ceil(batch / TILE)),
         early.numpy(), late.numpy(), recurrent.mT.contiguous().numpy(), bias.numpy(),
         output.view(batch, steps, heads, width).numpy(), states.numpy(),
     )  # fmt: skip
     return output, (states,)
+
+
+@njit(**OPTIONS)
+def _recur_backward(parts, openmp, *arguments):
+    in_parts(_recur_backward_part, parts, openmp, arguments)
 
 
 def recur_backward(
@@ -596,6 +665,7 @@ def recur_backward(
     d_gates = d_output.new_empty(heads, batch, length, 4 * width)
     before = d_output.new_empty(heads, batch, length, width)
     _recur_backward(
+        *parts_of(heads * math.ceil(batch / TILE)),
         d_output.view(batch, -1, heads, width).numpy(), recurrent.mT.contiguous().numpy(),
         states_.numpy(), d_gates.numpy(), before.numpy(),
     )  # fmt: skip
@@ -614,26 +684,32 @@ def _random(counter: Any, key: Any) -> Any:
     return bits
 
 
-@njit(**OPTIONS)
-def _drop(x, dropped, key, factor, output):
-    for k in range(len(x)):
+@njit(**OF_A_PART)
+def _drop_part(part, parts, x, dropped, key, factor, output):
+    for k in _share(part, parts, len(x)):
         kept = _random(u32(k), key) >= dropped
         output[k] = x[k] * (factor if kept else f32(0))
+
+
+@njit(**OPTIONS)
+def _drop(parts, openmp, *arguments):
+    in_parts(_drop_part, parts, openmp, arguments)
 
 
 def drop(x: Tensor, share: float, seed: int) -> Tensor:
     output = torch.empty_like(x)
     _drop(
+        *parts_of(x.numel()),
         x.view(-1).numpy(), u32(round(share * 2**32)), u32(seed), f32(1 / (1 - share)),
         output.view(-1).numpy(),
     )  # fmt: skip
     return output
 
 
-@njit(**OPTIONS)
-def _normalize(x, weight, epsilon, output):
+@njit(**OF_A_PART)
+def _normalize_part(part, parts, x, weight, epsilon, output):
     rows, heads, width = x.shape
-    for r in range(rows):
+    for r in _share(part, parts, rows):
         for h in range(heads):
             value, out, w = x[r, h], output[r, h], weight[h]
             mean, square = f32(0), f32(0)
@@ -647,14 +723,14 @@ def _normalize(x, weight, epsilon, output):
                 out[p] = (value[p] - mean) * scale * w[p]
 
 
-@njit(**OPTIONS)
-def _normalize_backward(d_output, x, weight, epsilon, d_x, d_weight):
+@njit(**OF_A_PART)
+def _normalize_backward_part(part, parts, d_output, x, weight, epsilon, d_x, d_weight):
     rows, heads, width = x.shape
     normed = np.empty(width, f32)
-    for r in range(rows):
+    for r in _share(part, parts, rows):
         for h in range(heads):
             value, w, d_out = x[r, h], weight[h], d_output[r, h]
-            d_in, d_w = d_x[r, h], d_weight[h]
+            d_in, d_w = d_x[r, h], d_weight[part, h]
             mean, square = f32(0), f32(0)
             for p in range(width):
                 mean += value[p]
@@ -676,24 +752,38 @@ def _normalize_backward(d_output, x, weight, epsilon, d_x, d_weight):
                 d_in[p] = scale * (d_out[p] * w[p] - total - normed[p] * along)
 
 
+@njit(**OPTIONS)
+def _normalize(parts, openmp, *arguments):
+    in_parts(_normalize_part, parts, openmp, arguments)
+
+
 def normalize(x: Tensor, weight: Tensor, heads: int, epsilon: float) -> Tensor:
     output = torch.empty_like(x)
     width = x.shape[-1] // heads
+    by_head = (-1, heads, width)
     _normalize(
-        x.view(-1, heads, width).numpy(), weight.view(heads, width).numpy(), f32(epsilon),
-        output.view(-1, heads, width).numpy(),
+        *parts_of(x.numel() // x.shape[-1]),
+        x.view(by_head).numpy(), weight.view(heads, width).numpy(), f32(epsilon),
+        output.view(by_head).numpy(),
     )  # fmt: skip
     return output
+
+
+@njit(**OPTIONS)
+def _normalize_backward(parts, openmp, *arguments):
+    in_parts(_normalize_backward_part, parts, openmp, arguments)
 
 
 def normalize_backward(
     d_output: Tensor, x: Tensor, weight: Tensor, heads: int, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    d_x, d_weight = torch.empty_like(x), torch.zeros_like(weight)
     width = x.shape[-1] // heads
+    by_head = (-1, heads, width)
+    parts, openmp = parts_of(x.numel() // x.shape[-1])
+    d_x, d_weight = torch.empty_like(x), _sums(parts, weight)
     _normalize_backward(
-        d_output.view(-1, heads, width).numpy(), x.view(-1, heads, width).numpy(),
-        weight.view(heads, width).numpy(), f32(epsilon), d_x.view(-1, heads, width).numpy(),
-        d_weight.view(heads, width).numpy(),
+        parts, openmp, d_output.view(by_head).numpy(), x.view(by_head).numpy(),
+        weight.view(heads, width).numpy(), f32(epsilon), d_x.view(by_head).numpy(),
+        d_weight.view(by_head).numpy(),
     )  # fmt: skip
-    return d_x, d_weight
+    return d_x, d_weight.sum(0)

@@ -1,0 +1,113 @@
+"""The compiled kernels on several threads."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.models.test_fused_xlstm import KINDS, error, make_block, run
+from vd_forecasting.models.fused_xlstm import kernels
+
+if kernels.COMPILED is None:
+    pytest.skip("numba is not installed", allow_module_level=True)
+
+from numba import njit
+
+from vd_forecasting.models.fused_xlstm import threads
+from vd_forecasting.models.fused_xlstm.numba_kernels import TILE
+from vd_forecasting.models.fused_xlstm.threads import in_parts, parts_of
+
+needs_openmp = pytest.mark.skipif(not threads.OPENMP, reason="torch has no OpenMP here")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_afterwards() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
+
+
+@njit(nogil=True)
+def _count(part, parts, counts, broken):  # type: ignore[no-untyped-def]
+    if part == broken:
+        raise MemoryError
+    counts[part] += parts
+
+
+@njit(nogil=True)
+def count(parts, openmp, *arguments):  # type: ignore[no-untyped-def]
+    in_parts(_count, parts, openmp, arguments)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("openmp", [0, pytest.param(threads.OPENMP, marks=needs_openmp)])
+def test_every_part_is_done_once(parts: int, openmp: int) -> None:
+    counts = np.zeros(8, "int64")
+    count(parts, openmp, counts, -1)
+    np.testing.assert_array_equal(counts, [parts] * parts + [0] * (8 - parts))
+
+
+@pytest.mark.parametrize("openmp", [0, pytest.param(threads.OPENMP, marks=needs_openmp)])
+def test_a_part_without_memory_is_told(openmp: int) -> None:
+    counts = np.zeros(4, "int64")
+    with pytest.raises(MemoryError):
+        count(4, openmp, counts, 2)
+    np.testing.assert_array_equal(counts, [4, 4, 0, 4])
+
+
+def test_from_several_threads_at_once() -> None:
+    """As the ThreadRunner trains."""
+    counts = np.zeros((4, 3), "int64")
+
+    def often(row: np.ndarray) -> None:
+        for _ in range(200):
+            count(3, threads.OPENMP, row, -1)
+
+    running = [threading.Thread(target=often, args=(row,)) for row in counts]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    np.testing.assert_array_equal(counts, np.full((4, 3), 600))
+
+
+def test_as_many_parts_as_threads_but_none_empty() -> None:
+    torch.set_num_threads(3)
+    several = (3, threads.OPENMP) if threads.OPENMP else (1, 0)
+    assert parts_of(100) == several
+    assert parts_of(1) == (1, 0)
+    torch.set_num_threads(1)
+    assert parts_of(100) == (1, 0)
+
+
+@needs_openmp
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=10, deadline=None)
+@given(batch=st.integers(1, 9), workers=st.integers(2, 4), last_only=st.booleans())
+@example(batch=TILE + 1, workers=2, last_only=False)
+@example(batch=2 * TILE, workers=3, last_only=True)
+def test_threads_change_rounding_only(kind: str, batch: int, workers: int, last_only: bool) -> None:
+    block = make_block(kind)
+    x = torch.randn(batch, 5, 32)
+    weight = torch.randn(batch, 1 if last_only else 5, 32)
+    torch.set_num_threads(1)
+    output, gradients = run(block, kind, x, weight)
+    torch.set_num_threads(workers)
+    again = [run(block, kind, x, weight) for _ in range(2)]
+    for output_on_threads, _ in again:
+        assert error(output_on_threads, output) < 1e-6
+    for name, gradient in gradients.items():
+        assert error(again[0][1][name], gradient, floor=1e-2) < 1e-5, name
+        assert torch.equal(again[0][1][name], again[1][1][name]), name
+
+
+@needs_openmp
+def test_dropout_does_not_know_of_threads() -> None:
+    x = torch.randn(1001)
+    torch.set_num_threads(1)
+    alone = kernels.kernels_for(x).drop(x, 0.4, 7)
+    torch.set_num_threads(3)
+    assert torch.equal(kernels.kernels_for(x).drop(x, 0.4, 7), alone)
