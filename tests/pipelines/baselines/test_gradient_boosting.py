@@ -1,11 +1,16 @@
 """The gradient boosting: what its models see, and that they learn."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.conftest import make_clean
-from tests.pipelines.baselines.made import make_joint_windows
+from tests.pipelines.baselines.made import make_independent_windows, make_joint_windows
+from vd_forecasting.pipelines.baselines import gradient_boosting
 from vd_forecasting.pipelines.baselines.gradient_boosting import (
+    draw,
     forecast_gradient_boosting,
     horizon_groups,
     lagged_inputs,
@@ -41,13 +46,25 @@ def test_windows_are_shared_out_evenly(horizons: range) -> None:
     assert len(set(zip(row.tolist(), horizon.tolist(), strict=True))) == len(row)
 
 
+def test_all_windows_of_the_model_are_drawn_or_as_many_as_asked_for() -> None:
+    train, vds = np.array([5, 6, 7]), slice(2, 4)
+    random = np.random.default_rng(0)
+    at, vd = draw(train, vds, 6, random)
+    assert at.tolist() == [5, 6, 7, 5, 6, 7]
+    assert vd.tolist() == [2, 2, 2, 3, 3, 3]
+    some = set(zip(*draw(train, vds, 5, random), strict=True))
+    assert len(some) == 5
+    assert some < set(zip(at, vd, strict=True))
+
+
 def test_inputs_by_hand() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     at = np.array([5, 300])  # 2024-03-04 is a Monday, and 288 steps are a day
-    inputs = lagged_inputs(windows, 1, at)
-    values = windows["values"].to_numpy()[:, 1]
-    np.testing.assert_array_equal(inputs[0, :15], values[[5, 4, 3, 2, 0]].ravel())
-    np.testing.assert_array_equal(inputs[:, 15:], [[25, 0], [60, 1]])
+    inputs = lagged_inputs(windows, np.array([1, 0]), at)
+    values = windows["values"].to_numpy()
+    np.testing.assert_array_equal(inputs[0, :15], values[[5, 4, 3, 2, 0], 1].ravel())
+    np.testing.assert_array_equal(inputs[1, :15], values[[300, 299, 298, 297, 295], 0].ravel())
+    np.testing.assert_array_equal(inputs[:, 15:], [[25, 0, 1], [60, 1, 0]])
 
 
 def test_trees_learn_what_the_last_value_does_not_tell() -> None:
@@ -62,13 +79,33 @@ def test_trees_learn_what_the_last_value_does_not_tell() -> None:
     assert error < 0.85 * persisted
 
 
-def test_a_vd_is_forecast_from_its_own_past() -> None:
+@pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
+def test_few_vds_know_nothing_of_each_other(make: Callable[..., xr.Dataset]) -> None:
     clean = make_clean(400, vds=2)
     changed = clean.copy()
     changed[:, 1] *= 1.5
-    before = forecast_gradient_boosting(make_joint_windows(clean), **SETTINGS)
-    after = forecast_gradient_boosting(make_joint_windows(changed), **SETTINGS)
+    before = forecast_gradient_boosting(make(clean), **SETTINGS)
+    after = forecast_gradient_boosting(make(changed), **SETTINGS)
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
+    assert not np.array_equal(before[:, :, 1], after[:, :, 1])
+
+
+def test_many_vds_learn_from_each_other_but_are_forecast_from_their_own_past(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gradient_boosting, "OWN_MODELS", 1)
+    windows = make_joint_windows(make_clean(400, vds=2))
+    before = forecast_gradient_boosting(windows, **SETTINGS)
+    end = windows.attrs["train_end"]
+    other_past = windows.copy(deep=True)
+    other_past["values"][end:, 1] *= 1.5
+    after = forecast_gradient_boosting(other_past, **SETTINGS)
+    np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
+    assert not np.array_equal(before[:, :, 1], after[:, :, 1])
+    other_lesson = windows.copy(deep=True)
+    other_lesson["values"][:end, 1] *= 1.5
+    after = forecast_gradient_boosting(other_lesson, **SETTINGS)
+    assert not np.array_equal(before[:, :, 0], after[:, :, 0])
 
 
 def test_a_target_that_was_not_observed_is_never_used() -> None:
@@ -84,7 +121,11 @@ def test_a_target_that_was_not_observed_is_never_used() -> None:
     )
 
 
-def test_an_output_never_observed_stays_at_the_last_value() -> None:
+@pytest.mark.parametrize("own_models", [1, 2])
+def test_an_output_never_observed_stays_at_the_last_value(
+    own_models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
     windows = make_joint_windows(make_clean(400, vds=2))
     windows["observed"][: windows.attrs["train_end"], 1, 0] = False
     forecast = forecast_gradient_boosting(windows, **SETTINGS)
