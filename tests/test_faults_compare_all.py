@@ -1,62 +1,50 @@
-"""``compare_all`` killed with SIGKILL at random points, again and again, and resumed."""
+"""The quick ``compare_all`` of the sample, killed at random points again and again, and resumed."""
 
 import json
 import os
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.conftest import PROJECT
 from tests.forked_runs import ForkedRuns, forked_runs
 from tests.test_faults import assert_all_files_are_whole, kill, printed
 from tests.test_run import copy_of_the_project
 from vd_forecasting.datasets import XarrayDataset
-from vd_forecasting.parameters import EXPERIMENTS, MODES
+from vd_forecasting.parameters import EXPERIMENTS
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL"),
 ]
 
+SAMPLE = "data/01_raw/vd_sample.h5"
 RUN = ("run", "--env", "quick", "--pipeline", "compare_all", "--only-stale-outputs")
-PARAMS = ("--params", "vd_file=small.h5")
-MODELS = {
-    "lstm": {"hidden_size": 8, "num_layers": 1},
-    "xlstm": {"embedding_dim": 8, "num_blocks": 2, "slstm_at": [1]},
-}
-WINDOWS: dict[str, dict[str, Any]] = {
-    "single_vd": {},
-    "multi_vd": {"num_vds": 2},
-    "independent_multi_vd": {"num_vds": 2, "target_vd_index": "all"},
-}
-TRAINING = {"epochs": 4, "batch_size": 32, "lr_patience": 0}
+EPOCHS = 3
 KILLS = 50
-KILLS_OF_ONE_PROJECT = 13
+KILLS_OF_ONE_PROJECT = 17
 STEP = re.compile(r"  ▸ |: epoch \d")
-EPOCH = re.compile(r"  (\w+(?: VD-\d)?): epoch (\d)/4 ")
+EPOCH = re.compile(rf"  (\w+(?: VD-[\d-]+)?): epoch (\d)/{EPOCHS} ")
 TIME = re.compile(r"[\d.,]+ (ms|s|min)\b|[\d.]+( to [\d.]+)? times as long")
 HAVE_TIMES = ("comprehensive_model_comparison.html", "cost.png", "training.log")
 """Files with times in them that cannot be taken out; those of all others are."""
 
 
-def small_project(folder: Path) -> Path:
+def project_with_the_sample(folder: Path) -> Path:
     folder.mkdir()
     copy_of_the_project(folder)
-    for model, size in MODELS.items():
-        blocks = {
-            f"{mode}_{model}": {"model": size, "training": TRAINING, "windows": WINDOWS[mode]}
-            for mode in MODES
-        }
-        (folder / f"conf/quick/parameters_{model}.yml").write_text(yaml.safe_dump(blocks))
+    (folder / SAMPLE).parent.mkdir(parents=True)
+    shutil.copy(PROJECT / SAMPLE, folder / SAMPLE)
     return folder
 
 
 def start(runs: ForkedRuns, folder: Path) -> int:
-    return runs.start(folder, folder / "printed.log", *RUN, *PARAMS)
+    return runs.start(folder, folder / "printed.log", *RUN)
 
 
 def kill_at_random(runs: ForkedRuns, folder: Path, rng: random.Random) -> bool:
@@ -104,14 +92,14 @@ def assert_same(folder: Path, whole: Path) -> None:
 def test_compare_all_killed_fifty_times_ends_like_an_undisturbed_run(tmp_path: Path) -> None:
     rng = random.Random(3)
     with forked_runs() as runs:
-        whole = small_project(tmp_path / "undisturbed")
+        whole = project_with_the_sample(tmp_path / "undisturbed")
         assert runs.wait(start(runs, whole)) == 0, printed(whole)
         trainings = set(EPOCH.findall(printed(whole)))
-        assert len(trainings) == 4 * (len(EXPERIMENTS) + 2)
+        assert len(trainings) == EPOCHS * len(EXPERIMENTS)
         killed = projects = 0
         while killed < KILLS:
             projects += 1
-            folder = small_project(tmp_path / f"project{projects}")
+            folder = project_with_the_sample(tmp_path / f"project{projects}")
             kills = 0
             while kills < KILLS_OF_ONE_PROJECT and kill_at_random(runs, folder, rng):
                 kills += 1
