@@ -22,6 +22,10 @@ from vd_forecasting.models.fused_xlstm.numba_kernels import TILE
 from vd_forecasting.models.fused_xlstm.threads import in_parts, parts_of
 
 needs_openmp = pytest.mark.skipif(not threads.OPENMP, reason="torch has no OpenMP here")
+with_and_without_openmp = pytest.mark.parametrize(
+    "openmp",  # its address has no place in a test's name: it differs from process to process
+    [pytest.param(0, id="in turn"), pytest.param(threads.OPENMP, id="OpenMP", marks=needs_openmp)],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +47,14 @@ def count(parts, openmp, *arguments):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
-@pytest.mark.parametrize("openmp", [0, pytest.param(threads.OPENMP, marks=needs_openmp)])
+@with_and_without_openmp
 def test_every_part_is_done_once(parts: int, openmp: int) -> None:
     counts = np.zeros(8, "int64")
     count(parts, openmp, counts, -1)
     np.testing.assert_array_equal(counts, [parts] * parts + [0] * (8 - parts))
 
 
-@pytest.mark.parametrize("openmp", [0, pytest.param(threads.OPENMP, marks=needs_openmp)])
+@with_and_without_openmp
 def test_a_part_without_memory_is_told(openmp: int) -> None:
     counts = np.zeros(4, "int64")
     with pytest.raises(MemoryError):
