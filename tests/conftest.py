@@ -1,5 +1,7 @@
 """What several test modules need."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +10,23 @@ import pytest
 import torch
 import xarray as xr
 
+from tests.forked_runs import PROJECT, ForkedRuns, forked_runs
 from vd_forecasting.parameters import Evaluation
-
-PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """The models here are so small that a second thread only costs."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[ForkedRuns]:
+    """Starts ``kedro`` without importing torch and the like again; not as a user does."""
+    if os.name != "posix":
+        pytest.skip("forks")
+    with forked_runs() as started:
+        yield started
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Runs of ``kedro`` that are cheap to start, to be killed.
+"""Runs of ``kedro`` that are cheap to start.
 
 A run takes seconds to import torch and the like. So one process imports them, once, and forks for
 every run; it is told what to run, line by line, as JSON.
@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import PROJECT
-
+PROJECT = Path(__file__).parents[1]
 IMPORTS = (
     "h5netcdf",
     "kedro.framework.cli.cli",
@@ -32,6 +31,13 @@ class ForkedRuns:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+
+    def run(self, folder: Path, *arguments: str) -> tuple[int, str]:
+        """Run ``kedro`` in a folder to its end; returns its exit code and all that it printed."""
+        log = folder / "printed_by_the_last_run.log"
+        log.unlink(missing_ok=True)
+        code = self.wait(self.start(folder, log, *arguments))
+        return code, log.read_text()
 
     def start(self, folder: Path, log: Path, *arguments: str, largest_file: int = 0) -> int:
         """Start ``kedro`` in a folder; all it prints goes to ``log``. Returns the process id.

@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ import matplotlib.image
 import pytest
 import yaml
 
-from tests.forked_runs import ForkedRuns, forked_runs
+from tests.forked_runs import ForkedRuns
 from tests.test_run import copy_of_the_project
 from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
 from vd_forecasting.datasets.plain_tensors import load_plain
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL")
 
 RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
 TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
@@ -48,12 +45,6 @@ def small_project(folder: Path) -> Path:
     copy_of_the_project(folder)
     (folder / "conf/quick/parameters_lstm.yml").write_text(yaml.safe_dump(SMALL))
     return folder
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[ForkedRuns]:
-    with forked_runs() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The quick ``compare_all`` of the sample, killed at random points again and again, and resumed."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -11,17 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.forked_runs import ForkedRuns, forked_runs
+from tests.forked_runs import PROJECT, ForkedRuns
 from tests.test_faults import assert_all_files_are_whole, kill, printed
 from tests.test_run import copy_of_the_project
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import EXPERIMENTS
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="forks, and kills with SIGKILL"),
-]
 
 SAMPLE = "data/01_raw/vd_sample.h5"
 RUN = ("run", "--env", "quick", "--pipeline", "compare_all", "--only-stale-outputs")
@@ -89,30 +82,32 @@ def assert_same(folder: Path, whole: Path) -> None:
             assert one == other or str(one) == str(other), name
 
 
-def test_compare_all_killed_fifty_times_ends_like_an_undisturbed_run(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_compare_all_killed_fifty_times_ends_like_an_undisturbed_run(
+    runs: ForkedRuns, tmp_path: Path
+) -> None:
     rng = random.Random(3)
-    with forked_runs() as runs:
-        whole = project_with_the_sample(tmp_path / "undisturbed")
-        assert runs.wait(start(runs, whole)) == 0, printed(whole)
-        trainings = set(EPOCH.findall(printed(whole)))
-        assert len(trainings) == EPOCHS * len(EXPERIMENTS)
-        killed = projects = 0
-        while killed < KILLS:
-            projects += 1
-            folder = project_with_the_sample(tmp_path / f"project{projects}")
-            kills = 0
-            while kills < KILLS_OF_ONE_PROJECT and kill_at_random(runs, folder, rng):
-                kills += 1
-                assert_all_files_are_whole(folder)
-            killed += kills
-            assert runs.wait(start(runs, folder)) == 0, printed(folder)
-            assert "Everything is up to date" in _again(runs, folder)
-            assert_same(folder, whole)
-            epochs = EPOCH.findall(printed(folder))
-            assert len(set(epochs)) == len(epochs), "an epoch was trained twice"
-            assert set(epochs) <= trainings
-            assert "Traceback" not in printed(folder)
-            assert not list(folder.rglob("training_state"))
+    whole = project_with_the_sample(tmp_path / "undisturbed")
+    assert runs.wait(start(runs, whole)) == 0, printed(whole)
+    trainings = set(EPOCH.findall(printed(whole)))
+    assert len(trainings) == EPOCHS * len(EXPERIMENTS)
+    killed = projects = 0
+    while killed < KILLS:
+        projects += 1
+        folder = project_with_the_sample(tmp_path / f"project{projects}")
+        kills = 0
+        while kills < KILLS_OF_ONE_PROJECT and kill_at_random(runs, folder, rng):
+            kills += 1
+            assert_all_files_are_whole(folder)
+        killed += kills
+        assert runs.wait(start(runs, folder)) == 0, printed(folder)
+        assert "Everything is up to date" in _again(runs, folder)
+        assert_same(folder, whole)
+        epochs = EPOCH.findall(printed(folder))
+        assert len(set(epochs)) == len(epochs), "an epoch was trained twice"
+        assert set(epochs) <= trainings
+        assert "Traceback" not in printed(folder)
+        assert not list(folder.rglob("training_state"))
     print(f"{killed} runs killed in {projects} projects")  # noqa: T201
 
 

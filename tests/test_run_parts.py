@@ -8,8 +8,26 @@ import pytest
 
 from tests.conftest import make_clean
 from tests.datasets.sources.export import write_long_csv
+from tests.forked_runs import ForkedRuns
 from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run, save
 from vd_forecasting.datasets import VDHDF5Dataset
+
+XLSTM_PIPELINE = "report_single_vd_xlstm"
+LSTM_PIPELINE = "report_single_vd_lstm"
+
+
+def succeed(runs: ForkedRuns, folder: Path, *arguments: str) -> str:
+    code, printed = runs.run(folder, "run", *arguments)
+    assert code == 0, printed
+    return printed
+
+
+def fail(runs: ForkedRuns, folder: Path, *arguments: str) -> list[str]:
+    """The lines that are printed."""
+    code, printed = runs.run(folder, "run", *arguments)
+    assert code == 1, printed
+    return printed.splitlines()
+
 
 # --- parts of it ----------------------------------------------------------------------------------
 
@@ -42,23 +60,19 @@ def test_the_lstm_baseline_needs_no_xlstm_package(tmp_path: Path) -> None:
     assert result.stderr.splitlines()[-1].startswith("Error: an xLSTM needs the xlstm package")
 
 
-def test_your_own_file_by_configuration(tmp_path: Path) -> None:
+def test_your_own_file_by_configuration(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     (folder / "conf/local/globals.yml").write_text("vd_file: small.h5\n")
-    result = kedro(folder, "run", "--pipeline", "data_engineering")
-    assert result.returncode == 0, result.stderr
+    succeed(runs, folder, "--pipeline", "data_engineering")
     assert "# Data quality: small.h5" in (folder / "data/08_reporting/data_quality.md").read_text()
 
 
-def test_another_format_by_its_environment(tmp_path: Path) -> None:
+def test_another_format_by_its_environment(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     write_long_csv(folder / "table.csv", make_clean(700, vds=3))
     for pipeline in ("ingest", "data_engineering"):
-        result = kedro(
-            folder, "run", "--pipeline", pipeline, "--env", "long_table",
-            "--params", "source_file=table.csv",
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+        source = ("--env", "long_table", "--params", "source_file=table.csv")
+        succeed(runs, folder, "--pipeline", pipeline, *source)
     assert "# Ingested: table.csv" in (folder / "data/08_reporting/ingest.md").read_text()
     assert "# Data quality: table.csv" in (folder / "data/08_reporting/data_quality.md").read_text()
 
@@ -67,18 +81,14 @@ def test_another_format_by_its_environment(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def used(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with earlier outputs, which a failing run must leave as they are."""
     folder = copy_of_the_project(tmp_path_factory.mktemp("used"))
-    run(folder, "--pipeline", "report_single_vd_lstm")
+    succeed(runs, folder, "--env", "quick", "--pipeline", LSTM_PIPELINE, "--params", SMALL)
     (folder / "text.h5").write_text("not HDF5")
     whole = (folder / "small.h5").read_bytes()
     (folder / "half.h5").write_bytes(whole[: len(whole) // 2])
     return folder
-
-
-XLSTM_PIPELINE = "report_single_vd_xlstm"
-LSTM_PIPELINE = "report_single_vd_lstm"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,7 @@ LSTM_PIPELINE = "report_single_vd_lstm"
     ],
 )
 def test_one_clear_line_and_earlier_outputs_intact(
-    used: Path, pipeline: str, params: str, message: str
+    runs: ForkedRuns, used: Path, pipeline: str, params: str, message: str
 ) -> None:
     kept = {
         path: path.read_bytes()
@@ -132,38 +142,36 @@ def test_one_clear_line_and_earlier_outputs_intact(
     }
     assert len(kept) == 4
     params = f"{SMALL},{params}"
-    result = kedro(used, "run", "--env", "quick", "--pipeline", pipeline, "--params", params)
-    assert result.returncode == 1
-    *before, last = result.stderr.splitlines()
-    assert re.match(rf"Error: .*{message}", last), result.stderr
-    assert all(LOG_LINE.match(line) for line in before), result.stderr
+    *before, last = fail(runs, used, "--env", "quick", "--pipeline", pipeline, "--params", params)
+    assert re.match(rf"Error: .*{message}", last), last
+    assert [line for line in before if not LOG_LINE.match(line)] == []
     assert all(path.read_bytes() == content for path, content in kept.items())
 
 
-def test_unsorted_time_stamps_are_sorted_and_told(used: Path) -> None:
+def test_unsorted_time_stamps_are_sorted_and_told(runs: ForkedRuns, used: Path) -> None:
     clean = make_clean(700, vds=3)
     save(clean.isel(time=[*range(300, 400), *range(300), *range(400, 700)]), used / "unsorted.h5")
-    printed = run(used, "--pipeline", "data_engineering", params="vd_file=unsorted.h5")
+    unsorted = ("--params", "vd_file=unsorted.h5")
+    printed = succeed(runs, used, "--env", "quick", "--pipeline", "data_engineering", *unsorted)
     assert "unsorted.h5: 300 of 700 time steps were out of order; sorted" in printed
     cleaned = VDHDF5Dataset(filepath=str(used / "data/03_primary/vd_clean.h5")).load()
     np.testing.assert_array_equal(cleaned["time"], clean["time"])
 
 
-def test_cleaned_data_that_is_not_in_order_is_refused(used: Path) -> None:
+def test_cleaned_data_that_is_not_in_order_is_refused(runs: ForkedRuns, used: Path) -> None:
     path = used / "data/03_primary/vd_clean.h5"
     save(make_clean(700, vds=3).isel(time=slice(None, None, -1)), path)
-    result = kedro(used, "run", "--namespace", "single_vd_lstm")
-    assert result.returncode == 1
-    assert re.match("Error: vd_clean: step 0 .* must increase", result.stderr.splitlines()[-1])
+    *_, last = fail(runs, used, "--namespace", "single_vd_lstm")
+    assert re.match("Error: vd_clean: step 0 .* must increase", last)
 
 
-def test_unknown_pipeline(used: Path) -> None:
-    result = kedro(used, "run", "--pipeline", "compare_al")
-    assert result.returncode == 1
-    assert "compare_all" in result.stderr.splitlines()[-1]
-
-
-def test_unknown_namespace(used: Path) -> None:
-    result = kedro(used, "run", "--namespace", "single_vd_gru")
-    assert result.returncode == 1
-    assert "single_vd_gru" in result.stderr.splitlines()[-1]
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--pipeline", "compare_al"), "compare_all"),
+        (("--namespace", "single_vd_gru"), "single_vd_gru"),
+    ],
+)
+def test_unknown_names(runs: ForkedRuns, used: Path, arguments: tuple[str, str], told: str) -> None:
+    *_, last = fail(runs, used, *arguments)
+    assert told in last
