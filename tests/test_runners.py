@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -251,3 +253,23 @@ def test_worker_processes_end_with_a_run_that_is_killed(
     started.join()
     time.sleep(1)
     assert list(tries.glob("ended *")) == []
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from vd_forecasting.runners import ThreadRunner
+
+assert "dask" not in sys.modules
+found = Node(lambda _: "dask.array" in sys.modules, "x", "found")
+print(ThreadRunner().run(Pipeline([found]), DataCatalog({"x": MemoryDataset(0)}))["found"].load())
+"""
+
+
+def test_threads_do_not_import_dask_at_the_same_time() -> None:
+    """One of two that did found half of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr

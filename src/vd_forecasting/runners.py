@@ -21,6 +21,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
+from importlib import import_module
 from itertools import chain
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -236,6 +237,13 @@ class SequentialRunner(_GoesOn, kedro_runner.SequentialRunner):
 
 class ThreadRunner(_GoesOn, kedro_runner.ThreadRunner):
     """Runs nodes in threads."""
+
+    def _get_executor(self, max_workers: int) -> Executor:
+        # xarray imports it at the first array it sees. Of two threads that begin with that at the
+        # same time, from different ends of a circle of imports, one finds a module half there.
+        import_module("dask.array")
+        executor: Executor = super()._get_executor(max_workers)
+        return executor
 
 
 class ParallelRunner(_GoesOn, kedro_runner.ParallelRunner):
