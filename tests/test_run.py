@@ -238,6 +238,7 @@ def test_after_failures_only_the_rest_is_made(tmp_path: Path, runner: str) -> No
     result = kedro(folder, *everything, "--params", f"{SMALL},{broken}")
     assert result.returncode == 1
     told = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
+    assert len(told) == 2, told
     first, second = sorted(told)
     assert first.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
     assert second.startswith("Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no VD")

@@ -45,6 +45,11 @@ KILLED = (
     "smaller"
 )
 
+IMPORTED_LATE = ("dask.array", "vd_forecasting.pipelines.training.fit")
+"""What nodes import when they need it, and threads had better not. Of two that import dask at the
+same time, from different ends of a circle, one finds a module half there. Training has a filter for
+a warning, which is lost if another thread puts back the filters it found before."""
+
 
 class NodesFailed(Exception):
     """Nodes failed, and all that could be run without their outputs was run."""
@@ -239,9 +244,8 @@ class ThreadRunner(_GoesOn, kedro_runner.ThreadRunner):
     """Runs nodes in threads."""
 
     def _get_executor(self, max_workers: int) -> Executor:
-        # xarray imports it at the first array it sees. Of two threads that begin with that at the
-        # same time, from different ends of a circle of imports, one finds a module half there.
-        import_module("dask.array")
+        for name in IMPORTED_LATE:
+            import_module(name)
         executor: Executor = super()._get_executor(max_workers)
         return executor
 

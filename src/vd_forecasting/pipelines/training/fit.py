@@ -33,10 +33,9 @@ logger = logging.getLogger(__name__)
 # On import Lightning makes itself talkative: which accelerators there are not, tips for products.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
-UNFOUNDED_WARNINGS = (
-    # Lightning's own use of a part of torch that is on its way out.
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-)
+# Lightning's own use of a part of torch that is on its way out. For the whole process: where
+# threads train, the end of an exception made for one training would end that of the others.
+warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 Keep = Callable[[State], None]
 
@@ -341,23 +340,20 @@ def _run(
     """Train the epochs that are left; tells if that ended with a loss that is not finite."""
     # Parallel bars would write over each other, and a bar in a file is noise.
     bar = sys.stderr.isatty() and parent_process() is None
-    with warnings.catch_warnings():
-        for message in UNFOUNDED_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        trainer = pl.Trainer(
-            accelerator=accelerator,
-            devices=1,
-            max_epochs=log.training_parameters.epochs - len(log.epochs),
-            gradient_clip_val=log.training_parameters.gradient_clip,
-            callbacks=[*([_EpochBar(log)] if bar else []), log],
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            logger=False,
-            num_sanity_val_steps=0,
-        )
-        try:
-            trainer.fit(module, train, val)
-        except Diverged as diverged:
-            return diverged
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        max_epochs=log.training_parameters.epochs - len(log.epochs),
+        gradient_clip_val=log.training_parameters.gradient_clip,
+        callbacks=[*([_EpochBar(log)] if bar else []), log],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        logger=False,
+        num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(module, train, val)
+    except Diverged as diverged:
+        return diverged
     return None
