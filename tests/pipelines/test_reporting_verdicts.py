@@ -330,7 +330,8 @@ def test_the_better_network_is_bold_and_a_better_persistence_is_marked() -> None
 
 def test_a_deviation_has_the_places_of_its_value() -> None:
     assert with_sd(2.3149, 0.0512) == "2.31 ± 0.05"
-    assert with_sd(14.5, 0.01) == "14.5 ± 0.0"
+    assert with_sd(14.5, 0.0123) == "14.5 ± 0.01"
+    assert with_sd(14.5, 0.0) == "14.5 ± 0.0"
     assert with_sd(1234.4, 12.6) == "1,234 ± 13"
     assert with_sd(2.3149, NAN) == "2.31"
     assert with_sd(NAN, NAN) == with_sd(NAN, 0.1) == "–"

@@ -83,12 +83,16 @@ def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
 
 
 def with_sd(value: float, sd: float) -> str:
-    """``2.31 ± 0.05``, both to the same place, or the value alone where there is no deviation."""
+    """``2.31 ± 0.05``, both to the same place, or the value alone where there is no deviation.
+
+    A deviation that would be 0 there has one digit further on: ``14.5 ± 0.01``.
+    """
     text = number(value)
     if not is_number(value) or not is_number(sd):
         return text
     places = len(text.partition(".")[2])
-    return f"{text} ± {sd:,.{places}f}"
+    of_sd = f"{sd:,.{places}f}" if sd == 0 or round(sd, places) else f"{sd:.1g}"
+    return f"{text} ± {of_sd}"
 
 
 def horizon_columns(errors: Errors) -> list[int | None]:
