@@ -28,17 +28,20 @@ SMALL = (
         if not experiment.startswith("single")
     )
 )
+COMPILED = Path("src/vd_forecasting/models/fused_xlstm/__pycache__")
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")
 
 
 def copy_of_the_project(folder: Path) -> Path:
-    """Configuration, code and empty data folders; with a small detector file, small.h5."""
+    """Configuration, code and empty data folders; with a small detector file, small.h5.
+
+    What numba compiles is common to all copies, so that it does so once.
+    """
+    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
     for name in ("conf", "src"):
-        shutil.copytree(
-            PROJECT / name,
-            folder / name,
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "local"),
-        )
+        shutil.copytree(PROJECT / name, folder / name, ignore=left_out)
+    (PROJECT / COMPILED).mkdir(exist_ok=True)
+    (folder / COMPILED).symlink_to(PROJECT / COMPILED)
     (folder / "conf" / "local").mkdir()
     for name in ("pyproject.toml", "README.md", ".telemetry"):
         shutil.copy(PROJECT / name, folder)
