@@ -10,7 +10,8 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.forked_runs import PROJECT, ForkedRuns, forked_runs
+from tests import PROJECT
+from tests.forked_runs import ForkedRuns, forked_runs
 from vd_forecasting.parameters import Evaluation
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.forked_runs import PROJECT, ForkedRuns
+from tests import PROJECT
+from tests.forked_runs import ForkedRuns
 from tests.test_faults import assert_all_files_are_whole, kill, printed
 from tests.test_run import copy_of_the_project
 from vd_forecasting.datasets import XarrayDataset

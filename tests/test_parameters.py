@@ -5,7 +5,7 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 from vd_forecasting.parameters import (
     EXPERIMENTS,
     Cleaning,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 from vd_forecasting.parameters import EXPERIMENTS
 from vd_forecasting.pipeline_registry import register_pipelines
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import PROJECT, make_clean
+from tests import PROJECT
+from tests.conftest import make_clean
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import EXPERIMENTS, MODES
 

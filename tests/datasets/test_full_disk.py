@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits and mounts are those of POSIX")
 

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import PROJECT, make_clean
+from tests import PROJECT
+from tests.conftest import make_clean
 from vd_forecasting.datasets import VDHDF5Dataset, vd_blocks
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import cleaning as rules

@@ -8,7 +8,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 from tests.datasets.sources.export import (
     archive_files,
     assert_same,

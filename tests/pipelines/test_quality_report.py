@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_engineering.coverage_plot import coverage, plot_coverage

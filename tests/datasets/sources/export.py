@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from kedro.io import DatasetError
 
-from tests.conftest import PROJECT
+from tests import PROJECT
 from vd_forecasting.datasets import VDHDF5Dataset
 
 

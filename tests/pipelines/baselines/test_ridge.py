@@ -8,7 +8,8 @@ import xarray as xr
 import yaml
 from sklearn.linear_model import Ridge
 
-from tests.conftest import PROJECT, make_clean
+from tests import PROJECT
+from tests.conftest import make_clean
 from tests.pipelines.baselines.made import (
     CLEANING,
     SPLIT,

@@ -85,7 +85,7 @@ def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
 def with_sd(value: float, sd: float) -> str:
     """``2.31 ± 0.05``, both to the same place, or the value alone where there is no deviation.
 
-    A deviation that would be 0 there has one digit further on: ``14.5 ± 0.01``.
+    A deviation that would be rounded to 0 has its first digit instead: ``14.5 ± 0.01``.
     """
     text = number(value)
     if not is_number(value) or not is_number(sd):

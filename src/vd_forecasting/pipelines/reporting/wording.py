@@ -156,13 +156,14 @@ def quantity(value: float | None, unit: str) -> str:
 def change(error: float | None, reference: float | None) -> float:
     """Relative difference of an error from a reference; NaN where either is undefined.
 
-    Two zeros are equal; against a reference of zero any other error is infinitely larger.
+    Two zeros are equal; against a reference of zero, or next to it, any other error is infinitely
+    larger.
     """
     if error is None or reference is None or not is_number(error) or not is_number(reference):
         return math.nan
     if reference == 0:
         return 0.0 if error == 0 else math.inf
-    return error / reference - 1
+    return float(error) / float(reference) - 1  # NumPy's would warn of infinity
 
 
 def is_better(error: float | None, reference: float | None) -> bool:
