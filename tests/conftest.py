@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from tests import PROJECT
-from tests.forked_runs import ForkedRuns, forked_runs
+from tests.make.forked_runs import ForkedRuns, forked_runs
 from vd_forecasting.parameters import Evaluation
 
 

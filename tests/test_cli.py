@@ -79,8 +79,8 @@ def test_workers_and_threads_asked_for_are_kept(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("asked", ["ThreadRunner", "kedro.runner.ThreadRunner"])
 def test_a_runner_of_kedro_goes_on_after_a_failure(asked: str) -> None:
-    assert own_runner(asked) == "vd_forecasting.runners.ThreadRunner"
-    assert own_runner(None) == "vd_forecasting.runners.SequentialRunner"
+    assert own_runner(asked) == "vd_forecasting.running.runners.ThreadRunner"
+    assert own_runner(None) == "vd_forecasting.running.runners.SequentialRunner"
 
 
 def test_a_runner_of_the_user_stays() -> None:

@@ -6,15 +6,9 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from tests import PROJECT
-from vd_forecasting.parameters import (
-    EXPERIMENTS,
-    Cleaning,
-    LSTMModel,
-    Split,
-    Training,
-    XLSTMModel,
-)
+from vd_forecasting.parameters import Cleaning, LSTMModel, Split, Training, XLSTMModel
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
+from vd_forecasting.vocabulary import EXPERIMENTS
 
 
 def parameters(env: str | None = None) -> dict:  # type: ignore[type-arg]

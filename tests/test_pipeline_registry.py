@@ -1,8 +1,8 @@
 import pytest
 from kedro.pipeline import Pipeline
 
-from vd_forecasting.parameters import EXPERIMENTS, MODES
 from vd_forecasting.pipeline_registry import register_pipelines
+from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests import PROJECT
-from vd_forecasting.parameters import EXPERIMENTS
 from vd_forecasting.pipeline_registry import register_pipelines
+from vd_forecasting.vocabulary import EXPERIMENTS
 
 TEXT = (PROJECT / "README.md").read_text()
 

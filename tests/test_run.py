@@ -17,7 +17,7 @@ import xarray as xr
 from tests import PROJECT
 from tests.conftest import make_clean
 from vd_forecasting.datasets import VDHDF5Dataset
-from vd_forecasting.parameters import EXPERIMENTS, MODES
+from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 SMALL = (
     "vd_file=small.h5,compute.threads=1,"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_clean
-from tests.datasets.sources.export import write_long_csv
-from tests.forked_runs import ForkedRuns
+from tests.make.exports import write_long_csv
+from tests.make.forked_runs import ForkedRuns
 from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run, save
 from vd_forecasting.datasets import VDHDF5Dataset
 

@@ -23,12 +23,12 @@ from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from vd_forecasting import runners
-from vd_forecasting.one_line import USER_ERRORS, in_one_line
-from vd_forecasting.parameters import EXPERIMENTS
-from vd_forecasting.runners import NodesFailed
-from vd_forecasting.staleness.fingerprint import makers_of
-from vd_forecasting.staleness.plan import make_plan, problems, told
+from vd_forecasting.running import runners
+from vd_forecasting.running.messages import USER_ERRORS, in_one_line
+from vd_forecasting.running.runners import NodesFailed
+from vd_forecasting.running.staleness.fingerprint import makers_of
+from vd_forecasting.running.staleness.plan import make_plan, problems, told
+from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def run(**options: Any) -> Any:
 
 def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
     # Its dependencies take seconds to import, and only a run needs them.
-    from vd_forecasting.hooks import clear_states  # noqa: PLC0415
+    from vd_forecasting.running.hooks import clear_states  # noqa: PLC0415
 
     selected, catalog = select(options)
     plan = make_plan(selected, makers_of(pipelines.values()), catalog)

@@ -21,11 +21,6 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-MODES = ("single_vd", "multi_vd", "independent_multi_vd")
-MODELS = ("lstm", "xlstm")
-EXPERIMENTS = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
-TARGET_FEATURES = ("avg_speed", "total_volume", "avg_occupancy")
-
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 

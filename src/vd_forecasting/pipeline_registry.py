@@ -16,10 +16,10 @@ The windows of each ``{mode}_lstm`` also go to ``{mode}_baselines``, forecasts w
 
 from kedro.pipeline import Pipeline
 
-from vd_forecasting.parameters import MODELS, MODES
 from vd_forecasting.pipelines import data_engineering, ingest, reporting, simulate, training
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
+from vd_forecasting.vocabulary import MODELS, MODES
 
 SHARED_PARAMETERS = {
     "params:split",

@@ -1,6 +1,6 @@
 """Kedro's settings for this project."""
 
-from vd_forecasting.hooks import (
+from vd_forecasting.running.hooks import (
     ExperimentLogs,
     Fingerprints,
     FinishedTrainings,

@@ -21,9 +21,7 @@ from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 from vd_forecasting.datasets.timestamps import format_timestamps
-from vd_forecasting.datasets.vd_blocks import VDS_PER_CHUNK, each_vd_block
-
-DIMS = ("time", "vd", "feature")
+from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, each_vd_block
 
 # A chunk is the least that can be read: half a week of 5-minute steps of a few VDs, 98 kB for three
 # features. One VD of thousands over a year, and a few days of all VDs, both read little they do not

@@ -1,17 +1,3 @@
-"""The pipelines.
+"""The pipelines."""
 
-Where ParallelRunner spawns its workers (macOS, Windows, Linux from Python 3.14 on) such a process
-knows nothing of the project, and Kedro then runs no hooks in it: no log, no fingerprints. The first
-thing it imports is this, for a node that it is sent; so the project introduces itself here.
-"""
-
-from multiprocessing import parent_process
-
-from kedro.framework import project
-
-if parent_process() is not None and project.PACKAGE_NAME is None:
-    # Not configure_project: Kedro 1.7 would call it again with every node, and at the second it
-    # makes the logging configuration a part of itself.
-    package = __name__.split(".")[0]
-    project.settings.configure(f"{package}.settings")
-    project.pipelines.configure(f"{package}.pipeline_registry")
+from vd_forecasting.running import spawned as spawned

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kedro.io import DatasetError
 
-from tests.datasets.sources.export import assert_same, loaded_or_told, sample, write_pandas_hdf5
-from tests.datasets.sources.refused import refusal
+from tests.make.exports import assert_same, loaded_or_told, sample, write_pandas_hdf5
+from tests.make.refused import refusal
 from vd_forecasting.datasets import PandasHDF5Dataset, VDHDF5Dataset
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.export import assert_same, loaded_or_told, sample, write_pems_npz
-from tests.datasets.sources.refused import refusal
+from tests.make.exports import assert_same, loaded_or_told, sample, write_pems_npz
+from tests.make.refused import refusal
 from vd_forecasting.datasets import PemsNpzDataset
 
 ORDER = ["total_volume", "avg_occupancy", "avg_speed"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.export import (
+from tests.make.exports import (
     LONG_COLUMNS,
     assert_same,
     loaded_or_told,
@@ -18,7 +18,7 @@ from tests.datasets.sources.export import (
     write_long_csv,
     write_wide_csv,
 )
-from tests.datasets.sources.refused import refusal
+from tests.make.refused import refusal
 from vd_forecasting.datasets import LongTableDataset, WideTableDataset
 from vd_forecasting.datasets.sources import table_files
 

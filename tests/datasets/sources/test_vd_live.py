@@ -18,7 +18,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.export import (
+from tests.make.exports import (
     LANE_FEATURES,
     NAMESPACE,
     archive_files,
@@ -31,7 +31,7 @@ from tests.datasets.sources.export import (
     stations_xml,
     write_archive,
 )
-from tests.datasets.sources.refused import refusal
+from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
 from vd_forecasting.datasets.sources.vd_live import archive, assemble, dataset
 from vd_forecasting.datasets.sources.vd_live import live_xml as xml

@@ -7,7 +7,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests.conftest import make_clean
-from tests.pipelines.baselines.made import make_independent_windows, make_joint_windows
+from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
 from vd_forecasting.pipelines.baselines import create_pipeline

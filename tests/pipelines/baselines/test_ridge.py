@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from tests import PROJECT
 from tests.conftest import make_clean
-from tests.pipelines.baselines.made import (
+from tests.make.windows import (
     CLEANING,
     SPLIT,
     make_independent_windows,

@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from tests.conftest import make_clean
-from tests.pipelines.baselines.made import make_joint_windows, physical
+from tests.make.windows import make_joint_windows, physical
 from vd_forecasting.pipelines.baselines.seasonal import (
     bin_means,
     forecast_historical_average,

@@ -16,8 +16,8 @@ from kedro.io import AbstractDataset, DatasetError
 
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates, listed, one_line
+from vd_forecasting.vd_array import DIMS
 
-DIMS = ("time", "vd", "feature")
 NOTES = "ingest_notes"
 """Attribute of an array: what the reader thinks worth telling, a tuple of sentences."""
 

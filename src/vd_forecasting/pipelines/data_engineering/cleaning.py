@@ -19,19 +19,18 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.datasets.vd_blocks import each_vd_block, in_vd_blocks
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of, per_words
 from vd_forecasting.pipelines.data_engineering.resample import (
     FROM,
     RESAMPLED,
     in_one_line,
     resample,
 )
+from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of
+from vd_forecasting.wording import in_words, per_words
 
 logger = logging.getLogger(__name__)
 
-DIMS = ("time", "vd", "feature")
 
 # A file whose grid is this much longer than its observed steps holds a stray time stamp.
 MAX_GRID_PER_STEP = 50

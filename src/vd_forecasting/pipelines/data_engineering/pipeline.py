@@ -3,11 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
-from vd_forecasting.pipelines.data_engineering.coverage_plot import plot_coverage
-from vd_forecasting.pipelines.data_engineering.detector_map import plot_detector_map
-from vd_forecasting.pipelines.data_engineering.fundamental_diagram import plot_fundamental_diagram
-from vd_forecasting.pipelines.data_engineering.quality_report import report_quality
-from vd_forecasting.pipelines.data_engineering.typical_week import plot_typical_week
+from vd_forecasting.pipelines.data_quality.coverage_plot import plot_coverage
+from vd_forecasting.pipelines.data_quality.detector_map import plot_detector_map
+from vd_forecasting.pipelines.data_quality.fundamental_diagram import plot_fundamental_diagram
+from vd_forecasting.pipelines.data_quality.quality_report import report_quality
+from vd_forecasting.pipelines.data_quality.typical_week import plot_typical_week
 
 
 def create_pipeline() -> Pipeline:

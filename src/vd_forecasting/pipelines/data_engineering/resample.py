@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.duration import in_words, interval_of, per_words
+from vd_forecasting.vd_array import interval_of
+from vd_forecasting.wording import in_words, per_words
 
 RESAMPLED = "resampled"
 """Its name in the cleaning log."""

@@ -5,9 +5,10 @@ import logging
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.vd_array import DIMS
+
 logger = logging.getLogger(__name__)
 
-DIMS = ("time", "vd", "feature")
 NOTES = "ingest_notes"
 
 

@@ -3,10 +3,10 @@
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.metrics import tidy
+from vd_forecasting.evaluation.aligned import NO_SEED, common_points, congested_only
+from vd_forecasting.evaluation.errors import Errors, score_points, score_runs
+from vd_forecasting.evaluation.metrics import tidy
 from vd_forecasting.parameters import Evaluation
-from vd_forecasting.pipelines.reporting.errors import Errors, score_points, score_runs
-from vd_forecasting.pipelines.reporting.points import NO_SEED, common_points, congested_only
 
 SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.failure import Failure
-from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES, Evaluation
-from vd_forecasting.pipelines.reporting.errors import Errors, score_points
-from vd_forecasting.pipelines.reporting.points import common_points
+from vd_forecasting.evaluation.aligned import common_points
+from vd_forecasting.evaluation.errors import Errors, score_points
+from vd_forecasting.parameters import Evaluation
+from vd_forecasting.running.failure import Failure
+from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
 Artefact = TypeVar("Artefact")
 

@@ -4,22 +4,15 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.failure import TAKES_FAILURES
-from vd_forecasting.parameters import EXPERIMENTS, MODELS, MODES
-from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.pipelines.reporting import (
-    comparison_plots,
-    comprehensive_plots,
-    experiment_plots,
+from vd_forecasting.evaluation.differences import (
+    find_confidence_sets,
+    find_differences,
+    find_differences_of_modes,
 )
-from vd_forecasting.pipelines.reporting.comparison_page import write_comparison
+from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     find_common_points,
     score_common_points,
-)
-from vd_forecasting.pipelines.reporting.comprehensive_page import (
-    render_comprehensive,
-    write_comprehensive,
 )
 from vd_forecasting.pipelines.reporting.comprehensive_points import (
     concatenate_scores,
@@ -28,12 +21,19 @@ from vd_forecasting.pipelines.reporting.comprehensive_points import (
     gather_failures,
     score_modes,
 )
-from vd_forecasting.pipelines.reporting.differences import (
-    find_confidence_sets,
-    find_differences,
-    find_differences_of_modes,
+from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
+from vd_forecasting.pipelines.reporting.pages.comprehensive_page import (
+    render_comprehensive,
+    write_comprehensive,
 )
-from vd_forecasting.pipelines.reporting.training_report import write_training_report
+from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
+from vd_forecasting.pipelines.reporting.plots import (
+    comparison_plots,
+    comprehensive_plots,
+    experiment_plots,
+)
+from vd_forecasting.running.failure import TAKES_FAILURES
+from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
 ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
 """What the comparisons read of every experiment."""

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 from torch import Tensor
 
-from vd_forecasting.metrics import METRICS, from_sums
+from vd_forecasting.evaluation.metrics import METRICS, from_sums
 
 EpochErrors = dict[str, Any]
 """``loss``, and per feature its metrics in physical units; undefined ones are None."""

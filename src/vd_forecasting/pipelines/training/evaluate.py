@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from vd_forecasting.metrics import METRICS, score
+from vd_forecasting.evaluation.metrics import METRICS, score
+from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import (
@@ -16,9 +17,9 @@ from vd_forecasting.pipelines.training.batches import (
     target_names,
     target_positions,
 )
-from vd_forecasting.pipelines.training.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.pipelines.training.train import VALIDATION_BATCH_SIZE, torch_threads
-from vd_forecasting.pipelines.training.windows import SPLITS, window_starts
+from vd_forecasting.pipelines.training.windows import window_starts
+from vd_forecasting.vocabulary import SPLITS
 
 
 def evaluate(

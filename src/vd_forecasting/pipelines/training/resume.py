@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 State = dict[str, Any]
 Weights = dict[str, Tensor]
 
-CODE = ("metrics.py", "models", "pipelines/training")
+CODE = ("evaluation/metrics.py", "models", "pipelines/training")
 """Sources in which a change may change what is trained."""
 PACKAGES = ("vd_forecasting", "torch", "pytorch_lightning", "numpy", "numba", "xlstm")
 DIGESTS = ("data", "code")

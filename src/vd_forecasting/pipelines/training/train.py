@@ -31,7 +31,8 @@ from vd_forecasting.pipelines.training.resume import (
     made_with,
     on_cpu,
 )
-from vd_forecasting.pipelines.training.windows import CALENDAR, SPLITS, window_starts
+from vd_forecasting.pipelines.training.windows import CALENDAR, window_starts
+from vd_forecasting.vocabulary import SPLITS
 
 logger = logging.getLogger(__name__)
 

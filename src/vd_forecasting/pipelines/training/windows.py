@@ -16,7 +16,6 @@ import numpy as np
 import xarray as xr
 
 from vd_forecasting.parameters import (
-    TARGET_FEATURES,
     Cleaning,
     IndependentMultiVDWindows,
     MultiVDWindows,
@@ -24,11 +23,11 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
-from vd_forecasting.pipelines.data_engineering.usable import targets_in, usable_vds
+from vd_forecasting.vd_array import targets_in, usable_vds
+from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 
 logger = logging.getLogger(__name__)
 
-SPLITS: Final = ("train", "val", "test")
 CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
 
 

@@ -1,0 +1,313 @@
+"""Whether errors differ beyond chance: tests and intervals on losses over time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.evaluation.aligned import mean_over_seeds
+from vd_forecasting.evaluation.significance import (
+    diebold_mariano,
+    holm,
+    model_confidence_set,
+    ratio_intervals,
+)
+from vd_forecasting.parameters import Evaluation
+from vd_forecasting.vocabulary import MODELS, NAMES
+
+AVERAGE = 0
+"""Stands for all horizons together where others are counted from 1."""
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The second network's MAE relative to the first's."""
+
+    change: float
+    """Relative; negative where the second is better."""
+    low: float
+    high: float
+    """Confidence interval of the change; NaN where the test span is too short."""
+    p_value: float
+    """Diebold–Mariano; of single horizons adjusted by Holm."""
+    size: float = 0.05
+    """A p-value up to this is called significant: 1 − ``confidence``."""
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there is an interval."""
+        return bool(np.isfinite([self.low, self.high]).all())
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the test rejects that there is no difference."""
+        return self.p_value <= self.size
+
+    @property
+    def spans_zero(self) -> bool:
+        """Whether the interval holds "no difference"."""
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Tests on one set of points."""
+
+    between: Mapping[tuple[str, int], Difference]
+    """By feature and horizon, :data:`AVERAGE` for all of them; empty unless two networks."""
+    mae_low: xr.DataArray
+    """Lower end of the interval of MAE, over (model, horizon, feature); NaN if too short."""
+    mae_high: xr.DataArray
+    confidence_set: xr.DataArray
+    """p-values of the model confidence set over (model, feature), all horizons together; NaN if
+    too short. A model is in the set where p is above 1 − ``confidence``."""
+    confidence: float
+    span_days: float
+    """How long the test errors are."""
+    block_days: float
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the test span is long enough for intervals."""
+        return bool(self.mae_low.notnull().any())
+
+    def in_set(self, model: str, feature: str) -> bool:
+        """Whether no other model is better beyond chance."""
+        return bool(self.confidence_set.sel(model=model, feature=feature) > 1 - self.confidence)
+
+
+def find_differences(points: xr.Dataset, evaluation: Evaluation) -> Differences:
+    """Test all models on the dataset of :func:`.points.common_points`.
+
+    A loss is the absolute error averaged over VDs, and over the seeds of a network, at one forecast
+    origin. All tests are on the series of these losses over the origins.
+    """
+    series = losses(points)
+    interval = pd.Timedelta(minutes=points.attrs["interval_minutes"])
+    block = _block_steps(points, evaluation)
+    horizons = [int(step) for step in points["horizon"].values]
+    by_horizon = {
+        (str(feature), step): series.sel(feature=feature, horizon=step)
+        for feature, step in product(series["feature"].values, horizons)
+    }
+    averages = _averages(series)
+    low, high = _intervals(series, block, evaluation)
+    return Differences(
+        between=_between({**by_horizon, **averages}, horizons, block, evaluation),
+        mae_low=low,
+        mae_high=high,
+        confidence_set=_confidence_sets(averages, block, evaluation),
+        confidence=evaluation.confidence,
+        span_days=series.sizes["origin"] * interval / pd.Timedelta("24h"),
+        block_days=block * interval / pd.Timedelta("24h"),
+    )
+
+
+def find_differences_of_modes(
+    comprehensive_points: dict[str, xr.Dataset], evaluation: Evaluation
+) -> dict[str, Differences]:
+    """:func:`find_differences` of every mode."""
+    return {
+        mode: find_differences(points, evaluation) for mode, points in comprehensive_points.items()
+    }
+
+
+def find_confidence_sets(
+    comprehensive_points: dict[str, xr.Dataset], evaluation: Evaluation
+) -> xr.DataArray:
+    """p-values of the model confidence set among the models of all modes.
+
+    Where modes are not comparable each has its own set.
+
+    Args:
+        comprehensive_points: by mode, as of :func:`.comprehensive_points.find_common_target`.
+        evaluation: block, repetitions and confidence.
+
+    Returns:
+        ``(model, feature)``; a model is ``{mode}_{model}``. Baselines that are the same in several
+        modes stand once, under the first.
+    """
+    series = {mode: losses(points) for mode, points in comprehensive_points.items()}
+    first = next(iter(comprehensive_points.values()))
+    block = _block_steps(first, evaluation)
+    if not first.attrs["comparable"]:
+        return xr.concat(
+            [
+                _confidence_sets(_averages(_named(mode, s)), block, evaluation)
+                for mode, s in series.items()
+            ],
+            "model",
+            join="outer",  # modes may have other features
+        )
+    together = xr.concat([_named(mode, s) for mode, s in series.items()], "model")
+    seen: list[npt.NDArray[np.float64]] = []
+    distinct = []
+    for position, of_model in enumerate(together.values):
+        is_network = str(together["model"].values[position]).endswith(
+            tuple(f"_{m}" for m in MODELS)
+        )
+        if is_network or not any(np.array_equal(of_model, other, equal_nan=True) for other in seen):
+            distinct.append(position)
+            seen.append(of_model)
+    return _confidence_sets(_averages(together.isel(model=distinct)), block, evaluation)
+
+
+def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
+    """What tables and plots of several modes call models, given as mode and model.
+
+    A baseline that looks at one VD alone in every mode needs no mode, unless it stands there twice.
+    """
+    counts = Counter(model for _, model in models)
+    return [
+        NAMES[model]
+        if model in ALIKE_IN_ALL_MODES and counts[model] == 1
+        else f"{mode} {NAMES[model]}"
+        for mode, model in models
+    ]
+
+
+ALIKE_IN_ALL_MODES = ("persistence", "seasonal_naive", "historical_average")
+
+
+def _named(mode: str, series: xr.DataArray) -> xr.DataArray:
+    return series.assign_coords(model=[f"{mode}_{model}" for model in series["model"].values])
+
+
+def _block_steps(points: xr.Dataset, evaluation: Evaluation) -> int:
+    interval = pd.Timedelta(minutes=points.attrs["interval_minutes"])
+    return round(pd.Timedelta(evaluation.bootstrap_block) / interval)
+
+
+def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
+    """The mean of the horizons that are observed, by feature.
+
+    The same horizons for every model: where a forecast is not a number, neither is its average.
+    """
+    observed = series.notnull().any("model")
+    count = observed.sum("horizon")
+    total = series.where(observed, 0).sum("horizon", skipna=False)
+    average = total / count.where(count > 0)
+    return {(str(f), AVERAGE): average.sel(feature=f) for f in series["feature"].values}
+
+
+def losses(points: xr.Dataset) -> xr.DataArray:
+    """Absolute errors averaged over VDs and seeds.
+
+    Returns:
+        float64 ``(model, origin, horizon, feature)`` on a regular grid of origins, NaN where no
+        truth is observed.
+    """
+    truth = points["truth"].values.astype("float64")  # [origin, horizon, vd, feature]
+    observed = np.isfinite(truth)
+    count = observed.sum(axis=2)
+    count = np.where(count > 0, count, np.nan)
+    of_runs = [
+        np.where(observed, abs(forecast.values - truth), 0).sum(axis=2) / count
+        for forecast in points["forecast"].transpose("run", "origin", "horizon", "vd", "feature")
+    ]
+    series = xr.DataArray(
+        np.stack(of_runs),
+        dims=("run", "origin", "horizon", "feature"),
+        coords={
+            "model": points["model"],
+            **{name: points[name].values for name in ("origin", "horizon", "feature")},
+        },
+    )
+    step = pd.Timedelta(minutes=points.attrs["interval_minutes"])
+    grid = pd.date_range(points["origin"].values[0], points["origin"].values[-1], freq=step)
+    return mean_over_seeds(series).reindex(origin=grid)
+
+
+def _between(
+    series: Mapping[tuple[str, int], xr.DataArray],
+    horizons: list[int],
+    block: int,
+    evaluation: Evaluation,
+) -> dict[tuple[str, int], Difference]:
+    features = list(dict.fromkeys(feature for feature, _ in series))
+    names = next(iter(series.values()))["model"].values
+    if any(model not in names for model in MODELS):
+        return {}
+    p_values: dict[tuple[str, int], float] = {}
+    for feature in features:
+        raw = [
+            diebold_mariano(*_pair(series[feature, step]), step or max(horizons)).p_value
+            for step in (*horizons, AVERAGE)
+        ]
+        adjusted = [*holm(np.array(raw[:-1])), raw[-1]]
+        p_values |= {
+            (feature, step): float(p)
+            for step, p in zip((*horizons, AVERAGE), adjusted, strict=True)
+        }
+    first, second = (
+        np.stack([of_models.sel(model=model).values for of_models in series.values()], axis=1)
+        for model in MODELS
+    )
+    ratios = ratio_intervals(second, first, block, **_bootstrap(evaluation))
+    return {
+        key: Difference(
+            change.estimate, change.low, change.high, p_values[key], 1 - evaluation.confidence
+        )
+        for key, ratio in zip(series, ratios, strict=True)
+        for change in [ratio.minus(1)]
+    }
+
+
+def _bootstrap(evaluation: Evaluation) -> Any:
+    return {
+        "repetitions": evaluation.bootstrap_repetitions,
+        "seed": BOOTSTRAP_SEED,
+        "level": evaluation.confidence,
+    }
+
+
+def _pair(of_models: xr.DataArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    first, second = (of_models.sel(model=model).values for model in MODELS)
+    return first, second
+
+
+def _intervals(
+    series: xr.DataArray, block: int, evaluation: Evaluation
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Of the networks' MAE; the baselines' are not drawn, and stay NaN."""
+    low = xr.full_like(series.isel(origin=0, drop=True), np.nan)
+    high = low.copy()
+    for model in MODELS:
+        if model not in series["model"].values:
+            continue
+        columns = series.sel(model=model).stack(column=("horizon", "feature"))
+        columns = columns.transpose("origin", "column")
+        ends = ratio_intervals(
+            columns.values, np.ones(columns.shape), block, **_bootstrap(evaluation)
+        )
+        for (step, feature), interval in zip(columns["column"].values, ends, strict=True):
+            at = {"model": model, "horizon": step, "feature": feature}
+            low.loc[at], high.loc[at] = interval.low, interval.high
+    return low, high
+
+
+def _confidence_sets(
+    averages: Mapping[tuple[str, int], xr.DataArray], block: int, evaluation: Evaluation
+) -> xr.DataArray:
+    """p-values over (model, feature); NaN for a model whose forecasts are not all numbers."""
+    by_feature = []
+    for of_models in averages.values():
+        names = [str(name) for name in of_models["model"].values]
+        whole = (of_models.notnull() | of_models.isnull().all("model")).all("origin")
+        p_values = model_confidence_set(
+            {name: of_models.sel(model=name).values for name in names if whole.sel(model=name)},
+            block,
+            repetitions=evaluation.bootstrap_repetitions,
+            seed=BOOTSTRAP_SEED,
+            size=1 - evaluation.confidence,
+        )
+        by_feature.append([p_values.get(name, np.nan) for name in names])
+    coords = {"feature": [feature for feature, _ in averages], "model": names}
+    return xr.DataArray(by_feature, coords, ("feature", "model")).transpose("model", "feature")

@@ -1,0 +1,86 @@
+"""When each VD was observed, as a heatmap."""
+
+import matplotlib.dates as mdates
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from vd_forecasting.rendering.plot_style import panels
+from vd_forecasting.vd_array import each_vd_block, interval_of
+
+MAX_COLUMNS = 400
+MAX_LABELLED_VDS = 40
+
+_QUESTION = "When was each detector observed?"
+_DETAIL = "Share of values observed after cleaning, over all features; white: nothing."
+
+# White to mid blue: the gaps stand out, and a full page of blue stays calm.
+_COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0, 0.75, 256)))
+
+# Ticks at years, months, days, hours, minutes, seconds; then where one begins a larger unit.
+# Days always with their month, since the axis may run over two of them.
+_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
+_ZERO_FORMATS = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
+
+
+def plot_coverage(vd_clean: xr.DataArray) -> Figure:
+    """Heatmap of time × VD: the share of values observed, over all features, in each cell."""
+    times = vd_clean["time"].to_numpy().astype("datetime64[ns]")
+    per_column = -(-len(times) // MAX_COLUMNS)  # steps, rounded up
+    starts = np.arange(0, len(times), per_column)
+    edges = np.append(times[starts], times[-1] + interval_of(vd_clean))
+    vdids = [str(vdid) for vdid in vd_clean["vd"].to_numpy()]
+
+    labelled = len(vdids) <= MAX_LABELLED_VDS
+    height = 0.8 + (0.24 * len(vdids) if labelled else 5.4)
+    figure, [[axes]] = panels(_QUESTION, _DETAIL, 1, 1, max(height, 1.6))
+    mesh = axes.pcolormesh(
+        mdates.date2num(edges),
+        np.arange(len(vdids) + 1) + 0.5,
+        coverage(vd_clean, starts).T,
+        cmap=_COLOURS,
+        vmin=0,
+        vmax=1,
+    )
+    axes.xaxis_date()
+    locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        mdates.ConciseDateFormatter(
+            locator, formats=_FORMATS, zero_formats=_ZERO_FORMATS, show_offset=False
+        )
+    )
+    first, last = np.datetime_as_string(times[[0, -1]], unit="D")
+    axes.set_xlabel(first if first == last else f"{first} to {last}")
+    axes.invert_yaxis()
+    if labelled:
+        axes.set_yticks(np.arange(1, len(vdids) + 1), vdids)
+        axes.tick_params(axis="y", length=0)
+    else:
+        axes.set_ylabel(f"number in the file, of {len(vdids):,} VDs")
+    axes.grid(False)
+    figure.colorbar(mesh, ax=axes, label="share observed", pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1])
+    return figure
+
+
+def coverage(vd_clean: xr.DataArray, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of finite values, [len(starts), vd], between each start (a time step) and the next."""
+    ends = np.append(starts[1:], vd_clean.sizes["time"])
+    blocks = each_vd_block(vd_clean.transpose("time", "vd", "feature"), "plot coverage")
+    return np.concatenate([_shares(block.to_numpy(), starts, ends) for block in blocks], axis=1)
+
+
+def _shares(
+    values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Share of finite values [T, n, F] between each start and end, [len(starts), n]."""
+    # Column by column, so that no mask as large as the array is made.
+    return np.stack(
+        [
+            np.isfinite(values[start:end]).mean(axis=(0, 2))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+    )

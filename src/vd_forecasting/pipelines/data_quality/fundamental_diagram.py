@@ -1,0 +1,182 @@
+"""The fundamental diagram: how flow, speed and occupancy hang together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vd_forecasting.pipelines.data_engineering.resample import period_of
+from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
+from vd_forecasting.rendering.plot_style import figure_without_data, panels, say_empty, title
+from vd_forecasting.vd_array import interval_of
+
+MOST_VALUES = 10_000_000
+"""40 MB; of more, VDs that are evenly spread over the file are taken."""
+
+SINGLE_VDS = 3
+"""VDs with a diagram of their own beside the one of all."""
+
+Floats = npt.NDArray[np.float64]
+
+_QUESTION = "How much traffic does the road carry, and how fast?"
+_FEATURES = ("total_volume", "avg_speed", "avg_occupancy")
+_CELLS = 60
+_FEWEST_STEPS = 100
+_COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 256)))
+
+# An axis ends at the largest value, unless that is so far beyond nearly all others.
+_NEARLY_ALL = 0.999
+_FAR_BEYOND = 1.25
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One axis of a diagram."""
+
+    label: str
+    values: Floats
+    """[T, N]"""
+
+
+def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
+    """Flow against occupancy, or density, and speed against flow: all VDs, then some of them.
+
+    Where the features it needs are not there, the figure says so instead.
+    """
+    if reason := no_diagram(vd_clean):
+        return figure_without_data(_QUESTION, reason)
+    names = [str(name) for name in vd_clean["feature"].to_numpy()]
+    needed = [names.index(name) for name in _FEATURES if name in names]
+    some = evenly_spread(vd_clean.isel(feature=needed), MOST_VALUES)
+    diagrams = _diagrams(some)
+    single = _single_vds(diagrams) if some.sizes["vd"] > 1 else []
+    whose = [slice(None), *(slice(n, n + 1) for n in single)]
+    vdids = [str(vdid) for vdid in some["vd"].to_numpy()]
+    names = [f"{len(vdids):,} VDs", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    if single:
+        figure, axes = panels(
+            _QUESTION,
+            _detail(vd_clean, some),
+            len(diagrams),
+            len(whose),
+            3.3,
+            share_x="row",
+            share_y="row",
+            width_ratios=[1.6, *[1.0] * len(single)],
+        )
+    else:
+        figure, row = panels(_QUESTION, _detail(vd_clean, some), 1, len(diagrams), 4.2)
+        axes = [[ax] for ax in row[0]]
+    for row_axes, (across, up) in zip(axes, diagrams, strict=True):
+        edges = _edges(across.values), _edges(up.values)
+        for ax, vds in zip(row_axes, whose, strict=True):
+            _draw(ax, across.values[:, vds], up.values[:, vds], edges)
+            ax.set_xlabel(across.label)
+            ax.xaxis.set_major_locator(MaxNLocator(5 if single else 8, steps=[1, 2, 5, 10]))
+        row_axes[0].set_ylabel(up.label)
+    for ax, name in zip(axes[0], names, strict=True):
+        title(ax, name)
+    return figure
+
+
+def no_diagram(vd: xr.DataArray) -> str | None:
+    """Why there is no diagram; None if there is one."""
+    names = [str(name) for name in vd["feature"].to_numpy()]
+    if "total_volume" in names and ("avg_speed" in names or "avg_occupancy" in names):
+        return None
+    return (
+        "No fundamental diagram: it needs total_volume and one of avg_speed and avg_occupancy; "
+        f"the file has {', '.join(names[:5])}{' …' if len(names) > 5 else ''}."
+    )
+
+
+def flow_per_hour(vd: xr.DataArray) -> xr.DataArray:
+    """``total_volume`` as vehicles per hour, ``("time", "vd")``.
+
+    Its unit says of how long a time it is the count; where it does not, that is the interval.
+    """
+    volume = vd.isel(feature=[str(name) for name in vd["feature"].to_numpy()].index("total_volume"))
+    period = period_of(str(volume["unit"].item())) or pd.Timedelta(interval_of(vd))
+    return volume.astype(np.float64) * (pd.Timedelta("1h") / period)
+
+
+def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
+    """What is drawn, as (across, up): flow against occupancy or density, speed against flow."""
+    flow, per_lane = flow_per_hour(vd).to_numpy(), ""
+    if "lane_num" in vd.coords and (vd["lane_num"] > 0).all():
+        flow, per_lane = flow / vd["lane_num"].to_numpy(), " per lane"
+    flows = Quantity(f"flow, veh/h{per_lane}", flow)
+    by_name = {
+        str(name): (vd.isel(feature=index).to_numpy().astype(np.float64), str(unit))
+        for index, (name, unit) in enumerate(
+            zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True)
+        )
+    }
+    speeds = None
+    if "avg_speed" in by_name:
+        speed, unit = by_name["avg_speed"]
+        speeds = Quantity(f"avg_speed, {unit}" if unit else "avg_speed", speed)
+    if "avg_occupancy" in by_name:
+        occupancy, unit = by_name["avg_occupancy"]
+        first = Quantity(f"avg_occupancy, {unit}" if unit else "avg_occupancy", occupancy)
+    else:
+        speed, unit = by_name["avg_speed"]
+        density = np.divide(flow, speed, out=np.full_like(flow, np.nan), where=speed > 0)
+        length = "mi" if unit == "mph" else "km"
+        first = Quantity(f"density, veh/{length}{per_lane}", density)
+    return [(first, flows), *([(flows, speeds)] if speeds else [])]
+
+
+def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:
+    """Positions of some VDs with enough values, evenly spread over those that have."""
+    across, up = diagrams[0]
+    steps = (np.isfinite(across.values) & np.isfinite(up.values)).sum(axis=0)
+    enough = np.flatnonzero(steps >= min(_FEWEST_STEPS, len(across.values) / 2))
+    count = min(SINGLE_VDS, len(enough))
+    return [int(enough[at]) for at in np.linspace(0, len(enough) - 1, count).round().astype(int)]
+
+
+def _detail(vd: xr.DataArray, some: xr.DataArray) -> str:
+    said = "Each cell counts time steps: the darker, the more (logarithmic)."
+    if "avg_occupancy" not in vd["feature"].to_numpy():
+        said += " Density is flow divided by speed."
+    if some.sizes["vd"] < vd.sizes["vd"]:
+        said += f" {some.sizes['vd']:,} of the {vd.sizes['vd']:,} VDs, evenly spread over the file."
+    return said
+
+
+def _edges(values: Floats) -> Floats:
+    """Limits of cells from 0 on, each as wide as the others and holding as many counts.
+
+    Counts come in steps; cells of 2.5 steps would hold two and three in turn, and show stripes.
+    """
+    seen = values[np.isfinite(values)]
+    if not seen.size:
+        return np.array([0.0, 1.0])
+    top = min(float(seen.max()), _FAR_BEYOND * float(np.quantile(seen, _NEARLY_ALL))) or 1.0
+    levels = np.unique(np.round(seen[:: max(len(seen) // 100_000, 1)], 4))
+    step = float(np.diff(levels).min()) if len(levels) > 1 else top
+    width = step * max(np.ceil(top / _CELLS / step), 1)
+    return np.arange(-step / 2, top + width, width)
+
+
+def _draw(ax: Axes, across: Floats, up: Floats, edges: tuple[Floats, Floats]) -> None:
+    counts, *_ = np.histogram2d(across.ravel(), up.ravel(), edges)
+    ax.set_xlim(0, edges[0][-1])
+    ax.set_ylim(0, edges[1][-1])
+    if not counts.any():
+        say_empty(ax, "nothing observed")
+        return
+    ax.pcolormesh(
+        *edges,
+        np.ma.masked_equal(counts.T, 0),
+        cmap=_COLOURS,
+        norm=LogNorm(1, max(counts.max(), 2)),
+    )

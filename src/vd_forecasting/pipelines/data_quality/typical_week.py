@@ -1,0 +1,126 @@
+"""What a week looks like, feature by feature."""
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
+from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
+from vd_forecasting.vd_array import interval_of
+from vd_forecasting.wording import in_words
+
+MOST_VALUES = 40_000_000
+"""160 MB; of more, VDs that are evenly spread over the file are taken."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+_MOST_FEATURES = 8
+_QUESTION = "What does a typical week look like?"
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_WEEK = 7 * 24.0
+_SHORTEST_STEP = np.timedelta64(15, "m")
+_LONGEST_STEP = np.timedelta64(24, "h")
+
+
+def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
+    """The median and the usual range of every feature by time of the week, a panel for each."""
+    some = evenly_spread(vd_clean.isel(feature=slice(_MOST_FEATURES)), MOST_VALUES)
+    week = weekly_quantiles(some)
+    features = [str(name) for name in some["feature"].to_numpy()]
+    figure, axes = panels(_QUESTION, _detail(vd_clean, some), len(features), 1, 1.9, share_x=True)
+    for index, ((ax,), feature, unit) in enumerate(
+        zip(axes, features, some["unit"].to_numpy(), strict=True)
+    ):
+        _draw(ax, week["hour"].to_numpy(), week.isel(feature=index).to_numpy())
+        title(ax, f"{feature}, {unit}" if unit else feature)
+    _label_days(axes[-1][0])
+    colour = COLOURS["lstm"]
+    legend_below(
+        figure,
+        [
+            Line2D([], [], color=colour, label="median"),
+            Patch(color=colour, alpha=0.4, linewidth=0, label="middle half"),
+            Patch(color=colour, alpha=0.15, linewidth=0, label="90 % of the values"),
+        ],
+    )
+    return figure
+
+
+def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
+    """Quantiles over VDs and weeks, by time of the week.
+
+    Args:
+        vd: ``("time", "vd", "feature")`` on a regular grid, in memory.
+
+    Returns:
+        ``("quantile", "hour", "feature")``, the quantiles of :data:`QUANTILES`; NaN where nothing
+        was observed. ``hour`` counts from Monday 00:00 of the clock of ``vd``, one step every 15
+        min or every interval, if that is longer.
+    """
+    step = min(max(_SHORTEST_STEP, interval_of(vd)), _LONGEST_STEP)
+    times = vd["time"].to_numpy().astype("datetime64[ns]")
+    monday = np.datetime64("2024-01-01", "ns")
+    of_week = (times - monday) % np.timedelta64(7, "D") // step  # [T]
+    steps = -(-np.timedelta64(7, "D") // step)
+    values = vd.transpose("time", "vd", "feature").to_numpy()
+    result = np.full((len(QUANTILES), steps, vd.sizes["feature"]), np.nan)
+    order = np.argsort(of_week, kind="stable")
+    begins = np.flatnonzero(np.diff(of_week[order], prepend=-1))
+    for rows in np.split(order, begins[1:]):
+        at = of_week[rows[0]]
+        for feature in range(result.shape[2]):
+            seen = values[rows, :, feature]
+            seen = seen[np.isfinite(seen)]
+            if seen.size:
+                result[:, at, feature] = np.quantile(seen, QUANTILES)
+    return xr.DataArray(
+        result,
+        dims=("quantile", "hour", "feature"),
+        coords={
+            "quantile": list(QUANTILES),
+            "hour": np.arange(steps) * (step / np.timedelta64(1, "h")),
+            "feature": vd["feature"].to_numpy(),
+        },
+    )
+
+
+def _detail(vd: xr.DataArray, some: xr.DataArray) -> str:
+    vds, shown = vd.sizes["vd"], some.sizes["vd"]
+    whose = f"{shown:,} of the {vds:,} VDs, evenly spread" if shown < vds else f"{vds:,} VDs"
+    if vds == 1:
+        whose = str(vd["vd"].to_numpy()[0])
+    clock = "the file's clock"
+    if "utc_offset" in vd.attrs:
+        clock += f", UTC{vd.attrs['utc_offset']}"
+    said = f"{whose}, {in_words(vd.sizes['time'] * interval_of(vd))}; {clock}."
+    left_out = vd.sizes["feature"] - some.sizes["feature"]
+    return said + (f" The last {left_out} features are not shown." if left_out else "")
+
+
+def _draw(ax: Axes, hours: npt.NDArray[np.float64], week: npt.NDArray[np.float64]) -> None:
+    """One feature: ``week`` is [quantile, hour]."""
+    if np.isnan(week).all():
+        say_empty(ax, "nothing observed")
+        ax.set_yticks([])
+        return
+    # The last value holds until its step ends, as every other one does.
+    edges = np.append(hours, _WEEK)
+    low, lower, median, upper, high = np.column_stack([week, week[:, -1]])
+    colour = COLOURS["lstm"]
+    ax.fill_between(edges, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+    ax.fill_between(edges, lower, upper, step="post", color=colour, alpha=0.3, linewidth=0)
+    ax.step(edges, median, where="post", color=colour, linewidth=1.4)
+    if np.nanmin(week) >= 0:
+        ax.set_ylim(0, 1.05 * np.nanmax(week) or 1)
+
+
+def _label_days(ax: Axes) -> None:
+    """Names of days in the middle of them, lines where they begin."""
+    ax.set_xlim(0, _WEEK)
+    ax.set_xticks(np.arange(8) * 24, [])
+    ax.set_xticks(np.arange(7) * 24 + 12, _DAYS, minor=True)
+    ax.tick_params(axis="x", which="minor", length=0)

@@ -1,0 +1,49 @@
+"""The plots of one experiment."""
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from vd_forecasting.evaluation.aligned import common_points, most_congested_day
+from vd_forecasting.evaluation.errors import Json, from_metrics
+from vd_forecasting.pipelines.reporting.plots import error_plots, forecast_plot, learning_plots
+
+FORECAST_DAYS = 3
+
+
+def plot_learning_curves(config: Json, training_history: Json) -> Figure:
+    """Loss by epoch."""
+    return learning_plots.plot_learning_curves(
+        f"Did training of {config['experiment']} stop at the right epoch?",
+        {config["model"]: training_history},
+    )
+
+
+def plot_metric_evolution(config: Json, training_history: Json, metrics: Json) -> Figure:
+    """Errors in physical units by epoch."""
+    return learning_plots.plot_metric_evolution(
+        f"Which errors did training of {config['experiment']} bring down?",
+        config["model"],
+        training_history,
+        from_metrics(metrics, config),
+    )
+
+
+def plot_forecast(config: Json, predictions: xr.Dataset) -> Figure:
+    """Forecasts over several days, the most congested one among them."""
+    congested = most_congested_day(predictions["truth"], predictions.attrs["interval_minutes"])
+    event = "congestion" if congested.is_congestion else "the peak"
+    shown = predictions.sel(vd=[congested.vdid]).isel(horizon=[-1])
+    return forecast_plot.plot_forecast(
+        f"Does {config['experiment']} see {event} coming?",
+        common_points({config["model"]: shown}),
+        congested,
+        days=FORECAST_DAYS,
+    )
+
+
+def plot_error_by_horizon(config: Json, metrics: Json) -> Figure:
+    """MAE by horizon beside persistence."""
+    return error_plots.plot_error_by_horizon(
+        f"How fast do the errors of {config['experiment']} grow with the time ahead?",
+        from_metrics(metrics, config),
+    )

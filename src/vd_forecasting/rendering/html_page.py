@@ -1,0 +1,105 @@
+"""A Markdown page as one HTML file: images and style inside, no script, nothing to download."""
+
+import html
+import mimetypes
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+# The policy is a second lock: even if something foreign got into the page, it could load nothing
+# but what lies beside it.
+_DOCUMENT = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+_POLICY = "default-src 'none'; img-src data: 'self' file:; style-src 'unsafe-inline'"
+
+
+def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
+    """A page as a self-contained HTML document; its title is the first heading.
+
+    Args:
+        markdown: CommonMark with tables. HTML in it is shown as text: names of detectors come from
+            files of others.
+        images: image files by the path that the page has for them. An image that is not among them
+            stays a reference to its path.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(markdown)
+    _make_figures(tokens)
+    # The parser percent-encodes the paths of the page.
+    _inline({parser.normalizeLink(path): content for path, content in images.items()}, tokens)
+    return _DOCUMENT.format(
+        policy=_POLICY,
+        title=html.escape(_title(tokens)),
+        style=_style(),
+        body=parser.renderer.render(list(_boxed_tables(tokens)), parser.options, {}),
+    )
+
+
+@cache
+def _style() -> str:
+    return files(__package__).joinpath("page.css").read_text("utf-8")
+
+
+def _title(tokens: Sequence[Token]) -> str:
+    """The text of the first heading, without its markup; empty if there is none."""
+    for opening, content in pairwise(tokens):
+        if opening.type == "heading_open":
+            return "".join(child.content for child in content.children or [])
+    return ""
+
+
+def _make_figures(tokens: Sequence[Token]) -> None:
+    """Let each paragraph that is nothing but an image be a figure."""
+    for opening, content, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        kinds = [child.type for child in content.children or []]
+        if opening.type == "paragraph_open" and kinds == ["image"]:
+            opening.tag = closing.tag = "figure"
+
+
+def _inline(images: Mapping[str, bytes], tokens: Sequence[Token]) -> None:
+    """Put the images themselves in the place of their paths."""
+    for token in (child for parent in tokens for child in parent.children or []):
+        path = str(token.attrGet("src"))
+        if token.type == "image" and path in images:
+            token.attrSet("src", _data_uri(path, images[path]))
+
+
+def _data_uri(path: str, content: bytes) -> str:
+    kind = mimetypes.guess_type(path)[0] or "image/png"
+    return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def _boxed_tables(tokens: Sequence[Token]) -> Iterator[Token]:
+    """The tokens, with each table in a box of its own to scroll in, by keyboard too."""
+    for token in tokens:
+        if token.type == "table_open":
+            attributes: dict[str, str | int | float] = {
+                "class": "table",
+                "role": "region",
+                "aria-label": "Table",
+                "tabindex": 0,
+            }
+            yield Token("box_open", "div", 1, attrs=attributes, block=True)
+        yield token
+        if token.type == "table_close":
+            yield Token("box_close", "div", -1, block=True)

@@ -1,0 +1,197 @@
+"""One look for every plot: a colour, a marker and a name for everything that is drawn."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from vd_forecasting.vocabulary import NAMES
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS: Final = {
+    "lstm": "#0072B2",
+    "xlstm": "#D55E00",
+    "gradient_boosting": "#009E73",
+    "ridge": "#56B4E9",
+    "historical_average": "#CC79A7",
+    "seasonal_naive": "#E69F00",
+    "persistence": "#8C8C8C",
+    "truth": "#1A1A1A",
+}
+MARKERS: Final = {
+    "lstm": "o",
+    "xlstm": "D",
+    "gradient_boosting": "^",
+    "ridge": "s",
+    "historical_average": "v",
+    "seasonal_naive": "x",
+    "persistence": "|",
+}
+_DASHES: Final[Any] = {
+    "gradient_boosting": (0, (5, 1.5)),
+    "ridge": (0, (3, 1.5, 1, 1.5)),
+    "historical_average": (0, (1, 1.5)),
+    "seasonal_naive": (0, (1, 3)),
+    "persistence": "--",
+}
+"""Networks have solid lines, baselines have not."""
+MODE_MARKERS: Final = {"single_vd": "o", "multi_vd": "s", "independent_multi_vd": "^"}
+
+WIDTH: Final = 10.0
+MAX_HEIGHT: Final = 14.0
+MAX_COLUMNS: Final = 3
+_DETAIL_CHARACTERS: Final = 130
+
+Share = bool | Literal["none", "all", "row", "col"]
+
+_STYLE: Final[Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+
+
+def panels(
+    question: str,
+    detail: str,
+    rows: int,
+    columns: int,
+    row_height: float,
+    *,
+    share_x: Share = False,
+    share_y: Share = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure whose title is the question it answers.
+
+    Args:
+        question: the title.
+        detail: a second line that says what is shown.
+        rows: of panels.
+        columns: of panels.
+        row_height: inches.
+        share_x: as of ``Figure.subplots``.
+        share_y: as of ``Figure.subplots``.
+        width_ratios: of the columns, equal by default.
+
+    Returns:
+        The figure and its axes, a list per row.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(
+            figsize=(WIDTH, min(rows * row_height + 1.1, MAX_HEIGHT)),
+            layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+        )
+        axes = figure.subplots(
+            rows,
+            columns,
+            sharex=share_x,
+            sharey=share_y,
+            squeeze=False,
+            width_ratios=width_ratios,
+        )
+    # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
+    lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
+    figure.suptitle(f" \n{lines}", x=0.008, ha="left", fontsize=10, linespacing=1.5)
+    inch = 1 / figure.get_figheight()
+    figure.text(
+        0.008, 1 - 0.08 * inch, question, ha="left", va="top", fontsize=13, fontweight="bold"
+    )
+    return figure, [list(row) for row in axes]
+
+
+def feature_panels(
+    question: str,
+    detail: str,
+    features: Sequence[str],
+    row_height: float,
+    *,
+    share_y: Share = False,
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with one panel per feature, side by side and wrapped after three."""
+    columns = min(len(features), MAX_COLUMNS)
+    rows = math.ceil(len(features) / columns)
+    figure, axes = panels(
+        question,
+        detail,
+        rows,
+        columns,
+        row_height,
+        share_y=share_y,
+    )
+    flat = [ax for row in axes for ax in row]
+    for ax in flat[len(features) :]:
+        ax.remove()
+    return figure, dict(zip(features, flat, strict=False))
+
+
+def figure_without_data(question: str, reason: str) -> Figure:
+    """A low figure that says why its question has no answer."""
+    figure, [[ax]] = panels(question, "", 1, 1, 0.7)
+    ax.set_axis_off()
+    say_empty(ax, reason)
+    return figure
+
+
+def line_style(model: str, **overrides: Any) -> dict[str, Any]:
+    """Keyword arguments of ``Axes.plot`` for what a model forecast."""
+    style: dict[str, Any] = {
+        "color": COLOURS[model],
+        "label": NAMES[model],
+        # Where both run on top of each other, both still show.
+        "linewidth": 1.3 if model == "xlstm" else 2.4,
+        "marker": MARKERS[model],
+        "markersize": 3.5 if model == "xlstm" else 6.0,
+    }
+    if model in _DASHES:
+        style |= {"linestyle": _DASHES[model], "linewidth": 1.6, "marker": "", "zorder": 1.5}
+    return style | overrides
+
+
+def title(ax: Axes, text: str, **overrides: Any) -> None:
+    """A panel's title, at its left edge."""
+    style: dict[str, Any] = {"loc": "left", "fontsize": 10}
+    ax.set_title(text, **style | overrides)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """One legend for all panels, under them, where it covers no data."""
+    rows = math.ceil(len(handles) / 6)
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower left",
+        ncols=math.ceil(len(handles) / rows),
+        frameon=False,
+        handlelength=2.4,
+    )
+
+
+def say_empty(ax: Axes, text: str) -> None:
+    """Write into a panel why there is nothing in it."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    ax.text(
+        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#666666", bbox=box
+    )
+
+
+def start_at_zero(*axes: Axes) -> None:
+    """Let the y-axis of panels of errors begin at zero, the same for all of them."""
+    largest = max(ax.dataLim.ymax for ax in axes)
+    for ax in axes:
+        if math.isfinite(largest) and largest > 0:
+            ax.set_ylim(0, 1.06 * largest)
+        else:
+            ax.set_yticks([])

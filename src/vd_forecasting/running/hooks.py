@@ -1,0 +1,221 @@
+"""What happens around a run, besides its nodes."""
+
+import difflib
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol, DatasetError
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
+from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.parameters import Evaluation
+from vd_forecasting.running.messages import USER_ERRORS, reason
+from vd_forecasting.running.staleness.fingerprint import (
+    Fingerprint,
+    load_hashes,
+    makers_of,
+    output_files,
+    save_fingerprint,
+    take_fingerprint,
+)
+from vd_forecasting.running.staleness.sources import this_package
+from vd_forecasting.vocabulary import EXPERIMENTS
+
+logger = logging.getLogger(__name__)
+
+SHARED_BLOCKS = (
+    "compute",
+    "split",
+    "evaluation",
+    "cleaning",
+    "baselines",
+    "simulate",
+    "vd_file",
+    "source_file",
+    "source_start",
+)
+EXPERIMENT_BLOCKS = ("windows", "model", "training")
+
+
+class KnownParameters:
+    """Refuses a parameter block that nothing reads; what is inside one, its model checks."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check the names of the blocks.
+
+        Raises:
+            ValueError: a block is unknown; names the nearest known one.
+        """
+        known = (*SHARED_BLOCKS, *EXPERIMENTS)
+        parameters = context.config_loader["parameters"]
+        # "_" begins the YAML anchors of our own files.
+        _refuse_unknown([name for name in parameters if not name.startswith("_")], known, "")
+        for experiment in EXPERIMENTS:
+            _refuse_unknown(
+                list(parameters.get(experiment, {})), EXPERIMENT_BLOCKS, f"{experiment}."
+            )
+        # Trainings read one key of it, so that the others do not make them stale.
+        _refuse_unknown(
+            list(parameters.get("evaluation", {})), tuple(Evaluation.model_fields), "evaluation."
+        )
+
+
+def _refuse_unknown(names: list[str], known: tuple[str, ...], prefix: str) -> None:
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ValueError(
+                f"parameter {prefix}{name} is not known; did you mean {prefix}{nearest[0]}?"
+            )
+
+
+class Progress:
+    """Logs every node as it starts."""
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Log the node's name."""
+        logger.info("▸ %s", node.name)
+
+
+class _ExperimentLog(logging.FileHandler):
+    """A log file of what one thread logs, as ThreadRunner runs a node in each.
+
+    A full disk does not stop it, nor anyone from reading why: Python would print a traceback for
+    every line that cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread == self._thread
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+class ExperimentLogs:
+    """Writes what an experiment logs also to ``training.log``, beside its checkpoint."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, _ExperimentLog] = {}
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Open the log of the node's experiment.
+
+        Raises:
+            DatasetError: it cannot be written, in one line.
+        """
+        if node.namespace not in EXPERIMENTS:
+            return
+        checkpoint = catalog.get(f"{node.namespace}.best_model")
+        if not isinstance(checkpoint, CheckpointDataset):
+            return
+        path = checkpoint.filepath.with_name("training.log")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = self._handlers[node.name] = _ExperimentLog(path)
+        except OSError as error:
+            problem = write_problem(error) or str(error)
+            raise DatasetError(f"{path}: cannot be written, {problem}") from error
+        logging.getLogger().addHandler(handler)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Close the log."""
+        self._close(node)
+
+    @hook_impl
+    def on_node_error(self, error: Exception, node: Node) -> None:
+        """Log the error in the experiment's log alone (the command line tells it), and close it."""
+        if node.name in self._handlers:
+            # Of what no user can help, the developer wants to know where it happened.
+            told = isinstance(error, USER_ERRORS)
+            trace = None if told else (type(error), error, error.__traceback__)
+            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, reason(error), (), trace)
+            self._handlers[node.name].handle(record)
+        self._close(node)
+
+    def _close(self, node: Node) -> None:
+        handler = self._handlers.pop(node.name, None)
+        if handler is not None:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+class Fingerprints:
+    """Writes the fingerprint of every node that ran, as soon as its last output is saved.
+
+    With ParallelRunner each worker process has its own of these, which knows nothing of the run but
+    the nodes it is given; so all that is needed comes from the node, the catalog and the registry.
+    """
+
+    def __init__(self) -> None:
+        self._started: dict[str, tuple[CatalogProtocol, Fingerprint, set[str]]] = {}
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Read the sources now: what is edited while the run lasts is not what runs."""
+        this_package()
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Take the fingerprint of the node."""
+        if output_files(node, catalog):
+            makers = makers_of(pipelines.values())
+            taken = take_fingerprint(node, makers, catalog, load_hashes(catalog))
+            self._started[node.name] = (catalog, taken, set(node.outputs))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Save the fingerprint after the last output."""
+        if node.name not in self._started:
+            return
+        catalog, taken, unsaved = self._started[node.name]
+        unsaved.discard(dataset_name)
+        if not unsaved:
+            del self._started[node.name]
+            save_fingerprint(node, taken, makers_of(pipelines.values()), catalog)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Forget the node."""
+        self._started.pop(node.name, None)
+
+
+class FinishedTrainings:
+    """Removes the states of trainings when the run they were for has ended well.
+
+    Not earlier: a run that is killed after a training, or fails elsewhere, is typed again, and what
+    it had trained shall not be trained again.
+    """
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Remove them."""
+        clear_states(pipeline.nodes, catalog)
+
+
+def clear_states(nodes: Iterable[Node], catalog: CatalogProtocol) -> None:
+    """Remove the states that trainings among the nodes have kept."""
+    for name in {name for node in nodes for name in node.inputs}:
+        dataset = catalog.get(name)
+        if isinstance(dataset, TrainingStateDataset):
+            dataset.load().clear()

@@ -1,0 +1,234 @@
+"""The fingerprint of a node: all that its outputs depend on, and what they were.
+
+It is taken when the node starts and saved when the last of its outputs is. So a node that is killed
+keeps the fingerprint of its earlier run, which does not fit any more.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from kedro.io import CatalogProtocol, DatasetError
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from pydantic import BaseModel, TypeAdapter
+
+from vd_forecasting import __version__
+from vd_forecasting.running.failure import FailedDataset
+from vd_forecasting.running.staleness.content import Hashes, content_hash
+from vd_forecasting.running.staleness.sources import code_of
+from vd_forecasting.vocabulary import EXPERIMENTS, MODELS
+
+logger = logging.getLogger(__name__)
+
+FINGERPRINT = "fingerprint_of_{}"
+"""The catalog's name for the fingerprint of a node."""
+HASHES = "content_hashes"
+VERSIONED = ("torch", "xlstm")
+"""Packages whose version counts for a node that uses them."""
+
+
+class Fingerprint(TypedDict):
+    """What is saved of a node. The nodes in memory before it are parts of it."""
+
+    code: dict[str, str]
+    """Hashes of definitions, and of how the pipeline calls them."""
+    parameters: dict[str, Any]
+    inputs: dict[str, list[str | None]]
+    """Name and content hash of the file; None of one that is not there, or was not made."""
+    datasets: dict[str, str]
+    """Hashes of the catalog entries of inputs and outputs."""
+    versions: dict[str, str]
+    outputs: dict[str, str | None]
+    """Content hash of the file."""
+
+
+def file_of(catalog: CatalogProtocol, name: str) -> Path | None:
+    """The file behind a dataset; None if it is kept in memory (or is on another machine)."""
+    dataset = catalog.get(name)
+    path = getattr(dataset, "_filepath", None) or getattr(dataset, "filepath", None)
+    if path is None or getattr(dataset, "_protocol", "file") != "file":
+        return None
+    return Path(path)
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a dataset is one of Kedro's parameters."""
+    return name == "parameters" or name.startswith("params:")
+
+
+def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Path]:
+    """The files a node writes, by dataset."""
+    files = {name: file_of(catalog, name) for name in node.outputs}
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def makers_of(pipelines: Iterable[Pipeline]) -> dict[str, Node]:
+    """The node that makes a dataset, for every dataset that one makes."""
+    return {
+        name: node for pipeline in pipelines for node in pipeline.nodes for name in node.outputs
+    }
+
+
+def in_memory_before(
+    node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol
+) -> list[Node]:
+    """The nodes that ``node`` reads from through memory, and those that they do."""
+    found: dict[str, Node] = {}
+    todo = [node]
+    while todo:
+        for name in todo.pop().inputs:
+            maker = makers.get(name)
+            if maker is None or maker.name in found or file_of(catalog, name) is not None:
+                continue
+            found[maker.name] = maker
+            todo.append(maker)
+    return list(found.values())
+
+
+def take_fingerprint(
+    node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol, known: Hashes
+) -> Fingerprint:
+    """The fingerprint of a node as code, parameters and files are now.
+
+    Args:
+        node: at least one of its outputs is a file.
+        makers: the node that makes a dataset.
+        catalog: where parameters and files are.
+        known: content hashes of earlier calls.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    taken: Fingerprint = {
+        "code": {},
+        "parameters": {},
+        "inputs": {},
+        "datasets": {},
+        "versions": {__name__.split(".")[0]: __version__},
+        "outputs": {},
+    }
+    for part in (node, *in_memory_before(node, makers, catalog)):
+        code = code_of(part.func, _other_models(part.namespace))
+        taken["code"] |= {**code.definitions, f"node {part.name}": _wiring(part)}
+        for package in code.packages & set(VERSIONED):
+            taken["versions"][package] = _version(package)
+        for name in part.inputs:
+            if is_parameter(name):
+                value = plain(catalog.get(name).load())
+                taken["parameters"][name.removeprefix("params:")] = value
+            elif (path := file_of(catalog, name)) is not None:
+                # Of what was not made, whatever is in the file was not read.
+                made = not isinstance(catalog.get(name), FailedDataset)
+                taken["inputs"][name] = [path.name, content_hash(path, known) if made else None]
+                if made:
+                    taken["datasets"][name] = _entry(catalog, name)
+    for name, path in output_files(node, catalog).items():
+        taken["outputs"][name] = content_hash(path, known)
+        taken["datasets"][name] = _entry(catalog, name)
+    # As they come back from the file, so that the two can be compared.
+    return cast("Fingerprint", json.loads(json.dumps(taken, sort_keys=True)))
+
+
+def load_fingerprint(node: Node, catalog: CatalogProtocol) -> Fingerprint | None:
+    """The fingerprint a node left when it last ran; None if there is none that can be read."""
+    saved = catalog.get(FINGERPRINT.format(node.name))
+    try:
+        loaded = saved.load() if saved is not None and saved.exists() else None
+    except DatasetError:
+        return None
+    whole = isinstance(loaded, dict) and loaded.keys() == Fingerprint.__annotations__.keys()
+    return cast("Fingerprint", loaded) if whole else None
+
+
+def save_fingerprint(
+    node: Node,
+    started: Fingerprint,
+    makers: Mapping[str, Node],
+    catalog: CatalogProtocol,
+) -> None:
+    """Save what a node started with, and the outputs it has just saved.
+
+    If an input changed meanwhile, nobody knows which of the two went into the outputs: then
+    nothing is saved.
+
+    Raises:
+        DatasetError: the fingerprint cannot be written.
+    """
+    saved = catalog.get(FINGERPRINT.format(node.name))
+    if saved is None:
+        return
+    known = load_hashes(catalog)
+    now = take_fingerprint(node, makers, catalog, known)
+    if now["inputs"] != started["inputs"]:
+        logger.warning("An input of %s changed while it ran; it will count as stale.", node.name)
+        return
+    saved.save({**started, "outputs": now["outputs"]})
+    save_hashes(catalog, known)
+
+
+def load_hashes(catalog: CatalogProtocol) -> Hashes:
+    """The content hashes known from earlier runs."""
+    saved = catalog.get(HASHES)
+    try:
+        loaded = saved.load() if saved is not None and saved.exists() else {}
+    except DatasetError:
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
+    """Keep content hashes for later runs, if that can be.
+
+    Without them, or where two runs at once overwrite each other's, files are read again.
+    """
+    saved = catalog.get(HASHES)
+    if saved is not None and known != load_hashes(catalog):
+        with suppress(DatasetError, OSError):
+            saved.save(known)
+
+
+def plain(value: Any) -> Any:
+    """A parameter as plain JSON values."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return TypeAdapter(Any).dump_python(value, mode="json")
+
+
+def _other_models(namespace: str | None) -> frozenset[str]:
+    """Modules that an experiment does not use, though the table of models leads to them."""
+    if namespace not in EXPERIMENTS:
+        return frozenset()
+    package = __name__.split(".")[0]
+    return frozenset(
+        f"{package}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
+    )
+
+
+def _wiring(node: Node) -> str:
+    return _digest([node.func.__module__, node.func.__qualname__, node._inputs, node._outputs])
+
+
+def _entry(catalog: CatalogProtocol, name: str) -> str:
+    """Hash of a catalog entry; where the file lies does not count, only what is in it."""
+    entry = catalog.get(name)._init_config()
+    entry = {**entry, **entry.get("kwargs", {})}  # where a dataset inherits its __init__
+    left_out = ("args", "kwargs", "filepath", "metadata")
+    return _digest({key: entry[key] for key in entry if key not in left_out})
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

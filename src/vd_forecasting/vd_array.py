@@ -1,0 +1,178 @@
+"""The VD array: values over time, detector and feature on a regular grid.
+
+An array may be larger than memory. It is then worked on in blocks: some detectors at a time, each
+with all its time steps and features. Detectors are cleaned and scored one by one, so blocks are
+independent of each other.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, islice
+from math import lcm
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+DIMS: Final = ("time", "vd", "feature")
+
+BLOCK_BYTES = 96 * 2**20
+"""What the values of a block take, unless a single VD takes more."""
+
+VDS_PER_CHUNK = 8
+"""In the files that this project writes; a block of whole chunks is read and written quickest."""
+
+# HDF5 lets one thread in at a time, so with a third most would wait, and each holds a block.
+_AT_ONCE = 2
+
+_SECONDS_WITHOUT_BAR = 2
+
+
+def interval_of(vd: xr.DataArray) -> np.timedelta64:
+    """The interval of an array on a regular grid, from its attribute ``interval_minutes``."""
+    return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
+
+
+def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
+    """The same array, its values a dask array that is cut along ``vd`` only.
+
+    Args:
+        vd: has the dims time, vd and feature. Blocks it has along ``vd`` already are kept.
+        steps: how many time steps will be made of it, where these are more.
+    """
+    widths = _widths(vd, steps)
+    of_file = _vds_per_chunk(vd)
+    if "compression" in vd.encoding and of_file > widths[0]:
+        logger.warning(
+            "%s: compressed in chunks of %s VDs, more than the %s looked at together, so that all "
+            "of it is decompressed %s times over; a copy with smaller chunks would be read faster",
+            vd.attrs.get("source_file", "VD file"),
+            f"{of_file:,}",
+            f"{widths[0]:,}",
+            len(widths),
+        )
+    return vd.chunk(time=-1, vd=tuple(widths), feature=-1)
+
+
+def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.DataArray]:
+    """The blocks of an array, in memory, in the order of its VDs.
+
+    While one is used the next is read or computed; no more than these two are there.
+
+    Args:
+        vd: has the dims time, vd and feature. A dask array is cut where its blocks are.
+        doing: stands before the progress bar, which a terminal shows where it takes seconds; no
+            bar without it.
+    """
+    ends = list(accumulate(_widths(vd)))
+    blocks = (vd.isel(vd=slice(start, end)) for start, end in zip([0, *ends], ends, strict=False))
+    with (
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+        tqdm(
+            desc=doing,
+            total=vd.sizes["vd"],
+            unit="VD",
+            delay=_SECONDS_WITHOUT_BAR,
+            disable=True if doing is None else None,
+        ) as bar,
+    ):
+        ahead = deque(pool.submit(_load, block) for block in islice(blocks, _AT_ONCE))
+        while ahead:
+            block = ahead.popleft().result()
+            yield block
+            bar.update(block.sizes["vd"])
+            del block
+            ahead.extend(pool.submit(_load, following) for following in islice(blocks, 1))
+
+
+def _load(block: xr.DataArray) -> xr.DataArray:
+    # A dask array would start threads of its own, and hold more blocks.
+    return block.compute(scheduler="synchronous") if block.chunks else block.compute()
+
+
+def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:
+    """How many VDs each block holds."""
+    if vd.chunks:
+        return list(vd.chunksizes["vd"])
+    vds = vd.sizes["vd"]
+    of_one = 4 * max(vd.sizes["time"], steps) * vd.sizes["feature"]
+    # A chunk that lies in two blocks is decompressed twice.
+    of_file = _vds_per_chunk(vd)
+    grains = (lcm(of_file, VDS_PER_CHUNK), of_file, VDS_PER_CHUNK, 1)
+    fitting = (BLOCK_BYTES // max(of_one, 1) // grain * grain for grain in grains)
+    width = next(filter(None, fitting), 1)
+    full, rest = divmod(vds, width)
+    return [width] * full + [rest] * (rest > 0)
+
+
+def _vds_per_chunk(vd: xr.DataArray) -> int:
+    """Of the file the array comes from; 1 where it has no chunks."""
+    return int(vd.encoding.get("preferred_chunks", {}).get("vd", 1))
+
+
+def targets_in(vd_clean: xr.DataArray, target_features: Sequence[str]) -> list[str]:
+    """Those of ``target_features`` the file has; if it has none of them, all its features."""
+    features = [str(name) for name in vd_clean["feature"].to_numpy()]
+    return [name for name in target_features if name in features] or features
+
+
+def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Share of time steps with a finite value, [vd, feature]."""
+    finite = np.isfinite(vd.transpose("time", "vd", "feature").to_numpy())
+    share: npt.NDArray[np.float64] = finite.mean(axis=0)
+    return share
+
+
+def usable_vds(
+    vd_clean: xr.DataArray, target_features: Sequence[str], min_observed: float
+) -> Iterator[str]:
+    """VDIDs, in file order, of the VDs fit for training; reads no further than is asked for.
+
+    A VD is fit when each target feature the file has is observed in at least the share
+    ``min_observed`` of all time steps. If the file has none of the target features, every
+    feature it has counts.
+    """
+    targets = vd_clean.sel(feature=targets_in(vd_clean, target_features))
+    for start in range(0, targets.sizes["vd"], VDS_PER_CHUNK):
+        few = targets.isel(vd=slice(start, start + VDS_PER_CHUNK))
+        fit = (observed_share(few) >= min_observed).all(axis=1)
+        yield from map(str, few["vd"].to_numpy()[fit])
+
+
+def check_regular_grid(data: xr.DataArray) -> xr.DataArray:
+    """Return ``data`` if its ``time`` coordinate [T] increases in equal steps.
+
+    Raises:
+        ValueError: one line that names the first step that does not.
+    """
+    if "time" not in data.coords or data.sizes.get("time", 0) == 0:
+        raise ValueError("the array has no time stamps")
+    times = data["time"].to_index()
+    blank = np.flatnonzero(times.isna())
+    if blank.size:
+        raise ValueError(
+            f"{blank.size} of {times.size} time stamps are blank (NaT), the first that of step "
+            f"{blank[0]}"
+        )
+    steps = np.diff(times)
+    backward = np.flatnonzero(steps <= np.timedelta64(0))
+    if backward.size:
+        raise ValueError(f"{_pair(times, backward[0])}: the time stamps must increase")
+    uneven = np.flatnonzero(steps != steps[:1])
+    if uneven.size:
+        raise ValueError(
+            f"{_pair(times, uneven[0])}: {pd.Timedelta(steps[uneven[0]])} apart, "
+            f"but the first two are {pd.Timedelta(steps[0])} apart"
+        )
+    return data
+
+
+def _pair(times: pd.Index, step: int) -> str:
+    return f"step {step} is at {times[step]} and step {step + 1} at {times[step + 1]}"

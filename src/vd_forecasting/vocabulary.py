@@ -1,0 +1,26 @@
+"""The names of modes, models, features and splits, and how pages and plots call the models."""
+
+from typing import Final
+
+MODES: Final = ("single_vd", "multi_vd", "independent_multi_vd")
+MODELS: Final = ("lstm", "xlstm")
+EXPERIMENTS: Final = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
+SPLITS: Final = ("train", "val", "test")
+
+SPEED: Final = "avg_speed"
+VOLUME: Final = "total_volume"
+OCCUPANCY: Final = "avg_occupancy"
+TARGET_FEATURES: Final = (SPEED, VOLUME, OCCUPANCY)
+"""Forecast by default, where the file has them."""
+
+NAMES: Final = {
+    "lstm": "LSTM",
+    "xlstm": "xLSTM",
+    "gradient_boosting": "gradient boosting",
+    "ridge": "ridge",
+    "historical_average": "historical average",
+    "seasonal_naive": "seasonal naive",
+    "persistence": "persistence",
+    "truth": "measured",
+}
+"""In print."""

@@ -1,0 +1,213 @@
+"""Numbers, times and comparisons in words."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+PRACTICALLY_EQUAL = 0.01
+"""Relative differences of errors below this are called practically equal."""
+
+SHOWN_HORIZONS = (1, 3, 6, 12)
+NOTHING = "–"
+
+_UNITS = (("day", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000))
+
+
+def is_number(value: float | None) -> bool:
+    """Whether a metric is defined: neither null nor NaN nor infinite."""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits: ``2.31``, ``14.5``, ``1,234``; a dash where undefined."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    size = abs(value)
+    if size >= 100:
+        text = f"{value:,.0f}"
+    elif size >= 0.001:
+        # The exponent of the rounded value, so that 9.999 becomes 10.0 and not 10.00.
+        exponent = int(f"{size:.2e}".split("e")[1])
+        text = f"{value:,.{max(2 - exponent, 0)}f}"
+    else:
+        text = f"{value:.2g}"
+    return text.replace("-", "−")
+
+
+def count(value: int) -> str:
+    """``1,234,567``."""
+    return f"{value:,}"
+
+
+def plural(value: int, noun: str) -> str:
+    """``1 window``, ``1,234 windows``."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
+def percent(share: float | None, *, signed: bool = False) -> str:
+    """``3.1 %``, or with its sign ``−3.1 %``; a dash where undefined."""
+    if share is None or not math.isfinite(share):
+        return NOTHING
+    value = 100 * share
+    text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    elif signed and value > 0:
+        text = f"+{text}"
+    return f"{text.replace('-', '−')} %"
+
+
+def duration(seconds: float) -> str:
+    """``0.42 s``, ``12 s``, ``3 min 20 s``, ``1 h 5 min``, ``2 d 3 h``."""
+    if seconds < 9.95:
+        return f"{number(seconds)} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two(whole, 60, "min", "s")
+    minutes = round(seconds / 60)
+    if minutes < 24 * 60:
+        return _two(minutes, 60, "h", "min")
+    return _two(round(seconds / 3600), 24, "d", "h")
+
+
+def in_words(span: np.timedelta64) -> str:
+    """A span in its two leading units: ``2 days 3 h``, ``1 h 30 min``, ``5 min``, ``20 s``."""
+    left = int(span.astype("timedelta64[ns]").astype(np.int64))
+    parts: list[str] = []
+    for name, size in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            plural = "s" if name == "day" and count > 1 else ""
+            parts.append(f"{count:,} {name}{plural}")
+    if left or not parts:
+        parts.append(f"{left / 1e9:g} s")
+    return " ".join(parts[:2])
+
+
+def per_words(span: np.timedelta64) -> str:
+    """A span as it stands after "per": ``min``, ``5 min``, ``1 h 30 min``."""
+    words = in_words(span)
+    return words.removeprefix("1 ") if words.count(" ") == 1 else words
+
+
+def milliseconds(seconds: float) -> str:
+    """``2.31 ms``."""
+    return f"{number(1000 * seconds)} ms"
+
+
+def megabytes(size: int) -> str:
+    """``12.3 MB``."""
+    return f"{number(size / 1e6)} MB"
+
+
+def _two(value: int, size: int, large: str, small: str) -> str:
+    whole, rest = divmod(value, size)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
+
+
+def lead_time(minutes: float) -> str:
+    """How far ahead: ``30 s``, ``60 min``, ``2.5 h``."""
+    if minutes < 1:
+        return f"{60 * minutes:g} s"
+    if minutes <= 120:
+        return f"{minutes:g} min"
+    return f"{minutes / 60:.3g} h"
+
+
+def ahead(horizon: int, interval_minutes: float) -> str:
+    """``60 min ahead (step 12)``."""
+    return f"{lead_time(horizon * interval_minutes)} ahead (step {horizon})"
+
+
+def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
+    """Horizons with neighbours joined: ``5 to 15 min ahead (steps 1 to 3)``."""
+    return listed(
+        f"{_span(first * interval_minutes, last * interval_minutes)} ahead "
+        f"(steps {first} to {last})"
+        if last > first
+        else ahead(first, interval_minutes)
+        for first, last in _runs(sorted(horizons))
+    )
+
+
+def _span(first_minutes: float, last_minutes: float) -> str:
+    first, first_unit = lead_time(first_minutes).split()
+    last, last_unit = lead_time(last_minutes).split()
+    return f"{first}{'' if first_unit == last_unit else f' {first_unit}'} to {last} {last_unit}"
+
+
+def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], value)
+        else:
+            runs.append((value, value))
+    return runs
+
+
+def shown_horizons(horizons: int) -> list[int]:
+    """The few horizons that tables show, the last one among them."""
+    return sorted({*(step for step in SHOWN_HORIZONS if step <= horizons), horizons})
+
+
+def listed(items: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    items = list(items)
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def unit_per_interval(unit: str, interval_minutes: float) -> str:
+    """``veh/interval`` with the interval put in: ``veh/5 min``."""
+    return unit.replace("/interval", f"/{lead_time(interval_minutes)}")
+
+
+def with_unit(feature: str, unit: str) -> str:
+    """``avg_speed (km/h)``, or the name alone where the unit is unknown."""
+    return f"{feature} ({unit})" if unit else feature
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """``2.31 km/h``."""
+    return f"{number(value)} {unit}".rstrip()
+
+
+def change(error: float | None, reference: float | None) -> float:
+    """Relative difference of an error from a reference; NaN where either is undefined.
+
+    Two zeros are equal; against a reference of zero, or next to it, any other error is infinitely
+    larger.
+    """
+    if error is None or reference is None or not is_number(error) or not is_number(reference):
+        return math.nan
+    if reference == 0:
+        return 0.0 if error == 0 else math.inf
+    return float(error) / float(reference) - 1  # NumPy's would warn of infinity
+
+
+def is_better(error: float | None, reference: float | None) -> bool:
+    """Lower by more than what is called practically equal."""
+    return change(error, reference) <= -PRACTICALLY_EQUAL
+
+
+def is_worse(error: float | None, reference: float | None) -> bool:
+    """Higher by more than what is called practically equal."""
+    return change(error, reference) >= PRACTICALLY_EQUAL
+
+
+def compared(error: float | None, reference: float | None, whose: str) -> str:
+    """``3.1 % lower than LSTM's``, ``practically equal to LSTM's``."""
+    difference = change(error, reference)
+    if math.isnan(difference):
+        return f"not comparable with {whose}"
+    if math.isinf(difference):
+        return f"higher than {whose}, which is zero"
+    if abs(difference) < PRACTICALLY_EQUAL:
+        return f"practically equal to {whose}"
+    side = "lower" if difference < 0 else "higher"
+    return f"{percent(abs(difference))} {side} than {whose}"

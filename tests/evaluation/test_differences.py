@@ -1,0 +1,281 @@
+"""Losses over time and the tests on them, against differences that were planted."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from tests.conftest import make_evaluation
+from vd_forecasting.evaluation.aligned import NO_SEED
+from vd_forecasting.evaluation.differences import (
+    AVERAGE,
+    Differences,
+    find_confidence_sets,
+    find_differences,
+    find_differences_of_modes,
+    losses,
+    model_labels,
+)
+from vd_forecasting.evaluation.significance import diebold_mariano, holm
+
+STEPS_PER_DAY = 24
+FEATURES = ("avg_speed", "total_volume")
+EVALUATION = make_evaluation()
+
+
+def make_points(
+    forecasts: Mapping[tuple[str, int], np.ndarray],
+    truth: np.ndarray,
+    origins: Sequence[int] | None = None,
+    *,
+    comparable: bool = True,
+) -> xr.Dataset:
+    """Points of runs (model, seed) from arrays ``[origin, horizon, vd, feature]``, hourly.
+
+    Args:
+        forecasts: by model and seed.
+        truth: the same shape.
+        origins: which hours the origins are at; all without gaps if not given.
+        comparable: as of the points of all modes.
+    """
+    hours = np.arange(len(truth)) if origins is None else np.asarray(origins)
+    dims = ("origin", "horizon", "vd", "feature")
+    return xr.Dataset(
+        {"truth": (dims, truth), "forecast": (("run", *dims), np.stack(list(forecasts.values())))},
+        coords={
+            "origin": pd.Timestamp("2026-03-23") + pd.to_timedelta(hours, unit="h"),
+            "horizon": range(1, truth.shape[1] + 1),
+            "vd": [f"VD{n}" for n in range(truth.shape[2])],
+            "feature": list(FEATURES[: truth.shape[3]]),
+            "model": ("run", [model for model, _ in forecasts]),
+            "seed": ("run", [seed for _, seed in forecasts]),
+            "best": ("run", [True] * len(forecasts)),
+        },
+        attrs={"interval_minutes": 60.0, "comparable": comparable},
+    )
+
+
+def noise(
+    sizes: Mapping[str, float], *, days: int = 8, horizons: int = 3, seed: int = 0, share: float = 1
+) -> xr.Dataset:
+    """Forecasts of zeros whose absolute errors are so large on average, on both VDs and features.
+
+    Args:
+        sizes: of the errors by model.
+        days: of hourly origins.
+        horizons: of the forecasts.
+        seed: of the noise.
+        share: how much of the errors is the models' own and not common to all.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (days * STEPS_PER_DAY, horizons, 2, 2)
+    common = rng.uniform(0.2, 1.8, shape)
+    return make_points(
+        {
+            (model, 1 if model in ("lstm", "xlstm") else NO_SEED): size
+            * ((1 - share) * common + share * rng.uniform(0.2, 1.8, shape))
+            for model, size in sizes.items()
+        },
+        np.zeros(shape),
+    )
+
+
+def test_losses_are_means_over_observed_vds_and_over_seeds() -> None:
+    nan = np.nan
+    truth = np.array([[[10.0, 20.0]], [[nan, 30.0]], [[nan, nan]]])[..., None]
+    lstm1 = np.array([[[11.0, 17.0]], [[nan, 31.0]], [[5.0, 5.0]]])[..., None]
+    lstm2 = np.array([[[10.0, 20.0]], [[99.0, 25.0]], [[5.0, 5.0]]])[..., None]
+    ridge = np.array([[[9.0, nan]], [[0.0, 30.0]], [[5.0, 5.0]]])[..., None]
+    found = losses(
+        make_points({("lstm", 1): lstm1, ("lstm", 2): lstm2, ("ridge", NO_SEED): ridge}, truth)
+    )
+    assert found.dims == ("model", "origin", "horizon", "feature")
+    # First origin: (1 + 3) / 2 and 0, second: 1 and 5 of the only VD observed, third: none is.
+    np.testing.assert_array_equal(found.sel(model="lstm")[:, 0, 0], [1.0, 3.0, nan])
+    np.testing.assert_array_equal(found.sel(model="ridge")[:, 0, 0], [nan, 0.0, nan])
+
+
+def test_losses_are_on_a_grid_whatever_origins_are_missing() -> None:
+    truth = np.zeros((3, 2, 1, 1))
+    forecast = np.arange(6.0).reshape(truth.shape)
+    found = losses(make_points({("lstm", 1): forecast}, truth, origins=[0, 1, 4]))
+    assert list(pd.to_datetime(found["origin"].values).hour) == [0, 1, 2, 3, 4]
+    nan = np.nan
+    np.testing.assert_array_equal(found[0, :, 1, 0], [1.0, 3.0, nan, nan, 5.0])
+
+
+@pytest.fixture(scope="module")
+def planted() -> Differences:
+    """xLSTM's errors are 10 % smaller, and both beat persistence."""
+    points = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=10, share=0.3)
+    return find_differences(points, EVALUATION)
+
+
+def test_a_planted_difference_is_found_with_its_sign_and_size(planted: Differences) -> None:
+    assert planted.is_tested
+    assert (planted.span_days, planted.block_days) == (10, 1)
+    assert planted.confidence == 0.95
+    assert set(planted.between) == {(f, step) for f in FEATURES for step in (1, 2, 3, AVERAGE)}
+    for difference in planted.between.values():
+        assert difference.is_tested
+        assert not difference.spans_zero
+        assert difference.low < difference.change < difference.high < 0
+        assert difference.change == pytest.approx(-0.1, abs=0.03)
+        assert difference.p_value < 0.05
+
+
+def test_swapped_the_difference_has_the_other_sign() -> None:
+    found = find_differences(noise({"lstm": 0.9, "xlstm": 1.0}, share=0.3), EVALUATION)
+    for difference in found.between.values():
+        assert 0 < difference.low < difference.high
+        assert difference.change == pytest.approx(1 / 0.9 - 1, abs=0.04)
+
+
+def test_equal_networks_are_mostly_told_equal() -> None:
+    wrong = 0
+    for seed in range(8):
+        points = noise({"lstm": 1.0, "xlstm": 1.0}, days=6, horizons=1, seed=seed)
+        found = find_differences(points.isel(feature=[0], vd=[0]), EVALUATION)
+        wrong += not found.between["avg_speed", AVERAGE].spans_zero
+    assert wrong <= 2
+
+
+def test_intervals_hold_the_mae_and_baselines_have_none(planted: Differences) -> None:
+    low, high = planted.mae_low, planted.mae_high
+    assert low.sizes == {"model": 3, "horizon": 3, "feature": 2}
+    sizes = xr.DataArray([1.0, 0.9], {"model": ["lstm", "xlstm"]})
+    networks = {"model": ["lstm", "xlstm"]}
+    assert ((low.sel(networks) < sizes) & (sizes < high.sel(networks))).mean() > 0.8
+    assert (high.sel(networks) - low.sel(networks) < 0.2).all()
+    assert low.sel(model="persistence").isnull().all()
+
+
+def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
+    points = noise({"lstm": 1.0, "xlstm": 0.97}, horizons=4)
+    found = find_differences(points, EVALUATION)
+    series = losses(points)
+    for feature in FEATURES:
+        of_feature = series.sel(feature=feature)
+        raw = [
+            diebold_mariano(of_step.sel(model="lstm"), of_step.sel(model="xlstm"), step).p_value
+            for step in range(1, 5)
+            for of_step in [of_feature.sel(horizon=step)]
+        ]
+        adjusted = [found.between[feature, step].p_value for step in range(1, 5)]
+        np.testing.assert_allclose(adjusted, holm(raw))
+        assert min(adjusted) == pytest.approx(min(1.0, 4 * min(raw)))
+        average = of_feature.mean("horizon")
+        alone = diebold_mariano(average.sel(model="lstm"), average.sel(model="xlstm"), 4)
+        assert found.between[feature, AVERAGE].p_value == pytest.approx(alone.p_value)
+
+
+def test_too_short_a_span_is_not_tested() -> None:
+    points = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0}, days=4)
+    found = find_differences(points, EVALUATION)
+    assert not found.is_tested
+    assert found.span_days == 4
+    assert found.confidence_set.isnull().all()
+    assert not found.in_set("xlstm", "avg_speed")
+    average = found.between["avg_speed", AVERAGE]
+    assert not average.is_tested
+    assert average.change == pytest.approx(-0.2, abs=0.05)
+    longer = find_differences(points, make_evaluation(bootstrap_block="48h"))
+    assert longer.block_days == 2
+
+
+def test_with_one_network_nothing_is_between() -> None:
+    found = find_differences(noise({"lstm": 1.0, "persistence": 2.0}, horizons=1), EVALUATION)
+    assert found.between == {}
+    assert found.is_tested
+
+
+def test_the_average_uses_every_observed_horizon() -> None:
+    points = noise({"lstm": 1.0, "xlstm": 0.9}, share=0.3)
+    gone = np.random.default_rng(0).random(points["truth"].shape) < 0.4
+    points["truth"] = points["truth"].where(~gone)
+    found = find_differences(points, EVALUATION).between["avg_speed", AVERAGE]
+    assert found.is_tested
+    assert found.change == pytest.approx(-0.1, abs=0.05)
+
+
+def test_the_confidence_set_holds_the_best_and_not_the_worse(planted: Differences) -> None:
+    assert planted.confidence_set.sizes == {"model": 3, "feature": 2}
+    for feature in FEATURES:
+        assert planted.in_set("xlstm", feature)
+        assert not planted.in_set("lstm", feature)
+        assert not planted.in_set("persistence", feature)
+
+
+def test_a_diverged_network_does_not_void_the_others() -> None:
+    points = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5})
+    points["forecast"][0, 5, 1] = np.nan
+    found = find_differences(points, EVALUATION)
+    assert found.in_set("xlstm", "avg_speed")
+    assert not found.in_set("persistence", "avg_speed")
+    assert not found.in_set("lstm", "avg_speed")
+    assert found.confidence_set.sel(model="lstm").isnull().all()
+
+
+def modes(*, comparable: bool = True) -> dict[str, xr.Dataset]:
+    """Two modes with the same persistence; ridge is another in the second."""
+    one = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0, "ridge": 1.6}, horizons=2)
+    two = noise({"lstm": 1.3, "xlstm": 1.2, "persistence": 2.0, "ridge": 1.7}, horizons=2, seed=1)
+    two["forecast"][2] = one["forecast"][2]
+    return {
+        mode: points.assign_attrs(comparable=comparable)
+        for mode, points in (("single_vd", one), ("multi_vd", two))
+    }
+
+
+def test_a_confidence_set_across_modes_has_equal_baselines_once() -> None:
+    found = find_confidence_sets(modes(), EVALUATION)
+    assert list(found["model"].values) == [
+        *(f"single_vd_{name}" for name in ("lstm", "xlstm", "persistence", "ridge")),
+        *(f"multi_vd_{name}" for name in ("lstm", "xlstm", "ridge")),
+    ]
+    assert list(found["feature"].values) == list(FEATURES)
+    inside = found > 0.05
+    assert inside.sel(model="single_vd_xlstm").all()
+    assert not inside.drop_sel(model="single_vd_xlstm").any()
+
+
+def test_identical_networks_of_two_modes_both_stand_in_the_set() -> None:
+    found = modes()
+    found["multi_vd"]["forecast"][:] = found["single_vd"]["forecast"]
+    sets = find_confidence_sets(found, EVALUATION)
+    assert list(sets["model"].values)[4:] == ["multi_vd_lstm", "multi_vd_xlstm"]
+    assert (sets.sel(model=["single_vd_xlstm", "multi_vd_xlstm"]) == 1).all()
+
+
+def test_modes_that_cannot_be_compared_have_a_set_each() -> None:
+    found = modes(comparable=False)
+    sets = find_confidence_sets(found, EVALUATION)
+    assert sets.sizes == {"model": 8, "feature": 2}
+    for mode, differences in find_differences_of_modes(found, EVALUATION).items():
+        for model in ("lstm", "xlstm", "persistence", "ridge"):
+            alone = differences.confidence_set.sel(model=model)
+            np.testing.assert_array_equal(sets.sel(model=f"{mode}_{model}"), alone)
+    assert (sets.sel(model=["single_vd_xlstm", "multi_vd_xlstm"]) > 0.05).all()
+    found["multi_vd"] = found["multi_vd"].sel(feature=["total_volume"])
+    fewer = find_confidence_sets(found, EVALUATION)
+    assert fewer.sel(model="multi_vd_xlstm", feature="avg_speed").isnull()
+    assert fewer.sel(model="single_vd_xlstm", feature="avg_speed") > 0.05
+
+
+def test_labels_tell_models_of_several_modes_apart() -> None:
+    models = [
+        ("single_vd", "lstm"),
+        ("single_vd", "persistence"),
+        ("single_vd", "seasonal_naive"),
+        ("single_vd", "ridge"),
+        ("multi_vd", "seasonal_naive"),
+    ]
+    assert model_labels(models) == [
+        "single_vd LSTM",
+        "persistence",
+        "single_vd seasonal naive",
+        "single_vd ridge",
+        "multi_vd seasonal naive",
+    ]

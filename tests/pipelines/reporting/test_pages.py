@@ -1,0 +1,535 @@
+"""The pages: numbers against hand-computed ones, links, width, honesty."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from kedro.io.catalog_config_resolver import CatalogConfigResolver
+from kedro.pipeline import Pipeline
+
+from tests.conftest import make_evaluation
+from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
+from vd_forecasting.evaluation.differences import (
+    AVERAGE,
+    Differences,
+    find_confidence_sets,
+    find_differences,
+    find_differences_of_modes,
+)
+from vd_forecasting.pipelines.reporting import (
+    create_comparison,
+    create_comprehensive,
+    create_experiment_report,
+)
+from vd_forecasting.pipelines.reporting.comparison_scores import (
+    find_common_points,
+    score_common_points,
+)
+from vd_forecasting.pipelines.reporting.comprehensive_points import (
+    find_common_target,
+    score_modes,
+)
+from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
+from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
+from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
+from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
+from vd_forecasting.wording import number, percent
+
+CATALOG = Path(__file__).parents[2] / "conf" / "base" / "catalog.yml"
+EVALUATION = make_evaluation()
+LINK = re.compile(r"\]\(([^)]+)\)")
+SMALL = {"origins": 100, "horizons": 2}
+SOME_VDS = [f"VD-{n:02d}" for n in range(4)]
+
+WEAK = (1.4, 1.6, 0.8, 1.2)
+"""Errors of baselines, none below those of the networks."""
+
+Artefacts = dict[str, dict[str, Any]]
+
+
+def make_all(**settings: Any) -> Artefacts:
+    vdids = {"single_vd": SOME_VDS[:1], "multi_vd": SOME_VDS, "independent_multi_vd": SOME_VDS[:2]}
+    defaults = {"origins": 300}
+    found = {
+        name: make_artefacts(
+            make_predictions(
+                mode,
+                model,
+                vdids=settings.get("vdids", vdids[mode]),
+                error=settings.get("error", {}).get(name, 0.6 if model == "lstm" else 0.5),
+                **(defaults | settings.get("shape", {})),
+            ),
+            epochs=settings.get("epochs", 12),
+            seconds=4.0 if model == "lstm" else 30.0,
+        )
+        for name in EXPERIMENTS
+        for mode, _, model in [name.rpartition("_")]
+    }
+    return found | {
+        f"{mode}_baselines": {
+            "predictions": make_baselines(
+                found[f"{mode}_lstm"]["predictions"], errors=settings.get("baselines", WEAK)
+            )
+        }
+        for mode in MODES
+    }
+
+
+@pytest.fixture(scope="module")
+def artefacts() -> Artefacts:
+    """A day of test errors: too short for intervals."""
+    return make_all()
+
+
+@pytest.fixture(scope="module")
+def week() -> Artefacts:
+    """Hourly test errors of a week, of networks trained with two seeds."""
+    return make_all(
+        shape={"origins": 7 * 24, "interval_minutes": 60.0, "horizons": 3, "seeds": (1, 2)}
+    )
+
+
+def comparison(artefacts: Artefacts, mode: str) -> str:
+    lstm, xlstm = (artefacts[f"{mode}_{model}"] for model in MODELS)
+    points = find_common_points(
+        lstm["predictions"], xlstm["predictions"], artefacts[f"{mode}_baselines"]["predictions"]
+    )
+    errors, congested_errors, _ = score_common_points(points, EVALUATION)
+    return write_comparison(
+        points,
+        errors,
+        congested_errors,
+        find_differences(points, EVALUATION),
+        EVALUATION,
+        **{
+            f"{model}_{name}": found[name]
+            for model, found in (("lstm", lstm), ("xlstm", xlstm))
+            for name in ("config", "training_history", "metrics", "cost")
+        },
+    )
+
+
+def comprehensive(artefacts: Artefacts) -> str:
+    points = find_common_target(**{name: a["predictions"] for name, a in artefacts.items()})
+    return write_comprehensive(
+        points,
+        score_modes(points, EVALUATION),
+        find_differences_of_modes(points, EVALUATION),
+        find_confidence_sets(points, EVALUATION),
+        *(
+            {name: artefacts[name][artefact] for name in EXPERIMENTS}
+            for artefact in ("config", "training_history", "metrics", "cost")
+        ),
+        failures={},
+    )
+
+
+def differences_of(artefacts: Artefacts, mode: str) -> Differences:
+    names = [*(f"{mode}_{model}" for model in MODELS), f"{mode}_baselines"]
+    points = find_common_points(*(artefacts[name]["predictions"] for name in names))
+    return find_differences(points, EVALUATION)
+
+
+def mae_by_hand(artefacts: Artefacts, name: str, **at: Any) -> np.ndarray:
+    """Per run of an experiment, or of a baseline such as ``multi_vd_ridge``."""
+    if name in EXPERIMENTS:
+        predictions = artefacts[name]["predictions"]
+        forecast, of_run = predictions["prediction"], "seed"
+    else:
+        mode = next(mode for mode in MODES if name.startswith(f"{mode}_"))
+        predictions = artefacts[f"{mode}_lstm"]["predictions"]
+        model = name.removeprefix(f"{mode}_")
+        forecast, of_run = artefacts[f"{mode}_baselines"]["predictions"]["prediction"], "model"
+        if model == "persistence":
+            forecast = predictions["persistence"].expand_dims(of_run)
+        else:
+            forecast = forecast.sel(model=[model])
+    error = np.abs(forecast - predictions["truth"]).sel(at)
+    return np.asarray(error.mean([dim for dim in error.dims if dim != of_run]).values)
+
+
+def all_pages(artefacts: Artefacts) -> dict[str, str]:
+    """Pages by the dataset they are saved to."""
+    pages = {
+        f"{name}.training_report": write_training_report(**artefacts[name]) for name in EXPERIMENTS
+    }
+    pages |= {f"compare_{mode}.page": comparison(artefacts, mode) for mode in MODES}
+    return pages | {"comprehensive_model_comparison": comprehensive(artefacts)}
+
+
+@pytest.fixture(scope="module")
+def pages(artefacts: Artefacts) -> dict[str, str]:
+    """All pages of a day of test errors."""
+    return all_pages(artefacts)
+
+
+@pytest.fixture(scope="module")
+def week_pages(week: Artefacts) -> dict[str, str]:
+    """Those that compare several modes or VDs over a week."""
+    return {"comparison": comparison(week, "multi_vd"), "comprehensive": comprehensive(week)}
+
+
+def row(page: str, heading: str, start: str) -> list[str]:
+    """The cells of the first row that starts so under a heading."""
+    section = page.split(f"{heading}\n", 1)[1]
+    line = next(line for line in section.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefacts) -> None:
+    found = artefacts["multi_vd_xlstm"]
+    page = write_training_report(**found)
+    data = found["predictions"].sel(feature="avg_speed", horizon=6)
+    own = float(np.abs(data["prediction"] - data["truth"]).mean())
+    reference = float(np.abs(data["persistence"] - data["truth"]).mean())
+    cells = row(page, "### avg_speed (km/h)", "30 min (step 6)")
+    assert cells[1:4] == [
+        number(own),
+        number(reference),
+        percent(own / reference - 1, signed=True),
+    ]
+    assert "| `VD-03` |" in page
+    assert "30 % of the truths" not in page
+    assert "2026-03-24 09:35" in page
+    assert "`slstm_at` | [1, 3]" in page
+
+
+def test_a_training_report_tells_the_chosen_epoch_and_the_gap(artefacts: Artefacts) -> None:
+    found = artefacts["single_vd_lstm"]
+    page = write_training_report(**found)
+    run = found["training_history"]["42"]["joint"]
+    assert f"| chosen epoch | {run['best_epoch']} of 12 |" in page
+    assert "| forecast of 1 window, one CPU thread | 2.10 ms |" in page
+    assert "| forecast of 256 windows, one CPU thread | 120 ms |" in page
+    assert "| memory of a training step | 32.6 MB |" in page
+    assert "Seed 42; " in page
+    assert "| training time | 50 s |" in page  # 12 epochs of 4 s, and 1.5 s, rounded
+    assert "| over-fitting gap, mean | 1.12 |" in page  # made as 0.9 / 0.8
+    assert "By VD" not in page
+
+
+def test_independent_models_are_told_apart_and_their_times_added(artefacts: Artefacts) -> None:
+    page = write_training_report(**artefacts["independent_multi_vd_lstm"])
+    assert "| training time | 1 min 39 s |" in page  # 2 × 49.5 s
+    assert "| trainable parameters | 2 × 1,385,252 |" in page
+    for vdid, run in artefacts["independent_multi_vd_lstm"]["training_history"]["42"].items():
+        assert f"| `{vdid}` | {run['best_epoch']} of 12 |" in page
+
+
+def test_a_training_report_of_several_seeds_has_means_and_deviations(week: Artefacts) -> None:
+    found = week["independent_multi_vd_lstm"]
+    page = write_training_report(**found)
+    own = mae_by_hand(week, "independent_multi_vd_lstm", feature="avg_speed", horizon=3)
+    cell = row(page, "### avg_speed (km/h)", "3 h (step 3)")[1]
+    assert cell.split(" ± ")[0] == number(own.mean())
+    assert float(cell.split(" ± ")[1]) == pytest.approx(own.std(ddof=1), abs=0.006)
+    assert "| seeds | 2 |" in page
+    assert "| models trained | 2 |" in page
+    assert "| training time per seed | 1 min 39 s |" in page  # of two models
+    assert "`VD-00, seed 2`" in page
+    assert "Seeds 1 and 2, of which 2 did best in validation; " in page
+
+
+def test_a_comparison_has_every_model_with_the_lowest_error_bold(
+    artefacts: Artefacts, pages: dict[str, str]
+) -> None:
+    page = pages["compare_multi_vd.page"]
+    heading = "### total_volume (veh/5 min)"
+    reference = mae_by_hand(artefacts, "multi_vd_persistence", feature="total_volume").item()
+    found = {}
+    for model in (*MODELS, "persistence", *BASELINES):
+        found[model] = mae_by_hand(artefacts, f"multi_vd_{model}", feature="total_volume").item()
+        later = mae_by_hand(artefacts, f"multi_vd_{model}", feature="total_volume", horizon=6)
+        cells = row(page, heading, f"{NAMES[model]} |")
+        assert cells[3].strip("*") == number(later.item())
+        assert cells[5].strip("*") == number(found[model])
+        skill = "–" if model == "persistence" else percent(1 - found[model] / reference)
+        assert cells[6] == skill
+    assert min(found, key=lambda model: found[model]) == "xlstm"
+    assert row(page, heading, "xLSTM")[5] == f"**{number(found['xlstm'])}**"
+    assert row(page, heading, "LSTM")[5] == number(found["lstm"])
+    header = row(page, heading, "total_volume")
+    assert header[1:] == [
+        "5 min", "15 min", "30 min", "60 min", "average",
+        "skill", "RMSE", "MASE", "R²", "MAPE", "best set",
+    ]  # fmt: skip
+    data = artefacts["multi_vd_lstm"]["predictions"].sel(feature="total_volume", seed=42)
+    error = (data["prediction"] - data["truth"]).astype("float64")
+    cells = row(page, heading, "LSTM")
+    assert cells[7] == number(float((error**2).mean()) ** 0.5)
+    share = abs(error) / data["truth"].where(data["truth"] >= 1)
+    assert cells[10] == percent(float(share.mean()))
+    scaled = abs(error).sum(["origin", "horizon"]) / data["mase_scale"]
+    assert cells[8] == number(float(scaled.sum() / data["truth"].count()))
+    mean = data["truth"].mean("origin")
+    variation = ((data["truth"] - mean) ** 2).sum()
+    assert cells[9] == number(float(1 - (error**2).sum() / variation))
+
+
+def test_a_comparison_too_short_to_test_says_so(
+    artefacts: Artefacts, pages: dict[str, str]
+) -> None:
+    page = pages["compare_multi_vd.page"]
+    change = differences_of(artefacts, "multi_vd").between["total_volume", AVERAGE].change
+    verdict = page.split("## Test errors", maxsplit=1)[0]
+    assert "**xLSTM forecasts better than LSTM** on every target feature." in verdict
+    assert (
+        "Whether this is more than chance is not known: the test errors span 1.04 days" in verdict
+    )
+    assert (
+        f"total_volume, averaged over horizons: xLSTM {percent(-change)} lower MAE than LSTM "
+        "(no interval, the test span is too short; DM p"
+    ) in verdict
+    assert "Best set: not known, the test span is too short." in page
+    assert "✓" not in page
+    cells = row(page, "## Is the difference more than chance?", "average of 12 steps")
+    assert cells[2] == cells[4] == "–"
+    assert "Each model was trained once (seed 42). Seed noise is not covered" in verdict
+    assert "an epoch of xLSTM takes 7.50 times as long" in verdict
+    assert "| forecast of 1 window, one CPU thread | 2.10 ms | 4.20 ms |" in page
+    assert "| memory of a training step | 32.6 MB | 65.2 MB |" in page
+    assert "`batch_size` 32 against 16" in page
+    assert "No baseline beats a network anywhere." in verdict
+    assert page.splitlines()[2].startswith("**xLSTM forecasts better than LSTM**")
+
+
+def test_a_comparison_over_a_week_has_deviations_intervals_and_the_best_set(
+    week: Artefacts, week_pages: dict[str, str]
+) -> None:
+    page = week_pages["comparison"]
+    differences = differences_of(week, "multi_vd")
+    assert differences.is_tested
+    heading = "### avg_speed (km/h)"
+    for model in MODELS:
+        own = mae_by_hand(week, f"multi_vd_{model}", feature="avg_speed")
+        value, sd = row(page, heading, f"{NAMES[model]} |")[3].strip("*").split(" ± ")
+        assert value == number(own.mean())
+        assert float(sd) == pytest.approx(own.std(ddof=1), abs=0.006)
+    assert "±" not in row(page, heading, "ridge")[3]
+    for model in (*MODELS, "persistence", *BASELINES):
+        mark = "✓" if differences.in_set(model, "avg_speed") else ""
+        assert row(page, heading, f"{NAMES[model]} |")[-1] == mark
+    assert row(page, heading, "xLSTM")[-1] == "✓"
+    assert "no other model beats beyond chance (95 %)" in page
+    difference = differences.between["avg_speed", 3]
+    section = page.split("| avg_speed, ahead |", 1)[1]
+    cells = row(f"\n{section}", "", "3 h (step 3)")
+    assert cells[1] == percent(difference.change, signed=True)
+    assert cells[2] == (
+        f"{percent(difference.low, signed=True)} to {percent(difference.high, signed=True)}"
+    )
+    assert cells[4] == "xLSTM"
+    assert difference.high < 0
+    assert "Each model was trained 2 times (seeds 1 and 2)" in page
+    assert "is not known" not in page
+
+
+def test_a_comparison_scores_congested_steps_apart(
+    week: Artefacts, week_pages: dict[str, str]
+) -> None:
+    page = week_pages["comparison"]
+    data = week["multi_vd_xlstm"]["predictions"]
+    slow = data["truth"].sel(feature="avg_speed") < 0.6 * data["free_flow_speed"]
+    error = np.abs(data["prediction"] - data["truth"]).where(slow).sel(feature="total_volume")
+    by_seed = error.mean(["origin", "horizon", "vd"])
+    cells = row(page, "## In congestion", "xLSTM")
+    assert cells[2].strip("*").split(" ± ")[0] == number(float(by_seed.mean()))
+    scored = row(page, "## In congestion", "values scored")
+    assert scored[2] == f"{int(error.sel(seed=1).count()):,}"
+    assert "slower than 60 % of the VD's free-flow speed" in page
+
+
+def test_without_speeds_no_step_is_known_to_be_congested() -> None:
+    found = make_all(shape={"features": ["total_volume"], "origins": 60})
+    page = comparison(found, "single_vd")
+    assert "No test step is known to be congested (slower than 60 % of" in page
+    assert "values scored" not in page
+
+
+@pytest.mark.parametrize("page_of", [lambda a: comparison(a, "single_vd"), comprehensive])
+def test_a_baseline_that_beats_both_networks_is_the_first_line(page_of: Any) -> None:
+    found = make_all(baselines=(1.4, 1.6, 0.8, 0.2), shape={"origins": 150, "horizons": 3})
+    text = page_of(found)
+    lines = text.splitlines()
+    assert lines[0].startswith("# ")
+    assert lines[2].startswith(
+        "**Gradient boosting beats both networks** on avg_speed, total_volume and avg_occupancy, "
+        "averaged over horizons"
+    )
+    assert "Where a baseline beats a network" in text
+    if "| single_vd LSTM" in text:
+        assert lines[2].endswith("averaged over horizons, in every mode.")
+
+
+def test_a_comparison_says_first_where_persistence_wins() -> None:
+    page = comparison(make_all(error={"single_vd_xlstm": 1.2}, shape=SMALL), "single_vd")
+    before_tables = page.split("## Test errors", maxsplit=1)[0]
+    assert "Where a baseline beats a network:" in before_tables
+    assert "avg_speed: persistence beats xLSTM at every horizon." in before_tables
+
+
+def test_a_comparison_says_when_points_were_left_out(artefacts: Artefacts) -> None:
+    found = {name: dict(a) for name, a in artefacts.items()}
+    shorter = found["single_vd_xlstm"]["predictions"].isel(origin=slice(10, None))
+    found["single_vd_xlstm"]["predictions"] = shorter
+    page = comparison(found, "single_vd")
+    assert "**The two did not forecast the same points**" in page
+    assert "compared on the 290 in common" in page
+
+
+def test_the_comprehensive_page_compares_modes_on_their_common_vd(
+    artefacts: Artefacts, pages: dict[str, str]
+) -> None:
+    page = pages["comprehensive_model_comparison"]
+    assert "Compared on the VD that every mode forecasts, `VD-00`: 300 forecast origins" in page
+    data = artefacts["multi_vd_lstm"]["predictions"].sel(vd="VD-00", feature="avg_speed")
+    error = float(np.abs(data["prediction"] - data["truth"]).mean())
+    cells = row(page, "### avg_speed (km/h)", "multi_vd LSTM")
+    assert cells[5].strip("*") == number(error)
+    assert page.count("| persistence |") == 3
+    assert "which is simulated" in page
+    assert "Each model was trained once (seed 42)" in page
+    assert "nor that of another seed" in page
+    assert "Best set: not known, the test span is too short." in page
+    assert "Whether that is more than chance is not known" in page
+    assert "No baseline beats a network, averaged over horizons." in page
+
+
+def test_the_comprehensive_page_over_a_week_is_tested(
+    week: Artefacts, week_pages: dict[str, str]
+) -> None:
+    page = week_pages["comprehensive"]
+    points = find_common_target(**{name: a["predictions"] for name, a in week.items()})
+    sets = find_confidence_sets(points, EVALUATION)
+    for mode in MODES:
+        for model in MODELS:
+            cells = row(page, "### total_volume (veh/60 min)", f"{mode} {NAMES[model]} |")
+            own = mae_by_hand(week, f"{mode}_{model}", feature="total_volume", vd="VD-00")
+            assert cells[3].strip("*").split(" ± ")[0] == number(own.mean())
+            inside = float(sets.sel(model=f"{mode}_{model}", feature="total_volume")) > 0.05
+            assert cells[-1] == ("✓" if inside else "")
+    differences = find_differences_of_modes(points, EVALUATION)["multi_vd"]
+    change = differences.between["avg_speed", AVERAGE].change
+    assert (
+        f"- multi_vd, avg_speed, averaged over horizons: xLSTM {percent(-change)} lower MAE than "
+        "LSTM (95 % interval "
+    ) in page
+    assert "beyond chance" in page.split("In numbers", maxsplit=1)[0]
+    assert "among all models of all modes, those that no other beats beyond chance (95 %)" in page
+    assert "nor that of another seed" not in page
+
+
+def test_without_a_common_vd_the_comprehensive_page_says_so() -> None:
+    found = make_all(shape=SMALL)
+    for model in MODELS:
+        name = f"single_vd_{model}"
+        found[name] = make_artefacts(make_predictions("single_vd", model, vdids=["alone"], **SMALL))
+    alone = found["single_vd_lstm"]["predictions"]
+    found["single_vd_baselines"] = {"predictions": make_baselines(alone)}
+    page = comprehensive(found)
+    assert "**No VD is forecast in every mode**" in page
+    assert page.count("| persistence |") == 9  # one per mode and feature
+
+
+def test_divergence_is_told() -> None:
+    found = make_artefacts(make_predictions(origins=60, horizons=2, interval_minutes=60.0))
+    run = found["training_history"]["42"]["joint"]
+    run |= {"stopped_early": True, "diverged": {"loss": "training", "epoch": 9, "step": 3}}
+    text = write_training_report(**found)
+    assert "LSTM diverged in training; the best epoch before is used." in text
+    assert "| training ended by | divergence |" in text
+
+
+def test_short_trainings_are_flagged() -> None:
+    found = make_all(epochs=1, shape=SMALL)
+    assert "was still improving when the limit of epochs" in comparison(found, "single_vd")
+    assert "were still improving when the limit of epochs" in comprehensive(found)
+
+
+def dataset_paths() -> dict[str, PurePosixPath]:
+    """Where the catalog puts what the reporting pipelines make, and the data quality page."""
+    resolver = CatalogConfigResolver(yaml.safe_load(CATALOG.read_text()))
+    pipelines = [
+        *(Pipeline(create_experiment_report(), namespace=name) for name in EXPERIMENTS),
+        *(create_comparison(mode) for mode in MODES),
+        create_comprehensive(),
+    ]
+    names = {name for pipeline in pipelines for name in pipeline.all_outputs()} | {"data_quality"}
+    entries = {name: resolver.resolve_pattern(name) for name in sorted(names)}
+    return {
+        name: PurePosixPath(entry["filepath"])
+        for name, entry in entries.items()
+        if "filepath" in entry  # the rest stays in memory
+    }
+
+
+def normal(path: PurePosixPath) -> PurePosixPath:
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return PurePosixPath(*parts)
+
+
+@pytest.mark.skipif(not CATALOG.exists(), reason="no catalog")
+def test_every_link_leads_to_a_file_that_the_catalog_writes(pages: dict[str, str]) -> None:
+    paths = dataset_paths()
+    linked = set()
+    for name, page in pages.items():
+        links = LINK.findall(page)
+        assert links
+        for link in links:
+            target = normal(paths[name].parent / link)
+            assert target in paths.values(), f"{name}: {link}"
+            linked.add(target)
+    unlinked = {path for path in paths.values() if path.suffix == ".png"} - linked
+    assert not unlinked, "plots that no page shows"
+
+
+ODD = {
+    "one horizon, one epoch": {"epochs": 1, "shape": {"horizons": 1, "origins": 40}},
+    "long": {
+        "shape": {
+            "origins": 60,
+            "horizons": 48,
+            "features": ["avg_speed"],
+            "interval_minutes": 15.0,
+        }
+    },
+    "many VDs": {"vdids": [f"{n:03d}" for n in range(60)], "shape": {"origins": 40, "horizons": 2}},
+    "nothing observed": {"shape": {"missing": 2.0} | SMALL},
+    "no speeds": {"shape": {"features": ["total_volume", "avg_occupancy"], **SMALL}},
+    "one horizon, several seeds, a week": {
+        "shape": {"horizons": 1, "interval_minutes": 120.0, "origins": 84, "seeds": (1, 2, 3)}
+    },
+}
+
+
+@pytest.mark.parametrize("settings", ODD.values(), ids=ODD)
+def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, Any]) -> None:
+    found = make_all(**settings)
+    pages = {
+        "training report": write_training_report(**found["multi_vd_xlstm"]),
+        "comparison": comparison(found, "multi_vd"),
+        "comprehensive": comprehensive(found),
+    }
+    for name, page in pages.items():
+        for line in page.splitlines():
+            if line.startswith("|"):
+                cells = line.replace("\\|", "").strip("|").split("|")
+                assert len(cells) <= 12, f"{name}: {line}"
+        assert not re.search(r"\bnan\b|None|\binf\b", page), name
+        assert "\n\n\n" not in page
+        assert page.startswith("# ")
+
+
+def test_the_share_left_out_of_mape_is_told() -> None:
+    predictions = make_predictions(origins=100, missing=0.0).copy(deep=True)
+    predictions["truth"][:25, :, :, 1] = 0.0
+    page = write_training_report(**make_artefacts(predictions))
+    assert row(page, "All horizons together:", "total_volume")[-1] == "25.0 %"

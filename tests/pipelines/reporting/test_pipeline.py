@@ -1,0 +1,369 @@
+"""The reporting graphs: what they read and write, and that they run; every figure draws."""
+
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import xarray as xr
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from matplotlib.figure import Figure
+
+from tests.conftest import make_evaluation
+from tests.make.artefacts import (
+    BASELINES,
+    make_artefacts,
+    make_baselines,
+    make_config,
+    make_history,
+    make_predictions,
+)
+from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
+from vd_forecasting.evaluation.differences import find_confidence_sets, find_differences_of_modes
+from vd_forecasting.pipelines.reporting import (
+    create_comparison,
+    create_comprehensive,
+    create_experiment_report,
+)
+from vd_forecasting.pipelines.reporting.comprehensive_points import find_common_target, score_modes
+from vd_forecasting.pipelines.reporting.plots import comprehensive_plots
+from vd_forecasting.running.failure import FailedDataset, Failure
+from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+
+ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
+EXPERIMENT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
+COMPARISON_PLOTS = (
+    "learning_curves",
+    "error_by_horizon",
+    "gain_by_horizon",
+    "difference_by_horizon",
+    "error_by_hour",
+    "error_by_vd",
+    "forecast",
+    "forecast_fan",
+    "residuals",
+)
+COMPREHENSIVE_PLOTS = ("error", "error_by_horizon", "best_set", "cost")
+
+
+def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatalog:
+    """Artefacts of experiments in memory."""
+    catalog = DataCatalog()
+    catalog["params:evaluation"] = MemoryDataset(make_evaluation())
+    for name, dataset in predictions.items():
+        for artefact, value in make_artefacts(dataset, **settings).items():
+            catalog[f"{name}.{artefact}"] = MemoryDataset(value)
+        mode, _, model = name.rpartition("_")
+        if model == "lstm":
+            catalog[f"{mode}_baselines.predictions"] = MemoryDataset(make_baselines(dataset))
+    return catalog
+
+
+def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
+    for name in pipeline.outputs():
+        catalog[name] = MemoryDataset(copy_mode="assign")  # figures are slow to copy
+    SequentialRunner().run(pipeline, catalog)
+    return {name: catalog[name].load() for name in pipeline.outputs()}
+
+
+def test_an_experiment_report_is_a_template() -> None:
+    pipeline = create_experiment_report()
+    assert pipeline.inputs() == set(ARTEFACTS)
+    assert pipeline.outputs() == {"training_report"} | {f"plot_{p}" for p in EXPERIMENT_PLOTS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_comparison_reads_both_experiments_and_writes_its_own_namespace(mode: str) -> None:
+    pipeline = create_comparison(mode)
+    assert pipeline.inputs() == {"params:evaluation", f"{mode}_baselines.predictions"} | {
+        f"{mode}_{model}.{artefact}" for model in ("lstm", "xlstm") for artefact in ARTEFACTS
+    }
+    assert pipeline.outputs() == {
+        f"compare_{mode}.{name}"
+        for name in ("scores", "page", *(f"plot_{plot}" for plot in COMPARISON_PLOTS))
+    }
+    assert all(node.namespace == f"compare_{mode}" for node in pipeline.nodes)
+
+
+def test_the_comprehensive_report_reads_all_six_and_the_scores_of_each_mode() -> None:
+    pipeline = create_comprehensive()
+    assert pipeline.inputs() == (
+        {"params:evaluation"}
+        | {f"{name}.{artefact}" for name in EXPERIMENTS for artefact in ARTEFACTS}
+        | {f"compare_{mode}.scores" for mode in MODES}
+        | {f"{mode}_baselines.predictions" for mode in MODES}
+    )
+    assert pipeline.outputs() == {"comprehensive_page_html", "comprehensive_metrics"}
+    page = {"comprehensive_model_comparison"}
+    plots = {f"comprehensive_plot_{plot}" for plot in COMPREHENSIVE_PLOTS}
+    assert pipeline.only_nodes("render_comprehensive").inputs() == page | plots
+    assert page | plots < pipeline.all_outputs()
+    assert not any("." in node.name for node in pipeline.nodes)
+
+
+def test_nodes_can_be_sent_to_another_process() -> None:
+    for pipeline in (
+        create_experiment_report(),
+        create_comparison("multi_vd"),
+        create_comprehensive(),
+    ):
+        for node in pipeline.nodes:
+            pickle.loads(pickle.dumps(node))
+
+
+def test_kedro_does_not_warn_of_dotted_names() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_comparison("single_vd")
+        create_comprehensive()
+
+
+def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
+    vdids = {"single_vd": ["A"], "multi_vd": ["A", "B"], "independent_multi_vd": ["A", "B"]}
+    shape: dict[str, Any] = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 3}
+    catalog = catalog_of(
+        {
+            name: make_predictions(mode, model, vdids=vdids[mode], seeds=(1, 2), **shape)
+            for name in EXPERIMENTS
+            for mode, _, model in [name.rpartition("_")]
+        },
+        epochs=3,
+    )
+    for plot in COMPREHENSIVE_PLOTS:  # the HTML page takes them as files
+        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
+    pipeline = create_comprehensive()
+    for mode in MODES:
+        pipeline += create_comparison(mode)
+    for name in EXPERIMENTS:
+        pipeline += Pipeline(create_experiment_report(), namespace=name)
+    outputs = run(pipeline, catalog)
+    metrics = outputs["comprehensive_metrics"]
+    assert set(metrics["mode"]) == set(MODES)
+    assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
+    # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
+    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (2 + 2 + 5) * 2
+    assert metrics["seed"].dropna().unique().tolist() == [1, 2]
+    kinds = {
+        "training_report": str,
+        "page": str,
+        "scores": type(metrics),
+        "comprehensive_page_html": str,
+        "comprehensive_metrics": type(metrics),
+    }
+    for name, value in outputs.items():
+        assert isinstance(value, kinds.get(name.rpartition(".")[2], Figure)), name
+    html = outputs["comprehensive_page_html"]
+    assert html.count('src="data:image/png;base64,iVBORw0KGgo') == len(COMPREHENSIVE_PLOTS)
+
+
+def with_hole(predictions: xr.Dataset) -> xr.Dataset:
+    predictions = predictions.copy(deep=True)
+    predictions["truth"][:, :, :, 0] = float("nan")
+    return predictions
+
+
+def diverged(predictions: xr.Dataset) -> xr.Dataset:
+    return predictions.assign(prediction=predictions["prediction"] * float("nan"))
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "one of everything": {
+        "vdids": ["A"],
+        "features": ["total_volume"],
+        "horizons": 1,
+        "origins": 30,
+        "epochs": 1,
+    },
+    "200 VDs": {
+        "vdids": [f"{n:04d}" for n in range(200)],
+        "features": ["avg_speed"],
+        "origins": 40,
+    },
+    "100 models": {
+        "mode": "independent_multi_vd",
+        "vdids": [f"{n:04d}" for n in range(100)],
+        "features": ["avg_speed"],
+        "horizons": 2,
+        "origins": 40,
+    },
+    "48 horizons": {"horizons": 48, "features": ["avg_speed", "avg_occupancy"], "origins": 100},
+    "a feature never observed": {"vdids": ["A", "B"], "origins": 100, "change": with_hole},
+    "nothing observed": {"missing": 2.0, "origins": 100},
+    "days of few steps": {"interval_minutes": 720.0, "horizons": 2, "origins": 40},
+    "a week of one horizon and three seeds": {
+        "interval_minutes": 60.0,
+        "horizons": 1,
+        "origins": 7 * 24,
+        "seeds": (1, 2, 3),
+    },
+    "a network that diverged": {"origins": 100, "horizons": 3, "change": diverged},
+}
+
+
+@pytest.mark.parametrize("case", ODD.values(), ids=ODD)
+def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+    settings = dict(case)
+    mode = settings.pop("mode", "multi_vd")
+    epochs, change = settings.pop("epochs", 4), settings.pop("change", lambda same: same)
+    catalog = catalog_of(
+        {
+            f"{mode}_{model}": change(make_predictions(mode, model, **settings))
+            for model in ("lstm", "xlstm")
+        },
+        epochs=epochs,
+    )
+    pipeline = create_comparison(mode) + Pipeline(
+        create_experiment_report(), namespace=f"{mode}_lstm"
+    )
+    figures = {name: v for name, v in run(pipeline, catalog).items() if isinstance(v, Figure)}
+    assert len(figures) == len(COMPARISON_PLOTS) + len(EXPERIMENT_PLOTS)
+    for name, figure in figures.items():
+        check_figure(name, figure)
+
+
+def check_figure(name: str, figure: Figure) -> None:
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() == 10, name
+    assert figure.get_figheight() <= 14, name
+    assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+
+
+FAILED = Failure("single_vd_xlstm.train", "a | reason `with` signs\nof <Markdown>")
+MISSING: dict[str, set[str]] = {
+    "a mode, a model and baselines": {
+        *("single_vd_lstm", "single_vd_xlstm", "single_vd_baselines", "compare_single_vd"),
+        *("multi_vd_xlstm", "multi_vd_baselines", "compare_multi_vd"),
+    },
+    "all but one": {
+        *(f"compare_{mode}" for mode in MODES),
+        *(name for name in EXPERIMENTS if name != "multi_vd_lstm"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def by_experiment() -> dict[str, xr.Dataset]:
+    """Hourly predictions of two days."""
+    shape: dict[str, Any] = {"origins": 48, "interval_minutes": 60.0, "horizons": 2}
+    return {
+        name: make_predictions(mode, model, vdids=["A"], **shape)
+        for name in EXPERIMENTS
+        for mode, _, model in [name.rpartition("_")]
+    }
+
+
+@pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
+def test_the_comprehensive_page_is_made_of_what_did_not_fail(
+    by_experiment: dict[str, xr.Dataset], missing: set[str], tmp_path: Path
+) -> None:
+    catalog = catalog_of(by_experiment, epochs=2)
+    for mode in MODES:
+        scores = pd.DataFrame({"mode": [mode], "vdid": ["A"], "seed": [1]})
+        catalog[f"compare_{mode}.scores"] = MemoryDataset(scores)
+    pipeline = create_comprehensive()
+    for name in pipeline.inputs():
+        if name.partition(".")[0] in missing:
+            catalog[name] = FailedDataset(FAILED, None)
+    for plot in COMPREHENSIVE_PLOTS:
+        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
+    compared = {mode for mode in MODES if f"compare_{mode}" not in missing}
+    if not compared:  # the runner leaves it out, there is nothing it could read
+        pipeline = pipeline - pipeline.only_nodes("concatenate_scores")
+    catalog["comprehensive_model_comparison"] = AtomicTextDataset(filepath=f"{tmp_path}/page.md")
+    outputs = run(pipeline, catalog)
+    page = (tmp_path / "page.md").read_text()
+    experiments = [name for name in EXPERIMENTS if name not in missing]
+    first = page.splitlines()[2]
+    assert first == (
+        "**Something is missing here, because it failed.** The page compares the rest; earlier "
+        "results of what failed are not on it."
+    )
+    named = page.splitlines()[4]
+    assert named.endswith(
+        "`single_vd_xlstm.train` failed, `` a | reason `with` signs of <Markdown> ``"
+    )
+    for name in missing:
+        words = name.removeprefix("compare_").removesuffix("_baselines")
+        assert words in named
+    links = re.findall(r"\]\(\.\./(\w+)/training_report.md\)", page)
+    assert set(links) == set(experiments)
+    assert set(re.findall(r"\]\((\w+)_lstm_vs_xlstm.md\)", page)) == compared
+    assert ("](metrics.csv)" in page) == bool(compared)
+    if compared:
+        assert set(outputs["comprehensive_metrics"]["mode"]) == compared
+    networks = re.findall(r"^\| (\w+ x?LSTM) \|", page, re.MULTILINE)
+    assert {name.replace(" ", "_").lower() for name in networks} == set(experiments)
+    assert not re.search(r"\bnan\b|None|\binf\b", page)
+    assert "a | reason" in outputs["comprehensive_page_html"]
+
+
+def test_without_any_experiment_there_is_no_comprehensive_page() -> None:
+    baselines = make_baselines(make_predictions())
+    failed: dict[str, Failure | xr.Dataset] = dict.fromkeys(EXPERIMENTS, FAILED)
+    with pytest.raises(ValueError, match="no experiment has forecasts"):
+        find_common_target(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
+
+
+HOURLY = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 2}
+COMPREHENSIVE_ODD: dict[str, dict[str, Any]] = {
+    "tested": HOURLY,
+    "too short, one horizon": {"origins": 40, "horizons": 1},
+    "nothing observed": {"origins": 40, "horizons": 2, "missing": 2.0},
+    "no VD in common": {**HOURLY, "alone": ["elsewhere"]},
+    "a network that diverged": {**HOURLY, "change": diverged},
+}
+
+
+@pytest.mark.parametrize("case", COMPREHENSIVE_ODD.values(), ids=COMPREHENSIVE_ODD)
+def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+    settings = dict(case)
+    alone, change = settings.pop("alone", ["A"]), settings.pop("change", lambda same: same)
+    found = {
+        name: make_predictions(
+            mode, model, vdids=alone if mode == "single_vd" else ["A"], **settings
+        )
+        for name in EXPERIMENTS
+        for mode, _, model in [name.rpartition("_")]
+    }
+    baselines = {f"{mode}_baselines": make_baselines(found[f"{mode}_lstm"]) for mode in MODES}
+    found["multi_vd_xlstm"] = change(found["multi_vd_xlstm"])
+    points = find_common_target(**found, **baselines)
+    by_mode = score_modes(points, make_evaluation())
+    sets = find_confidence_sets(points, make_evaluation())
+    differences = find_differences_of_modes(points, make_evaluation())
+    configs = {name: make_config(predictions) for name, predictions in found.items()}
+    histories = {name: make_history(predictions, epochs=2) for name, predictions in found.items()}
+    figures = {
+        "error": comprehensive_plots.plot_error(points, by_mode),
+        "error_by_horizon": comprehensive_plots.plot_error_by_horizon(points, by_mode),
+        "best_set": comprehensive_plots.plot_best_set(points, by_mode, sets, differences),
+        "cost": comprehensive_plots.plot_cost(points, by_mode, configs, histories),
+    }
+    assert tuple(figures) == COMPREHENSIVE_PLOTS
+    for name, figure in figures.items():
+        check_figure(name, figure)
+    best_set = figures["best_set"]
+    filled = {str(line.get_markerfacecolor()) for ax in best_set.axes for line in ax.get_lines()}
+    assert ("white" in filled) == (bool(sets.notnull().any())), "hollow where beaten"
+    labels = [label.get_text() for label in best_set.axes[0].get_yticklabels()]
+    assert len(set(labels)) == sets.sizes["model"], "no two models have the same name"
+
+
+def test_undefined_metrics_in_the_history_leave_a_gap() -> None:
+    predictions = make_predictions(origins=40, horizons=2)
+    found = make_artefacts(predictions, epochs=3)
+    for epoch in found["training_history"]["42"]["joint"]["epochs"]:
+        for split in ("train", "val"):
+            epoch[split]["avg_speed"] = dict.fromkeys(epoch[split]["avg_speed"])
+    catalog = DataCatalog()
+    for name, value in found.items():
+        catalog[name] = MemoryDataset(value)
+    figure = run(create_experiment_report(), catalog)["plot_metric_evolution"]
+    figure.draw_without_rendering()
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert texts.count("undefined") == 4

@@ -1,0 +1,379 @@
+import copy
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from tests.conftest import make_clean
+from vd_forecasting.datasets import CheckpointDataset
+from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
+from vd_forecasting.models.checkpoint import load_forecasters
+from vd_forecasting.parameters import (
+    Cleaning,
+    Compute,
+    IndependentMultiVDWindows,
+    LSTMModel,
+    MultiVDWindows,
+    Split,
+    Training,
+    XLSTMModel,
+)
+from vd_forecasting.pipelines.training.batches import WindowBatches
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
+from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
+from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
+from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.windows import (
+    make_independent_multi_vd_windows,
+    make_multi_vd_windows,
+    window_starts,
+)
+
+SPLIT = Split(train=0.7, val=0.1, test=0.2)
+CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
+COMPUTE = Compute(threads=1, accelerator="cpu")
+MAPE_MIN_TRUTH = 1.0
+TRAINING = Training(
+    seeds=(42,),
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.005,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    lr_patience=1,
+    patience=3,
+)
+LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
+XLSTM = XLSTMModel(
+    embedding_dim=8,
+    num_blocks=2,
+    slstm_at=(1,),
+    slstm_backend="fused",
+    mlstm_backend="fused",
+    dropout=0.1,
+    context_length=8,
+)
+LENGTHS = {
+    "sequence_length": 6,
+    "prediction_length": 3,
+    "input_features": None,
+    "target_features": ("avg_speed", "total_volume"),
+}
+
+
+def joint_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
+    clean = make_clean(500) if clean is None else clean
+    return make_multi_vd_windows(clean, MultiVDWindows(num_vds=2, **LENGTHS), SPLIT, CLEANING)
+
+
+def independent_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
+    clean = make_clean(500) if clean is None else clean
+    parameters = IndependentMultiVDWindows(num_vds=3, target_vd_index=(0, 2), **LENGTHS)
+    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+
+
+def test_masked_mae_by_hand() -> None:
+    target = torch.tensor([1.0, torch.nan, 3.0, torch.nan]).reshape(1, 4, 1, 1)
+    forecast = torch.tensor([2.0, 9.0, 1.0, 5.0]).reshape(1, 4, 1, 1).requires_grad_()
+    loss = masked_mae(forecast, target)
+    assert loss.item() == pytest.approx(1.5)
+    loss.backward()
+    assert forecast.grad is not None
+    np.testing.assert_allclose(forecast.grad.flatten(), [0.5, 0, -0.5, 0])
+
+
+def test_masked_mae_of_nothing_is_zero_and_has_a_gradient() -> None:
+    forecast = torch.ones(1, 2, 1, 1, requires_grad=True)
+    loss = masked_mae(forecast, torch.full((1, 2, 1, 1), torch.nan))
+    loss.backward()
+    assert loss.item() == 0
+    assert forecast.grad is not None
+    assert forecast.grad.isfinite().all()
+
+
+def test_epoch_errors_do_not_depend_on_the_batches() -> None:
+    torch.manual_seed(0)
+    target = torch.randn(10, 3, 2, 2)
+    target[torch.rand(target.shape) < 0.3] = torch.nan
+    forecast = torch.randn(10, 3, 2, 2)
+    arguments = {
+        "std": torch.tensor([[5.0, 20.0], [6.0, 30.0]]),
+        "mean": torch.tensor([[80.0, 100.0], [70.0, 90.0]]),
+        "features": ["avg_speed", "total_volume"],
+        "mape_min_truth": 1.0,
+    }
+    whole, parts = ErrorSums(**arguments), ErrorSums(**arguments)
+    whole.add(forecast, target)
+    for rows in (slice(0, 1), slice(1, 8), slice(8, 10)):
+        parts.add(forecast[rows], target[rows])
+    one, many = whole.result(), parts.result()
+    assert one["loss"] == pytest.approx(many["loss"])
+    assert one["avg_speed"] == pytest.approx(many["avg_speed"])
+    error = (forecast - target)[..., 0] * arguments["std"][:, 0]
+    assert one["avg_speed"]["mae"] == pytest.approx(error.abs().nanmean().item(), rel=1e-5)
+    assert one["avg_speed"]["mse"] == pytest.approx((error**2).nanmean().item(), rel=1e-5)
+    assert one["loss"] == pytest.approx((forecast - target).abs().nanmean().item(), rel=1e-5)
+
+
+def test_history_and_final_metrics_agree() -> None:
+    """Two roads to one number: sums over batches in training, and the scored forecasts."""
+    windows = joint_windows()
+    checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
+    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    best = history["42"]["joint"]["epochs"][history["42"]["joint"]["best_epoch"] - 1]
+    for feature in ("avg_speed", "total_volume"):
+        for name in ("mae", "mse", "rmse", "mape", "r2"):
+            assert metrics["val"][feature][name] == pytest.approx(
+                best["val"][feature][name], rel=1e-3
+            )
+
+
+@pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
+def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: ignore[no-untyped-def]
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1})
+    first, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
+    torch.rand(7)  # what ran before must not matter
+    second, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
+    other = short.model_copy(update={"seeds": (1,)})
+    third, _, _, _ = train(windows, model, other, MAPE_MIN_TRUTH, COMPUTE)
+    weights = [checkpoint["weights"]["joint"] for checkpoint in (first, second, third)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
+def test_outputs_are_plain_and_whole(train, model) -> None:  # type: ignore[no-untyped-def]
+    windows = joint_windows()
+    checkpoint, _, config, history = train(windows, model, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
+    for document in (config, history):
+        assert json.loads(json.dumps(document)) == document
+    epochs = history["42"]["joint"]["epochs"]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
+    losses = [epoch["val"]["loss"] for epoch in epochs]
+    assert history["42"]["joint"]["best_epoch"] == 1 + losses.index(min(losses))
+    assert set(epochs[0]["train"]["avg_speed"]) == {"mae", "mse", "rmse", "mape", "r2"}
+    assert config["num_parameters"] == sum(
+        parameter.numel() for parameter in load_forecasters(checkpoint)["joint"].parameters()
+    )
+
+
+def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1, "seeds": (3, 42, 7)})
+    best, models, config, history = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    assert list(models) == list(history) == ["3", "42", "7"]
+    losses = {seed: runs["joint"]["epochs"][0]["val"]["loss"] for seed, runs in history.items()}
+    lowest = min(losses, key=lambda seed: losses[seed])
+    assert config["best_seed"] == best["seed"] == int(lowest)
+    assert best["weights"] is models[lowest]["weights"]
+    alone = untrained(windows)["weights"]["joint"]
+    among = models["42"]["weights"]["joint"]
+    assert all(torch.equal(alone[name], among[name]) for name in alone)
+
+    predictions, metrics = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
+    assert predictions["seed"].values.tolist() == metrics["seeds"] == [3, 42, 7]
+    assert predictions.attrs["best_seed"] == int(lowest)
+    errors = abs(predictions["prediction"] - predictions["truth"]).sel(feature="avg_speed")
+    by_seed = errors.mean(["origin", "horizon", "vd"]).to_numpy()
+    assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(by_seed.mean(), rel=1e-5)
+    assert metrics["test_sd"]["avg_speed"]["mae"] == pytest.approx(by_seed.std(ddof=1), rel=1e-3)
+
+
+def test_scales_by_hand() -> None:
+    """Of the training split alone: the last third of the series is a different road."""
+    clean = make_clean(1000)
+    windows = joint_windows(clean)
+    changed = clean.copy()
+    changed[700:] += 50
+    for scales in (windows, joint_windows(changed)):
+        day = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="total_volume").to_numpy()
+        naive = np.nanmean(abs(day[288:] - day[:-288]))
+        assert float(mase_scale(scales).sel(vd="VD-1", feature="total_volume")) == pytest.approx(
+            naive, rel=1e-4
+        )
+        speeds = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="avg_speed").to_numpy()
+        assert float(free_flow_speed(scales).sel(vd="VD-1")) == pytest.approx(
+            np.nanpercentile(speeds, 85), rel=1e-4
+        )
+
+
+def test_best_epoch_is_restored() -> None:
+    """With a learning rate that spoils what was learnt, the last epoch is not the best."""
+    windows = joint_windows()
+    wild = TRAINING.model_copy(
+        update={"learning_rate": 0.1, "epochs": 30, "lr_patience": 99, "patience": 99}
+    )
+    checkpoint, _, _, history = train_lstm(windows, LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
+    best = min(epoch["val"]["loss"] for epoch in history["42"]["joint"]["epochs"])
+    forecaster = load_forecasters(checkpoint)["joint"]
+    inputs, targets = next(iter(WindowBatches(windows, slice(0, 2), "val", batch_size=999)))
+    assert history["42"]["joint"]["best_epoch"] < len(history["42"]["joint"]["epochs"])
+    assert masked_mae(forecaster(inputs), targets).item() == pytest.approx(best, rel=1e-4)
+
+
+def test_weights_are_averaged_as_computed_by_hand() -> None:
+    average = [torch.tensor([1.0])]
+    move_average(average, [torch.tensor([2.0])], torch.tensor(0))  # keeps 1/10
+    assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
+    move_average(average, [torch.tensor([0.0])], torch.tensor(1))  # keeps 2/11
+    assert average[0].item() == pytest.approx(2 / 11 * 1.9)
+    average = [torch.tensor([1.0])]
+    move_average(average, [torch.tensor([0.0])], torch.tensor(10**6))
+    assert average[0].item() == pytest.approx(AVERAGING_DECAY)
+
+
+def test_training_stops_early() -> None:
+    hopeless = TRAINING.model_copy(update={"learning_rate": 1.0, "epochs": 50, "patience": 2})
+    _, _, _, history = train_lstm(joint_windows(), LSTM, hopeless, MAPE_MIN_TRUTH, COMPUTE)
+    assert history["42"]["joint"]["stopped_early"]
+    assert len(history["42"]["joint"]["epochs"]) == history["42"]["joint"]["best_epoch"] + 2
+
+
+def test_training_learns() -> None:
+    """A daily wave can be forecast far better than by its last value."""
+    windows = joint_windows(make_clean(1500, missing=0.02))
+    longer = TRAINING.model_copy(update={"epochs": 15})
+    checkpoint, _, _, _ = train_lstm(windows, LSTM, longer, MAPE_MIN_TRUTH, COMPUTE)
+    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    assert (
+        metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
+    )
+
+
+def test_independent_models_do_not_know_each_other() -> None:
+    clean = make_clean(500)
+    short = TRAINING.model_copy(update={"epochs": 1})
+    checkpoint, _, config, history = train_lstm(
+        independent_windows(clean), LSTM, short, MAPE_MIN_TRUTH, COMPUTE
+    )
+    assert list(checkpoint["weights"]) == list(history["42"]) == ["VD-0", "VD-2"]
+    assert config["num_models"] == 2
+    changed = clean.copy()
+    changed[:, 2] *= 1.5
+    again, _, _, _ = train_lstm(independent_windows(changed), LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    same, other = (
+        [
+            torch.equal(checkpoint["weights"][vdid][name], again["weights"][vdid][name])
+            for name in checkpoint["weights"][vdid]
+        ]
+        for vdid in ("VD-0", "VD-2")
+    )
+    assert all(same)
+    assert not all(other)
+
+
+def test_context_shorter_than_the_window() -> None:
+    longer = MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9})
+    windows = make_multi_vd_windows(make_clean(500), longer, SPLIT, CLEANING)
+    with pytest.raises(ValueError, match="context_length 8 is shorter than sequence_length 9"):
+        train_xlstm(windows, XLSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
+
+
+def test_nothing_to_learn_or_to_choose_by() -> None:
+    windows = joint_windows()
+    for split, steps in (("training", slice(0, 350)), ("validation", slice(350, 400))):
+        blind = windows.copy(deep=True)
+        blind["observed"][steps] = False
+        with pytest.raises(ValueError, match=f"no {split} window has an observed target"):
+            train_lstm(blind, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
+
+
+def test_divergence_is_told() -> None:
+    wild = TRAINING.model_copy(update={"learning_rate": 1e30})
+    told = (
+        r"diverged in epoch 1, step \d of 11: the training loss is not finite; learning_rate 1e.30"
+    )
+    with pytest.raises(ValueError, match=told):
+        train_lstm(joint_windows(), LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
+
+
+# --- forecasts ------------------------------------------------------------------------------------
+
+
+def untrained(windows: xr.Dataset) -> dict:  # type: ignore[type-arg]
+    """A checkpoint whose head does something, without the cost of training."""
+    checkpoint, _, _, _ = train_lstm(
+        windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), MAPE_MIN_TRUTH, COMPUTE
+    )
+    return checkpoint
+
+
+@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: ignore[no-untyped-def]
+    clean = make_clean(500)
+    windows = make(clean)
+    predictions = forecast_split({"42": untrained(windows)}, windows, "test")
+    series = clean.sel(vd=predictions["vd"], feature=predictions["feature"])
+    step = np.timedelta64(5, "m")
+    for horizon in (1, 2, 3):
+        expected = series.sel(time=predictions["origin"].to_numpy() + horizon * step)
+        np.testing.assert_allclose(
+            predictions["truth"].sel(horizon=horizon), expected, rtol=1e-4, atol=1e-3
+        )
+    filled = pd.DataFrame(series.to_numpy().reshape(len(series), -1)).ffill().to_numpy()
+    last = series.copy(data=filled.reshape(series.shape)).sel(time=predictions["origin"].to_numpy())
+    np.testing.assert_allclose(predictions["persistence"], last, rtol=1e-4, atol=1e-3)
+    assert len(predictions["origin"]) == len(window_starts(windows, "test"))
+
+
+@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ignore[no-untyped-def]
+    clean = make_clean(500)
+    windows = make(clean)
+    checkpoint = untrained(windows)
+    changed = clean.copy()
+    changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
+    before = forecast_split({"42": checkpoint}, windows, "test")
+    after = forecast_split({"42": checkpoint}, make(changed), "test")
+    known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
+    assert 0 < known.sum() < len(known)
+    for name in ("prediction", "persistence"):
+        np.testing.assert_array_equal(
+            before[name].isel(origin=known), after[name].isel(origin=known)
+        )
+        assert not np.array_equal(before[name].isel(origin=~known), after[name].isel(origin=~known))
+
+
+def test_metrics_by_hand() -> None:
+    windows = joint_windows()
+    checkpoint = untrained(windows)
+    predictions, metrics = evaluate(
+        checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE
+    )
+    error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
+    assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(float(abs(error).mean()), rel=1e-5)
+    assert metrics["test"]["avg_speed"]["n"] == int(error.notnull().sum())
+    by_horizon = abs(error).mean(["origin", "vd"])
+    assert metrics["by_horizon"]["avg_speed"]["mae"] == pytest.approx(
+        by_horizon.to_numpy().tolist(), rel=1e-5
+    )
+    assert metrics["by_vd"]["VD-1"]["avg_speed"]["rmse"] == pytest.approx(
+        math.sqrt(float((error.sel(vd="VD-1") ** 2).mean())), rel=1e-5
+    )
+    persisted = abs(predictions["persistence"] - predictions["truth"]).sel(feature="avg_speed")
+    assert metrics["persistence"]["avg_speed"]["mae"] == pytest.approx(
+        float(persisted.mean()), rel=1e-5
+    )
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    windows = joint_windows()
+    checkpoint = untrained(windows)
+    dataset = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))
+    dataset.save(copy.deepcopy(checkpoint))
+    loaded = dataset.load()
+    xr.testing.assert_identical(
+        forecast_split({"42": checkpoint}, windows, "test"),
+        forecast_split({"42": loaded}, windows, "test"),
+    )
+    raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
+    scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()
+    np.testing.assert_allclose(
+        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows["observed"].to_numpy()[:6]
+    )

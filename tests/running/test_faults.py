@@ -1,0 +1,212 @@
+"""Runs killed with SIGKILL at random points end as if nothing had happened."""
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+import yaml
+
+from tests.make.forked_runs import ForkedRuns
+from tests.test_run import copy_of_the_project
+from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
+from vd_forecasting.datasets.plain_tensors import load_plain
+
+RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
+TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
+SMALL = {
+    "single_vd_lstm": {
+        "model": {"hidden_size": 16, "num_layers": 1},
+        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32, "lr_patience": 0},
+    }
+}
+MODELS = "data/06_models/single_vd_lstm"
+SAME_BYTES = (
+    f"{MODELS}/best_model.pt",
+    f"{MODELS}/models.pt",
+    f"{MODELS}/config.json",
+    "data/05_model_input/single_vd_lstm/windows.nc",
+    "data/07_model_output/single_vd_lstm/predictions.nc",
+    "data/08_reporting/single_vd_lstm/metrics.json",
+)
+KILLS_OF_ONE_RUN = 6
+EPOCH = re.compile(r"single_vd_lstm seed (\d): epoch (\d)/5 ")
+SECONDS_LIMIT = 120
+
+
+def small_project(folder: Path) -> Path:
+    folder.mkdir()
+    copy_of_the_project(folder)
+    (folder / "conf/quick/parameters_lstm.yml").write_text(yaml.safe_dump(SMALL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A project after a run that nobody killed, and the seconds the run took."""
+    folder = small_project(tmp_path_factory.mktemp("undisturbed") / "project")
+    started = time.monotonic()
+    finish(runs, folder, TRAINING)
+    return folder, time.monotonic() - started
+
+
+def finish(runs: ForkedRuns, folder: Path, arguments: tuple[str, ...]) -> None:
+    code = runs.wait(runs.start(folder, folder / "printed.log", *arguments))
+    assert code == 0, printed(folder)
+
+
+def printed(folder: Path) -> str:
+    path = folder / "printed.log"
+    return path.read_text() if path.exists() else ""
+
+
+def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.Random) -> bool:
+    """Run and kill, at any time or soon after an epoch; tells whether there was still a run."""
+    pid = runs.start(folder, folder / "printed.log", *TRAINING)
+    started = time.monotonic()
+    if rng.random() < 0.4:
+        time.sleep(rng.uniform(0.1, 1) * seconds)
+    else:
+        before = len(EPOCH.findall(printed(folder)))
+        wanted = before + rng.randint(1, 2)
+        while len(EPOCH.findall(printed(folder))) < wanted and runs.is_running(pid):
+            assert time.monotonic() - started < SECONDS_LIMIT, printed(folder)
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+    return kill(runs, pid, folder)
+
+
+def kill(runs: ForkedRuns, pid: int, folder: Path) -> bool:
+    """Kill a run; tells whether there was still one."""
+    os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is this run and no other
+    code = runs.wait(pid)
+    assert code in (0, -signal.SIGKILL), printed(folder)
+    return code != 0
+
+
+def assert_all_files_are_whole(folder: Path) -> None:
+    for path in (folder / "data").rglob("*"):
+        if path.is_dir() or path.name.startswith("."):
+            continue
+        if path.suffix == ".pt":
+            load_plain(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".nc":
+            XarrayDataset(filepath=str(path)).load()
+        elif path.suffix == ".h5":
+            VDHDF5Dataset(filepath=str(path)).load().load()
+        elif path.suffix == ".png":
+            matplotlib.image.imread(path)
+        else:
+            assert path.stat().st_size or path.suffix == ".log", path
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether a run was through: the state of its training is the last thing it removes."""
+    evaluated = (folder / "data/08_reporting/single_vd_lstm/metrics.json").is_file()
+    return evaluated and not (folder / MODELS / "training_state").exists()
+
+
+def history(folder: Path) -> Any:
+    """Without what tells the time."""
+    found = json.loads((folder / MODELS / "training_history.json").read_text())
+    for runs in found.values():
+        for run in runs.values():
+            assert run.pop("seconds") > 0
+            for epoch in run["epochs"]:
+                assert epoch.pop("seconds") > 0
+    return found
+
+
+def survive(
+    runs: ForkedRuns,
+    folder: Path,
+    undisturbed: tuple[Path, float],
+    kills: int,
+    rng: random.Random,
+) -> int:
+    """Run and kill again and again, let it end, and compare. Returns how often it was killed."""
+    whole, seconds = undisturbed
+    killed = 0
+    while killed < kills and not has_ended(folder):
+        killed += kill_at_random(runs, folder, seconds, rng)
+        assert_all_files_are_whole(folder)
+    if not has_ended(folder):
+        finish(runs, folder, TRAINING)
+    assert_like_undisturbed(folder, whole)
+    return killed
+
+
+def assert_like_undisturbed(folder: Path, whole: Path) -> None:
+    for name in SAME_BYTES:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert history(folder) == history(whole)
+    kept = (".gitkeep", ".fingerprints")
+    left = [path for path in (folder / "data").rglob(".*") if path.name not in kept]
+    assert left == []
+    assert not (folder / MODELS / "training_state").exists()
+    epochs = EPOCH.findall(printed(folder))
+    assert len(set(epochs)) == len(epochs), printed(folder)
+    assert "Traceback" not in printed(folder)
+
+
+def test_killed_runs_end_like_undisturbed_ones(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    folder = small_project(tmp_path / "project")
+    killed = survive(runs, folder, undisturbed, kills=5, rng=random.Random(1))
+    assert killed >= 1
+
+
+def test_a_run_killed_after_its_training_does_not_train_again(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    """... but one that ended does."""
+    whole, _ = undisturbed
+    folder = small_project(tmp_path / "project")
+    pid = runs.start(folder, folder / "printed.log", *TRAINING)
+    while "▸ single_vd_lstm.evaluate" not in printed(folder):
+        assert runs.is_running(pid), printed(folder)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
+    finish(runs, folder, TRAINING)
+    assert_like_undisturbed(folder, whole)
+    epochs = len(EPOCH.findall(printed(folder)))
+    finish(runs, folder, TRAINING)
+    assert len(EPOCH.findall(printed(folder))) == 2 * epochs
+
+
+def test_a_training_that_cannot_write_is_told_in_one_line_and_goes_on_later(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a disk that fills up."""
+    folder = small_project(tmp_path / "project")
+    log = folder / "printed.log"
+    code = runs.wait(runs.start(folder, log, *TRAINING, largest_file=60_000))
+    assert code == 1
+    last = printed(folder).splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert last.endswith(".state.pt: cannot be written, the file is larger than is allowed here")
+    assert_all_files_are_whole(folder)
+    survive(runs, folder, undisturbed, kills=0, rng=random.Random(0))
+
+
+@pytest.mark.slow
+def test_fifty_killed_runs_end_like_undisturbed_ones(
+    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    rng = random.Random(2)
+    killed = projects = 0
+    while killed < 50:
+        projects += 1
+        folder = small_project(tmp_path / f"project{projects}")
+        killed += survive(runs, folder, undisturbed, rng.randint(1, KILLS_OF_ONE_RUN), rng)
+    print(f"{killed} runs killed in {projects} projects")  # noqa: T201

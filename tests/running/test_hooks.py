@@ -1,0 +1,84 @@
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node, Pipeline
+
+from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
+from vd_forecasting.running.hooks import ExperimentLogs, FinishedTrainings
+
+
+def train(state: TrainingState) -> tuple[int, int]:
+    return 1, 2
+
+
+def test_states_are_removed_when_the_run_has_ended(tmp_path: Path) -> None:
+    """... those of the trainings that were a part of it."""
+    catalog = DataCatalog(
+        {
+            f"{name}_state": TrainingStateDataset(filepath=str(tmp_path / name))
+            for name in ("own", "other")
+        }
+    )
+    for name in ("own", "other"):
+        catalog.load(f"{name}_state").save("1", {})
+    ran = Pipeline([Node(train, "own_state", ["y", "z"], name="train")])
+    FinishedTrainings().after_pipeline_run(ran, catalog)
+    assert not (tmp_path / "own").exists()
+    assert catalog.load("other_state").load("1") == {}
+
+
+def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    path = tmp_path / "a" / "best_model.pt"
+    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
+    with pytest.raises(DatasetError, match=r"a/training.log: cannot be written, "):
+        ExperimentLogs().before_node_run(node, catalog)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_log_on_a_full_disk_stops_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "best_model.pt"
+    (tmp_path / "training.log").symlink_to("/dev/full")
+    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
+    logs = ExperimentLogs()
+    logs.before_node_run(node, catalog)
+    logging.getLogger("vd_forecasting").warning("a line")
+    logs.after_node_run(node)
+    assert "Logging error" not in capsys.readouterr().err
+
+
+def test_each_thread_writes_the_log_of_its_experiment(tmp_path: Path) -> None:
+    names = ("single_vd_lstm", "multi_vd_lstm")
+    catalog = DataCatalog(
+        {
+            f"{name}.best_model": CheckpointDataset(filepath=str(tmp_path / name / "best_model.pt"))
+            for name in names
+        }
+    )
+    logs = ExperimentLogs()
+    both_started = threading.Barrier(2, timeout=10)
+
+    def run(name: str) -> None:
+        node = Node(train, "x", ["y", "z"], name="train", namespace=name)
+        logs.before_node_run(node, catalog)
+        both_started.wait()
+        logging.getLogger("vd_forecasting").warning("of %s", name)
+        logs.after_node_run(node) if name == names[0] else logs.on_node_error(KeyError(0), node)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first, second = ((tmp_path / name / "training.log").read_text() for name in names)
+    assert "of single_vd_lstm" in first
+    assert "multi_vd_lstm" not in first
+    assert "of multi_vd_lstm" in second
+    assert "ERROR KeyError: 0" in second

@@ -1,0 +1,177 @@
+"""``--only-stale-outputs``, ``--dry-run`` and ``kedro verify``, as a user types them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.make.forked_runs import ForkedRuns
+from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run
+from vd_forecasting.cli import run as command
+
+PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")
+ONLY_STALE = ("--only-stale-outputs",)
+LONGER = f"{SMALL},single_vd_lstm.training.epochs=2"
+LEARNING_CURVES = "data/08_reporting/single_vd_lstm/plots/learning_curves.png"
+QUALITY = "src/vd_forecasting/pipelines/data_quality/quality_report.py"
+STYLE = "src/vd_forecasting/rendering/plot_style.py"
+
+
+def stale(
+    runs: ForkedRuns, folder: Path, *arguments: str, params: str = SMALL
+) -> tuple[list[str], list[str]]:
+    """What is said to be stale, and the nodes that ran."""
+    code, printed = runs.run(folder, "run", *arguments, *ONLY_STALE, "--params", params)
+    assert code == 0, printed
+    return told_and_ran(printed)
+
+
+def stale_after_an_edit(folder: Path, *arguments: str) -> tuple[list[str], list[str]]:
+    """The same, not forked: that would have imported the code as it is here."""
+    result = kedro(folder, "run", *arguments, *ONLY_STALE)
+    assert result.returncode == 0, result.stderr
+    return told_and_ran(result.stdout + result.stderr)
+
+
+def told_and_ran(printed: str) -> tuple[list[str], list[str]]:
+    lines = printed.splitlines()
+    logged = [line for line in lines if LOG_LINE.match(line)]
+    nodes = [line.split("▸ ")[1] for line in logged if "▸ " in line]
+    return [line for line in lines if line not in logged], nodes
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files, but for the hashes that are remembered of them."""
+    files = (path for path in (folder / "data").rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if path.name != "content_hashes.json"}
+
+
+@contextmanager
+def edited(path: Path, before: str, after: str) -> Iterator[None]:
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), "utf-8")
+    yield
+    path.write_text(text, "utf-8")
+
+
+def test_what_changed_is_told_found_and_made_again(runs: ForkedRuns, tmp_path: Path) -> None:
+    """... by whichever runner."""
+    folder = copy_of_the_project(tmp_path)
+    stale(runs, folder, *PIPELINE)
+
+    (folder / LEARNING_CURVES).write_bytes(b"not what was drawn")
+    (folder / "data/08_reporting/data_quality_coverage.png").unlink()
+    there = contents(folder)
+    with edited(folder / QUALITY, "# Data quality", "# Quality of the data"):
+        told, nodes = stale_after_an_edit(folder, *PIPELINE, "--dry-run", "--params", LONGER)
+    assert nodes == []
+    assert contents(folder) == there
+    assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in told
+    coverage = "output data/08_reporting/data_quality_coverage.png is missing"
+    assert f"▸ data_engineering.plot_coverage: {coverage}" in told
+    quality = "▸ data_engineering.report_quality: code changed: pipelines.data_engineering."
+    assert any(line.startswith(quality) for line in told)
+    assert told[-1].startswith("… and ")
+    assert not any("make_windows" in line or "clean:" in line for line in told)
+
+    code, verified = runs.run(folder, "verify", *PIPELINE, "--params", SMALL)
+    assert code == 1
+    assert verified.splitlines() == [
+        "data/08_reporting/data_quality_coverage.png (data_engineering.plot_coverage): is missing",
+        f"{LEARNING_CURVES} (single_vd_lstm.plot_learning_curves): was changed since",
+    ]
+
+    runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
+    _, nodes = stale(runs, folder, *PIPELINE, *runner, params=LONGER)
+    assert {"data_engineering.plot_coverage", "single_vd_lstm.train"} <= set(nodes)
+    unchanged = {"clean", "report_quality", "make_windows"}
+    assert unchanged.isdisjoint(name.split(".")[1] for name in nodes)
+    more_threads = LONGER.replace("compute.threads=1", "compute.threads=2")
+    assert stale(runs, folder, *PIPELINE, params=more_threads) == (
+        ["Everything is up to date."],
+        [],
+    )
+
+
+def test_what_a_killed_run_finished_is_not_done_again(runs: ForkedRuns, tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", *PIPELINE, "--params", SMALL],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "▸ single_vd_lstm.evaluate" in line:
+                process.send_signal(signal.SIGKILL)
+                break
+    finished = ("data_engineering.clean", "single_vd_lstm.make_windows", "single_vd_lstm.train")
+    _, nodes = stale(runs, folder, *PIPELINE)
+    assert "single_vd_lstm.write_training_report" in nodes
+    assert set(finished).isdisjoint(nodes)
+    assert not (folder / "data/06_models/single_vd_lstm/training_state").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dry-run"], "--only-stale-outputs"),
+        (["--only-stale-outputs", "--only-missing-outputs"], "give it alone"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert message in result.output.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_change_runs_what_depends_on_it_and_nothing_else(
+    runs: ForkedRuns, tmp_path: Path
+) -> None:
+    folder = copy_of_the_project(tmp_path)
+    everything = ("--env", "quick", "--pipeline", "compare_all")
+    run(folder, "--pipeline", "compare_all", "--runner", "ParallelRunner")
+    assert stale(runs, folder, *everything) == (["Everything is up to date."], [])
+
+    for model, other in (("lstm", "xlstm"), ("xlstm", "lstm")):
+        params = f"{SMALL},single_vd_{model}.training.learning_rate=0.002"
+        _, nodes = stale(runs, folder, *everything, params=params)
+        trained = [name for name in nodes if name.endswith(".train")]
+        assert trained == [f"single_vd_{model}.train"]
+        assert not any(name.startswith(f"single_vd_{other}.") for name in nodes)
+        assert {"compare_single_vd.write_comparison", "write_comprehensive"} <= set(nodes)
+        assert "compare_multi_vd.write_comparison" not in nodes
+        assert "single_vd_baselines.forecast_baselines" not in nodes
+        _, nodes = stale(runs, folder, *everything)  # back to what it was
+        assert f"single_vd_{model}.train" in nodes
+
+    with edited(folder / STYLE, "COLOURS: Final = {", 'COLOURS: Final = {"new": "red",'):
+        told, nodes = stale_after_an_edit(folder, *everything, "--params", SMALL)
+        assert all("plot_" in line for line in told if line.startswith("▸"))
+        assert "render_comprehensive" in nodes
+        assert not any(name.endswith((".train", ".evaluate", ".clean")) for name in nodes)
+
+    _, nodes = stale(runs, folder, "--env", "quick", "--namespace", "single_vd_xlstm")
+    assert nodes  # drawn in the old colours again
+    assert all(name.startswith("single_vd_xlstm.plot_") for name in nodes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_however_worker_processes_start(runs: ForkedRuns, tmp_path: Path, start: str) -> None:
+    folder = copy_of_the_project(tmp_path)
+    pipeline = ("--pipeline", "data_engineering")
+    parallel = (*pipeline, "--runner", "ParallelRunner")
+    printed = run(folder, *parallel, KEDRO_MP_CONTEXT=start)
+    assert "▸ data_engineering.plot_coverage" in printed
+    assert stale(runs, folder, "--env", "quick", *pipeline) == (["Everything is up to date."], [])
