@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
+from tests import PROJECT
 from vd_forecasting.datasets import VDHDF5Dataset
 
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+REAL_DATA = PROJECT.parent / "shared" / "data"
 needs_real_data = pytest.mark.skipif(
     not REAL_DATA.is_dir(), reason=f"the real detector data is not at {REAL_DATA}"
 )

@@ -1,6 +1,5 @@
 import tracemalloc
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from vd_forecasting.pipelines.data_quality.quality_report import report_quality
 from vd_forecasting.vd_array import usable_vds
 from vd_forecasting.wording import in_words
 
-REAL_DATA = Path(__file__).parents[4] / "shared" / "data"
+REAL_DATA = PROJECT.parent / "shared" / "data"
 NAN = np.nan
 FEATURES = ["avg_speed", "total_volume", "other"]
 ROW_RULES = {"blank time stamps", "duplicates", "absent steps"}

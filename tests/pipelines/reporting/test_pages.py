@@ -1,7 +1,7 @@
 """The pages: numbers against hand-computed ones, links, width, honesty."""
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import yaml
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
+from tests import PROJECT
 from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
 from vd_forecasting.evaluation.differences import (
@@ -38,7 +39,7 @@ from vd_forecasting.pipelines.reporting.pages.training_report import write_train
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
 from vd_forecasting.wording import number, percent
 
-CATALOG = Path(__file__).parents[2] / "conf" / "base" / "catalog.yml"
+CATALOG = PROJECT / "conf" / "base" / "catalog.yml"
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
 SMALL = {"origins": 100, "horizons": 2}

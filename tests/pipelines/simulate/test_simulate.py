@@ -1,5 +1,4 @@
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,6 +6,7 @@ import pytest
 import xarray as xr
 import yaml
 
+from tests import PROJECT
 from vd_forecasting.parameters import Simulate
 from vd_forecasting.pipelines.simulate import create_pipeline
 from vd_forecasting.pipelines.simulate.corridor import (
@@ -23,7 +23,7 @@ from vd_forecasting.pipelines.simulate.corridor import (
 from vd_forecasting.pipelines.simulate.demand import plan
 from vd_forecasting.pipelines.simulate.detectors import FAULTY, OUTAGE, measure, spoil
 
-BASE = Path(__file__).parents[2] / "conf" / "base" / "parameters_simulate.yml"
+BASE = PROJECT / "conf" / "base" / "parameters_simulate.yml"
 FEATURES = ["avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_count"]
 
 
