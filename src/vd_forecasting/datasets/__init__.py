@@ -5,8 +5,10 @@ from vd_forecasting.datasets.atomic import (
     AtomicFigureDataset,
     AtomicJSONDataset,
     AtomicTextDataset,
+    RecordDataset,
 )
 from vd_forecasting.datasets.checkpoint import CheckpointDataset
+from vd_forecasting.datasets.page import PageDataset
 from vd_forecasting.datasets.sources import (
     LongTableDataset,
     NoSource,
@@ -27,8 +29,10 @@ __all__ = [
     "CheckpointDataset",
     "LongTableDataset",
     "NoSource",
+    "PageDataset",
     "PandasHDF5Dataset",
     "PemsNpzDataset",
+    "RecordDataset",
     "TrainingState",
     "TrainingStateDataset",
     "VDHDF5Dataset",

@@ -14,10 +14,12 @@ from zlib import crc32
 
 from kedro.io import DatasetError
 from kedro.io.core import get_filepath_str
+from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
+from pydantic import BaseModel, ValidationError
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -152,6 +154,47 @@ class _AtomicSave:
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
     """kedro-datasets' JSONDataset, saved atomically."""
+
+
+class RecordDataset(AtomicJSONDataset):
+    """A record of :mod:`vd_forecasting.artefacts`, a pydantic model, as a JSON file.
+
+    Example::
+
+        cost:
+          type: vd_forecasting.datasets.RecordDataset
+          filepath: data/06_models/cost.json
+          holds: vd_forecasting.artefacts.Cost
+
+    Args:
+        holds: dotted name of the model.
+        arguments: those of kedro-datasets' JSONDataset.
+    """
+
+    def __init__(self, *, holds: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._holds = holds
+
+    def load(self) -> BaseModel:
+        """The record.
+
+        Raises:
+            DatasetError: there is no such file, or it holds something else.
+        """
+        model: type[BaseModel] = load_obj(self._holds)
+        try:
+            return model.model_validate(super().load())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DatasetError(
+                f"{self._filepath}: not a {model.__name__} of this version ({where}: "
+                f"{first['msg']}); delete it and run the training that makes it again"
+            ) from error
+
+    def save(self, data: Any) -> None:
+        """Save a record."""
+        super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
 class AtomicCSVDataset(_AtomicSave, CSVDataset):

@@ -7,13 +7,14 @@ import h5netcdf
 import h5py
 import xarray as xr
 from kedro.io import AbstractDataset, DatasetError
+from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 
 
-class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
+class XarrayDataset(AbstractDataset[Any, Any]):
     """Loads and saves an ``xarray.Dataset`` as netCDF-4, which is HDF5 with named dimensions.
 
     Its attributes may be strings, numbers and lists of strings; netCDF has no None and no bool.
@@ -23,16 +24,27 @@ class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
         predictions:
           type: vd_forecasting.datasets.XarrayDataset
           filepath: data/07_model_output/predictions.nc
+          holds: vd_forecasting.artefacts.Forecasts
+
+    Args:
+        filepath: of the netCDF file.
+        holds: dotted name of the type to load and save, with ``from_xarray`` and ``to_xarray``;
+            None for a bare ``xarray.Dataset``.
+        metadata: for plugins.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, holds: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._filepath = Path(filepath)
+        self._holds = holds
         self.metadata = metadata
 
-    def load(self) -> xr.Dataset:
+    def load(self) -> Any:
         try:
             data = xr.load_dataset(self._filepath, engine="h5netcdf")
-            return data.assign_attrs(_lists_of_one(self._filepath, data.attrs))
+            data = data.assign_attrs(_lists_of_one(self._filepath, data.attrs))
+            return load_obj(self._holds).from_xarray(data) if self._holds else data
         except FileNotFoundError as error:
             raise DatasetError(f"{self._filepath}: no such file") from error
         except (OSError, ValueError, KeyError) as error:
@@ -41,7 +53,9 @@ class XarrayDataset(AbstractDataset[xr.Dataset, xr.Dataset]):
                 "delete it and run the pipeline that makes it again"
             ) from error
 
-    def save(self, data: xr.Dataset) -> None:
+    def save(self, data: Any) -> None:
+        if not isinstance(data, xr.Dataset):
+            data = data.to_xarray()
         compression = {name: {"zlib": True, "complevel": 1} for name in data.data_vars}
         with (
             replacing(self._filepath) as temporary,

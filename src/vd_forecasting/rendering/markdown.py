@@ -17,6 +17,11 @@ def bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
+def figure(caption: str, name: str) -> str:
+    """A figure of the page; see :class:`.page.Page`."""
+    return image(caption, f"figure:{name}")
+
+
 def image(caption: str, path: str) -> str:
     """A picture; the path is relative to the page."""
     return f"![{caption}]({path})"

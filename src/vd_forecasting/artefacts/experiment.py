@@ -1,0 +1,34 @@
+"""An experiment: which network is trained on which windows, and how."""
+
+from dataclasses import dataclass
+
+from vd_forecasting.artefacts.windows import JOINT, WindowSet
+from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a training needs to know."""
+
+    windows: WindowSet
+    model: str
+    """``lstm`` or ``xlstm``."""
+    model_parameters: LSTMModel | XLSTMModel
+    training: Training
+    compute: Compute
+    mape_min_truth: float
+    """Truths below this are left out of MAPE."""
+
+    @property
+    def name(self) -> str:
+        """Its namespace, such as ``single_vd_lstm``."""
+        return f"{self.windows.mode}_{self.model}"
+
+    def label(self, model_name: str, seed: int) -> str:
+        """How log lines call one of its models: by detector and seed where there are several."""
+        parts = [self.name]
+        if model_name != JOINT:
+            parts.append(model_name)
+        if len(self.training.seeds) > 1:
+            parts.append(f"seed {seed}")
+        return " ".join(parts)

@@ -1,0 +1,156 @@
+"""Forecasts of the test split, in physical units, and the truths they are scored against.
+
+An origin is the time stamp of the last input step; a forecast is for ``horizon`` steps after it.
+The arrays may be lazy: they then stay in their file until they are asked for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+FORMAT = 1
+"""Number of the form that files have; a file of a newer form is refused."""
+
+
+def check_format(data: xr.Dataset) -> xr.Dataset:
+    """Return what a file held if this version can read it.
+
+    Raises:
+        ValueError: a newer version wrote it.
+    """
+    found = int(data.attrs.get("format", 1))
+    if found > FORMAT:
+        raise ValueError(
+            f"format {found} is newer than {FORMAT}, the one this version reads; update "
+            "vd_forecasting or make the forecasts again with kedro run --namespace"
+        )
+    return data
+
+
+@dataclass(frozen=True)
+class _OnWindows:
+    """Labels that forecasts of networks and of baselines share."""
+
+    data: xr.Dataset
+
+    @property
+    def mode(self) -> str:
+        return str(self.data.attrs["mode"])
+
+    @property
+    def source(self) -> str:
+        """Name of the detector file."""
+        return str(self.data.attrs["source"])
+
+    @property
+    def interval_minutes(self) -> float:
+        return float(self.data.attrs["interval_minutes"])
+
+    @property
+    def origins(self) -> npt.NDArray[np.datetime64]:
+        return self.data["origin"].values
+
+    @property
+    def horizons(self) -> list[int]:
+        """From 1."""
+        return [int(step) for step in self.data["horizon"].values]
+
+    @property
+    def vdids(self) -> list[str]:
+        return [str(vdid) for vdid in self.data["vd"].values]
+
+    @property
+    def features(self) -> list[str]:
+        """Target features."""
+        return [str(name) for name in self.data["feature"].values]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """By target feature."""
+        return dict(zip(self.features, map(str, self.data["unit"].values), strict=True))
+
+    @property
+    def prediction(self) -> xr.DataArray:
+        """float32 ``(seed or model, origin, horizon, vd, feature)``."""
+        return self.data["prediction"]
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return what a file holds."""
+        return self.data.assign_attrs(format=FORMAT)
+
+
+@dataclass(frozen=True)
+class Forecasts(_OnWindows):
+    """Forecasts of an experiment's networks, every seed's.
+
+    Args:
+        data: ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon, vd,
+            feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
+            known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
+            :mod:`vd_forecasting.evaluation.reference_scales`.
+    """
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> "Forecasts":
+        """Take over what a file held."""
+        return cls(check_format(data))
+
+    @property
+    def model(self) -> str:
+        """``lstm`` or ``xlstm``."""
+        return str(self.data.attrs["model"])
+
+    @property
+    def experiment(self) -> str:
+        return f"{self.mode}_{self.model}"
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(seed) for seed in self.data["seed"].values]
+
+    @property
+    def best_seed(self) -> int:
+        """The seed that did best in validation."""
+        return int(self.data.attrs["best_seed"])
+
+    @property
+    def truth(self) -> xr.DataArray:
+        return self.data["truth"]
+
+    @property
+    def persistence(self) -> xr.DataArray:
+        return self.data["persistence"]
+
+    @property
+    def mase_scale(self) -> xr.DataArray:
+        return self.data["mase_scale"]
+
+    @property
+    def free_flow_speed(self) -> xr.DataArray:
+        return self.data["free_flow_speed"]
+
+
+@dataclass(frozen=True)
+class BaselineForecasts(_OnWindows):
+    """Forecasts of a mode's baselines.
+
+    Args:
+        data: ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model), the
+            time it took to learn and to forecast.
+    """
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> "BaselineForecasts":
+        """Take over what a file held."""
+        return cls(check_format(data))
+
+    @property
+    def models(self) -> list[str]:
+        return [str(name) for name in self.data["model"].values]
+
+    @property
+    def fit_seconds(self) -> dict[str, float]:
+        """By model."""
+        return dict(zip(self.models, map(float, self.data["fit_seconds"].values), strict=True))

@@ -1,0 +1,150 @@
+"""Records of an experiment, as JSON files hold them: history, configuration, cost."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from vd_forecasting.parameters import Compute, Training
+
+Metrics = dict[str, float | None]
+"""By metric; None where undefined."""
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class EpochErrors(BaseModel):
+    """Errors of one split in one epoch: the loss and, by target feature, metrics."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Metrics]
+
+    loss: float
+    """Mean absolute error in scaled units."""
+
+    @property
+    def features(self) -> dict[str, Metrics]:
+        """Metrics in physical units, by target feature."""
+        return self.__pydantic_extra__
+
+
+class Epoch(Record):
+    """One epoch of a fit."""
+
+    epoch: int
+    """From 1."""
+    seconds: float
+    learning_rate: float
+    train: EpochErrors
+    val: EpochErrors
+
+
+class Divergence(Record):
+    """Where and why a loss was no longer a number."""
+
+    loss: str
+    """``training`` or ``validation``."""
+    epoch: int
+    step: int
+    cause: str
+
+
+class Fit(Record):
+    """How the training of one model from one seed went."""
+
+    best_epoch: int
+    """From 1."""
+    stopped_early: bool
+    diverged: Divergence | None
+    seconds: float
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return self.epochs[self.best_epoch - 1]
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether the limit of epochs ended it while validation still improved."""
+        return not self.stopped_early and self.best_epoch == len(self.epochs)
+
+
+class History(RootModel[dict[str, dict[str, Fit]]]):
+    """All fits of an experiment, by seed and name of the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def seeds(self) -> dict[str, dict[str, Fit]]:
+        """Fits by seed, then by name of the model."""
+        return self.root
+
+    def fits(self) -> Iterator[tuple[str, str, Fit]]:
+        """Every fit with its seed and the name of its model."""
+        for seed, by_name in self.root.items():
+            for name, fit in by_name.items():
+                yield seed, name, fit
+
+
+class SplitSpan(Record):
+    """First and last time stamp of a split and its number of windows."""
+
+    start: str
+    """ISO 8601."""
+    end: str
+    windows: int
+
+
+class WindowLengths(Record):
+    """In steps."""
+
+    sequence_length: int
+    prediction_length: int
+
+
+class Config(Record):
+    """What was trained on what."""
+
+    experiment: str
+    mode: str
+    source: str
+    """Name of the detector file."""
+    best_seed: int
+    model: str
+    model_parameters: dict[str, Any]
+    network: dict[str, Any]
+    vdids: tuple[str, ...]
+    input_features: tuple[str, ...]
+    target_features: tuple[str, ...]
+    interval_minutes: float
+    windows: WindowLengths
+    units: dict[str, str]
+    """By input feature."""
+    num_parameters: int
+    """Trainable, of one model."""
+    num_models: int
+    split: dict[str, SplitSpan]
+    versions: dict[str, str]
+    training: Training
+    compute: Compute
+
+
+class Cost(Record):
+    """What a forecast and a training step take, measured on the trained model."""
+
+    latency_seconds: dict[int, float]
+    """Median time of a forecast on one CPU thread, by windows in the batch."""
+    training_step_bytes: int
+
+
+class FitErrors(Record):
+    """Errors at the chosen epoch on the splits that a training reads, mean over the seeds."""
+
+    train: dict[str, Metrics]
+    """By target feature, in physical units, all horizons and detectors pooled."""
+    val: dict[str, Metrics]

@@ -1,0 +1,184 @@
+"""The series of an experiment and the windows that are cut out of them.
+
+Shapes: T time steps, N detectors, P input features, F target features, W windows of a split,
+H horizons.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from vd_forecasting.vocabulary import SPLITS
+
+JOINT = "joint"
+"""Name of the one model that forecasts all detectors together."""
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """Scaled, imputed and split series.
+
+    Args:
+        data: ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same shape,
+            false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical units;
+            ``calendar`` (time, phase), time of day and of week on circles; the coordinate ``unit``
+            on feature. Attributes hold the lengths, the target features and the first steps of val
+            and test.
+    """
+
+    data: xr.Dataset
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> "WindowSet":
+        """Take over what a file held."""
+        return cls(data)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return what a file holds."""
+        return self.data
+
+    @property
+    def mode(self) -> str:
+        return str(self.data.attrs["mode"])
+
+    @property
+    def source(self) -> str:
+        """Name of the detector file."""
+        return str(self.data.attrs["source"])
+
+    @property
+    def interval_minutes(self) -> float:
+        return float(self.data.attrs["interval_minutes"])
+
+    @property
+    def sequence_length(self) -> int:
+        """Lookback window, steps."""
+        return int(self.data.attrs["sequence_length"])
+
+    @property
+    def prediction_length(self) -> int:
+        """H, steps."""
+        return int(self.data.attrs["prediction_length"])
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """The step after the last one of each split."""
+        train_end, val_end = int(self.data.attrs["train_end"]), int(self.data.attrs["val_end"])
+        return dict(zip(SPLITS, (train_end, val_end, self.data.sizes["time"]), strict=True))
+
+    @property
+    def vdids(self) -> list[str]:
+        return [str(vdid) for vdid in self.data["vd"].values]
+
+    @property
+    def features(self) -> list[str]:
+        """Input features."""
+        return [str(name) for name in self.data["feature"].values]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """By input feature."""
+        units = map(str, self.data["unit"].values)
+        return dict(zip(self.features, units, strict=True))
+
+    @property
+    def targets(self) -> list[str]:
+        """Target features, in order."""
+        return [str(name) for name in np.atleast_1d(self.data.attrs["target_features"])]
+
+    @cached_property
+    def target_positions(self) -> list[int]:
+        """Indices of the target features among the input features."""
+        return [self.features.index(name) for name in self.targets]
+
+    @property
+    def time(self) -> npt.NDArray[np.datetime64]:
+        """``[T]``."""
+        return self.data["time"].values
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]:
+        """``[T, N, P]``, scaled, without NaN."""
+        return self.data["values"].values
+
+    @property
+    def observed(self) -> npt.NDArray[np.bool_]:
+        """``[T, N, P]``, false where a value was imputed."""
+        return self.data["observed"].values
+
+    @property
+    def calendar(self) -> npt.NDArray[np.float32]:
+        """``[T, 4]``."""
+        return self.data["calendar"].values
+
+    @property
+    def mean(self) -> npt.NDArray[np.float32]:
+        """``[N, P]``, physical units."""
+        return self.data["mean"].values
+
+    @property
+    def std(self) -> npt.NDArray[np.float32]:
+        """``[N, P]``, physical units."""
+        return self.data["std"].values
+
+    @property
+    def target_values(self) -> npt.NDArray[np.float32]:
+        """``[T, N, F]``, scaled."""
+        return self.values[..., self.target_positions]
+
+    @property
+    def target_observed(self) -> npt.NDArray[np.bool_]:
+        """``[T, N, F]``."""
+        return self.observed[..., self.target_positions]
+
+    @property
+    def target_mean(self) -> npt.NDArray[np.float32]:
+        """``[N, F]``, physical units."""
+        return self.mean[:, self.target_positions]
+
+    @property
+    def target_std(self) -> npt.NDArray[np.float32]:
+        """``[N, F]``, physical units."""
+        return self.std[:, self.target_positions]
+
+    @property
+    def models(self) -> dict[str, slice]:
+        """The detectors, by position, that each model of the experiment forecasts.
+
+        One model named ``joint`` takes all of them; in independent_multi_vd every detector has a
+        model of its own, named by its VDID.
+        """
+        if self.mode == "independent_multi_vd":
+            return {vdid: slice(n, n + 1) for n, vdid in enumerate(self.vdids)}
+        return {JOINT: slice(0, len(self.vdids))}
+
+    def starts(self, split: str) -> npt.NDArray[np.int64]:
+        """First input step of every window that lies wholly inside a split, in order of time."""
+        first = {"train": 0, "val": self.ends["train"], "test": self.ends["val"]}[split]
+        length = self.sequence_length + self.prediction_length
+        return np.arange(first, self.ends[split] - length + 1)
+
+    def origins(self, split: str) -> npt.NDArray[np.int64]:
+        """The last input step of every window of a split, int ``[W]``."""
+        return self.starts(split) + self.sequence_length - 1
+
+    def target_steps(self, split: str) -> npt.NDArray[np.int64]:
+        """The steps that every window of a split forecasts, int ``[W, H]``."""
+        return self.origins(split)[:, None] + np.arange(1, self.prediction_length + 1)
+
+    def to_physical(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Target values ``[..., N, F]`` in physical units."""
+        return scaled * self.target_std + self.target_mean
+
+    def forecast_coordinates(self, split: str) -> dict[str, object]:
+        """Labels of the forecasts of a split: origin, horizon, vd, feature and its unit."""
+        return {
+            "origin": self.time[self.origins(split)],
+            "horizon": np.arange(1, self.prediction_length + 1),
+            "vd": self.data["vd"].values,
+            "feature": self.targets,
+            "unit": ("feature", self.data["unit"].values[self.target_positions]),
+        }

@@ -1,0 +1,93 @@
+"""A Markdown page and its figures as one dataset."""
+
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
+
+from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.rendering.page import REFERENCE, Page
+
+_DPI = 120
+
+
+class PageDataset(AbstractDataset[Page, Page]):
+    """Saves a page as a Markdown file and a PNG file for each figure, the page last.
+
+    Figures of an earlier page that this one does not have are removed. kedro-viz previews the first
+    figure.
+
+    Example::
+
+        data_quality:
+          type: vd_forecasting.datasets.PageDataset
+          filepath: data/08_reporting/data_quality.md
+          figures: data_quality_  # data_quality_map.png; "plots/" puts them into a folder
+
+    Args:
+        filepath: of the Markdown file.
+        figures: begins the path of every figure, relative to the page.
+        metadata: for plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str, figures: str, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.filepath = Path(filepath)
+        self._figures = figures
+        self.metadata = metadata
+
+    def load(self) -> Page:
+        try:
+            text = self.filepath.read_text("utf-8")
+            prefix, suffix = (re.escape(part) for part in (f"]({self._figures}", ".png)"))
+            text = re.sub(f"{prefix}(\\w+){suffix}", rf"]({REFERENCE}\1)", text)
+            names = dict.fromkeys(re.findall(rf"\]\({REFERENCE}(\w+)\)", text))
+            return Page(text, {name: self.figure_path(name).read_bytes() for name in names})
+        except FileNotFoundError as error:
+            raise DatasetError(
+                f"{error.filename}: no such file; run the node that makes {self.filepath.name}"
+            ) from error
+
+    def save(self, data: Page) -> None:
+        for name, figure in data.figures.items():
+            with replacing(self.figure_path(name)) as temporary:
+                if isinstance(figure, bytes):
+                    temporary.write_bytes(figure)
+                else:
+                    figure.savefig(temporary, format="png", dpi=_DPI)
+        text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
+        with replacing(self.filepath) as temporary:
+            temporary.write_text(text, "utf-8")
+        current = {self.figure_path(name) for name in data.figures}
+        for path in self._figure_files():
+            if path not in current:
+                path.unlink(missing_ok=True)
+
+    def figure_path(self, name: str) -> Path:
+        """The file of a figure."""
+        return self.filepath.parent / f"{self._figures}{name}.png"
+
+    def preview(self) -> ImagePreview:
+        """The first figure of the page."""
+        first = next(iter(self.load().figures.values()), b"")
+        assert isinstance(first, bytes)
+        return ImagePreview(b64encode(first).decode())
+
+    def _figure_files(self) -> list[Path]:
+        beginning = self.figure_path("")
+        name = beginning.name.removesuffix(".png")
+        return [path for path in beginning.parent.glob("*.png") if path.name.startswith(name)]
+
+    def _exists(self) -> bool:
+        try:
+            self.load()
+        except DatasetError:
+            return False
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.filepath), "figures": self._figures}
