@@ -35,7 +35,7 @@ SHORT = TRAINING.model_copy(
 def stalling_windows() -> xr.Dataset:
     """Validation gets worse from the first epoch on, so the learning rate falls."""
     windows = joint_windows()
-    windows["values"][windows.attrs["train_end"] : windows.attrs["val_end"]] = 5.0
+    windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0
     return windows
 
 
@@ -169,7 +169,7 @@ def test_another_training_starts_afresh_and_says_so(
     elif change == "model":
         model, told = LSTM.model_copy(update={"dropout": 0.2}), "model.dropout was 0.1, is 0.2"
     else:
-        windows["values"][10, 0, 0] += 1
+        windows.data["values"][10, 0, 0] += 1
         told = "the data changed"
     caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)

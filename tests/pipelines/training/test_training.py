@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from tests.conftest import make_clean
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
@@ -30,7 +31,6 @@ from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
-    window_starts,
 )
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
@@ -277,8 +277,8 @@ def test_context_shorter_than_the_window() -> None:
 def test_nothing_to_learn_or_to_choose_by() -> None:
     windows = joint_windows()
     for split, steps in (("training", slice(0, 350)), ("validation", slice(350, 400))):
-        blind = windows.copy(deep=True)
-        blind["observed"][steps] = False
+        blind = WindowSet(windows.data.copy(deep=True))
+        blind.observed[steps] = False
         with pytest.raises(ValueError, match=f"no {split} window has an observed target"):
             train_lstm(blind, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 
@@ -295,7 +295,7 @@ def test_divergence_is_told() -> None:
 # --- forecasts ------------------------------------------------------------------------------------
 
 
-def untrained(windows: xr.Dataset) -> dict:  # type: ignore[type-arg]
+def untrained(windows: WindowSet) -> dict:  # type: ignore[type-arg]
     """A checkpoint whose head does something, without the cost of training."""
     checkpoint, _, _, _ = train_lstm(
         windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), MAPE_MIN_TRUTH, COMPUTE
@@ -318,7 +318,7 @@ def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: i
     filled = pd.DataFrame(series.to_numpy().reshape(len(series), -1)).ffill().to_numpy()
     last = series.copy(data=filled.reshape(series.shape)).sel(time=predictions["origin"].to_numpy())
     np.testing.assert_allclose(predictions["persistence"], last, rtol=1e-4, atol=1e-3)
-    assert len(predictions["origin"]) == len(window_starts(windows, "test"))
+    assert len(predictions["origin"]) == len(windows.starts("test"))
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
@@ -375,5 +375,5 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ig
     raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
     scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()
     np.testing.assert_allclose(
-        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows["observed"].to_numpy()[:6]
+        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows.data["observed"].to_numpy()[:6]
     )

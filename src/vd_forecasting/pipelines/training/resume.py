@@ -19,13 +19,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 import vd_forecasting
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
-from vd_forecasting.pipelines.training.batches import target_names
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ class Keeper:
 
 
 def made_with(
-    windows: xr.Dataset,
+    windows: WindowSet,
     vds: slice,
     model: str,
     model_parameters: LSTMModel | XLSTMModel,
@@ -99,9 +98,9 @@ def made_with(
         "model": model_parameters.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude={"seeds"}),
         "windows": {
-            "sequence_length": int(windows.attrs["sequence_length"]),
-            "prediction_length": int(windows.attrs["prediction_length"]),
-            "target_features": target_names(windows),
+            "sequence_length": windows.sequence_length,
+            "prediction_length": windows.prediction_length,
+            "target_features": windows.targets,
         },
         "evaluation": {"mape_min_truth": mape_min_truth},
         "compute": {"accelerator": compute.accelerator, "threads": torch.get_num_threads()},
@@ -135,17 +134,22 @@ def tell_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return "; ".join(told)
 
 
-def data_digest(windows: xr.Dataset, vds: slice) -> str:
+def data_digest(windows: WindowSet, vds: slice) -> str:
     """Of all values that the model of these VDs sees."""
     digest = blake2b(digest_size=16)
-    for name in ("values", "observed", "mean", "std"):
-        array = windows[name].transpose(..., "vd", "feature").values[..., vds, :]
+    arrays = {
+        "values": windows.values[:, vds],
+        "observed": windows.observed[:, vds],
+        "mean": windows.mean[vds],
+        "std": windows.std[vds],
+    }
+    for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
-    digest.update(np.ascontiguousarray(windows["calendar"].values).data.cast("B"))
-    labels = (windows["feature"].values.tolist(), target_names(windows))
-    bounds = [int(windows.attrs[name]) for name in ("train_end", "val_end")]
-    digest.update(json.dumps([labels, bounds, windows.attrs["mode"]]).encode())
+    digest.update(np.ascontiguousarray(windows.calendar).data.cast("B"))
+    labels = (windows.features, windows.targets)
+    bounds = [windows.ends[split] for split in ("train", "val")]
+    digest.update(json.dumps([labels, bounds, windows.mode]).encode())
     return digest.hexdigest()
 
 

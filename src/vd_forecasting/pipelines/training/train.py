@@ -11,18 +11,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-import xarray as xr
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
-from vd_forecasting.pipelines.training.batches import (
-    WindowBatches,
-    models_of,
-    target_names,
-    target_positions,
-)
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.resume import (
     Keeper,
@@ -31,7 +26,7 @@ from vd_forecasting.pipelines.training.resume import (
     made_with,
     on_cpu,
 )
-from vd_forecasting.pipelines.training.windows import CALENDAR, window_starts
+from vd_forecasting.pipelines.training.windows import CALENDAR
 from vd_forecasting.vocabulary import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -42,7 +37,7 @@ VALIDATION_BATCH_SIZE = 512
 
 
 def train_lstm(
-    windows: xr.Dataset,
+    windows: WindowSet,
     model: LSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -54,7 +49,7 @@ def train_lstm(
 
 
 def train_xlstm(
-    windows: xr.Dataset,
+    windows: WindowSet,
     model: XLSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -66,17 +61,17 @@ def train_xlstm(
     Raises:
         ValueError: also if ``context_length`` is shorter than the window.
     """
-    if model.context_length < windows.attrs["sequence_length"]:
+    if model.context_length < windows.sequence_length:
         raise ValueError(
             f"context_length {model.context_length} is shorter than sequence_length "
-            f"{windows.attrs['sequence_length']}; raise context_length to at least that"
+            f"{windows.sequence_length}; raise context_length to at least that"
         )
     return train("xlstm", windows, model, training, mape_min_truth, compute, training_state)
 
 
 def train(
     model: str,
-    windows: xr.Dataset,
+    windows: WindowSet,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -87,7 +82,7 @@ def train(
 
     Args:
         model: ``lstm`` or ``xlstm``.
-        windows: the dataset of :func:`.windows.make_windows`.
+        windows: scaled and split series.
         model_parameters: arguments of the core.
         training: seeds and settings of the loop.
         mape_min_truth: truths below this are left out of MAPE.
@@ -103,7 +98,7 @@ def train(
     Raises:
         ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
-    network = network_arguments(windows, next(iter(models_of(windows).values())))
+    network = network_arguments(windows, next(iter(windows.models.values())))
     checkpoints, histories = {}, {}
     for seed in training.seeds:
         weights, histories[str(seed)] = train_with_seed(
@@ -133,7 +128,7 @@ def train_with_seed(
     seed: int,
     model: str,
     network: dict[str, Any],
-    windows: xr.Dataset,
+    windows: WindowSet,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -146,7 +141,7 @@ def train_with_seed(
         Weights and history of each model, by name.
     """
     weights, histories = {}, {}
-    for name, vds in models_of(windows).items():
+    for name, vds in windows.models.items():
         of_seed = seed if len(training.seeds) > 1 else None
         with torch_threads(compute.threads):
             keeper = Keeper(
@@ -166,7 +161,7 @@ def train_one(
     seed: int,
     model: str,
     network: dict[str, Any],
-    windows: xr.Dataset,
+    windows: WindowSet,
     vds: slice,
     model_parameters: LSTMModel | XLSTMModel,
     training: Training,
@@ -226,7 +221,7 @@ def usable(keeper: Keeper, forecaster: Forecaster) -> State | None:
     return state
 
 
-def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:
+def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
     """Run one window forwards and backwards, so that what is compiled at its first use is ready.
 
     The kernels of the fused xLSTM take some seconds, once on every machine; they shall not count as
@@ -251,9 +246,9 @@ def validation_loss(histories: dict[str, Any]) -> float:
     )
 
 
-def label(windows: xr.Dataset, model: str, name: str, seed: int | None) -> str:
+def label(windows: WindowSet, model: str, name: str, seed: int | None) -> str:
     """What log lines call a model: its experiment and, if it is one of several, its VD and seed."""
-    parts = [f"{windows.attrs['mode']}_{model}"]
+    parts = [f"{windows.mode}_{model}"]
     if name != "joint":
         parts.append(name)
     if seed is not None:
@@ -262,7 +257,7 @@ def label(windows: xr.Dataset, model: str, name: str, seed: int | None) -> str:
 
 
 def make_checkpoint(
-    windows: xr.Dataset,
+    windows: WindowSet,
     model: str,
     model_parameters: LSTMModel | XLSTMModel,
     network: dict[str, Any],
@@ -277,21 +272,21 @@ def make_checkpoint(
         "weights": weights,
         "seed": seed,
         "scaler": {
-            "mean": torch.from_numpy(windows["mean"].values),
-            "std": torch.from_numpy(windows["std"].values),
+            "mean": torch.from_numpy(windows.mean),
+            "std": torch.from_numpy(windows.std),
         },
-        "vdids": [str(vdid) for vdid in windows["vd"].values],
-        "input_features": [str(name) for name in windows["feature"].values],
-        "target_features": target_names(windows),
-        "sequence_length": int(windows.attrs["sequence_length"]),
-        "prediction_length": int(windows.attrs["prediction_length"]),
-        "interval_minutes": float(windows.attrs["interval_minutes"]),
+        "vdids": windows.vdids,
+        "input_features": windows.features,
+        "target_features": windows.targets,
+        "sequence_length": windows.sequence_length,
+        "prediction_length": windows.prediction_length,
+        "interval_minutes": windows.interval_minutes,
     }
 
 
-def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str, Any]:
+def describe_experiment(windows: WindowSet, checkpoint: Checkpoint) -> dict[str, Any]:
     """What was trained on what: the checkpoint without its tensors, and where it comes from."""
-    model, mode = checkpoint["model"], windows.attrs["mode"]
+    model, mode = checkpoint["model"], windows.mode
     one = build_forecaster(model, checkpoint["model_parameters"], checkpoint["network"])
     lengths = ("sequence_length", "prediction_length")
     left_out = ("sequence_length", "prediction_length", "weights", "scaler", "seed")
@@ -299,14 +294,11 @@ def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str
     return {
         "experiment": f"{mode}_{model}",
         "mode": mode,
-        "source": windows.attrs["source"],
+        "source": windows.source,
         "best_seed": checkpoint["seed"],
         **{key: checkpoint[key] for key in checkpoint if key not in left_out},
         "windows": {key: checkpoint[key] for key in lengths},
-        "units": {
-            str(name): str(unit)
-            for name, unit in zip(windows["feature"].values, windows["unit"].values, strict=True)
-        },
+        "units": windows.units,
         "num_parameters": sum(parameter.numel() for parameter in one.parameters()),
         "num_models": len(checkpoint["weights"]),
         "split": {name: describe_split(windows, name) for name in SPLITS},
@@ -314,37 +306,37 @@ def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str
     }
 
 
-def empty_sums(windows: xr.Dataset, vds: slice, mape_min_truth: float) -> ErrorSums:
+def empty_sums(windows: WindowSet, vds: slice, mape_min_truth: float) -> ErrorSums:
     """Error sums for the targets of some VDs, in physical units."""
-    positions = target_positions(windows)
+    positions = windows.target_positions
     return ErrorSums(
-        std=torch.from_numpy(windows["std"].values[vds][:, positions]),
-        mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
-        features=target_names(windows),
+        std=torch.from_numpy(windows.std[vds][:, positions]),
+        mean=torch.from_numpy(windows.mean[vds][:, positions]),
+        features=windows.targets,
         mape_min_truth=mape_min_truth,
     )
 
 
-def network_arguments(windows: xr.Dataset, vds: slice) -> dict[str, Any]:
+def network_arguments(windows: WindowSet, vds: slice) -> dict[str, Any]:
     """The arguments of :class:`~vd_forecasting.models.forecaster.Forecaster` but for its core."""
-    features = windows.sizes["feature"]
-    positions = target_positions(windows)
+    features = len(windows.features)
+    positions = windows.target_positions
     num_vds = vds.stop - vds.start
     return {
         "num_channels": num_vds * features + len(CALENDAR),
         "num_vd_features": features,
         "target_channels": [n * features + f for n in range(num_vds) for f in positions],
         "target_shape": [num_vds, len(positions)],
-        "sequence_length": int(windows.attrs["sequence_length"]),
-        "prediction_length": int(windows.attrs["prediction_length"]),
+        "sequence_length": windows.sequence_length,
+        "prediction_length": windows.prediction_length,
     }
 
 
-def describe_split(windows: xr.Dataset, split: str) -> dict[str, Any]:
+def describe_split(windows: WindowSet, split: str) -> dict[str, Any]:
     """First and last time stamp of a split and how many windows it holds."""
-    starts = window_starts(windows, split)
-    length = windows.attrs["sequence_length"] + windows.attrs["prediction_length"]
-    time = windows["time"].values
+    starts = windows.starts(split)
+    length = windows.sequence_length + windows.prediction_length
+    time = windows.time
     return {
         "start": pd.Timestamp(time[starts[0]]).isoformat(),
         "end": pd.Timestamp(time[starts[-1] + length - 1]).isoformat(),
