@@ -5,8 +5,9 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ import xarray as xr
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
+from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import (
     WindowBatches,
@@ -24,13 +26,8 @@ from vd_forecasting.pipelines.training.batches import (
     target_positions,
 )
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
-from vd_forecasting.pipelines.training.resume import (
-    Keeper,
-    State,
-    check_state,
-    made_with,
-    on_cpu,
-)
+from vd_forecasting.pipelines.training.loop import Data, fit
+from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.pipelines.training.windows import CALENDAR, SPLITS, window_starts
 
 logger = logging.getLogger(__name__)
@@ -102,20 +99,38 @@ def train(
     Raises:
         ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
+    device = find_device(compute.accelerator)
     network = network_arguments(windows, next(iter(models_of(windows).values())))
+    blocks = {
+        "model": {"name": model, **model_parameters.model_dump(mode="json")},
+        "training": training.model_dump(mode="json", exclude={"seeds"}),
+        "evaluation": {"mape_min_truth": mape_min_truth},
+    }
     checkpoints, histories = {}, {}
     for seed in training.seeds:
-        weights, histories[str(seed)] = train_with_seed(
-            seed,
-            model,
-            network,
-            windows,
-            model_parameters,
-            training,
-            mape_min_truth,
-            compute,
-            training_state,
-        )
+        weights: dict[str, Weights] = {}
+        runs: dict[str, Any] = {}
+        for name, vds in models_of(windows).items():
+            title = label(windows, model, name, seed if len(training.seeds) > 1 else None)
+            with torch_threads(compute.threads), random_numbers(seed, device):
+                forecaster = build_forecaster(model, model_parameters.model_dump(), network)
+                forecaster.to(device)
+                made = made_with(blocks, windows, vds, device)
+                state = find_state(training_state, f"{seed}-{name}", made, forecaster, title)
+                if state is not None and "history" in state:
+                    epochs = len(state["history"]["epochs"])
+                    logger.info("%s: was trained before, %d epochs", title, epochs)
+                    finished = state
+                else:
+                    warm_up(forecaster, windows, vds)
+                    sums = partial(empty_sums, windows, vds, mape_min_truth, device)
+                    data = make_data(windows, vds, training.batch_size, seed, sums)
+                    for later in fit(forecaster, data, training, title, state):
+                        if training_state is not None:
+                            training_state.save(f"{seed}-{name}", {"made_with": made, **later})
+                        finished = later
+            weights[name], runs[name] = on_cpu(finished["weights"]), finished["history"]
+        histories[str(seed)] = runs
         checkpoints[str(seed)] = make_checkpoint(
             windows, model, model_parameters, network, weights, seed
         )
@@ -128,112 +143,34 @@ def train(
     return checkpoints[best], checkpoints, config, histories
 
 
-def train_with_seed(
-    seed: int,
-    model: str,
-    network: dict[str, Any],
-    windows: xr.Dataset,
-    model_parameters: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState | None,
-) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Train every model of an experiment, each from the same seed.
-
-    Returns:
-        Weights and history of each model, by name.
-    """
-    weights, histories = {}, {}
-    for name, vds in models_of(windows).items():
-        of_seed = seed if len(training.seeds) > 1 else None
-        with torch_threads(compute.threads):
-            keeper = Keeper(
-                training_state,
-                f"{seed}-{name}",
-                made_with(windows, vds, model, model_parameters, training, mape_min_truth, compute),
-                label(windows, model, name, of_seed),
-            )
-            weights[name], histories[name] = train_one(
-                seed, model, network, windows, vds, model_parameters, training, mape_min_truth,
-                compute, keeper,
-            )  # fmt: skip
-    return weights, histories
-
-
-def train_one(
-    seed: int,
-    model: str,
-    network: dict[str, Any],
+def make_data(
     windows: xr.Dataset,
     vds: slice,
-    model_parameters: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    keeper: Keeper,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Train one model, or what is left to train of it.
-
-    Returns:
-        Its weights and its history.
-    """
-    # Lightning takes seconds to import, and only a training needs it.
-    from vd_forecasting.pipelines.training.fit import fit  # noqa: PLC0415
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        forecaster = build_forecaster(model, model_parameters.model_dump(), network)
-        state = usable(keeper, forecaster)
-        if state is not None and "history" in state:
-            history = state["history"]
-            epochs = len(history["epochs"])
-            logger.info("%s: was trained before, %d epochs", keeper.label, epochs)
-            return on_cpu(state["weights"]), history
-        warm_up(forecaster, windows, vds)
-        weights, history = fit(
-            forecaster,
-            WindowBatches(
-                windows,
-                vds,
-                "train",
-                batch_size=training.batch_size,
-                generator=torch.Generator().manual_seed(seed),
-            ),
-            WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
-            training,
-            empty_sums(windows, vds, mape_min_truth),
-            accelerator=compute.accelerator,
-            label=keeper.label,
-            state=state,
-            keep=keeper.keep,
-        )
-        keeper.keep({"weights": weights, "history": history})
-    return weights, history
-
-
-def usable(keeper: Keeper, forecaster: Forecaster) -> State | None:
-    """The state that was kept, if this network can use it."""
-    state = keeper.find()
-    if state is None:
-        return None
-    try:
-        check_state(state, forecaster)
-    except ValueError as error:
-        keeper.refuse(str(error))
-        return None
-    return state
+    batch_size: int,
+    seed: int,
+    new_sums: Callable[[], ErrorSums],
+) -> Data:
+    """What the model of some VDs is trained on, shuffled by the seed."""
+    shuffling = torch.Generator().manual_seed(seed)
+    return Data(
+        train=WindowBatches(windows, vds, "train", batch_size=batch_size, generator=shuffling),
+        val=WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
+        shuffling=shuffling,
+        new_sums=new_sums,
+    )
 
 
 def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:
     """Run one window forwards and backwards, so that what is compiled at its first use is ready.
 
-    The kernels of the fused xLSTM take some seconds, once on every machine; they shall not count as
-    time of training. No random number is drawn that training would have drawn.
+    The kernels of the fused xLSTM take some seconds, once on every machine; they must not count
+    as time of training. No random number is drawn that training would have drawn.
     """
     started = time.perf_counter()
     inputs, _ = next(iter(WindowBatches(windows, vds, "train", batch_size=1)))
-    with torch.random.fork_rng():
+    device = next(forecaster.parameters()).device
+    inputs = inputs.to(device)
+    with random_numbers(0, device):
         forecaster.train()(inputs).sum().backward()
         with torch.inference_mode():
             forecaster.eval()(inputs)
@@ -265,7 +202,7 @@ def make_checkpoint(
     model: str,
     model_parameters: LSTMModel | XLSTMModel,
     network: dict[str, Any],
-    weights: dict[str, dict[str, torch.Tensor]],
+    weights: dict[str, Weights],
     seed: int,
 ) -> Checkpoint:
     """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
@@ -313,12 +250,14 @@ def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str
     }
 
 
-def empty_sums(windows: xr.Dataset, vds: slice, mape_min_truth: float) -> ErrorSums:
+def empty_sums(
+    windows: xr.Dataset, vds: slice, mape_min_truth: float, device: torch.device
+) -> ErrorSums:
     """Error sums for the targets of some VDs, in physical units."""
     positions = target_positions(windows)
     return ErrorSums(
-        std=torch.from_numpy(windows["std"].values[vds][:, positions]),
-        mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
+        std=torch.from_numpy(windows["std"].values[vds][:, positions]).to(device),
+        mean=torch.from_numpy(windows["mean"].values[vds][:, positions]).to(device),
         features=target_names(windows),
         mape_min_truth=mape_min_truth,
     )
@@ -360,3 +299,11 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from this seed, then continue to draw as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
