@@ -163,50 +163,40 @@ def check_state(state: State, forecaster: nn.Module) -> None:
     Raises:
         ValueError: one line; it does not fit.
     """
+    weights = _form(forecaster.state_dict())
+    of_parameters = [_form(parameter) for parameter in forecaster.parameters()]
+    of_step = _form(torch.zeros(()))
     try:
-        fits = have_same_form(state["weights"], forecaster.state_dict()) and (
-            _is_history(state["history"]) if "history" in state else _can_resume(state, forecaster)
-        )
-    except (KeyError, TypeError, RuntimeError) as error:
+        fits = _form(state["weights"]) == weights
+        if "history" in state:
+            epochs = state["history"]["epochs"]
+            fits &= state["history"]["best_epoch"] in range(1, len(epochs) + 1)
+        else:
+            epochs = state["epochs"]
+            fits &= _form(state["average"]) == _form(state["best"]) == weights
+            for index, of_weight in state["moments"].items():  # AdamW's; unused weights have none
+                moment = of_parameters[index]
+                fits &= _form(of_weight) == {
+                    "step": of_step,
+                    "exp_avg": moment,
+                    "exp_avg_sq": moment,
+                }
+            for generator in ("cpu", "shuffling"):
+                torch.Generator().set_state(state["random"][generator])
+            fits &= next(forecaster.parameters()).device.type in state["random"]
+            fits &= isinstance(state["steps"], int) and isinstance(state["seconds"], float)
+        fits &= len(epochs) > 0 and all(isinstance(epoch["val"]["loss"], float) for epoch in epochs)
+    except (AttributeError, IndexError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError("its state is not whole") from error
     if not fits:
         raise ValueError("its state does not fit the network")
 
 
-def _can_resume(state: State, forecaster: nn.Module) -> bool:
-    weights = forecaster.state_dict()
-    for of_generator in ("cpu", "shuffling"):
-        torch.Generator().set_state(state["random"][of_generator])
-    device = next(forecaster.parameters()).device.type
-    return (
-        isinstance(state["random"][device], Tensor)
-        and have_same_form(state["average"], weights)
-        and have_same_form(state["best"], weights)
-        and _are_moments(state["moments"], list(forecaster.parameters()))
-        and _are_epochs(state["epochs"])
-        and isinstance(state["steps"], int)
-        and isinstance(state["seconds"], float)
-    )
-
-
-def _is_history(history: Any) -> bool:
-    return _are_epochs(history["epochs"]) and (
-        history["best_epoch"] in range(1, len(history["epochs"]) + 1)
-    )
-
-
-def have_same_form(tensors: Any, like: Mapping[str, Tensor]) -> bool:
-    """Whether both have the same names, shapes and types of numbers."""
-    return (
-        isinstance(tensors, dict)
-        and tensors.keys() == like.keys()
-        and all(
-            isinstance(tensors[name], Tensor)
-            and tensors[name].shape == value.shape
-            and tensors[name].dtype == value.dtype
-            for name, value in like.items()
-        )
-    )
+def _form(value: Any) -> Any:
+    """Names, shapes and types of numbers."""
+    if isinstance(value, Mapping):
+        return {name: _form(inner) for name, inner in value.items()}
+    return (value.shape, value.dtype) if isinstance(value, Tensor) else type(value)
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> Weights:
@@ -216,30 +206,6 @@ def on_cpu(tensors: Mapping[str, Tensor]) -> Weights:
     since pickle notes strings that are one and the same object only once.
     """
     return {sys.intern(name): value.detach().cpu() for name, value in tensors.items()}
-
-
-def _are_moments(moments: Any, parameters: list[nn.Parameter]) -> bool:
-    """Whether this is what AdamW keeps of the weights; of unused ones it keeps nothing."""
-    return isinstance(moments, dict) and all(
-        index in range(len(parameters))
-        and have_same_form(
-            of_weight,
-            {
-                "step": torch.zeros(()),
-                "exp_avg": parameters[index],
-                "exp_avg_sq": parameters[index],
-            },
-        )
-        for index, of_weight in moments.items()
-    )
-
-
-def _are_epochs(epochs: Any) -> bool:
-    return (
-        isinstance(epochs, list)
-        and len(epochs) > 0
-        and all(isinstance(epoch["val"]["loss"], float) for epoch in epochs)
-    )
 
 
 def _version(package: str) -> str:
