@@ -20,10 +20,8 @@ IMPORTS = (
     "h5netcdf",
     "kedro.framework.cli.cli",
     "kedro.framework.session",
-    "pytorch_lightning",
     "vd_forecasting.cli",
     "vd_forecasting.pipeline_registry",
-    "vd_forecasting.pipelines.training.fit",
 )
 
 

@@ -103,7 +103,7 @@ def test_many_vds_learn_from_each_other_but_are_forecast_from_their_own_past(
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
     other_lesson = WindowSet(windows.data.copy(deep=True))
-    other_lesson["values"][:end, 1] *= 1.5
+    other_lesson.values[:end, 1] *= 1.5
     after = forecast_gradient_boosting(other_lesson, **SETTINGS)
     assert not np.array_equal(before[:, :, 0], after[:, :, 0])
 

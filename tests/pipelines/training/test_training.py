@@ -26,7 +26,7 @@ from vd_forecasting.parameters import (
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
-from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
+from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
@@ -218,12 +218,12 @@ def test_best_epoch_is_restored() -> None:
 
 def test_weights_are_averaged_as_computed_by_hand() -> None:
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([2.0])], torch.tensor(0))  # keeps 1/10
+    move_average(average, [torch.tensor([2.0])], 0)  # keeps 1/10
     assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    move_average(average, [torch.tensor([0.0])], torch.tensor(1))  # keeps 2/11
+    move_average(average, [torch.tensor([0.0])], 1)  # keeps 2/11
     assert average[0].item() == pytest.approx(2 / 11 * 1.9)
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([0.0])], torch.tensor(10**6))
+    move_average(average, [torch.tensor([0.0])], 10**6)
     assert average[0].item() == pytest.approx(AVERAGING_DECAY)
 
 
@@ -290,6 +290,21 @@ def test_divergence_is_told() -> None:
     )
     with pytest.raises(ValueError, match=told):
         train_lstm(joint_windows(), LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
+
+
+def test_variables_of_a_batch_system_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1})
+    alone, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    slurm = {"JOB_ID": 77, "JOB_NAME": "vd", "NODELIST": "n1", "NTASKS": 4, "PROCID": 3}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    launcher = {"WORLD_SIZE": 4, "RANK": 3, "LOCAL_RANK": 3, "NODE_RANK": 1, "MASTER_PORT": 1}
+    for name, value in {**launcher, "MASTER_ADDR": "n1"}.items():
+        monkeypatch.setenv(name, str(value))
+    in_a_job, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    weights = [checkpoint["weights"]["joint"] for checkpoint in (alone, in_a_job)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 # --- forecasts ------------------------------------------------------------------------------------
