@@ -20,6 +20,7 @@ IMPORTS = (
     "h5netcdf",
     "kedro.framework.cli.cli",
     "kedro.framework.session",
+    "torch._dynamo",
     "vd_forecasting.cli",
     "vd_forecasting.pipeline_registry",
 )

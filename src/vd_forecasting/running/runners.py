@@ -45,9 +45,10 @@ KILLED = (
     "smaller"
 )
 
-IMPORTED_LATE = ("dask.array",)
+IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """What nodes import when they need it, and threads had better not: where two import dask at the
-same time, from different ends of a circle, one finds a module half there."""
+same time, from different ends of a circle, one finds a module half there. Torch imports its compiler
+with the first optimizer."""
 
 
 class NodesFailed(Exception):

@@ -33,7 +33,7 @@ def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training)
         Ready for JSON: ``latency_seconds`` by batch size, medians; ``training_step_bytes``, see
         :func:`training_step_bytes`.
     """
-    with torch_threads(1), torch.random.fork_rng():
+    with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
         vds = windows.models[name]
         latency = {

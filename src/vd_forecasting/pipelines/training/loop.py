@@ -45,9 +45,11 @@ class Learner:
     def __init__(self, forecaster: Forecaster, training: Training) -> None:
         self.training = training
         self.forecaster = forecaster.train()
+        self.device = next(forecaster.parameters()).device
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
+        self.average.to(self.device)  # cuDNN wants the weights of an LSTM in one piece again
         self.optimizer = torch.optim.AdamW(
             forecaster.parameters(),
             lr=training.learning_rate,
@@ -57,7 +59,6 @@ class Learner:
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=0.5, patience=training.lr_patience
         )
-        self.device = next(forecaster.parameters()).device
         self.steps = 0
         self.epochs: list[dict[str, Any]] = []
         self.best_weights: Weights = {}
