@@ -35,9 +35,9 @@ def make_joint_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
 
 
 def make_independent_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
-    """Windows of two VDs, each with a model of its own."""
+    """Windows of two VDs or others, each with a model of its own."""
     parameters = IndependentMultiVDWindows.model_validate(
-        {**_window_parameters(changes), "target_vd_index": "all"}
+        _window_parameters({"target_vd_index": "all", **changes})
     )
     return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 

@@ -6,7 +6,7 @@ import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training

@@ -9,7 +9,7 @@ import yaml
 from sklearn.linear_model import Ridge
 
 from tests import PROJECT
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import (
     CLEANING,
     SPLIT,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import make_clean
-from tests.pipelines.training.test_training import (
+from tests.make.arrays import make_clean
+from tests.make.trainings import (
     COMPUTE,
     LSTM,
     MAPE_MIN_TRUTH,

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.pipelines.training.test_training import (
+from tests.make.trainings import (
     COMPUTE,
     LSTM,
     MAPE_MIN_TRUTH,

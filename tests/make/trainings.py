@@ -1,0 +1,40 @@
+"""A small experiment: its windows, networks and training."""
+
+import xarray as xr
+
+from tests.make.arrays import make_clean
+from tests.make.windows import make_independent_windows, make_joint_windows
+from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
+
+COMPUTE = Compute(threads=1, accelerator="cpu")
+MAPE_MIN_TRUTH = 1.0
+TRAINING = Training(
+    seeds=(42,),
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.005,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    lr_patience=1,
+    patience=3,
+)
+LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
+XLSTM = XLSTMModel(
+    embedding_dim=8,
+    num_blocks=2,
+    slstm_at=(1,),
+    slstm_backend="fused",
+    mlstm_backend="fused",
+    dropout=0.1,
+    context_length=8,
+)
+
+
+def joint_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
+    return make_joint_windows(make_clean(500) if clean is None else clean)
+
+
+def independent_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
+    """Two VDs of three."""
+    clean = make_clean(500) if clean is None else clean
+    return make_independent_windows(clean, num_vds=3, target_vd_index=(0, 2))
