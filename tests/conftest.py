@@ -1,4 +1,4 @@
-"""What several test modules need."""
+"""Fixtures that several test modules need."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import PROJECT
 from tests.make.forked_runs import ForkedRuns, forked_runs
 
 
@@ -26,10 +25,12 @@ def runs() -> Iterator[ForkedRuns]:
         yield started
 
 
-@pytest.fixture
-def shared_data() -> Path:
+@pytest.fixture(scope="session")
+def real_data() -> Path:
     """The folder of real detector data, which is not part of the project."""
-    folder = PROJECT.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"real detector data is not at {folder}")
-    return folder
+    folder = os.environ.get("VD_TEST_DATA")
+    if not folder:
+        pytest.skip("VD_TEST_DATA does not name the folder of real detector data")
+    if not Path(folder).is_dir():
+        pytest.skip(f"VD_TEST_DATA names {folder}, which is not a folder")
+    return Path(folder)
