@@ -28,16 +28,16 @@ def _window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_joint_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
+def make_joint_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of two VDs that are forecast jointly."""
     parameters = MultiVDWindows.model_validate(_window_parameters(changes))
     return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 
 
-def make_independent_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
-    """Windows of two VDs, each with a model of its own."""
+def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
+    """Windows of two VDs or others, each with a model of its own."""
     parameters = IndependentMultiVDWindows.model_validate(
-        {**_window_parameters(changes), "target_vd_index": "all"}
+        _window_parameters({"target_vd_index": "all", **changes})
     )
     return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 

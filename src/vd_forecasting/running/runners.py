@@ -46,9 +46,8 @@ KILLED = (
 )
 
 IMPORTED_LATE = ("dask.array", "torch._dynamo")
-"""What nodes import when they need it, and threads had better not: where two import dask at the
-same time, from different ends of a circle, one finds a module half there. Torch imports its compiler
-with the first optimizer."""
+"""Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
+start: dask has circular imports, and torch imports its compiler with the first optimizer."""
 
 
 class NodesFailed(Exception):

@@ -6,7 +6,8 @@ import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
+from tests.make.trainings import train_lstm
 from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
@@ -14,7 +15,6 @@ from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
 from vd_forecasting.pipelines.training.evaluate import forecast_split
-from vd_forecasting.pipelines.training.train import train_lstm
 
 BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
 COMPUTE = Compute(threads=1, accelerator="cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines import gradient_boosting

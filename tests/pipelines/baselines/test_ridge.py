@@ -8,7 +8,7 @@ import yaml
 from sklearn.linear_model import Ridge
 
 from tests import PROJECT
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import (
     CLEANING,
     SPLIT,
@@ -160,10 +160,10 @@ def test_independent_models_do_not_know_each_other() -> None:
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
 
 
-def test_real_traffic_comes_out_as_elsewhere(shared_data: Path) -> None:
+def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:
     """Mean absolute errors at horizon 12 that another implementation gave on the same file."""
     configured = yaml.safe_load((PROJECT / "conf/base/parameters.yml").read_text())
-    raw = VDHDF5Dataset(filepath=str(shared_data / "taiwan_n5_5weeks_5min.h5")).load()
+    raw = VDHDF5Dataset(filepath=str(real_data / "taiwan_n5_5weeks_5min.h5")).load()
     clean, _ = clean_vd(raw, Cleaning.model_validate(configured["cleaning"]))
     parameters = MultiVDWindows(
         sequence_length=20,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import make_joint_windows, physical
 from vd_forecasting.pipelines.baselines.seasonal import (
     bin_means,

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.pipelines.training.test_training import (
+from tests.make.trainings import (
     COMPUTE,
     LSTM,
     MAPE_MIN_TRUTH,
@@ -19,13 +19,14 @@ from tests.pipelines.training.test_training import (
     XLSTM,
     independent_windows,
     joint_windows,
+    train_lstm,
+    train_xlstm,
 )
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
 from vd_forecasting.pipelines.training import loop
 from vd_forecasting.pipelines.training.divergence import likely_cause
 from vd_forecasting.pipelines.training.resume import tell_differences
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
 
 SHORT = TRAINING.model_copy(
     update={"learning_rate": 0.01, "lr_patience": 0, "epochs": 4, "patience": 99}

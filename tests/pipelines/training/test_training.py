@@ -8,72 +8,27 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
+from tests.make.trainings import (
+    COMPUTE,
+    LSTM,
+    MAPE_MIN_TRUTH,
+    TRAINING,
+    XLSTM,
+    independent_windows,
+    joint_windows,
+    train_lstm,
+    train_xlstm,
+)
+from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
-from vd_forecasting.parameters import (
-    Cleaning,
-    Compute,
-    IndependentMultiVDWindows,
-    LSTMModel,
-    MultiVDWindows,
-    Split,
-    Training,
-    XLSTMModel,
-)
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
-from vd_forecasting.pipelines.training.windows import (
-    make_independent_multi_vd_windows,
-    make_multi_vd_windows,
-)
-
-SPLIT = Split(train=0.7, val=0.1, test=0.2)
-CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
-COMPUTE = Compute(threads=1, accelerator="cpu")
-MAPE_MIN_TRUTH = 1.0
-TRAINING = Training(
-    seeds=(42,),
-    epochs=3,
-    batch_size=32,
-    learning_rate=0.005,
-    weight_decay=0.01,
-    gradient_clip=1.0,
-    lr_patience=1,
-    patience=3,
-)
-LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
-XLSTM = XLSTMModel(
-    embedding_dim=8,
-    num_blocks=2,
-    slstm_at=(1,),
-    slstm_backend="fused",
-    mlstm_backend="fused",
-    dropout=0.1,
-    context_length=8,
-)
-LENGTHS = {
-    "sequence_length": 6,
-    "prediction_length": 3,
-    "input_features": None,
-    "target_features": ("avg_speed", "total_volume"),
-}
-
-
-def joint_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    return make_multi_vd_windows(clean, MultiVDWindows(num_vds=2, **LENGTHS), SPLIT, CLEANING)
-
-
-def independent_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    parameters = IndependentMultiVDWindows(num_vds=3, target_vd_index=(0, 2), **LENGTHS)
-    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 
 
 def test_masked_mae_by_hand() -> None:
@@ -268,8 +223,7 @@ def test_independent_models_do_not_know_each_other() -> None:
 
 
 def test_context_shorter_than_the_window() -> None:
-    longer = MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9})
-    windows = make_multi_vd_windows(make_clean(500), longer, SPLIT, CLEANING)
+    windows = make_joint_windows(make_clean(500), sequence_length=9)
     with pytest.raises(ValueError, match="context_length 8 is shorter than sequence_length 9"):
         train_xlstm(windows, XLSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 

@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
