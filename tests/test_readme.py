@@ -165,3 +165,10 @@ def test_configuration_files_exist() -> None:
 def test_files_of_the_project_that_are_named_exist(page: str) -> None:
     named = re.findall(r"`((?:src|notebooks|tests|conf/base)/[\w./]+)`", TEXTS[page])
     assert all(Path(PROJECT / name).exists() for name in named)
+
+
+def test_the_guide_for_contributors_names_every_room_of_the_source() -> None:
+    tree = "".join(blocks(TEXTS["CONTRIBUTING.md"], ""))
+    named = set(re.findall(r"^  (\w+)/ ", tree, flags=re.MULTILINE))
+    source = PROJECT / "src" / "vd_forecasting"
+    assert named == {path.parent.name for path in source.glob("*/__init__.py")}
