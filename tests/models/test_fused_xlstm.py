@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.make.xlstm_blocks import FUSED, KINDS, LONGEST, error, make_block, run
-from vd_forecasting.models import XLSTMCore
+from vd_forecasting.models import XLSTMConfig, XLSTMCore
 from vd_forecasting.models.fused_xlstm import (
     kernels,
     mlstm,
@@ -212,7 +212,8 @@ def test_nan_stays_in_its_window(kind: str, name: str, steps: int) -> None:
 
 def core(slstm_backend: str, mlstm_backend: str, seed: int) -> XLSTMCore:
     torch.manual_seed(seed)
-    return XLSTMCore(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend).eval()
+    config = XLSTMConfig(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend)
+    return XLSTMCore(config).eval()
 
 
 @pytest.mark.parametrize("trained", [("vanilla", "vanilla"), ("fused", "fused")])
