@@ -32,7 +32,7 @@ KEYS = {
     "interval_minutes": float,
 }
 MOST_BUFFER_BYTES = 2**30
-"""What is not trained, such as the masks of the xLSTM, never takes nearly as much."""
+"""Upper limit for buffers, such as the masks of the xLSTM, which need far less."""
 
 
 def build_forecaster(

@@ -1,4 +1,4 @@
-"""What an experiment leaves beside its weights: the checkpoint's labels and the configuration."""
+"""Describe an experiment: the labels of its checkpoint and its configuration."""
 
 import importlib.metadata
 from typing import Any
@@ -59,7 +59,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
 
 
 def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
-    """What was trained on what."""
+    """The configuration of a trained experiment."""
     windows, model = experiment.windows, experiment.model
     model_parameters = experiment.model_parameters.model_dump(mode="json")
     network = network_arguments(windows)

@@ -1,4 +1,4 @@
-"""What a killed training needs to resume as if nothing had happened.
+"""Resume a killed training as if nothing had happened.
 
 A state holds ``made_with``, see :func:`made_with`, and, for a training in progress, all that the
 next epoch depends on (:meth:`.loop.Learner.state`); for a finished one its ``weights`` and its
@@ -78,7 +78,6 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     windows = experiment.windows
     blocks: dict[str, dict[str, Any]] = {
         "model": {
-            "name": experiment.model,
             **experiment.model_parameters.model_dump(mode="json"),
         },
         "training": experiment.training.model_dump(mode="json", exclude={"seeds"}),
@@ -105,18 +104,18 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     }
 
 
-def tell_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Name what differs: ``training.epochs was 50, is 100; the data are others``."""
     differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    told = [
+    named = [
         f"the {name} changed"
         if name in DIGESTS
         else f"{name} was {before.get(name, 'not set')}, is {now.get(name, 'not set')}"
         for name in differing[:NAMED_DIFFERENCES]
     ]
     if len(differing) > NAMED_DIFFERENCES:
-        told.append(f"and {len(differing) - NAMED_DIFFERENCES} more")
-    return "; ".join(told)
+        named.append(f"and {len(differing) - NAMED_DIFFERENCES} more")
+    return "; ".join(named)
 
 
 def data_digest(windows: WindowSet, vds: slice) -> str:
@@ -139,7 +138,7 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
 
 @cache
 def code_digest() -> str:
-    """Of the sources named by :data:`CODE`."""
+    """Digest of the sources named by :data:`CODE`."""
     package = Path(vd_forecasting.__file__).parent
     digest = blake2b(digest_size=16)
     for part in CODE:
@@ -162,7 +161,7 @@ def check_origin(state: State, made_with: dict[str, str]) -> None:
     ):
         raise ValueError("it is not a state of a training")
     if before != made_with:
-        raise ValueError(tell_differences(before, made_with))
+        raise ValueError(name_differences(before, made_with))
 
 
 def check_state(state: State, forecaster: nn.Module) -> None:

@@ -1,8 +1,8 @@
 """From cleaned data to what a training reads: selected VDs, split, scaled, imputed, windowed.
 
 A window is ``sequence_length`` input steps and the ``prediction_length`` steps after them. Windows
-lie wholly inside one split, so nothing of val or test is seen in training, nor the reverse. They
-are never stored: a window is its first step, and :mod:`.batches` cuts it out of the one array.
+lie wholly inside one split, so no split sees values of another. They are never stored: a window is
+its first step, and :mod:`.batches` cuts it out of the one array.
 """
 
 import difflib
@@ -191,7 +191,7 @@ def make_windows(
                 )
             if training.size:
                 mean[n, f] = training.mean(dtype="float64")
-                # A constant feature, such as lane_count, tells nothing and must not divide by zero.
+                # A constant feature, such as lane_count, must not lead to a division by zero.
                 std[n, f] = training.std(dtype="float64") or 1.0
             column -= mean[n, f]
             column /= std[n, f]
