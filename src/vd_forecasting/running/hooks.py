@@ -17,6 +17,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.messages import USER_ERRORS, reason
@@ -63,10 +64,10 @@ class KnownParameters:
         # Trainings read one key of it, so that the others do not make them stale.
         read.discard("evaluation")
         read |= {f"evaluation.{key}" for key in Evaluation.model_fields}
-        given = context.config_loader["parameters"]
-        for name in (
-            given.keys() & NOT_IN_PARAMETER_FILES - context.config_loader.runtime_params.keys()
-        ):
+        loader = context.config_loader
+        given = loader["parameters"]
+        in_files = given.keys() - loader.runtime_params.keys()
+        for name in in_files & NOT_IN_PARAMETER_FILES.keys():
             raise ValueError(
                 f"parameter {name} has no effect in a parameters file; "
                 f"{NOT_IN_PARAMETER_FILES[name]}, or give it with --params"
@@ -74,6 +75,16 @@ class KnownParameters:
         # "_" begins the YAML anchors of our own files.
         blocks = {name: given[name] for name in given if not name.startswith("_")}
         _refuse_unknown(blocks, read | NOT_IN_PARAMETER_FILES.keys())
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Check that this machine has the device, if anything is to be trained.
+
+        Raises:
+            ValueError: it has not, see :func:`.models.device.find_device`.
+        """
+        if any(name.endswith(".training_state") for name in pipeline.inputs()):
+            find_device(catalog.load("params:compute").accelerator)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") -> None:
