@@ -13,6 +13,7 @@ from tests.make.arrays import make_clean
 from tests.make.windows import (
     CLEANING,
     SPLIT,
+    MakesWindows,
     make_independent_windows,
     make_joint_windows,
     physical,
@@ -21,7 +22,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
 from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, forecast_ridge
-from vd_forecasting.pipelines.baselines.steps import last_values, target_steps
+from vd_forecasting.pipelines.baselines.steps import last_values, origins, target_steps
 from vd_forecasting.pipelines.data_engineering.cleaning import clean as clean_vd
 from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
@@ -54,12 +55,12 @@ def ridge_by_sklearn(windows: xr.Dataset, vds: slice, alpha: float) -> np.ndarra
         seen = np.isfinite(output)
         model = Ridge(alpha=alpha, solver="svd").fit(x[seen], output[seen])
         columns.append(model.predict(x_test))
-    return np.column_stack(columns) + last
+    return np.asarray(np.column_stack(columns) + last)
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
-def test_ridge_is_scikit_learns(make, missing: float) -> None:  # type: ignore[no-untyped-def]
+def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
     windows = make(make_clean(400, vds=2, missing=missing))
     forecast = forecast_ridge(windows, [10.0])
     for vds in models_of(windows).values():
@@ -83,7 +84,7 @@ def test_almost_no_penalty_is_least_squares() -> None:
 
 
 def ridge_predictions(windows: xr.Dataset, weights: np.ndarray) -> np.ndarray:
-    at = ridge.origins(windows, "test")
+    at = origins(windows, "test")
     return np.concatenate([x @ weights for x in ridge.input_blocks(windows, ALL, at)])
 
 
