@@ -28,6 +28,7 @@ from vd_forecasting.datasets.atomic import (
     replacing,
     write_problem,
 )
+from vd_forecasting.running.kedro_private import local_file
 
 
 def figure() -> Figure:
@@ -95,12 +96,12 @@ def test_datasets_round_trip_and_leave_nothing_behind(tmp_path: Path, kind: str)
     assert dataset.exists()
     assert names(tmp_path / "folder") == [f"a.{kind}"]
     if kind == "csv":
-        dataset = cls(filepath=dataset._filepath.as_posix(), save_args={"index": False})
+        dataset = cls(filepath=str(local_file(dataset)), save_args={"index": False})
         dataset.save(data)
         pd.testing.assert_frame_equal(dataset.load(), data)
     elif kind == "png":
-        assert matplotlib.image.imread(dataset._filepath).ndim == 3
-        assert dataset.load() == Path(dataset._filepath).read_bytes()
+        assert matplotlib.image.imread(local_file(dataset)).ndim == 3
+        assert dataset.load() == local_file(dataset).read_bytes()
         assert b64decode(dataset.preview()) == dataset.load()
     else:
         assert dataset.load() == data

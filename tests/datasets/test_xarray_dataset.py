@@ -9,6 +9,7 @@ import xarray as xr
 from kedro.io import DataCatalog, DatasetError
 
 from vd_forecasting.datasets import XarrayDataset
+from vd_forecasting.running.kedro_private import local_file
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_failed_save_keeps_the_old_file(dataset: XarrayDataset) -> None:
     with pytest.raises(DatasetError):
         dataset.save(predictions().assign_attrs(odd=None))
     xr.testing.assert_identical(dataset.load(), predictions())
-    assert [path.name for path in dataset._filepath.parent.iterdir()] == ["a.nc"]
+    assert [path.name for path in local_file(dataset).parent.iterdir()] == ["a.nc"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no netCDF", "truncated"])
@@ -89,13 +90,13 @@ def test_an_unreadable_file_is_named_in_one_line(
 ) -> None:
     if isinstance(content, str):
         dataset.save(predictions())
-        content = dataset._filepath.read_bytes()[:5000]
+        content = local_file(dataset).read_bytes()[:5000]
     if content is not None:
-        dataset._filepath.parent.mkdir(exist_ok=True)
-        dataset._filepath.write_bytes(content)
+        local_file(dataset).parent.mkdir(exist_ok=True)
+        local_file(dataset).write_bytes(content)
     with pytest.raises(DatasetError) as error:
         dataset.load()
-    assert str(error.value).startswith(f"{dataset._filepath}: ")
+    assert str(error.value).startswith(f"{local_file(dataset)}: ")
     assert "\n" not in str(error.value)
 
 

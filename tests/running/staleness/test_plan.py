@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
@@ -15,6 +14,7 @@ from vd_forecasting.pipeline_registry import register_pipelines
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.running.hooks import Fingerprints
+from vd_forecasting.running.kedro_private import create_hook_manager
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.plan import Plan, arrange, make_plan, problems, told
@@ -101,7 +101,7 @@ class Project:
         return make_plan(pipeline, makers_of([PIPELINE]), self.catalog(**changed))
 
     def run(self, pipeline: Pipeline = PIPELINE, *failed: str) -> None:
-        manager = _create_hook_manager()
+        manager = create_hook_manager()
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:
