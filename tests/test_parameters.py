@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -11,9 +12,10 @@ from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 
-def parameters(env: str | None = None) -> dict:  # type: ignore[type-arg]
+def parameters(env: str | None = None) -> dict[str, Any]:
     loader = ConfigLoader(PROJECT / "conf", env=env, **CONFIG_LOADER_ARGS)
-    return loader["parameters"]
+    found: dict[str, Any] = loader["parameters"]
+    return found
 
 
 XLSTM = {

@@ -169,7 +169,7 @@ def test_a_changed_parameter(made: Project) -> None:
 
 
 def test_a_changed_list_a_new_and_a_lost_parameter(made: Project) -> None:
-    made.parameters = {"factor": 2, "unused": [1], "more": None}  # type: ignore[dict-item]
+    made.parameters = {"factor": 2, "unused": [1], "more": None}
     assert made.plan().reasons["double"] == [
         "parameter block.more (none) → null",
         "parameter block.unused [1, 2] → [1]",
