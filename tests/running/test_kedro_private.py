@@ -24,8 +24,8 @@ def is_stored(node: ast.Attribute | ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store)
 
 
-def is_private(name: object) -> bool:
-    return isinstance(name, str) and name.startswith("_") and not name.startswith("__")
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def nodes_of(path: Path) -> list[ast.AST]:
@@ -54,7 +54,7 @@ def private_names(path: Path) -> set[str]:
     nodes = nodes_of(path)
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     by_string = {
-        node.args[1].value
+        str(node.args[1].value)
         for node in nodes
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
