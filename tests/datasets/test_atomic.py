@@ -28,7 +28,6 @@ from vd_forecasting.datasets.atomic import (
     replacing,
     write_problem,
 )
-from vd_forecasting.running.kedro_private import local_file
 
 
 def figure() -> Figure:
@@ -89,19 +88,20 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_datasets_round_trip_and_leave_nothing_behind(tmp_path: Path, kind: str) -> None:
     cls, data = EXAMPLES[kind]
-    dataset = cls(filepath=str(tmp_path / "folder" / f"a.{kind}"))
+    path = tmp_path / "folder" / f"a.{kind}"
+    dataset = cls(filepath=str(path))
     assert not dataset.exists()
     dataset.save(data)
     dataset.save(data)
     assert dataset.exists()
     assert names(tmp_path / "folder") == [f"a.{kind}"]
     if kind == "csv":
-        dataset = cls(filepath=str(local_file(dataset)), save_args={"index": False})
+        dataset = cls(filepath=str(path), save_args={"index": False})
         dataset.save(data)
         pd.testing.assert_frame_equal(dataset.load(), data)
     elif kind == "png":
-        assert matplotlib.image.imread(local_file(dataset)).ndim == 3
-        assert dataset.load() == local_file(dataset).read_bytes()
+        assert matplotlib.image.imread(path).ndim == 3
+        assert dataset.load() == path.read_bytes()
         assert b64decode(dataset.preview()) == dataset.load()
     else:
         assert dataset.load() == data

@@ -9,12 +9,16 @@ import xarray as xr
 from kedro.io import DataCatalog, DatasetError
 
 from vd_forecasting.datasets import XarrayDataset
-from vd_forecasting.running.kedro_private import local_file
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> XarrayDataset:
-    return XarrayDataset(filepath=str(tmp_path / "folder" / "a.nc"))
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "a.nc"
+
+
+@pytest.fixture
+def dataset(path: Path) -> XarrayDataset:
+    return XarrayDataset(filepath=str(path))
 
 
 def predictions() -> xr.Dataset:
@@ -76,27 +80,27 @@ def test_what_was_loaded_can_be_saved_over_its_own_file(dataset: XarrayDataset) 
     xr.testing.assert_identical(dataset.load(), predictions())
 
 
-def test_a_failed_save_keeps_the_old_file(dataset: XarrayDataset) -> None:
+def test_a_failed_save_keeps_the_old_file(path: Path, dataset: XarrayDataset) -> None:
     dataset.save(predictions())
     with pytest.raises(DatasetError):
         dataset.save(predictions().assign_attrs(odd=None))
     xr.testing.assert_identical(dataset.load(), predictions())
-    assert [path.name for path in local_file(dataset).parent.iterdir()] == ["a.nc"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.nc"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no netCDF", "truncated"])
 def test_an_unreadable_file_is_named_in_one_line(
-    dataset: XarrayDataset, content: bytes | str | None
+    path: Path, dataset: XarrayDataset, content: bytes | str | None
 ) -> None:
     if isinstance(content, str):
         dataset.save(predictions())
-        content = local_file(dataset).read_bytes()[:5000]
+        content = path.read_bytes()[:5000]
     if content is not None:
-        local_file(dataset).parent.mkdir(exist_ok=True)
-        local_file(dataset).write_bytes(content)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
     with pytest.raises(DatasetError) as error:
         dataset.load()
-    assert str(error.value).startswith(f"{local_file(dataset)}: ")
+    assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
 

@@ -118,7 +118,7 @@ def check(conf: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def check(**params: Any) -> None:
         context = SimpleNamespace(config_loader=load(conf, **params), project_path=conf.parent)
-        KnownParameters().after_context_created(context)  # type: ignore[arg-type]
+        KnownParameters().after_context_created(context)
 
     return check
 

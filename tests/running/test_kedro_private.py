@@ -54,7 +54,7 @@ def private_names(path: Path) -> set[str]:
     nodes = nodes_of(path)
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     by_string = {
-        node.args[1].value
+        str(node.args[1].value)
         for node in nodes
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
