@@ -19,6 +19,7 @@ from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
+from vd_forecasting.provenance import this_package
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.messages import USER_ERRORS, reason
 from vd_forecasting.running.staleness.fingerprint import (
@@ -30,7 +31,6 @@ from vd_forecasting.running.staleness.fingerprint import (
     save_fingerprint,
     take_fingerprint,
 )
-from vd_forecasting.running.staleness.sources import this_package
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from vd_forecasting.pipeline_registry import register_pipelines
+from vd_forecasting.provenance import Code, version_of
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.running.hooks import Fingerprints
@@ -19,7 +20,6 @@ from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.plan import Plan, arrange, make_plan, problems, told
 from vd_forecasting.running.staleness.reasons import flat
-from vd_forecasting.running.staleness.sources import Code
 from vd_forecasting.vocabulary import MODES
 
 
@@ -245,7 +245,11 @@ def test_a_file_written_again_because_its_node_is_needed(made: Project) -> None:
 
 
 def test_other_versions(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "_version", lambda package: "9.9")
+    monkeypatch.setattr(
+        fingerprint,
+        "version_of",
+        lambda package: "9.9" if package == "torch" else version_of(package),
+    )
     reasons = made.plan().reasons
     assert set(reasons) == ALL - {"summarise"}
     assert reasons["double"][0].startswith("torch ")

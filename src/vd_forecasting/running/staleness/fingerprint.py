@@ -5,7 +5,6 @@ keeps the fingerprint of its earlier run, which does not fit any more.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -18,12 +17,11 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel, TypeAdapter
 
-from vd_forecasting import __version__
 from vd_forecasting.datasets import PageDataset
+from vd_forecasting.provenance import PACKAGE, code_of, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
 from vd_forecasting.running.staleness.content import Hashes, content_hash
-from vd_forecasting.running.staleness.sources import code_of
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS
 
 logger = logging.getLogger(__name__)
@@ -39,7 +37,7 @@ class Fingerprint(TypedDict):
     """What is saved of a node. The nodes in memory before it are parts of it."""
 
     code: dict[str, str]
-    """Hashes of definitions, and of how the pipeline calls them."""
+    """Hashes of modules, and of how the pipeline calls their functions."""
     parameters: dict[str, Any]
     inputs: dict[str, list[str | None]]
     """Name and content hash of the file; None of one that is not there, or was not made."""
@@ -115,14 +113,14 @@ def take_fingerprint(
         "parameters": {},
         "inputs": {},
         "datasets": {},
-        "versions": {__name__.split(".")[0]: __version__},
+        "versions": {PACKAGE: version_of(PACKAGE)},
         "outputs": {},
     }
     for part in (node, *in_memory_before(node, makers, catalog)):
         code = code_of(part.func, _other_models(part.namespace))
-        taken["code"] |= {**code.definitions, f"node {part.name}": _wiring(part)}
+        taken["code"] |= {**code.digests, f"node {part.name}": _wiring(part)}
         for package in code.packages & set(VERSIONED):
-            taken["versions"][package] = _version(package)
+            taken["versions"][package] = version_of(package)
         for name in part.inputs:
             if is_parameter(name):
                 value = plain(catalog.get(name).load())
@@ -212,9 +210,8 @@ def _other_models(namespace: str | None) -> frozenset[str]:
     """Modules that an experiment does not use, though the table of models leads to them."""
     if namespace not in EXPERIMENTS:
         return frozenset()
-    package = __name__.split(".")[0]
     return frozenset(
-        f"{package}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
+        f"{PACKAGE}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
     )
 
 
@@ -233,10 +230,3 @@ def _entry(catalog: CatalogProtocol, name: str) -> str:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
