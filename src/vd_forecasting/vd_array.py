@@ -37,7 +37,17 @@ _SECONDS_WITHOUT_BAR = 2
 
 def interval_of(vd: xr.DataArray) -> np.timedelta64:
     """The interval of an array on a regular grid, from its attribute ``interval_minutes``."""
-    return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
+    return as_interval(vd.attrs["interval_minutes"])
+
+
+def as_interval(minutes: float) -> np.timedelta64:
+    """Minutes as a time in whole nanoseconds."""
+    return np.timedelta64(round(minutes * 60e9), "ns")
+
+
+def source_of(vd: xr.DataArray) -> str:
+    """Name of the file an array was first read from, to begin messages with."""
+    return str(vd.attrs.get("source_file", "VD file"))
 
 
 def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
@@ -53,7 +63,7 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
         logger.warning(
             "%s: compressed in chunks of %s VDs, more than the %s looked at together, so that all "
             "of it is decompressed %s times over; a copy with smaller chunks would be read faster",
-            vd.attrs.get("source_file", "VD file"),
+            source_of(vd),
             f"{of_file:,}",
             f"{widths[0]:,}",
             len(widths),
