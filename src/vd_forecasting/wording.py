@@ -40,6 +40,11 @@ def number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def count(value: int) -> str:
+    """``1,234,567``."""
+    return f"{value:,}"
+
+
 def plural(value: int, noun: str) -> str:
     """``1 window``, ``1,234 windows``."""
     return f"{value:,} {noun}{'' if value == 1 else 's'}"

@@ -19,7 +19,7 @@ PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")
 ONLY_STALE = ("--only-stale-outputs",)
 LONGER = f"{SMALL},single_vd_lstm.training.epochs=2"
 LEARNING_CURVES = "data/08_reporting/single_vd_lstm/plots/learning_curves.png"
-QUALITY = "src/vd_forecasting/pipelines/data_quality/quality_report.py"
+QUALITY = "src/vd_forecasting/pipelines/data_quality/templates/data_quality.md.j2"
 STYLE = "src/vd_forecasting/rendering/plot_style.py"
 
 
