@@ -142,7 +142,7 @@ def test_unfit_table(small_page):
 def test_time_stamps_are_counted():
     raw = raw_array(distinct(7, 1, 1), minutes=[0, 5, 15, 10, 10, 21, 25])
     assert (
-        "7 time stamps, among them 2 out of order, 1 off the regular grid, 1 duplicates; no step of"
+        "7 time stamps, among them 2 out of order, 1 off the regular grid and 1 duplicates; no step"
     ) in page_of(raw)
 
 

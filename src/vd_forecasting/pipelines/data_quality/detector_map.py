@@ -82,8 +82,8 @@ def caption(vd: xr.DataArray) -> str:
     """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
     lost = int((~placed).sum())
-    text = "Share of values observed after cleaning, over all features. Where several stand in one "
-    text += "place, the one with most data missing is on top."
+    text = "Share of values observed after cleaning, over all features. In one place, the "
+    text += "worst is on top."
     if lost:
         text += f" {lost:,} of {plural(len(placed), 'detector')} "
         text += f"{'has' if lost == 1 else 'have'} no coordinates."

@@ -161,7 +161,7 @@ def _time_stamps(history: History) -> str:
         "off the regular grid": history.steps_moved("time grid"),
         "duplicates": history.rows_lost("duplicates"),
     }
-    problems = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
     steps, absent = int(history.rows[0]), -history.rows_lost("absent steps")
     sentence = f"All {steps:,} time stamps are in order"
     if problems:
