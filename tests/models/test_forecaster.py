@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vd_forecasting.models import CORES, Forecaster
+from vd_forecasting.models import Forecaster, LSTMConfig, LSTMCore, XLSTMConfig, XLSTMCore
 from vd_forecasting.models.checkpoint import build_forecaster
 
 LSTM = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
@@ -72,16 +72,16 @@ def test_every_input_step_counts(model: str, parameters: dict) -> None:
 
 def test_the_core_gives_the_last_step_of_the_library() -> None:
     x = torch.randn(2, 8, 16)
-    lstm = CORES["lstm"](**LSTM).eval()
+    lstm = LSTMCore(LSTMConfig(**LSTM)).eval()
     torch.testing.assert_close(lstm(x), lstm.lstm(x)[0][:, -1])
     for parameters in (XLSTM, VANILLA):
-        xlstm = CORES["xlstm"](**parameters).eval()
+        xlstm = XLSTMCore(XLSTMConfig(**parameters)).eval()
         torch.testing.assert_close(xlstm(x), xlstm.stack(x)[:, -1])
 
 
 def test_unknown_backend() -> None:
     with pytest.raises(ValueError, match="mlstm_backend 'cuda' is not known"):
-        CORES["xlstm"](**{**XLSTM, "mlstm_backend": "cuda"})
+        XLSTMCore(XLSTMConfig(**{**XLSTM, "mlstm_backend": "cuda"}))
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
@@ -93,7 +93,7 @@ def test_dropout_acts_in_training_only(model: str, parameters: dict) -> None:
 
 
 def test_xlstm_dropout_reaches_every_block() -> None:
-    core = CORES["xlstm"](**XLSTM)
+    core = XLSTMCore(XLSTMConfig(**XLSTM))
     for block in core.stack.blocks:
         rates = [module.p for module in block.modules() if isinstance(module, nn.Dropout)]
         assert rates
@@ -101,13 +101,13 @@ def test_xlstm_dropout_reaches_every_block() -> None:
 
 
 def test_xlstm_blocks_are_where_they_were_asked_for() -> None:
-    core = CORES["xlstm"](**XLSTM)
+    core = XLSTMCore(XLSTMConfig(**XLSTM))
     kinds = [type(block).__name__ for block in core.stack.blocks]
     assert kinds == ["mLSTMBlock", "sLSTMBlock", "mLSTMBlock"]
 
 
 def test_single_layer_lstm_builds_without_a_warning() -> None:
-    CORES["lstm"](hidden_size=8, num_layers=1, dropout=0.5)
+    LSTMCore(LSTMConfig(hidden_size=8, num_layers=1, dropout=0.5))
 
 
 def test_the_linear_part_is_a_linear_map_of_each_vds_own_window() -> None:
