@@ -99,6 +99,7 @@ def test_names_are_quoted_and_counted() -> None:
     assert wording.quoted(["a", "b", "c"], most=1) == "'a' and 2 more"
     assert wording.nearest("avg_sped", ["total_volume", "avg_speed"]) == "avg_speed"
     assert wording.nearest("x", ["total_volume"]) == "total_volume"
+    assert wording.nearest("x", ["total_volume"], similarity=0.6) == ""
 
 
 def test_the_message_of_an_error_becomes_one_line() -> None:

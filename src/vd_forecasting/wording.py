@@ -176,9 +176,9 @@ def quoted(names: Sequence[str], most: int = 10) -> str:
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most like an unknown one; at least one must be known."""
-    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+def nearest(name: str, known: Iterable[str], *, similarity: float = 0.0) -> str:
+    """The known name most like an unknown one; "" if none has this similarity, from 0 to 1."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=similarity)), "")
 
 
 def one_line(error: BaseException) -> str:
