@@ -10,9 +10,7 @@ import logging
 import platform
 import sys
 from collections.abc import Mapping
-from functools import cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
