@@ -14,7 +14,10 @@ from vd_forecasting import wording
 from vd_forecasting.rendering import markdown
 
 _MARKDOWN = (markdown.table, markdown.bullets, markdown.code, markdown.link, markdown.figure)
-_WORDS = (wording.listed, wording.plural, wording.number, wording.percent, wording.duration)
+_WORDS = (
+    *(wording.listed, wording.plural, wording.count, wording.number),
+    *(wording.percent, wording.share, wording.duration),
+)
 
 
 def render(package: str, template: str, **values: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a source holds, as a VD array and as a page."""
+"""A source as a VD array, and a page about it."""
 
 import logging
 
@@ -13,14 +13,14 @@ NOTES = "ingest_notes"
 
 
 def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
-    """Hand on the VD array of a source, as it is: what is wrong with values, cleaning removes.
+    """Hand on the VD array of a source unchanged; cleaning removes wrong values later.
 
     Args:
         source: ``("time", "vd", "feature")``, may be lazy; the attribute ``ingest_notes`` holds
-            what its reader thinks worth telling.
+            what its reader left out or changed.
 
     Returns:
-        the same array without the notes, and a Markdown page about it.
+        The array without the notes, and a Markdown page about it.
 
     Raises:
         ValueError: a dimension is missing.
