@@ -26,6 +26,7 @@ from vd_forecasting.running.estimate import (
     count_trainings,
     estimate,
     plan_trainings,
+    time_left,
     time_steps,
 )
 
@@ -167,3 +168,11 @@ def test_steps_are_those_of_the_grid_that_cleaning_makes(tmp_path: Path) -> None
     known = catalog(tmp_path)
     known["vd_raw"] = file
     assert time_steps(known, "vd_raw") is None
+
+
+def test_the_time_left_is_that_of_the_models_trained_so_far() -> None:
+    assert time_left([50.0, 70.0], 12) == "2 of 12 models trained, about 10 min left"
+    assert time_left([0.1, 0.1, 60.0], 5) == "3 of 5 models trained, about 2 min left"
+    assert time_left([0.1, 0.1], 5) is None, "an earlier run had trained these"
+    assert time_left([60.0], 2) is None, "one or two need no such line"
+    assert time_left([60.0] * 5, 5) is None

@@ -4,7 +4,8 @@ Time and memory are measured ones, of the last run of an experiment with the sam
 size and device; without one they are not known. Disk follows from the shape of the forecasts.
 """
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ from vd_forecasting.wording import duration, listed, megabytes, plural
 PROGRAM_BYTES = 525_000_000
 """Python with torch and the other libraries, on Linux without a GPU."""
 FLOAT_BYTES = 4
+NOTABLE_SECONDS = 2.0
+"""A shorter training gives no idea of the others, or took up a finished one."""
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -118,6 +121,21 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
         _memory(planned, step_bytes),
         _disk(planned, steps, catalog),
     ]
+
+
+def time_left(seconds: Sequence[float], total: int) -> str | None:
+    """``2 of 10 models trained, about 12 min left``; None if that is not worth a line.
+
+    Args:
+        seconds: of each training so far; those that an earlier run had finished take next to none.
+        total: number of trainings.
+    """
+    trained = [one for one in seconds if one >= NOTABLE_SECONDS]
+    left = total - len(seconds)
+    if total <= 2 or not left or not trained:
+        return None
+    expected = duration(statistics.fmean(trained) * left)
+    return f"{len(seconds)} of {total} models trained, about {expected} left"
 
 
 def time_steps(catalog: CatalogProtocol, name: str) -> int | None:

@@ -26,6 +26,7 @@ from vd_forecasting.pipelines.training.describe import (
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.loop import Data, fit
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
+from vd_forecasting.running.estimate import time_left
 
 logger = logging.getLogger(__name__)
 
@@ -86,12 +87,17 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     Raises:
         ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
-    checkpoints, histories = {}, {}
+    checkpoints, histories, seconds = {}, {}, []
+    total = len(experiment.training.seeds) * len(experiment.windows.models)
     for seed in experiment.training.seeds:
         weights: dict[str, Weights] = {}
         fits: dict[str, Any] = {}
         for name in experiment.windows.models:
+            started = time.perf_counter()
             weights[name], fits[name] = train_model(experiment, name, seed, training_state)
+            seconds.append(time.perf_counter() - started)
+            if line := time_left(seconds, total):
+                logger.info("%s: %s", experiment.name, line)
         histories[str(seed)] = fits
         checkpoints[str(seed)] = make_checkpoint(experiment, weights, seed)
     history = History.model_validate(histories)
