@@ -43,7 +43,8 @@ def points_of(lstm: xr.Dataset, xlstm: xr.Dataset) -> xr.Dataset:
 
 def forecast_of(points: xr.Dataset, model: str) -> xr.DataArray:
     """The only run of a model."""
-    [forecast] = points["forecast"].isel(run=points["model"].values == model)
+    found: list[xr.DataArray] = [*points["forecast"].isel(run=points["model"].values == model)]
+    [forecast] = found
     return forecast
 
 
@@ -255,21 +256,21 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_points() -> None:
         scale = lstm["mase_scale"].sel(vd="B", feature="avg_speed").item()
         assert value("lstm", seed, "mase") == pytest.approx(value("lstm", seed, "mae") / scale)
     truth, ridge = cut["truth"].sel(at), baselines["prediction"].sel(at).sel(model="ridge")
-    error = np.abs(ridge - truth)
+    error = abs(ridge - truth)
     assert value("ridge", NO_SEED, "mae") == pytest.approx(error.mean().item(), rel=1e-5)
     slow = truth < 0.98 * lstm["free_flow_speed"].sel(vd="B")
     assert value("ridge", NO_SEED, "n_congested") == int(slow.sum()) > 0
     assert value("ridge", NO_SEED, "mae_congested") == pytest.approx(
         error.where(slow).mean().item(), rel=1e-5
     )
-    by_hand = np.abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
+    by_hand = abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
     of_seeds = by_hand.mean(["origin", "horizon", "vd"]).values
     assert errors.at("mae", "lstm", "avg_speed") == pytest.approx(of_seeds.mean(), rel=1e-5)
     assert errors.sd("mae", "lstm", "avg_speed") == pytest.approx(
         abs(of_seeds[0] - of_seeds[1]) / 2**0.5, rel=1e-3
     )
     assert np.isnan(errors.sd("mae", "xlstm", "avg_speed"))
-    last = np.abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
+    last = abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
     assert errors.at("mae", "persistence", "avg_speed", 12) == pytest.approx(
         last.mean().item(), rel=1e-5
     )
@@ -368,7 +369,7 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
         for horizon in (1, 2, 3):
             hour = (pd.Timestamp(origin) + horizon * step).hour
             at = predictions.sel(origin=origin, horizon=horizon)
-            errors.setdefault(hour, []).extend(np.abs(at["prediction"] - at["truth"]).values.flat)
+            errors.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
     by_hour = mae_by_hour(points).sel(model="lstm", feature="avg_speed")
     assert list(by_hour["hour"].values) == list(range(24))
     for hour in range(24):

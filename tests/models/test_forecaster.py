@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -5,8 +7,8 @@ from torch import nn
 from vd_forecasting.models import Forecaster, LSTMConfig, LSTMCore, XLSTMConfig, XLSTMCore
 from vd_forecasting.models.checkpoint import build_forecaster
 
-LSTM = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
-XLSTM = {
+LSTM: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
+XLSTM: dict[str, Any] = {
     "embedding_dim": 16,
     "num_blocks": 3,
     "slstm_at": [1],
@@ -27,12 +29,12 @@ NETWORK = {
 }
 
 
-def untrained(model: str, parameters: dict) -> Forecaster:
+def untrained(model: str, parameters: dict[str, Any]) -> Forecaster:
     torch.manual_seed(0)
     return build_forecaster(model, parameters, NETWORK)
 
 
-def randomised(model: str, parameters: dict) -> Forecaster:
+def randomised(model: str, parameters: dict[str, Any]) -> Forecaster:
     """With a head that does something, which it does not before training."""
     forecaster = untrained(model, parameters)
     nn.init.normal_(forecaster.head.weight)
@@ -41,13 +43,13 @@ def randomised(model: str, parameters: dict) -> Forecaster:
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_shape(model: str, parameters: dict) -> None:
+def test_shape(model: str, parameters: dict[str, Any]) -> None:
     forecast = untrained(model, parameters)(torch.randn(5, 8, 10))
     assert forecast.shape == (5, 3, 2, 2)
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None:
+def test_untrained_forecast_is_persistence(model: str, parameters: dict[str, Any]) -> None:
     x = torch.randn(5, 8, 10)
     forecast = untrained(model, parameters).eval()(x)
     last = x[:, -1, [0, 2, 3, 5]].reshape(5, 1, 2, 2)
@@ -55,14 +57,16 @@ def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_a_window_does_not_depend_on_the_others_of_its_batch(model: str, parameters: dict) -> None:
+def test_a_window_does_not_depend_on_the_others_of_its_batch(
+    model: str, parameters: dict[str, Any]
+) -> None:
     forecaster = randomised(model, parameters).eval()
     x = torch.randn(5, 8, 10)
     torch.testing.assert_close(forecaster(x)[:1], forecaster(x[:1]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_every_input_step_counts(model: str, parameters: dict) -> None:
+def test_every_input_step_counts(model: str, parameters: dict[str, Any]) -> None:
     forecaster = randomised(model, parameters).eval()
     x = torch.randn(1, 8, 10, requires_grad=True)
     forecaster(x).sum().backward()
@@ -85,7 +89,7 @@ def test_unknown_backend() -> None:
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_dropout_acts_in_training_only(model: str, parameters: dict) -> None:
+def test_dropout_acts_in_training_only(model: str, parameters: dict[str, Any]) -> None:
     forecaster = randomised(model, parameters)
     x = torch.randn(2, 8, 10)
     assert not torch.equal(forecaster.train()(x), forecaster.train()(x))

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from vd_forecasting.parameters import Cleaning
@@ -11,12 +12,12 @@ from vd_forecasting.rendering.page import Page
 OUTPUTS = {"vd_clean", "cleaning_log", "data_quality"}
 
 
-def create_pipeline():
+def create_pipeline() -> Pipeline:
     """Both pipelines, as the registry joins them under the name data_engineering."""
     return data_engineering.create_pipeline() + data_quality.create_pipeline()
 
 
-def test_names():
+def test_names() -> None:
     pipeline = create_pipeline()
     assert pipeline.inputs() == {"vd_raw", "params:cleaning"}
     assert pipeline.all_outputs() == OUTPUTS
@@ -26,7 +27,7 @@ def test_names():
     }
 
 
-def test_run():
+def test_run() -> None:
     raw = xr.DataArray(
         np.random.default_rng(0).uniform(1, 100, (50, 2, 1)).astype(np.float32),
         dims=("time", "vd", "feature"),

@@ -42,7 +42,7 @@ from vd_forecasting.wording import number, percent
 CATALOG = PROJECT / "conf" / "base" / "catalog.yml"
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
-SMALL = {"origins": 100, "horizons": 2}
+SMALL: dict[str, Any] = {"origins": 100, "horizons": 2}
 SOME_VDS = [f"VD-{n:02d}" for n in range(4)]
 
 WEAK = (1.4, 1.6, 0.8, 1.2)
@@ -114,16 +114,19 @@ def comparison(artefacts: Artefacts, mode: str) -> str:
 
 
 def comprehensive(artefacts: Artefacts) -> str:
+    def of_all(artefact: str) -> dict[str, Any]:
+        return {name: artefacts[name][artefact] for name in EXPERIMENTS}
+
     points = find_common_target(**{name: a["predictions"] for name, a in artefacts.items()})
     return write_comprehensive(
         points,
         score_modes(points, EVALUATION),
         find_differences_of_modes(points, EVALUATION),
         find_confidence_sets(points, EVALUATION),
-        *(
-            {name: artefacts[name][artefact] for name in EXPERIMENTS}
-            for artefact in ("config", "training_history", "metrics", "cost")
-        ),
+        of_all("config"),
+        of_all("training_history"),
+        of_all("metrics"),
+        of_all("cost"),
         failures={},
     )
 

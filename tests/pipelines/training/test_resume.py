@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import xarray as xr
 
 from tests.make.trainings import (
     COMPUTE,
@@ -22,6 +21,7 @@ from tests.make.trainings import (
     train_lstm,
     train_xlstm,
 )
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
 from vd_forecasting.pipelines.training import loop
@@ -33,7 +33,7 @@ SHORT = TRAINING.model_copy(
 )
 
 
-def stalling_windows() -> xr.Dataset:
+def stalling_windows() -> WindowSet:
     """Validation gets worse from the first epoch on, so the learning rate falls."""
     windows = joint_windows()
     windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0

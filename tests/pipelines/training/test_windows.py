@@ -83,7 +83,7 @@ def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture
 
 
 def test_unknown_vd_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
+    with pytest.raises(ValueError, match=r"no detector .VD-01.; the nearest of its 3 is 'VD-[01]'"):
         make_single_vd_windows(make_clean(), single(select_vd_id="VD-01"), SPLIT, CLEANING)
 
 
@@ -321,7 +321,7 @@ def test_memory_of_windowing_a_year_of_minutes() -> None:
     array = steps * 2 * 3 * 4
     clean = make_clean(steps, vds=2, interval="1min")
     tracemalloc.start()
-    windows = make_windows(clean, "multi_vd", FEATURES, FEATURES, multi(), SPLIT)
+    windows = make_windows(clean, "multi_vd", multi(), SPLIT)
     batches = WindowBatches(windows, slice(0, 2), "val", batch_size=512)
     next(iter(batches))
     _, peak = tracemalloc.get_traced_memory()

@@ -1,16 +1,15 @@
 """Describe an experiment: the labels of its checkpoint and its configuration."""
 
-import importlib.metadata
 from typing import Any
 
 import pandas as pd
 import torch
 
-from vd_forecasting import __version__
 from vd_forecasting.artefacts import Config, Experiment, SplitSpan, WindowSet
 from vd_forecasting.artefacts.records import WindowLengths
 from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
 from vd_forecasting.pipelines.training.resume import Weights
+from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.vocabulary import SPLITS
 
 
@@ -85,10 +84,7 @@ def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
         num_parameters=sum(parameter.numel() for parameter in one.parameters()),
         num_models=len(windows.models),
         split={name: describe_split(windows, name) for name in SPLITS},
-        versions={
-            "vd_forecasting": __version__,
-            **{package: importlib.metadata.version(package) for package in packages},
-        },
+        versions={package: version_of(package) for package in (PACKAGE, *packages)},
         training=experiment.training,
         compute=experiment.compute,
     )

@@ -5,32 +5,29 @@ next epoch depends on (:meth:`.loop.Learner.state`); for a finished one its ``we
 ``history``.
 """
 
-import importlib.metadata
 import json
 import logging
 import platform
 import sys
 from collections.abc import Mapping
-from functools import cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import vd_forecasting
 from vd_forecasting.artefacts import Experiment, WindowSet
 from vd_forecasting.datasets import TrainingState
+from vd_forecasting.provenance import code_digest, version_of
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
 Weights = dict[str, Tensor]
 
-CODE = ("evaluation/metrics.py", "models", "pipelines/training")
-"""Sources in which a change may change what is trained."""
+TRAINING = f"{__package__}.train"
+"""The module in which, and in what it uses, a change may change what is trained."""
 PACKAGES = ("vd_forecasting", "torch", "numpy", "numba", "xlstm")
 DIGESTS = ("data", "code")
 NAMED_DIFFERENCES = 3
@@ -96,11 +93,11 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
             for key, value in values.items()
         },
         "compute.threads": str(torch.get_num_threads()),
-        **{f"version of {package}": _version(package) for package in PACKAGES},
+        **{f"version of {package}": version_of(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "data": data_digest(windows, vds),
-        "code": code_digest(),
+        "code": code_digest(TRAINING),
     }
 
 
@@ -133,19 +130,6 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest.update(np.ascontiguousarray(windows.calendar).data.cast("B"))
     labels = [[windows.features, windows.targets], list(windows.ends.values())[:2], windows.mode]
     digest.update(json.dumps(labels).encode())
-    return digest.hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """Digest of the sources named by :data:`CODE`."""
-    package = Path(vd_forecasting.__file__).parent
-    digest = blake2b(digest_size=16)
-    for part in CODE:
-        path = package / part
-        for source in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(f"{source.relative_to(package).as_posix()}\n".encode())
-            digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
@@ -213,10 +197,3 @@ def on_cpu(tensors: Mapping[str, Tensor]) -> Weights:
     since pickle notes strings that are one and the same object only once.
     """
     return {sys.intern(name): value.detach().cpu() for name, value in tensors.items()}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

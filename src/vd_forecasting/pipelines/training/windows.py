@@ -5,7 +5,6 @@ lie wholly inside one split, so no split sees values of another. They are never 
 its first step, and :mod:`.batches` cuts it out of the one array.
 """
 
-import difflib
 import logging
 import math
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from vd_forecasting.vd_array import (
     usable_vds,
 )
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     if windows.select_vd_id is None:
         chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
     else:
@@ -53,16 +53,16 @@ def make_single_vd_windows(
                 windows.select_vd_id,
                 100 * cleaning.min_observed,
             )
-    return make_windows(vd_clean.sel(vd=chosen), "single_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
 
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
 def make_independent_multi_vd_windows(
@@ -75,7 +75,7 @@ def make_independent_multi_vd_windows(
     Raises:
         ValueError: also if ``target_vd_index`` is not below ``num_vds``.
     """
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     candidates = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
     if index == "all":
@@ -89,9 +89,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [candidates[i] for i in dict.fromkeys(indexes)]
-    return make_windows(
-        vd_clean.sel(vd=chosen), "independent_multi_vd", inputs, targets, windows, split
-    )
+    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -144,14 +142,7 @@ def first_usable_vds(
     return usable
 
 
-def make_windows(
-    series: xr.DataArray,
-    mode: str,
-    inputs: Sequence[str],
-    targets: Sequence[str],
-    windows: Windows,
-    split: Split,
-) -> WindowSet:
+def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
     """Scale, impute and split the series of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
@@ -162,15 +153,14 @@ def make_windows(
         series: ``(time, vd, feature)`` on a regular grid, NaN where missing, with the attribute
             ``interval_minutes``.
         mode: whether the VDs are forecast jointly or each on its own.
-        inputs: input features.
-        targets: target features, each also an input.
-        windows: lengths of a window.
+        windows: lengths of a window and choice of features.
         split: chronological shares.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
     """
-    series = series.sel(feature=list(inputs)).transpose("time", "vd", "feature")
+    inputs, targets = choose_features(series, windows)
+    series = series.sel(feature=inputs).transpose("time", "vd", "feature")
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
@@ -207,7 +197,7 @@ def make_windows(
         coords={
             "time": series["time"].values,
             "vd": vdids,
-            "feature": list(inputs),
+            "feature": inputs,
             "unit": ("feature", [str(unit) for unit in series["unit"].values]),
             "phase": list(CALENDAR),
         },
@@ -216,7 +206,7 @@ def make_windows(
             "source": _source(series),
             "sequence_length": windows.sequence_length,
             "prediction_length": windows.prediction_length,
-            "target_features": list(targets),
+            "target_features": targets,
             "interval_minutes": float(series.attrs["interval_minutes"]),
             "train_end": bounds["train"][1],
             "val_end": bounds["val"][1],
@@ -284,10 +274,9 @@ def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
     known = [str(name) for name in vd_clean["vd"].values]
     if vdid in known:
         return vdid
-    nearest = difflib.get_close_matches(vdid, known, n=1, cutoff=0.0)
     raise ValueError(
-        f"select_vd_id: {_source(vd_clean)} has no VD {vdid!r}; the nearest of its {len(known)} is "
-        f"{nearest[0]!r}"
+        f"select_vd_id: {_source(vd_clean)} has no detector {vdid!r}; the nearest of its "
+        f"{len(known)} is {nearest(vdid, known)!r}"
     )
 
 
