@@ -83,7 +83,7 @@ class KnownParameters:
         Raises:
             ValueError: it has not, see :func:`.models.device.find_device`.
         """
-        if any(name.endswith(".training_state") for name in pipeline.inputs()):
+        if any(name.endswith(".training_state") for name in pipeline.all_inputs()):
             find_device(catalog.load("params:compute").accelerator)
 
 
