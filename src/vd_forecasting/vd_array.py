@@ -117,6 +117,23 @@ def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.Dat
             ahead.extend(pool.submit(_load, following) for following in islice(blocks, 1))
 
 
+def each_few_vds(
+    vd: xr.DataArray, few: int, doing: str
+) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Every detector once, ``few`` at a time, so that masks of the values stay small.
+
+    Yields:
+        Positions along ``vd`` and their values, [F, n, T], series by series.
+    """
+    first = 0
+    for block in each_vd_block(vd.transpose(*DIMS), doing):
+        values = block.to_numpy()
+        for start in range(0, values.shape[1], few):
+            series = np.ascontiguousarray(values[:, start : start + few].transpose(2, 1, 0))
+            yield slice(first + start, first + start + series.shape[1]), series
+        first += values.shape[1]
+
+
 def _load(block: xr.DataArray) -> xr.DataArray:
     # A dask array would start threads of its own, and hold more blocks.
     return block.compute(scheduler="synchronous") if block.chunks else block.compute()

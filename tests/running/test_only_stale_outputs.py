@@ -74,7 +74,7 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     assert nodes == []
     assert contents(folder) == there
     assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in lines
-    [quality] = [line for line in lines if line.startswith("▸ data_quality.report_quality: ")]
+    [quality] = [line for line in lines if line.startswith("▸ data_engineering.report_quality: ")]
     assert ": code changed: " in quality
     assert "output data/08_reporting/data_quality_coverage.png is missing" in quality
     assert any(line.startswith("… and ") for line in lines)
@@ -84,13 +84,13 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     code, verified = runs.run(folder, "verify", *PIPELINE, "--params", SMALL)
     assert code == 1
     assert verified.splitlines() == [
-        "data/08_reporting/data_quality_coverage.png (data_quality.report_quality): is missing",
+        "data/08_reporting/data_quality_coverage.png (data_engineering.report_quality): is missing",
         f"{LEARNING_CURVES} (single_vd_lstm.plot_learning_curves): was changed since",
     ]
 
     runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
     _, nodes = stale(runs, folder, *PIPELINE, *runner, params=LONGER)
-    assert {"data_quality.report_quality", "single_vd_lstm.train"} <= set(nodes)
+    assert {"data_engineering.report_quality", "single_vd_lstm.train"} <= set(nodes)
     unchanged = {"clean", "make_windows"}
     assert unchanged.isdisjoint(name.split(".")[1] for name in nodes)
     more_threads = LONGER.replace("compute.threads=1", "compute.threads=2")

@@ -28,6 +28,16 @@ class History:
         self.moved: Counts = cleaning_log["moved"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
         self.observed: Counts = cleaning_log["observed"].to_numpy(np.int64).reshape(shape)
 
+    @property
+    def recorded(self) -> int:
+        """Values in the raw file."""
+        return int(self.observed[0].sum())
+
+    @property
+    def removed(self) -> int:
+        """Values that the rules removed."""
+        return self.recorded - int(self.observed[self.clean].sum())
+
     def share(self, state: int) -> Shares:
         """Share observed after a rule, [vd, feature], of the time steps then there."""
         share: Shares = self.observed[state] / max(self.rows[state], 1)

@@ -1,7 +1,6 @@
 """A few numbers about each detector's series, from one pass over the array."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.pipelines.data_quality.stretches import longest_stretches
-from vd_forecasting.vd_array import DIMS, each_vd_block
+from vd_forecasting.vd_array import each_few_vds
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
 
 NIGHT = (0, 5)
@@ -86,7 +85,7 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
     found.day_steps = int(periods.steps[periods.day].sum())
     found.nights = int(periods.night.sum())
     sums, seen = np.zeros(24), np.zeros(24)
-    for part, values in _few_at_a_time(vd):
+    for part, values in each_few_vds(vd, _VDS_AT_ONCE, "look at detectors"):
         missing = np.isnan(values)
         for feature, series in enumerate(values):
             _add_series(found, part, feature, series, missing[feature])
@@ -102,17 +101,6 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
             _add_speeds(found, part, values[column[SPEED]], values[column[OCCUPANCY]])
     np.divide(sums, seen, out=found.volume_by_hour, where=seen > 0)
     return found
-
-
-def _few_at_a_time(vd: xr.DataArray) -> Iterator[tuple[slice, Floats]]:
-    """Every detector once: positions along ``vd`` and their values, [F, n, T], contiguous."""
-    first = 0
-    for block in each_vd_block(vd.transpose(*DIMS), "look at detectors"):
-        values = block.to_numpy()
-        for few in range(0, values.shape[1], _VDS_AT_ONCE):
-            series = np.ascontiguousarray(values[:, few : few + _VDS_AT_ONCE].transpose(2, 1, 0))
-            yield slice(first + few, first + few + series.shape[1]), series
-        first += values.shape[1]
 
 
 def _empty(steps: int, vds: int, features: int) -> DetectorStatistics:

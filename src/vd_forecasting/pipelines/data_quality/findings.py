@@ -6,12 +6,14 @@ data, and missing data before data that cleaning has dealt with.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
+from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.detector_statistics import (
     DENSE,
     NIGHT,
@@ -68,7 +70,7 @@ def shared_steps(file: CleanedFile) -> str | None:
         return None
     return (
         "**More than half of the time steps share their place on the grid of "
-        f"{in_words(cleaned_interval(file.vd))} with another.** Cleaning keeps the last value of "
+        f"{file.interval_before} with another.** Cleaning keeps the last value of "
         "each, it does not average or add up; check `cleaning.interval`."
     )
 
@@ -78,7 +80,7 @@ def empty_grid(file: CleanedFile) -> str | None:
     if file.history.rows_after("absent steps") <= 2 * file.history.rows_after("duplicates"):
         return None
     return (
-        f"**More than half of the grid of {in_words(cleaned_interval(file.vd))} has no time step "
+        f"**More than half of the grid of {file.interval_before} has no time step "
         "in the file**; check `cleaning.interval`."
     )
 
@@ -121,7 +123,7 @@ def busy_nights(file: CleanedFile) -> str | None:
 def clock_gaps(file: CleanedFile) -> str | None:
     """Times without a value of any detector."""
     _, begins, lengths = stretches(~file.statistics.observed[np.newaxis])
-    long = lengths >= file.steps(LONG_GAP)
+    long = lengths >= file.steps_in(LONG_GAP)
     if not long.any():
         return None
     longest = int(lengths.argmax())
@@ -161,8 +163,7 @@ def empty_nights(file: CleanedFile) -> str | None:
     if not odd.any():
         return None
     feature = int(odd.sum(axis=0).argmax())
-    vds = np.flatnonzero(odd[:, feature])
-    vds = vds[np.argsort(-night[vds, feature], kind="stable")]
+    vds = _worst_first(odd[:, feature], night[:, feature])
     others = [file.features[at] for at in np.flatnonzero(odd.any(axis=0)) if at != feature]
     also = f" (and {plain_text(listed(others))})" if others else ""
     return (
@@ -176,7 +177,7 @@ def empty_nights(file: CleanedFile) -> str | None:
 
 def silent_zeros(file: CleanedFile) -> str | None:
     """A sensor that is dead and reports 0."""
-    steps, columns = file.steps(LONG_ZERO), file.columns(TARGET_FEATURES)
+    steps, columns = file.steps_in(LONG_ZERO), file.columns(TARGET_FEATURES)
     found = _long_stretches(file, file.statistics.zero_stretch, columns, steps, "is 0")
     return found and f"{found}. A closed road, or a dead sensor: if so, its zeros are no values."
 
@@ -189,10 +190,9 @@ def much_missing(file: CleanedFile) -> str | None:
     own = statistics.missing[:, alive] - (len(statistics.observed) - steps)  # [N, F]
     missing = own.mean(axis=1) / steps
     limit = min(MUCH_MISSING, 1 - file.cleaning.min_observed)
-    vds = np.flatnonzero(missing >= limit)
+    vds = _worst_first(missing >= limit, missing)
     if not vds.size:
         return None
-    vds = vds[np.argsort(-missing[vds], kind="stable")]
     worst = []
     for vd in vds[:NAMED_VDS]:
         if missing[vd] == 1:
@@ -243,10 +243,9 @@ def stuck_sensors(file: CleanedFile) -> str | None:
     at = file.history.rules.index("stuck values")
     removed = _removed(file, "stuck values")
     part = removed / np.maximum(file.history.observed[at - 1], 1)  # [N, F]
-    vds = np.flatnonzero(removed.any(axis=1))
+    vds = _worst_first(removed.any(axis=1), part.max(axis=1))
     if not vds.size:
         return None
-    vds = vds[np.argsort(-part[vds].max(axis=1), kind="stable")]
     stuck = []
     for vd in vds[:NAMED_VDS]:
         feature = int(part[vd].argmax())
@@ -260,7 +259,7 @@ def stuck_sensors(file: CleanedFile) -> str | None:
 
 def repeated_values(file: CleanedFile) -> str | None:
     """Repeats of one value for hours, not removed because the rule is off."""
-    steps = max(file.steps(LONG_REPEAT), FEWEST_REPEATS)
+    steps = max(file.steps_in(LONG_REPEAT), FEWEST_REPEATS)
     columns = file.columns(MEASURED)
     found = _long_stretches(
         file, file.statistics.equal_stretch, columns, steps, "repeats one value"
@@ -279,10 +278,9 @@ def speed_against_occupancy(file: CleanedFile) -> str | None:
         out=ratio,
         where=enough & (statistics.speed_when_sparse > 0),
     )
-    vds = np.flatnonzero(ratio > UNSLOWED)
+    vds = _worst_first(ratio > UNSLOWED, ratio)
     if not vds.size:
         return None
-    vds = vds[np.argsort(-ratio[vds], kind="stable")]
     vd = int(vds[0])
     unit = plain_text(file.units[file.features.index(SPEED)])
     return (
@@ -301,8 +299,7 @@ def many_error_codes(file: CleanedFile) -> str | None:
     if not odd.any():
         return None
     feature = int(np.where(odd.any(axis=0), part, -1).argmax())
-    vds = np.flatnonzero(odd[:, feature])
-    vds = vds[np.argsort(-own[vds, feature], kind="stable")]
+    vds = _worst_first(odd[:, feature], own[:, feature])
     most = share(float(own[vds[0], feature]))
     return (
         f"**{plain_text(file.features[feature])}: {most} error codes in {file.vdid(vds[0])}**"
@@ -345,11 +342,36 @@ def short_file(file: CleanedFile) -> str | None:
     )
 
 
+def time_stamps(history: History) -> str:
+    """One sentence about the time stamps of the file."""
+    counts = {
+        "blank (dropped)": history.rows_lost("blank time stamps"),
+        "out of order": history.steps_moved("time order"),
+        "off the regular grid": history.steps_moved("time grid"),
+        "duplicates": history.rows_lost("duplicates"),
+    }
+    problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
+    steps, absent = int(history.rows[0]), -history.rows_lost("absent steps")
+    sentence = f"All {steps:,} time stamps are in order"
+    if problems:
+        sentence = f"{steps:,} time stamps, among them {problems}"
+    if not absent:
+        return f"{sentence}; no step of the regular grid is absent."
+    added = f"{'was' if absent == 1 else 'were'} added as missing"
+    return f"{sentence}; {plural(absent, 'step')} of the regular grid had none and {added}."
+
+
 def _removed(file: CleanedFile, rule: str) -> npt.NDArray[np.int64]:
     """Values that a rule removed, [N, F]."""
     at = file.history.rules.index(rule)
     lost: npt.NDArray[np.int64] = file.history.observed[at - 1] - file.history.observed[at]
     return lost
+
+
+def _worst_first(found: Any, by: npt.NDArray[Any]) -> Positions:
+    """Positions of the detectors found, [N], from the largest value of ``by``, [N]."""
+    vds = np.flatnonzero(found)
+    return vds[np.argsort(-by[vds], kind="stable")]
 
 
 def _named(file: CleanedFile, vds: Sequence[int] | Positions) -> str:
@@ -373,10 +395,9 @@ def _long_stretches(
 ) -> str | None:
     """Detectors with stretches of at least ``steps``, the longest first."""
     lengths = longest.length[:, columns]
-    vds = np.flatnonzero((lengths >= steps).any(axis=1))
+    vds = _worst_first((lengths >= steps).any(axis=1), lengths.max(axis=1, initial=0))
     if not vds.size:
         return None
-    vds = vds[np.argsort(-lengths[vds].max(axis=1), kind="stable")]
     parts = []
     for vd in vds[:NAMED_VDS]:
         feature = columns[int(lengths[vd].argmax())]

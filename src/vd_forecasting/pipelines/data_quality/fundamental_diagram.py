@@ -86,11 +86,11 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
     return figure
 
 
-def no_diagram(vd: xr.DataArray) -> str | None:
-    """Why there is no diagram; None if there is one."""
+def no_diagram(vd: xr.DataArray) -> str:
+    """Why there is no diagram; "" if there is one."""
     names = [str(name) for name in vd["feature"].to_numpy()]
     if VOLUME in names and (SPEED in names or OCCUPANCY in names):
-        return None
+        return ""
     return (
         f"No fundamental diagram: it needs {VOLUME} and one of {SPEED} and {OCCUPANCY}; the "
         f"file has {', '.join(names[:5])}{' …' if len(names) > 5 else ''}."

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.pipelines.data_quality.stretches import stretches
-from vd_forecasting.vd_array import DIMS, each_vd_block
+from vd_forecasting.vd_array import each_few_vds
 
-# Finding gaps takes several times the memory of the values: only part of a block at a time.
+# Finding stretches takes several times the memory of the values.
 _VDS_AT_ONCE = 8
 
 
@@ -34,13 +34,8 @@ def longest_gaps(vd_clean: xr.DataArray, count: int) -> list[Gap]:
     over the detectors that miss the same features.
     """
     found = np.empty((0, 4), dtype=np.int64)  # start, length, vd, feature
-    first = 0
-    for block in each_vd_block(vd_clean.transpose(*DIMS), "find gaps"):
-        values = block.to_numpy()
-        for few in range(0, values.shape[1], _VDS_AT_ONCE):
-            new = _missing(values[:, few : few + _VDS_AT_ONCE], first + few)
-            found = _of_longest(np.vstack([found, new]), count)
-        first += values.shape[1]
+    for part, values in each_few_vds(vd_clean, _VDS_AT_ONCE, "find gaps"):
+        found = _of_longest(np.vstack([found, _missing(values, part.start)]), count)
 
     features_of: dict[tuple[int, int, int], list[int]] = {}
     for start, length, vd, feature in found.tolist():
@@ -56,11 +51,10 @@ def longest_gaps(vd_clean: xr.DataArray, count: int) -> list[Gap]:
 
 
 def _missing(values: npt.NDArray[np.float32], first_vd: int) -> npt.NDArray[np.int64]:
-    """All stretches of missing values in [T, N, F], [S, (start, length, vd, feature)]."""
-    steps, _, features = values.shape
-    missing = ~np.isfinite(values).transpose(1, 2, 0).reshape(-1, steps)
-    series, start, length = stretches(missing)
-    vd, feature = np.divmod(series, features)
+    """All stretches of missing values in [F, n, T], [S, (start, length, vd, feature)]."""
+    _, vds, steps = values.shape
+    series, start, length = stretches(~np.isfinite(values).reshape(-1, steps))
+    feature, vd = np.divmod(series, vds)
     return np.column_stack([start, length, vd + first_vd, feature])
 
 

@@ -6,12 +6,17 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_quality import views
+from vd_forecasting.pipelines.data_engineering.resample import (
+    describe_resampling,
+    steps_needed,
+    steps_per_bin,
+)
+from vd_forecasting.pipelines.data_quality import tables
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.coverage_plot import plot_coverage
 from vd_forecasting.pipelines.data_quality.detector_map import no_map, plot_detector_map
-from vd_forecasting.pipelines.data_quality.findings import findings
+from vd_forecasting.pipelines.data_quality.findings import findings, time_stamps
 from vd_forecasting.pipelines.data_quality.fundamental_diagram import (
     no_diagram,
     plot_fundamental_diagram,
@@ -20,7 +25,7 @@ from vd_forecasting.pipelines.data_quality.typical_week import plot_typical_week
 from vd_forecasting.rendering.markdown import plain_text, table
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vd_array import DIMS
+from vd_forecasting.vd_array import DIMS, source_of
 
 _FEATURES_PER_TABLE = 6
 
@@ -43,16 +48,22 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
     text = render(
         __package__,
         "data_quality",
-        file=views.view_file(file),
-        summary=views.view_summary(file),
+        file=file,
+        history=file.history,
+        source=plain_text(source_of(vd)),
+        description=plain_text(vd.attrs.get("description", "")),
         findings=findings(file),
-        observed=views.view_observed(file),
-        rules=views.view_rules(file.history),
-        limits=views.view_limits(file),
-        gaps=views.view_gaps(file),
-        unfit=views.view_unfit(file),
+        time_stamps=time_stamps(file.history),
+        resampling=describe_resampling(vd, cleaning),
+        steps_per_bin=steps_per_bin(vd, cleaning),
+        steps_needed=steps_needed(vd, cleaning),
+        observed=tables.observed_rows(file),
+        rules=tables.rule_rows(file.history),
+        limits=tables.limit_rows(file),
+        gaps=tables.gap_rows(file),
+        unfit=tables.unfit_rows(file),
         no_map=no_map(vd),
-        no_diagram=plain_text(no_diagram(vd) or ""),
+        no_diagram=plain_text(no_diagram(vd)),
         by_feature=lambda head, rows: _by_feature(file.features, head, rows),
     )
     figures = {

@@ -105,6 +105,21 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     return checkpoints[best], checkpoints, describe_experiment(experiment, int(best)), history
 
 
+def begin_training(windows: WindowSet, training: Training) -> list[str]:
+    """Name the states that the fits of an experiment keep; states of other fits are of no use."""
+    return [state_name(seed, name) for seed in training.seeds for name in windows.models]
+
+
+def state_name(seed: int, name: str) -> str:
+    """Name of the state that one fit keeps.
+
+    Args:
+        seed: of the fit.
+        name: of the model, as in ``windows.models``.
+    """
+    return f"{seed}-{name}"
+
+
 def train_model(
     experiment: Experiment, name: str, seed: int, training_state: TrainingState | None
 ) -> tuple[Weights, dict[str, Any]]:
@@ -129,7 +144,7 @@ def train_model(
         )
         forecaster.to(device)
         made = made_with(experiment, vds, device)
-        state = find_state(training_state, f"{seed}-{name}", made, forecaster, label)
+        state = find_state(training_state, state_name(seed, name), made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
             logger.info("%s: was trained before, %d epochs", label, epochs)
@@ -138,7 +153,7 @@ def train_model(
         data = make_data(experiment, vds, seed)
         for later in fit(forecaster, data, experiment.training, label, state):
             if training_state is not None:
-                training_state.save(f"{seed}-{name}", {"made_with": made, **later})
+                training_state.save(state_name(seed, name), {"made_with": made, **later})
             state = later
     assert state is not None
     return on_cpu(state["weights"]), state["history"]
