@@ -2,6 +2,7 @@
 
 A template holds the text of a page; numbers arrive in a typed view. An undefined name is an error.
 Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names.
+Paragraphs and list items may be broken into lines anywhere.
 """
 
 import re
@@ -14,7 +15,15 @@ from vd_forecasting import wording
 from vd_forecasting.rendering import markdown
 
 _MARKDOWN = (markdown.table, markdown.bullets, markdown.code, markdown.link, markdown.figure)
-_WORDS = (wording.listed, wording.plural, wording.number, wording.percent, wording.duration)
+_WORDS = (
+    wording.listed,
+    wording.plural,
+    wording.count,
+    wording.number,
+    wording.percent,
+    wording.duration,
+    wording.lead_time,
+)
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -26,10 +35,14 @@ def render(package: str, template: str, **values: Any) -> str:
         values: names that the template uses.
 
     Returns:
-        Markdown. Blank lines that a left-out part leaves behind are merged into one.
+        Markdown, a line for each paragraph, list item and table row. Blank lines that a left-out
+        part leaves behind are merged into one.
     """
     text = _environment(package).get_template(f"{template}.md.j2").render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text.strip()) + "\n"
+    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    # What begins no block of its own continues the paragraph or list item of the line before.
+    text = re.sub(r"^(?![#|])(.+)\n *(?![#|!>\s]|- )", r"\1 ", text.strip(), flags=re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", text) + "\n"
 
 
 @cache
