@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.evaluation.metrics import METRICS, score
 
 UNITS = {"avg_speed": "km/h", "total_volume": "veh/interval", "avg_occupancy": "%"}
@@ -339,5 +340,5 @@ def make_artefacts(
         "training_history": make_history(predictions, epochs=epochs, seconds=seconds),
         "metrics": make_metrics(predictions),
         "cost": make_cost(predictions),
-        "predictions": predictions,
+        "predictions": Forecasts(predictions),
     }

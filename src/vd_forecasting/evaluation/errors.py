@@ -1,4 +1,4 @@
-"""Errors of several models on the same points, however they came to be known."""
+"""Errors of several models on the same truths, however they came to be known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.evaluation.aligned import deviation_over_seeds, mean_over_seeds
+from vd_forecasting.evaluation.aligned import (
+    AlignedForecasts,
+    deviation_over_seeds,
+    mean_over_seeds,
+)
 from vd_forecasting.evaluation.metrics import METRICS, score
 from vd_forecasting.vocabulary import MODELS
 from vd_forecasting.wording import unit_per_interval, with_unit
@@ -105,32 +109,32 @@ class Errors:
         return with_unit(feature, self.units.get(feature, ""))
 
 
-def score_points(points: xr.Dataset, mape_min_truth: float) -> Errors:
-    """Score everything in the dataset of :func:`.points.common_points`."""
-    interval = points.attrs["interval_minutes"]
-    units = zip(points["feature"].values, points["unit"].values, strict=True)
-    by_horizon = score_runs(points, mape_min_truth, pool=["vd"])
-    average = score_runs(points, mape_min_truth, pool=["horizon", "vd"])
+def errors_of(forecasts: AlignedForecasts, mape_min_truth: float) -> Errors:
+    """Score every model."""
+    by_horizon = score_members(forecasts, mape_min_truth, pool=["vd"])
+    average = score_members(forecasts, mape_min_truth, pool=["horizon", "vd"])
     return Errors(
         by_horizon=mean_over_seeds(by_horizon),
         average=mean_over_seeds(average),
         by_horizon_sd=deviation_over_seeds(by_horizon),
         average_sd=deviation_over_seeds(average),
-        units=_units(units, interval),
-        interval_minutes=interval,
+        units=forecasts.units,
+        interval_minutes=forecasts.interval_minutes,
     )
 
 
-def score_runs(points: xr.Dataset, mape_min_truth: float, *, pool: Sequence[str]) -> xr.Dataset:
-    """:func:`vd_forecasting.evaluation.metrics.score` of every run, along a dim ``run``."""
+def score_members(
+    forecasts: AlignedForecasts, mape_min_truth: float, *, pool: Sequence[str]
+) -> xr.Dataset:
+    """:func:`vd_forecasting.evaluation.metrics.score` of every member, along a dim ``member``."""
     scores = score(
-        points["truth"],
-        points["forecast"],
+        forecasts.truth,
+        forecasts.forecast,
         mape_min_truth,
         pool=pool,
-        mase_scale=points["mase_scale"],
+        mase_scale=forecasts.mase_scale,
     )
-    return scores.map(lambda of_runs: of_runs.broadcast_like(scores["mae"]))  # as n, of all runs
+    return scores.map(lambda of_all: of_all.broadcast_like(scores["mae"]))  # as n, of all members
 
 
 def mae(truth: xr.DataArray, forecast: xr.DataArray, *, pool: Sequence[str]) -> xr.DataArray:
@@ -138,9 +142,9 @@ def mae(truth: xr.DataArray, forecast: xr.DataArray, *, pool: Sequence[str]) -> 
     return score(truth, forecast, 0, pool=pool)["mae"]  # what is left out of MAPE does not matter
 
 
-def mae_of_models(points: xr.Dataset, *, pool: Sequence[str]) -> xr.DataArray:
+def mae_of_models(forecasts: AlignedForecasts, *, pool: Sequence[str]) -> xr.DataArray:
     """MAE of every model, the mean over its seeds, along a dim ``model``."""
-    return mean_over_seeds(score_runs(points, 0, pool=pool)["mae"])  # as in mae
+    return mean_over_seeds(score_members(forecasts, 0, pool=pool)["mae"])  # as in mae
 
 
 def from_metrics(metrics: Json, config: Json) -> Errors:

@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline
 from tests import PROJECT
 from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
@@ -25,13 +26,13 @@ from vd_forecasting.pipelines.reporting import (
     create_comprehensive,
     create_experiment_report,
 )
-from vd_forecasting.pipelines.reporting.comparison_scores import (
-    find_common_points,
-    score_common_points,
-)
-from vd_forecasting.pipelines.reporting.comprehensive_points import (
-    find_common_target,
+from vd_forecasting.pipelines.reporting.across_modes import (
+    align_modes,
     score_modes,
+)
+from vd_forecasting.pipelines.reporting.comparison_scores import (
+    align_forecasts,
+    score_forecasts,
 )
 from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
@@ -71,8 +72,11 @@ def make_all(**settings: Any) -> Artefacts:
     }
     return found | {
         f"{mode}_baselines": {
-            "predictions": make_baselines(
-                found[f"{mode}_lstm"]["predictions"], errors=settings.get("baselines", WEAK)
+            "predictions": BaselineForecasts(
+                make_baselines(
+                    found[f"{mode}_lstm"]["predictions"].data,
+                    errors=settings.get("baselines", WEAK),
+                )
             )
         }
         for mode in MODES
@@ -95,15 +99,15 @@ def week() -> Artefacts:
 
 def comparison(artefacts: Artefacts, mode: str) -> str:
     lstm, xlstm = (artefacts[f"{mode}_{model}"] for model in MODELS)
-    points = find_common_points(
+    aligned = align_forecasts(
         lstm["predictions"], xlstm["predictions"], artefacts[f"{mode}_baselines"]["predictions"]
     )
-    errors, congested_errors, _ = score_common_points(points, EVALUATION)
+    errors, congested_errors, _ = score_forecasts(aligned, EVALUATION)
     return write_comparison(
-        points,
+        aligned,
         errors,
         congested_errors,
-        find_differences(points, EVALUATION),
+        find_differences(aligned, EVALUATION),
         EVALUATION,
         **{
             f"{model}_{name}": found[name]
@@ -114,12 +118,12 @@ def comparison(artefacts: Artefacts, mode: str) -> str:
 
 
 def comprehensive(artefacts: Artefacts) -> str:
-    points = find_common_target(**{name: a["predictions"] for name, a in artefacts.items()})
+    aligned = align_modes(**{name: a["predictions"] for name, a in artefacts.items()})
     return write_comprehensive(
-        points,
-        score_modes(points, EVALUATION),
-        find_differences_of_modes(points, EVALUATION),
-        find_confidence_sets(points, EVALUATION),
+        aligned,
+        score_modes(aligned, EVALUATION),
+        find_differences_of_modes(aligned, EVALUATION),
+        find_confidence_sets(aligned, EVALUATION),
         *(
             {name: artefacts[name][artefact] for name in EXPERIMENTS}
             for artefact in ("config", "training_history", "metrics", "cost")
@@ -130,20 +134,20 @@ def comprehensive(artefacts: Artefacts) -> str:
 
 def differences_of(artefacts: Artefacts, mode: str) -> Differences:
     names = [*(f"{mode}_{model}" for model in MODELS), f"{mode}_baselines"]
-    points = find_common_points(*(artefacts[name]["predictions"] for name in names))
-    return find_differences(points, EVALUATION)
+    aligned = align_forecasts(*(artefacts[name]["predictions"] for name in names))
+    return find_differences(aligned, EVALUATION)
 
 
 def mae_by_hand(artefacts: Artefacts, name: str, **at: Any) -> np.ndarray:
     """Per run of an experiment, or of a baseline such as ``multi_vd_ridge``."""
     if name in EXPERIMENTS:
-        predictions = artefacts[name]["predictions"]
+        predictions = artefacts[name]["predictions"].data
         forecast, of_run = predictions["prediction"], "seed"
     else:
         mode = next(mode for mode in MODES if name.startswith(f"{mode}_"))
-        predictions = artefacts[f"{mode}_lstm"]["predictions"]
+        predictions = artefacts[f"{mode}_lstm"]["predictions"].data
         model = name.removeprefix(f"{mode}_")
-        forecast, of_run = artefacts[f"{mode}_baselines"]["predictions"]["prediction"], "model"
+        forecast, of_run = artefacts[f"{mode}_baselines"]["predictions"].prediction, "model"
         if model == "persistence":
             forecast = predictions["persistence"].expand_dims(of_run)
         else:
@@ -183,7 +187,7 @@ def row(page: str, heading: str, start: str) -> list[str]:
 def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefacts) -> None:
     found = artefacts["multi_vd_xlstm"]
     page = write_training_report(**found)
-    data = found["predictions"].sel(feature="avg_speed", horizon=6)
+    data = found["predictions"].data.sel(feature="avg_speed", horizon=6)
     own = float(np.abs(data["prediction"] - data["truth"]).mean())
     reference = float(np.abs(data["persistence"] - data["truth"]).mean())
     cells = row(page, "### avg_speed (km/h)", "30 min (step 6)")
@@ -257,7 +261,7 @@ def test_a_comparison_has_every_model_with_the_lowest_error_bold(
         "5 min", "15 min", "30 min", "60 min", "average",
         "skill", "RMSE", "MASE", "R²", "MAPE", "best set",
     ]  # fmt: skip
-    data = artefacts["multi_vd_lstm"]["predictions"].sel(feature="total_volume", seed=42)
+    data = artefacts["multi_vd_lstm"]["predictions"].data.sel(feature="total_volume", seed=42)
     error = (data["prediction"] - data["truth"]).astype("float64")
     cells = row(page, heading, "LSTM")
     assert cells[7] == number(float((error**2).mean()) ** 0.5)
@@ -332,7 +336,7 @@ def test_a_comparison_scores_congested_steps_apart(
     week: Artefacts, week_pages: dict[str, str]
 ) -> None:
     page = week_pages["comparison"]
-    data = week["multi_vd_xlstm"]["predictions"]
+    data = week["multi_vd_xlstm"]["predictions"].data
     slow = data["truth"].sel(feature="avg_speed") < 0.6 * data["free_flow_speed"]
     error = np.abs(data["prediction"] - data["truth"]).where(slow).sel(feature="total_volume")
     by_seed = error.mean(["origin", "horizon", "vd"])
@@ -372,10 +376,10 @@ def test_a_comparison_says_first_where_persistence_wins() -> None:
     assert "avg_speed: persistence beats xLSTM at every horizon." in before_tables
 
 
-def test_a_comparison_says_when_points_were_left_out(artefacts: Artefacts) -> None:
+def test_a_comparison_says_when_forecasts_were_left_out(artefacts: Artefacts) -> None:
     found = {name: dict(a) for name, a in artefacts.items()}
-    shorter = found["single_vd_xlstm"]["predictions"].isel(origin=slice(10, None))
-    found["single_vd_xlstm"]["predictions"] = shorter
+    shorter = found["single_vd_xlstm"]["predictions"].data.isel(origin=slice(10, None))
+    found["single_vd_xlstm"]["predictions"] = Forecasts(shorter)
     page = comparison(found, "single_vd")
     assert "**The two did not forecast the same points**" in page
     assert "compared on the 290 in common" in page
@@ -386,7 +390,7 @@ def test_the_comprehensive_page_compares_modes_on_their_common_vd(
 ) -> None:
     page = pages["comprehensive_model_comparison"]
     assert "Compared on the VD that every mode forecasts, `VD-00`: 300 forecast origins" in page
-    data = artefacts["multi_vd_lstm"]["predictions"].sel(vd="VD-00", feature="avg_speed")
+    data = artefacts["multi_vd_lstm"]["predictions"].data.sel(vd="VD-00", feature="avg_speed")
     error = float(np.abs(data["prediction"] - data["truth"]).mean())
     cells = row(page, "### avg_speed (km/h)", "multi_vd LSTM")
     assert cells[5].strip("*") == number(error)
@@ -403,8 +407,8 @@ def test_the_comprehensive_page_over_a_week_is_tested(
     week: Artefacts, week_pages: dict[str, str]
 ) -> None:
     page = week_pages["comprehensive"]
-    points = find_common_target(**{name: a["predictions"] for name, a in week.items()})
-    sets = find_confidence_sets(points, EVALUATION)
+    aligned = align_modes(**{name: a["predictions"] for name, a in week.items()})
+    sets = find_confidence_sets(aligned, EVALUATION)
     for mode in MODES:
         for model in MODELS:
             cells = row(page, "### total_volume (veh/60 min)", f"{mode} {NAMES[model]} |")
@@ -412,7 +416,7 @@ def test_the_comprehensive_page_over_a_week_is_tested(
             assert cells[3].strip("*").split(" ± ")[0] == number(own.mean())
             inside = float(sets.sel(model=f"{mode}_{model}", feature="total_volume")) > 0.05
             assert cells[-1] == ("✓" if inside else "")
-    differences = find_differences_of_modes(points, EVALUATION)["multi_vd"]
+    differences = find_differences_of_modes(aligned, EVALUATION)["multi_vd"]
     change = differences.between["avg_speed", AVERAGE].change
     assert (
         f"- multi_vd, avg_speed, averaged over horizons: xLSTM {percent(-change)} lower MAE than "
@@ -428,8 +432,8 @@ def test_without_a_common_vd_the_comprehensive_page_says_so() -> None:
     for model in MODELS:
         name = f"single_vd_{model}"
         found[name] = make_artefacts(make_predictions("single_vd", model, vdids=["alone"], **SMALL))
-    alone = found["single_vd_lstm"]["predictions"]
-    found["single_vd_baselines"] = {"predictions": make_baselines(alone)}
+    alone = make_baselines(found["single_vd_lstm"]["predictions"].data)
+    found["single_vd_baselines"] = {"predictions": BaselineForecasts(alone)}
     page = comprehensive(found)
     assert "**No VD is forecast in every mode**" in page
     assert page.count("| persistence |") == 9  # one per mode and feature

@@ -23,6 +23,7 @@ from tests.make.artefacts import (
     make_history,
     make_predictions,
 )
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
 from vd_forecasting.evaluation.differences import find_confidence_sets, find_differences_of_modes
 from vd_forecasting.pipelines.reporting import (
@@ -30,7 +31,7 @@ from vd_forecasting.pipelines.reporting import (
     create_comprehensive,
     create_experiment_report,
 )
-from vd_forecasting.pipelines.reporting.comprehensive_points import find_common_target, score_modes
+from vd_forecasting.pipelines.reporting.across_modes import align_modes, score_modes
 from vd_forecasting.pipelines.reporting.plots import comprehensive_plots
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
@@ -60,7 +61,9 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
             catalog[f"{name}.{artefact}"] = MemoryDataset(value)
         mode, _, model = name.rpartition("_")
         if model == "lstm":
-            catalog[f"{mode}_baselines.predictions"] = MemoryDataset(make_baselines(dataset))
+            catalog[f"{mode}_baselines.predictions"] = MemoryDataset(
+                BaselineForecasts(make_baselines(dataset))
+            )
     return catalog
 
 
@@ -303,10 +306,10 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
 
 
 def test_without_any_experiment_there_is_no_comprehensive_page() -> None:
-    baselines = make_baselines(make_predictions())
-    failed: dict[str, Failure | xr.Dataset] = dict.fromkeys(EXPERIMENTS, FAILED)
+    baselines = BaselineForecasts(make_baselines(make_predictions()))
+    failed: dict[str, Failure | Forecasts] = dict.fromkeys(EXPERIMENTS, FAILED)
     with pytest.raises(ValueError, match="no experiment has forecasts"):
-        find_common_target(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
+        align_modes(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
 
 
 HOURLY = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 2}
@@ -330,19 +333,23 @@ def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
-    baselines = {f"{mode}_baselines": make_baselines(found[f"{mode}_lstm"]) for mode in MODES}
+    baselines = {
+        f"{mode}_baselines": BaselineForecasts(make_baselines(found[f"{mode}_lstm"]))
+        for mode in MODES
+    }
     found["multi_vd_xlstm"] = change(found["multi_vd_xlstm"])
-    points = find_common_target(**found, **baselines)
-    by_mode = score_modes(points, make_evaluation())
-    sets = find_confidence_sets(points, make_evaluation())
-    differences = find_differences_of_modes(points, make_evaluation())
+    networks = {name: Forecasts(predictions) for name, predictions in found.items()}
+    modes = align_modes(**networks, **baselines)
+    by_mode = score_modes(modes, make_evaluation())
+    sets = find_confidence_sets(modes, make_evaluation())
+    differences = find_differences_of_modes(modes, make_evaluation())
     configs = {name: make_config(predictions) for name, predictions in found.items()}
     histories = {name: make_history(predictions, epochs=2) for name, predictions in found.items()}
     figures = {
-        "error": comprehensive_plots.plot_error(points, by_mode),
-        "error_by_horizon": comprehensive_plots.plot_error_by_horizon(points, by_mode),
-        "best_set": comprehensive_plots.plot_best_set(points, by_mode, sets, differences),
-        "cost": comprehensive_plots.plot_cost(points, by_mode, configs, histories),
+        "error": comprehensive_plots.plot_error(modes, by_mode),
+        "error_by_horizon": comprehensive_plots.plot_error_by_horizon(modes, by_mode),
+        "best_set": comprehensive_plots.plot_best_set(modes, by_mode, sets, differences),
+        "cost": comprehensive_plots.plot_cost(modes, by_mode, configs, histories),
     }
     assert tuple(figures) == COMPREHENSIVE_PLOTS
     for name, figure in figures.items():

@@ -10,16 +10,16 @@ from vd_forecasting.evaluation.differences import (
     find_differences_of_modes,
 )
 from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.pipelines.reporting.comparison_scores import (
-    find_common_points,
-    score_common_points,
-)
-from vd_forecasting.pipelines.reporting.comprehensive_points import (
+from vd_forecasting.pipelines.reporting.across_modes import (
+    align_modes,
     concatenate_scores,
-    find_common_target,
     gather,
     gather_failures,
     score_modes,
+)
+from vd_forecasting.pipelines.reporting.comparison_scores import (
+    align_forecasts,
+    score_forecasts,
 )
 from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive_page import (
@@ -72,15 +72,15 @@ def create_comparison(mode: str) -> Pipeline:
 
     ::
 
-        {mode}_lstm.predictions ──┬─► find_common_points ──► points ──┬─► plot_forecast
-        {mode}_xlstm.predictions ─┘                            │      │
-                                                               ▼      ├─► plot_error_by_hour
-        params:evaluation ─────────────────────► score_common_points  ├─► plot_error_by_vd
-                                                       │       │      │
-                                                       ▼       ▼      ├─► write_comparison ──► page
-                                                    scores   errors ──┤
-                                                                      ├─► plot_error_by_horizon
-                                                                      └─► plot_gain_by_horizon
+        {mode}_lstm.predictions ──┬─► align_forecasts ──► aligned ──┬─► plot_forecast
+        {mode}_xlstm.predictions ─┤                          │      │
+        {mode}_baselines.predictions                         ▼      ├─► plot_error_by_hour
+        params:evaluation ───────────────────────► score_forecasts  ├─► plot_error_by_vd
+                                                     │       │      │
+                                                     ▼       ▼      ├─► write_comparison ──► page
+                                                  scores   errors ──┤
+                                                                    ├─► plot_error_by_horizon
+                                                                    └─► plot_gain_by_horizon
 
     The page also reads ``config``, ``training_history`` and ``metrics`` of both experiments, the
     scores their ``config``; ``plot_learning_curves`` reads their ``training_history`` alone.
@@ -88,20 +88,20 @@ def create_comparison(mode: str) -> Pipeline:
     template = Pipeline(
         [
             Node(
-                find_common_points,
+                align_forecasts,
                 inputs=["lstm_predictions", "xlstm_predictions", "baselines"],
-                outputs="points",
-                name="find_common_points",
+                outputs="aligned",
+                name="align_forecasts",
             ),
             Node(
-                score_common_points,
-                inputs=["points", "params:evaluation"],
+                score_forecasts,
+                inputs=["aligned", "params:evaluation"],
                 outputs=["errors", "congested_errors", "scores"],
-                name="score_common_points",
+                name="score_forecasts",
             ),
             Node(
                 find_differences,
-                inputs=["points", "params:evaluation"],
+                inputs=["aligned", "params:evaluation"],
                 outputs="differences",
                 name="find_differences",
             ),
@@ -113,15 +113,15 @@ def create_comparison(mode: str) -> Pipeline:
             _plot(comparison_plots.plot_error_by_horizon, "errors", "differences"),
             _plot(comparison_plots.plot_gain_by_horizon, "errors"),
             _plot(comparison_plots.plot_difference_by_horizon, "errors", "differences"),
-            _plot(comparison_plots.plot_error_by_hour, "points", "errors"),
-            _plot(comparison_plots.plot_error_by_vd, "points", "errors"),
-            _plot(comparison_plots.plot_forecast, "points"),
-            _plot(comparison_plots.plot_forecast_fan, "points"),
-            _plot(comparison_plots.plot_residuals, "points", "errors"),
+            _plot(comparison_plots.plot_error_by_hour, "aligned", "errors"),
+            _plot(comparison_plots.plot_error_by_vd, "aligned", "errors"),
+            _plot(comparison_plots.plot_forecast, "aligned"),
+            _plot(comparison_plots.plot_forecast_fan, "aligned"),
+            _plot(comparison_plots.plot_residuals, "aligned", "errors"),
             Node(
                 write_comparison,
                 inputs=[
-                    "points",
+                    "aligned",
                     "errors",
                     "congested_errors",
                     "differences",
@@ -164,9 +164,9 @@ def create_comprehensive() -> Pipeline:
         {mode}_{model}.config ───────────► gather ──► comprehensive_configs ────┐
         {mode}_{model}.training_history ─► gather ──► comprehensive_histories ──┤
         {mode}_{model}.metrics ──────────► gather ──► comprehensive_evaluations ┤
-        {mode}_{model}.predictions ──► find_common_target                       │
+        {mode}_{model}.predictions ──► align_modes                              │
                                           │                                     │
-                                  comprehensive_points                          │
+                                  aligned_modes                                 │
                                           │                                     │
         params:evaluation ──────────► score_modes ──► comprehensive_errors      │
                                                            ├─► write_comprehensive ◄──┤
@@ -174,7 +174,7 @@ def create_comprehensive() -> Pipeline:
                                                            ├─► plot_error
                                                            └─► plot_error_by_horizon
 
-    The page and the plots read ``comprehensive_points`` too. They are
+    The page and the plots read ``aligned_modes`` too. They are
     ``comprehensive_model_comparison`` and ``comprehensive_plot_{cost,error,error_by_horizon}``;
     ``render_comprehensive`` makes them one file, ``comprehensive_page_html``. The plots reach it as
     the image files that the catalog saved, so these datasets cannot stay in memory.
@@ -183,17 +183,17 @@ def create_comprehensive() -> Pipeline:
         **{name: f"{name}_predictions" for name in EXPERIMENTS},
         **{f"{mode}_baselines": f"{mode}_baselines_predictions" for mode in MODES},
     }
-    points = ["comprehensive_points", "comprehensive_errors"]
+    scored = ["aligned_modes", "comprehensive_errors"]
     plots = {
-        "error": (comprehensive_plots.plot_error, points),
-        "error_by_horizon": (comprehensive_plots.plot_error_by_horizon, points),
+        "error": (comprehensive_plots.plot_error, scored),
+        "error_by_horizon": (comprehensive_plots.plot_error_by_horizon, scored),
         "best_set": (
             comprehensive_plots.plot_best_set,
-            [*points, "comprehensive_confidence_sets", "comprehensive_differences"],
+            [*scored, "comprehensive_confidence_sets", "comprehensive_differences"],
         ),
         "cost": (
             comprehensive_plots.plot_cost,
-            [*points, "comprehensive_configs", "comprehensive_histories"],
+            [*scored, "comprehensive_configs", "comprehensive_histories"],
         ),
     }
     template = Pipeline(
@@ -220,27 +220,27 @@ def create_comprehensive() -> Pipeline:
                 tags=TAKES_FAILURES,
             ),
             Node(
-                find_common_target,
+                align_modes,
                 inputs=predictions,
-                outputs="comprehensive_points",
-                name="find_common_target",
+                outputs="aligned_modes",
+                name="align_modes",
                 tags=TAKES_FAILURES,
             ),
             Node(
                 score_modes,
-                inputs=["comprehensive_points", "params:evaluation"],
+                inputs=["aligned_modes", "params:evaluation"],
                 outputs="comprehensive_errors",
                 name="score_modes",
             ),
             Node(
                 find_differences_of_modes,
-                inputs=["comprehensive_points", "params:evaluation"],
+                inputs=["aligned_modes", "params:evaluation"],
                 outputs="comprehensive_differences",
                 name="find_differences_of_modes",
             ),
             Node(
                 find_confidence_sets,
-                inputs=["comprehensive_points", "params:evaluation"],
+                inputs=["aligned_modes", "params:evaluation"],
                 outputs="comprehensive_confidence_sets",
                 name="find_confidence_sets",
             ),
@@ -256,7 +256,7 @@ def create_comprehensive() -> Pipeline:
             Node(
                 write_comprehensive,
                 inputs=[
-                    *points,
+                    *scored,
                     "comprehensive_differences",
                     "comprehensive_confidence_sets",
                     "comprehensive_configs",

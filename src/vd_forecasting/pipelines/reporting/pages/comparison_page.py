@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-import xarray as xr
-
+from vd_forecasting.evaluation.aligned import AlignedForecasts
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors, Json, mae_of_models
 from vd_forecasting.parameters import Evaluation
@@ -36,7 +35,7 @@ PAIR = ("lstm", "xlstm")
 
 
 def write_comparison(
-    points: xr.Dataset,
+    forecasts: AlignedForecasts,
     errors: Errors,
     congested_errors: Errors,
     differences: Differences,
@@ -53,9 +52,9 @@ def write_comparison(
     """The comparison of a mode, Markdown; it links to ``{mode}_plots/`` beside it.
 
     Args:
-        points: the common points of both models' and the baselines' forecasts.
-        errors: on these points.
-        congested_errors: on the congested ones among them.
+        forecasts: of both models and the baselines.
+        errors: of these forecasts.
+        congested_errors: on the congested steps among them.
         differences: between the networks' errors, tested.
         evaluation: how forecasts are scored.
         lstm_config: and the like: the artefacts of both experiments.
@@ -89,7 +88,7 @@ def write_comparison(
         ),
         verdicts.seed_caveat(seeds),
         _baseline_warning(errors),
-        _what(points, configs, errors),
+        _what(forecasts, configs, errors),
         image("MAE by horizon", f"{plots}/error_by_horizon.png"),
         "## Test errors",
         *(
@@ -109,7 +108,7 @@ def write_comparison(
         "## When and where",
         image("MAE by hour of day", f"{plots}/error_by_hour.png"),
         image("MAE by VD", f"{plots}/error_by_vd.png"),
-        _vd_table(points, errors),
+        _vd_table(forecasts, errors),
         image("Distribution of errors", f"{plots}/residuals.png"),
         "## What it cost",
         table(["", *(NAMES[model] for model in PAIR)], cost_rows(costs)),
@@ -166,32 +165,33 @@ def _ratio(value: float, reference: float) -> str:
     return f"{number(ratio)} times as long"
 
 
-def _what(points: xr.Dataset, configs: Mapping[str, Json], errors: Errors) -> str:
+def _what(forecasts: AlignedForecasts, configs: Mapping[str, Json], errors: Errors) -> str:
     config = configs["lstm"]
     mode = MODES_IN_WORDS.get(config["mode"], config["mode"])
     steps = len(errors.horizons)
-    vds = [str(vdid) for vdid in points["vd"].values]
+    vds = forecasts.vdids
     sequences = sorted({c["windows"]["sequence_length"] for c in configs.values()})
-    first, last = (str(points["origin"].values[at])[:10] for at in (0, -1))
+    first, last = (str(forecasts.origins[at])[:10] for at in (0, -1))
     which = f" ({code(vds[0])})" if len(vds) == 1 else ""
     sentences = [
-        f"Scored on {plural(len(vds), 'VD')}{which} of {code(points.attrs['source'])}, "
-        f"{points.sizes['origin']:,} forecast origins from {first} to {last}, "
+        f"Scored on {plural(len(vds), 'VD')}{which} of {code(forecasts.source)}, "
+        f"{len(forecasts.origins):,} forecast origins from {first} to {last}, "
         f"{verdicts.scored_in_words(errors)}. Networks and baselines are scored on the very same "
         "values.",
         f"Mode: {mode}; {listed(map(str, sequences))} steps in, {plural(steps, 'step')} of "
         f"{lead_time(errors.interval_minutes)} out.",
     ]
-    left_out = points.attrs["left_out"]
-    if left_out:
-        sentences.append("**The two did not forecast the same points**: " + " ".join(left_out))
+    if forecasts.left_out:
+        sentences.append(
+            "**The two did not forecast the same points**: " + " ".join(forecasts.left_out)
+        )
     return page(*sentences).rstrip()
 
 
-def _vd_table(points: xr.Dataset, errors: Errors) -> str:
-    if points.sizes["vd"] == 1:
+def _vd_table(forecasts: AlignedForecasts, errors: Errors) -> str:
+    if len(forecasts.vdids) == 1:
         return ""
-    rows, which = vd_rows(mae_of_models(points, pool=["horizon"]), PAIR)
+    rows, which = vd_rows(mae_of_models(forecasts, pool=["horizon"]), PAIR)
     header = ["VD", *map(errors.label, errors.features)]
     return page(
         f"MAE of all horizons together: LSTM / xLSTM / persistence. {which}".rstrip(),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from vd_forecasting.evaluation.aligned import AlignedModes
 from vd_forecasting.evaluation.differences import AVERAGE, Differences, model_labels
 from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.pages import verdicts
@@ -36,7 +37,7 @@ SAMPLE = "vd_sample.h5"
 
 
 def write_comprehensive(
-    points: dict[str, xr.Dataset],
+    modes: AlignedModes,
     by_mode: dict[str, Errors],
     differences: dict[str, Differences],
     confidence_sets: xr.DataArray,
@@ -49,9 +50,9 @@ def write_comprehensive(
     """The comprehensive comparison, Markdown; it lies beside the three comparison pages.
 
     Args:
-        points: by mode, as of :func:`.comprehensive_points.find_common_target`.
-        by_mode: the errors on these points.
-        differences: between the networks of each mode, tested on these points.
+        modes: all forecasts.
+        by_mode: their errors.
+        differences: between the networks of each mode.
         confidence_sets: p-values over (model, feature), of all modes' models together.
         configs: by experiment.
         histories: by experiment.
@@ -60,7 +61,7 @@ def write_comprehensive(
         failures: why an experiment is missing from the above, or ``{mode}_baselines`` or
             ``compare_{mode}``; by that name.
     """
-    comparable = next(iter(points.values())).attrs["comparable"]
+    comparable = modes.comparable
     spent = {
         name: costs_of(configs[name], histories[name], metrics[name], costs[name])
         for name in configs
@@ -87,7 +88,7 @@ def write_comprehensive(
         ),
         verdicts.seed_caveat(seeds),
         _baseline_warning(by_mode),
-        _target(points, by_mode),
+        _target(modes, by_mode),
         image("MAE of every mode and model", plot_path("error")),
         "## Test errors",
         "MAE at single times ahead and averaged over all of them. **Bold**: the lowest. Skill: how "
@@ -105,7 +106,7 @@ def write_comprehensive(
         f"the same time shared the machine. {GAP_EXPLAINED} The gap is the mean of the features.",
         image("Gain over persistence against training time", plot_path("cost")),
         "## What to keep in mind",
-        bullets(_caveats(points, configs, spent, comparable)),
+        bullets(_caveats(modes, configs, spent)),
         "## More",
         bullets(
             [
@@ -338,31 +339,31 @@ def _cost_sentences(costs: Mapping[str, Costs]) -> list[str]:
     return [f"Cost: an epoch of xLSTM takes {span} times as long as one of LSTM."]
 
 
-def _target(points: dict[str, xr.Dataset], by_mode: Mapping[str, Errors]) -> str:
-    first = next(iter(points.values()))
-    if not first.attrs["comparable"]:
+def _target(modes: AlignedModes, by_mode: Mapping[str, Errors]) -> str:
+    first = modes.first
+    if not modes.comparable:
         scored = "; ".join(
-            f"{mode}: {plural(dataset.sizes['vd'], 'VD')}, {dataset.sizes['origin']:,} forecast "
+            f"{mode}: {plural(len(forecasts.vdids), 'VD')}, {len(forecasts.origins):,} forecast "
             f"origins, {verdicts.scored_in_words(by_mode[mode])}"
-            for mode, dataset in points.items()
+            for mode, forecasts in modes.by_mode.items()
         )
-        left_out = [text for dataset in points.values() for text in dataset.attrs["left_out"]]
+        left_out = [text for forecasts in modes.by_mode.values() for text in forecasts.left_out]
         return page(
             "**No VD is forecast in every mode**, so each mode is scored on its own VDs: models of "
             f"one mode can be compared, modes cannot. {scored}.",
             " ".join(left_out),
         ).rstrip()
-    vdids = [code(str(vdid)) for vdid in first["vd"].values]
+    vdids = list(map(code, first.vdids))
     which = "the VD" if len(vdids) == 1 else f"the {len(vdids):,} VDs"
-    origins = first["origin"].values
+    origins = first.origins
     text = (
         f"Compared on {which} that every mode forecasts, {listed(vdids)}: "
         f"{len(origins):,} forecast origins from {str(origins[0])[:10]} to "
         f"{str(origins[-1])[:10]}, {verdicts.scored_in_words(next(iter(by_mode.values())))}, the "
         "same for all networks and baselines."
     )
-    if first.attrs["left_out"]:
-        text += " Not all forecast the same points: " + " ".join(first.attrs["left_out"])
+    if first.left_out:
+        text += " Not all forecast the same points: " + " ".join(first.left_out)
     return text
 
 
@@ -446,10 +447,7 @@ def _cost_table(configs: Mapping[str, Json], costs: Mapping[str, Costs]) -> str:
 
 
 def _caveats(
-    points: dict[str, xr.Dataset],
-    configs: Mapping[str, Json],
-    costs: Mapping[str, Costs],
-    comparable: bool,
+    modes: AlignedModes, configs: Mapping[str, Json], costs: Mapping[str, Costs]
 ) -> list[str]:
     sources = list(dict.fromkeys(config["source"] for config in configs.values()))
     simulated = SAMPLE in sources
@@ -471,8 +469,8 @@ def _caveats(
         ),
         "The settings were given, not searched for each model; the training reports list them.",
     ]
-    if comparable:
-        vds = next(iter(points.values())).sizes["vd"]
+    if modes.comparable:
+        vds = len(modes.first.vdids)
         caveats.insert(
             1,
             f"Errors across modes rest on {plural(vds, 'VD')}; the comparison of each mode has all "

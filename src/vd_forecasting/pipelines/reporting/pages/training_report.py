@@ -2,9 +2,8 @@
 
 import statistics
 
-import xarray as xr
-
-from vd_forecasting.evaluation.aligned import common_points
+from vd_forecasting.artefacts import Forecasts
+from vd_forecasting.evaluation.aligned import align
 from vd_forecasting.evaluation.errors import Errors, Json, from_metrics, mae_of_models
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.costs import (
@@ -40,7 +39,7 @@ MODES_IN_WORDS = {
 
 
 def write_training_report(
-    config: Json, training_history: Json, metrics: Json, cost: Json, predictions: xr.Dataset
+    config: Json, training_history: Json, metrics: Json, cost: Json, predictions: Forecasts
 ) -> str:
     """The training report, Markdown; it links to ``plots/`` beside it.
 
@@ -182,10 +181,10 @@ def _feature_table(errors: Errors, model: str, feature: str) -> str:
     return page(f"### {errors.label(feature)}", table(header, rows)).rstrip()
 
 
-def _by_vd(predictions: xr.Dataset, model: str, errors: Errors) -> str:
-    if predictions.sizes["vd"] == 1:
+def _by_vd(predictions: Forecasts, model: str, errors: Errors) -> str:
+    if len(predictions.vdids) == 1:
         return ""
-    by_vd = mae_of_models(common_points({model: predictions}), pool=["horizon"])
+    by_vd = mae_of_models(align({model: predictions}), pool=["horizon"])
     rows, which = vd_rows(by_vd, [model])
     header = ["VD", *map(errors.label, errors.features)]
     return page(

@@ -1,9 +1,8 @@
 """The plots that compare both models of a mode."""
 
-import xarray as xr
 from matplotlib.figure import Figure
 
-from vd_forecasting.evaluation.aligned import most_congested_day
+from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.plots import (
@@ -44,40 +43,42 @@ def plot_difference_by_horizon(errors: Errors, differences: Differences) -> Figu
     )
 
 
-def plot_error_by_hour(points: xr.Dataset, errors: Errors) -> Figure:
+def plot_error_by_hour(forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """MAE by hour of day."""
     return error_plots.plot_error_by_hour(
-        "At what time of day do the forecasts go wrong?", points, errors
+        "At what time of day do the forecasts go wrong?", forecasts, errors
     )
 
 
-def plot_error_by_vd(points: xr.Dataset, errors: Errors) -> Figure:
+def plot_error_by_vd(forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """MAE of every VD."""
     return error_plots.plot_error_by_vd(
-        "Which detectors are hard to forecast, and which model does better there?", points, errors
+        "Which detectors are hard to forecast, and which model does better there?",
+        forecasts,
+        errors,
     )
 
 
-def plot_forecast(points: xr.Dataset) -> Figure:
+def plot_forecast(forecasts: AlignedForecasts) -> Figure:
     """Forecasts of both over the most congested day."""
-    congested = most_congested_day(points["truth"], points.attrs["interval_minutes"])
+    congested = most_congested_day(forecasts)
     event = "congestion" if congested.is_congestion else "the peak"
     return forecast_plot.plot_forecast(
-        f"Which model sees {event} coming?", points, congested, days=1
+        f"Which model sees {event} coming?", forecasts, congested, days=1
     )
 
 
-def plot_forecast_fan(points: xr.Dataset) -> Figure:
+def plot_forecast_fan(forecasts: AlignedForecasts) -> Figure:
     """Whole forecasts of both around the most congested hour."""
-    congested = most_congested_day(points["truth"], points.attrs["interval_minutes"])
+    congested = most_congested_day(forecasts)
     event = "congestion" if congested.is_congestion else "the peak"
     return fan_plot.plot_fans(
-        f"How do the forecasts change while {event} comes and goes?", points, congested
+        f"How do the forecasts change while {event} comes and goes?", forecasts, congested
     )
 
 
-def plot_residuals(points: xr.Dataset, errors: Errors) -> Figure:
+def plot_residuals(forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """Distribution of forecast errors at the last horizon."""
     return residual_plot.plot_residuals(
-        "Are the forecasts biased, and how often are they far off?", points, errors
+        "Are the forecasts biased, and how often are they far off?", forecasts, errors
     )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from vd_forecasting.evaluation.aligned import AlignedModes
 from vd_forecasting.evaluation.differences import Differences, model_labels
 from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.pages.costs import runs_of
@@ -33,13 +34,13 @@ from vd_forecasting.vocabulary import MODELS, NAMES
 from vd_forecasting.wording import change, duration, is_number, listed, number
 
 
-def plot_error(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Figure:
+def plot_error(modes: AlignedModes, by_mode: dict[str, Errors]) -> Figure:
     """MAE of the six experiments, a panel per feature."""
     features = features_of(by_mode)
     figure, axes = feature_panels(
         "Which mode and model forecasts best?",
         "MAE averaged over horizons; of the baselines persistence and those better than it. "
-        f"{target_in_words(points)}",
+        f"{target_in_words(modes)}",
         features,
         3.2,
     )
@@ -99,12 +100,12 @@ def _bar(baseline: str) -> dict[str, Any]:
     return {"color": COLOURS[baseline], "linewidth": 2.5, "zorder": 1.5}
 
 
-def plot_error_by_horizon(points: dict[str, xr.Dataset], by_mode: dict[str, Errors]) -> Figure:
+def plot_error_by_horizon(modes: AlignedModes, by_mode: dict[str, Errors]) -> Figure:
     """MAE by horizon: a row of panels per feature, a column per mode."""
     features = features_of(by_mode)
     figure, axes = panels(
         "How fast do the errors grow with the time ahead, in each mode?",
-        target_in_words(points),
+        target_in_words(modes),
         len(features),
         len(by_mode),
         2.5,
@@ -128,7 +129,7 @@ def plot_error_by_horizon(points: dict[str, xr.Dataset], by_mode: dict[str, Erro
 
 
 def plot_cost(
-    points: dict[str, xr.Dataset],
+    modes: AlignedModes,
     by_mode: dict[str, Errors],
     configs: dict[str, Json],
     histories: dict[str, Json],
@@ -137,7 +138,7 @@ def plot_cost(
     figure, [[ax]] = panels(
         "What does accuracy cost?",
         "MAE against persistence's, mean of the target features; of the baselines those better "
-        f"than it. {target_in_words(points)}",
+        f"than it. {target_in_words(modes)}",
         1,
         1,
         4.2,
@@ -147,8 +148,8 @@ def plot_cost(
         name: sum(run["seconds"] for run in runs_of(history).values()) / len(history)
         for name, history in histories.items()
     }
-    for mode, dataset in points.items():
-        times |= {f"{mode}_{name}": s for name, s in dataset.attrs["fit_seconds"].items()}
+    for mode, forecasts in modes.by_mode.items():
+        times |= {f"{mode}_{name}": s for name, s in forecasts.fit_seconds.items()}
     for mode, errors in by_mode.items():
         for model in [*errors.networks, *errors.baselines]:
             name = f"{mode}_{model}"
@@ -217,12 +218,11 @@ def mean_change(errors: Errors, model: str) -> float:
     return float(np.mean(defined)) if defined else float("nan")
 
 
-def target_in_words(points: dict[str, xr.Dataset]) -> str:
+def target_in_words(modes: AlignedModes) -> str:
     """Which VD the modes are compared on, or that there is none."""
-    first = next(iter(points.values()))
-    if not first.attrs["comparable"]:
+    if not modes.comparable:
         return "No VD is forecast in every mode: each mode is scored on its own VDs."
-    return f"{listed(map(str, first['vd'].values))}, the same points for all."
+    return f"{listed(modes.first.vdids)}, the same points for all."
 
 
 def features_of(by_mode: dict[str, Errors]) -> list[str]:
@@ -236,7 +236,7 @@ def label_of(by_mode: dict[str, Errors], feature: str) -> str:
 
 
 def plot_best_set(
-    points: dict[str, xr.Dataset],
+    modes: AlignedModes,
     by_mode: dict[str, Errors],
     confidence_sets: xr.DataArray,
     differences: dict[str, Differences],
@@ -250,9 +250,8 @@ def plot_best_set(
         for mode in by_mode
         if name.startswith(f"{mode}_")
     }
-    comparable = next(iter(points.values())).attrs["comparable"]
     above = {
-        feature: _above_lowest(by_mode, split, feature, comparable=comparable)
+        feature: _above_lowest(by_mode, split, feature, comparable=modes.comparable)
         for feature in features
     }
     figure, axes = feature_panels(
@@ -263,8 +262,8 @@ def plot_best_set(
             if confidence_sets.notnull().any()
             else "The test span is too short to tell which differences are chance. "
         )
-        + ("" if comparable else "Each mode has its own lowest. ")
-        + f"MAE averaged over horizons. {target_in_words(points)}",
+        + ("" if modes.comparable else "Each mode has its own lowest. ")
+        + f"MAE averaged over horizons. {target_in_words(modes)}",
         features,
         0.24 * len(split) + 1.0,
     )

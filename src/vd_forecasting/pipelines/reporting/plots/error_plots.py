@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.evaluation.aligned import by_target_time, mean_over_seeds
+from vd_forecasting.evaluation.aligned import AlignedForecasts, by_target_time, mean_over_seeds
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors, mae, mae_of_models
 from vd_forecasting.pipelines.reporting.pages.verdicts import scored_in_words
@@ -164,9 +164,9 @@ def signed_percent(value: float, _: float) -> str:
     return f"{value:+.3g} %".replace("-", "−") if round(value, 6) else "0 %"
 
 
-def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Figure:
+def plot_error_by_hour(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
-    by_hour = mae_by_hour(points)
+    by_hour = mae_by_hour(forecasts)
     figure, axes = feature_panels(
         question,
         "By the hour that was forecast. Of the baselines those that do better than persistence on "
@@ -189,13 +189,13 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
     return figure
 
 
-def mae_by_hour(points: xr.Dataset) -> xr.DataArray:
+def mae_by_hour(forecasts: AlignedForecasts) -> xr.DataArray:
     """MAE over (model, hour, feature) of the hour of day of what was forecast."""
-    interval = points.attrs["interval_minutes"]
-    truth = _by_hour(by_target_time(points["truth"], interval))
-    forecast = _by_hour(by_target_time(points["forecast"], interval))
-    by_run = mae(truth, forecast, pool=["horizon", "vd"])
-    return mean_over_seeds(by_run).reindex(hour=range(24))
+    interval = forecasts.interval_minutes
+    truth = _by_hour(by_target_time(forecasts.truth, interval))
+    forecast = _by_hour(by_target_time(forecasts.forecast, interval))
+    by_member = mae(truth, forecast, pool=["horizon", "vd"])
+    return mean_over_seeds(by_member).reindex(hour=range(24))
 
 
 def _by_hour(values: xr.DataArray) -> xr.DataArray:
@@ -207,9 +207,9 @@ def _by_hour(values: xr.DataArray) -> xr.DataArray:
     return values.drop_vars("time").assign_coords(coords).unstack("time")
 
 
-def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figure:
+def plot_error_by_vd(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """MAE of every VD, all horizons together: a row of dots per VD, a panel per feature."""
-    by_vd = mae_of_models(points, pool=["horizon"])
+    by_vd = mae_of_models(forecasts, pool=["horizon"])
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
     labelled = len(vdids) <= MAX_LABELLED_VDS
     figure, axes = feature_panels(

@@ -1,9 +1,9 @@
 """The plots of one experiment."""
 
-import xarray as xr
 from matplotlib.figure import Figure
 
-from vd_forecasting.evaluation.aligned import common_points, most_congested_day
+from vd_forecasting.artefacts import Forecasts
+from vd_forecasting.evaluation.aligned import align, most_congested_day
 from vd_forecasting.evaluation.errors import Json, from_metrics
 from vd_forecasting.pipelines.reporting.plots import error_plots, forecast_plot, learning_plots
 
@@ -28,14 +28,14 @@ def plot_metric_evolution(config: Json, training_history: Json, metrics: Json) -
     )
 
 
-def plot_forecast(config: Json, predictions: xr.Dataset) -> Figure:
+def plot_forecast(config: Json, predictions: Forecasts) -> Figure:
     """Forecasts over several days, the most congested one among them."""
-    congested = most_congested_day(predictions["truth"], predictions.attrs["interval_minutes"])
+    aligned = align({config["model"]: predictions})
+    congested = most_congested_day(aligned)
     event = "congestion" if congested.is_congestion else "the peak"
-    shown = predictions.sel(vd=[congested.vdid]).isel(horizon=[-1])
     return forecast_plot.plot_forecast(
         f"Does {config['experiment']} see {event} coming?",
-        common_points({config["model"]: shown}),
+        aligned,
         congested,
         days=FORECAST_DAYS,
     )
