@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.test_run import copy_of_the_project
+from tests.make.projects import copy_of_the_project
 from vd_forecasting.datasets import VDHDF5Dataset
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.vd_array import each_vd_block, in_vd_blocks

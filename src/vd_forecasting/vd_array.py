@@ -22,6 +22,8 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 DIMS: Final = ("time", "vd", "feature")
+MINUTES_PER_DAY: Final = 24 * 60
+MINUTES_PER_WEEK: Final = 7 * MINUTES_PER_DAY
 
 BLOCK_BYTES = 96 * 2**20
 """What the values of a block take, unless a single VD takes more."""
@@ -38,6 +40,20 @@ _SECONDS_WITHOUT_BAR = 2
 def interval_of(vd: xr.DataArray) -> np.timedelta64:
     """The interval of an array on a regular grid, from its attribute ``interval_minutes``."""
     return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
+
+
+def minute_of_week(time: np.ndarray) -> np.ndarray:
+    """Minutes since the last Monday, 00:00.
+
+    Args:
+        time: datetime64 ``[T]``.
+
+    Returns:
+        int64 ``[T]``.
+    """
+    minutes = time.astype("datetime64[m]").astype("int64")
+    # The epoch, 1970-01-01, was a Thursday.
+    return (minutes + 3 * MINUTES_PER_DAY) % MINUTES_PER_WEEK
 
 
 def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:

@@ -17,13 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
-from tests import PROJECT
 from vd_forecasting.datasets import VDHDF5Dataset
-
-REAL_DATA = PROJECT.parent / "shared" / "data"
-needs_real_data = pytest.mark.skipif(
-    not REAL_DATA.is_dir(), reason=f"the real detector data is not at {REAL_DATA}"
-)
 
 STAMPS = ["2015-01-01T00:00:00", "2015-01-01T00:05:00", "", "2015-01-01T00:15:00"]
 VDIDS = ["VD-11-0020-002-001", "None", "VD-11-0020-002-003"]
@@ -739,10 +733,9 @@ def test_it_comes_from_the_catalog(path):
 # Real files
 
 
-@needs_real_data
-def test_a_year_of_minutes_from_taiwan():
+def test_a_year_of_minutes_from_taiwan(real_data: Path) -> None:
     start = time.perf_counter()
-    data = load(REAL_DATA / "taiwan_n5_2015.h5")
+    data = load(real_data / "taiwan_n5_2015.h5")
     assert time.perf_counter() - start < 20  # 0.4 s on an idle machine
     assert data.sizes == {"time": 525_600, "vd": 2, "feature": 3}
     assert data["feature"].values.tolist() == ["avg_speed", "total_volume", "avg_occupancy"]
@@ -755,10 +748,9 @@ def test_a_year_of_minutes_from_taiwan():
     assert data.isnull().mean() == pytest.approx(0.05, abs=0.01)
 
 
-@needs_real_data
-def test_five_weeks_from_taiwan_are_means_of_the_year():
-    year = load(REAL_DATA / "taiwan_n5_2015.h5")
-    weeks = load(REAL_DATA / "taiwan_n5_5weeks_5min.h5")
+def test_five_weeks_from_taiwan_are_means_of_the_year(real_data: Path) -> None:
+    year = load(real_data / "taiwan_n5_2015.h5")
+    weeks = load(real_data / "taiwan_n5_5weeks_5min.h5")
     assert weeks.sizes == {"time": 10_080, "vd": 2, "feature": 3}
     assert weeks["time"].values[0] == np.datetime64("2015-03-02T00:00")
     noon = year.sel(time=slice("2015-03-10T12:00", "2015-03-10T12:04")).mean("time")
@@ -766,12 +758,11 @@ def test_five_weeks_from_taiwan_are_means_of_the_year():
     np.testing.assert_allclose(weeks.sel(time="2015-03-10T12:00"), noon, rtol=1e-5)
 
 
-@needs_real_data
-def test_a_week_of_los_angeles():
-    data = load(REAL_DATA / "metr_la_week_vd.h5")
+def test_a_week_of_los_angeles(real_data: Path) -> None:
+    data = load(real_data / "metr_la_week_vd.h5")
     assert data.sizes == {"time": 2016, "vd": 207, "feature": 1}
     assert "utc_offset" not in data.attrs
-    with h5py.File(REAL_DATA / "metr-la-week.h5") as file:
+    with h5py.File(real_data / "metr-la-week.h5") as file:
         original = pd.DataFrame(
             file["df/block0_values"][:], columns=file["df/axis0"].asstr("ascii")[:]
         )
@@ -781,7 +772,6 @@ def test_a_week_of_los_angeles():
     )
 
 
-@needs_real_data
-def test_the_original_layout_is_refused():
-    message = refusal(REAL_DATA / "metr-la-week.h5")
+def test_the_original_layout_is_refused(real_data: Path) -> None:
+    message = refusal(real_data / "metr-la-week.h5")
     assert message == "not a VD file, it has no /data/features; its top level holds 'df'"

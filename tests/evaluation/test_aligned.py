@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.aligned import (
     NO_SEED,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.models.test_fused_xlstm import KINDS, error, make_block, run
+from tests.make.xlstm_blocks import KINDS, error, make_block, run
 from vd_forecasting.models.fused_xlstm import kernels
 
 if kernels.COMPILED is None:

@@ -5,7 +5,6 @@ from jinja2 import UndefinedError
 
 from vd_forecasting.rendering.templates import render
 
-
 SHORT = """\
 # {{ title }}
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.make.forked_runs import ForkedRuns
-from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run
+from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, kedro, run
 from vd_forecasting.cli import run as command
 
 PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")

@@ -153,7 +153,11 @@ class _AtomicSave:
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
-    """kedro-datasets' JSONDataset, saved atomically."""
+    """kedro-datasets' JSONDataset, saved atomically; it also saves pydantic models."""
+
+    def save(self, data: Any) -> None:
+        """Save plain values or a model."""
+        super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
 class RecordDataset(AtomicJSONDataset):
@@ -191,10 +195,6 @@ class RecordDataset(AtomicJSONDataset):
                 f"{self._filepath}: not a {model.__name__} of this version ({where}: "
                 f"{first['msg']}); delete it and run the training that makes it again"
             ) from error
-
-    def save(self, data: Any) -> None:
-        """Save a record."""
-        super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
 class AtomicCSVDataset(_AtomicSave, CSVDataset):

@@ -16,6 +16,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.running.messages import USER_ERRORS, reason
 from vd_forecasting.running.staleness.fingerprint import (
@@ -67,6 +68,16 @@ class KnownParameters:
         _refuse_unknown(
             list(parameters.get("evaluation", {})), tuple(Evaluation.model_fields), "evaluation."
         )
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Check that this machine has the device, if anything is to be trained.
+
+        Raises:
+            ValueError: it has not, see :func:`.models.device.find_device`.
+        """
+        if any(name.endswith(".training_state") for name in pipeline.inputs()):
+            find_device(catalog.load("params:compute").accelerator)
 
 
 def _refuse_unknown(names: list[str], known: tuple[str, ...], prefix: str) -> None:

@@ -45,10 +45,9 @@ KILLED = (
     "smaller"
 )
 
-IMPORTED_LATE = ("dask.array", "vd_forecasting.pipelines.training.fit")
-"""What nodes import when they need it, and threads had better not. Of two that import dask at the
-same time, from different ends of a circle, one finds a module half there. Training has a filter for
-a warning, which is lost if another thread puts back the filters it found before."""
+IMPORTED_LATE = ("dask.array", "torch._dynamo")
+"""Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
+start: dask has circular imports, and torch imports its compiler with the first optimizer."""
 
 
 class NodesFailed(Exception):

@@ -44,9 +44,9 @@ def test_the_unit_of_the_entry(path):
     assert load(path, unit="mph")["unit"].values.tolist() == ["mph"]
 
 
-def test_the_real_file_equals_its_vd_file(shared_data):
-    found = load(shared_data / "metr-la-week.h5", unit="mph")
-    expected = VDHDF5Dataset(filepath=str(shared_data / "metr_la_week_vd.h5")).load().load()
+def test_the_real_file_equals_its_vd_file(real_data):
+    found = load(real_data / "metr-la-week.h5", unit="mph")
+    expected = VDHDF5Dataset(filepath=str(real_data / "metr_la_week_vd.h5")).load().load()
     np.testing.assert_array_equal(found["time"].values, expected["time"].values)
     assert found["vd"].values.tolist() == expected["vd"].values.tolist()
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-6)

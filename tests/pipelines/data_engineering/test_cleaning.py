@@ -1,5 +1,6 @@
 import tracemalloc
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests import PROJECT
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
@@ -22,7 +23,6 @@ from vd_forecasting.pipelines.data_quality.quality_report import report_quality
 from vd_forecasting.vd_array import usable_vds
 from vd_forecasting.wording import in_words
 
-REAL_DATA = PROJECT.parent / "shared" / "data"
 NAN = np.nan
 FEATURES = ["avg_speed", "total_volume", "other"]
 ROW_RULES = {"blank time stamps", "duplicates", "absent steps"}
@@ -521,7 +521,6 @@ def test_usable_vds_need_every_target_the_file_has():
     assert [*usable_vds(vd * NAN, targets, 0.5)] == []
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="real detector data is not there")
 @pytest.mark.parametrize(
     ("name", "interval", "removed"),
     [
@@ -530,8 +529,8 @@ def test_usable_vds_need_every_target_the_file_has():
         ("metr_la_week_vd.h5", 5.0, 494),  # interpolated to constants by its publishers
     ],
 )
-def test_real_files(name, interval, removed):
-    raw = VDHDF5Dataset(filepath=str(REAL_DATA / name)).load()
+def test_real_files(real_data: Path, name: str, interval: float, removed: int) -> None:
+    raw = VDHDF5Dataset(filepath=str(real_data / name)).load()
     defaults = parameters().model_dump()["features"]
     defaults["avg_speed"]["stuck_after"] = "3h"
     defaults["avg_occupancy"] = {"unit": "%", "range": (0, 100), "stuck_after": "3h"}

@@ -295,9 +295,9 @@ def test_a_year_of_minutes_needs_little_memory():
 
 
 @pytest.fixture
-def real(shared_data: Path):
+def real(real_data: Path):
     return {
-        name: VDHDF5Dataset(filepath=str(shared_data / f"{name}.h5")).load().compute()
+        name: VDHDF5Dataset(filepath=str(real_data / f"{name}.h5")).load().compute()
         for name in ("taiwan_n5_2015", "taiwan_n5_5weeks_5min")
     }
 

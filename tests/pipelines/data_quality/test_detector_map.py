@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.pipelines.data_quality.test_quality_report import CLEANING, distinct, raw_array
+from tests.make.arrays import distinct, raw_array
+from tests.make.parameters import CLEANING
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_quality.detector_map import (
     NO_MAP,

@@ -1,40 +1,17 @@
 from itertools import groupby
 
 import numpy as np
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.make.arrays import array, one
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.pipelines.data_quality.detector_statistics import detector_statistics
 from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
 from vd_forecasting.pipelines.data_quality.runs import longest_runs
 
 NAN = np.nan
-FEATURES = ["avg_speed", "total_volume", "avg_occupancy"]
-
-
-def array(values, features=None, minutes=60):
-    values = np.asarray(values, dtype=np.float32)
-    names = features or FEATURES[: values.shape[2]]
-    return xr.DataArray(
-        values,
-        dims=("time", "vd", "feature"),
-        coords={
-            "time": np.datetime64("2024-03-04", "ns")
-            + np.arange(len(values)) * np.timedelta64(minutes, "m"),
-            "vd": [f"VD-{n}" for n in range(values.shape[1])],
-            "feature": names,
-            "unit": ("feature", [""] * len(names)),
-        },
-        attrs={"interval_minutes": float(minutes)},
-    )
-
-
-def one(series, **labels):
-    """One VD with one feature."""
-    return array(np.asarray(series, dtype=float)[:, None, None], **labels)
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 15))))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.pipelines.data_quality.test_detector_statistics import array
+from tests.make.arrays import array
 from vd_forecasting.pipelines.data_quality.fundamental_diagram import (
     flow_per_hour,
     no_diagram,

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests import PROJECT
-from vd_forecasting.parameters import Cleaning
+from tests.make.arrays import distinct, raw_array
+from tests.make.parameters import CLEANING
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
 from vd_forecasting.pipelines.data_quality.coverage_plot import coverage, plot_coverage
@@ -25,31 +25,6 @@ from vd_forecasting.pipelines.data_quality.quality_report import (
 )
 
 NAN = np.nan
-FEATURES = ["avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_count"]
-CLEANING = Cleaning(
-    interval=None,
-    error_codes=(-99, 999),
-    min_observed=0.5,
-    features={
-        "avg_speed": {"unit": "km/h", "range": (0, 200), "stuck_after": "3h"},
-        "total_volume": {"unit": "veh/interval", "error_codes": (-99,)},
-    },
-)
-
-
-def raw_array(values, minutes=None, vdids=None, features=None):
-    values = np.asarray(values, dtype=np.float32)
-    minutes = 5 * np.arange(len(values)) if minutes is None else np.asarray(minutes)
-    return xr.DataArray(
-        values,
-        dims=("time", "vd", "feature"),
-        coords={
-            "time": np.datetime64("2024-03-01", "ns") + minutes * np.timedelta64(1, "m"),
-            "vd": vdids or [f"VD-{n}" for n in range(values.shape[1])],
-            "feature": features or FEATURES[: values.shape[2]],
-        },
-        attrs={"source_file": "test.h5"},
-    )
 
 
 def page_of(raw, cleaning=CLEANING):
@@ -67,11 +42,6 @@ def rows(text):
         for line in text.splitlines()
         if line.startswith("|")
     ]
-
-
-def distinct(steps, vds, features):
-    """Values that no rule objects to."""
-    return 1 + np.arange(steps * vds * features).reshape(steps, vds, features) % 97.0
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.pipelines.data_quality.test_detector_statistics import array, one
+from tests.make.arrays import array, one
 from vd_forecasting.pipelines.data_quality import typical_week
 from vd_forecasting.pipelines.data_quality.typical_week import (
     QUANTILES,

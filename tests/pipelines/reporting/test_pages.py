@@ -11,8 +11,8 @@ from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
 from tests import PROJECT
-from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,

@@ -14,7 +14,6 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 
-from tests.conftest import make_evaluation
 from tests.make.artefacts import (
     BASELINES,
     make_artefacts,
@@ -23,6 +22,7 @@ from tests.make.artefacts import (
     make_history,
     make_predictions,
 )
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
 from vd_forecasting.evaluation.differences import find_confidence_sets, find_differences_of_modes

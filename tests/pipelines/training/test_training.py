@@ -8,72 +8,27 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
+from tests.make.trainings import (
+    COMPUTE,
+    LSTM,
+    MAPE_MIN_TRUTH,
+    TRAINING,
+    XLSTM,
+    independent_windows,
+    joint_windows,
+    train_lstm,
+    train_xlstm,
+)
+from tests.make.windows import make_joint_windows
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
-from vd_forecasting.parameters import (
-    Cleaning,
-    Compute,
-    IndependentMultiVDWindows,
-    LSTMModel,
-    MultiVDWindows,
-    Split,
-    Training,
-    XLSTMModel,
-)
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
-from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
-from vd_forecasting.pipelines.training.windows import (
-    make_independent_multi_vd_windows,
-    make_multi_vd_windows,
-    window_starts,
-)
-
-SPLIT = Split(train=0.7, val=0.1, test=0.2)
-CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
-COMPUTE = Compute(threads=1, accelerator="cpu")
-MAPE_MIN_TRUTH = 1.0
-TRAINING = Training(
-    seeds=(42,),
-    epochs=3,
-    batch_size=32,
-    learning_rate=0.005,
-    weight_decay=0.01,
-    gradient_clip=1.0,
-    lr_patience=1,
-    patience=3,
-)
-LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
-XLSTM = XLSTMModel(
-    embedding_dim=8,
-    num_blocks=2,
-    slstm_at=(1,),
-    slstm_backend="fused",
-    mlstm_backend="fused",
-    dropout=0.1,
-    context_length=8,
-)
-LENGTHS = {
-    "sequence_length": 6,
-    "prediction_length": 3,
-    "input_features": None,
-    "target_features": ("avg_speed", "total_volume"),
-}
-
-
-def joint_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    return make_multi_vd_windows(clean, MultiVDWindows(num_vds=2, **LENGTHS), SPLIT, CLEANING)
-
-
-def independent_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    parameters = IndependentMultiVDWindows(num_vds=3, target_vd_index=(0, 2), **LENGTHS)
-    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 
 
 def test_masked_mae_by_hand() -> None:
@@ -218,12 +173,12 @@ def test_best_epoch_is_restored() -> None:
 
 def test_weights_are_averaged_as_computed_by_hand() -> None:
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([2.0])], torch.tensor(0))  # keeps 1/10
+    move_average(average, [torch.tensor([2.0])], 0)  # keeps 1/10
     assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    move_average(average, [torch.tensor([0.0])], torch.tensor(1))  # keeps 2/11
+    move_average(average, [torch.tensor([0.0])], 1)  # keeps 2/11
     assert average[0].item() == pytest.approx(2 / 11 * 1.9)
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([0.0])], torch.tensor(10**6))
+    move_average(average, [torch.tensor([0.0])], 10**6)
     assert average[0].item() == pytest.approx(AVERAGING_DECAY)
 
 
@@ -268,8 +223,7 @@ def test_independent_models_do_not_know_each_other() -> None:
 
 
 def test_context_shorter_than_the_window() -> None:
-    longer = MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9})
-    windows = make_multi_vd_windows(make_clean(500), longer, SPLIT, CLEANING)
+    windows = make_joint_windows(make_clean(500), sequence_length=9)
     with pytest.raises(ValueError, match="context_length 8 is shorter than sequence_length 9"):
         train_xlstm(windows, XLSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 
@@ -277,8 +231,8 @@ def test_context_shorter_than_the_window() -> None:
 def test_nothing_to_learn_or_to_choose_by() -> None:
     windows = joint_windows()
     for split, steps in (("training", slice(0, 350)), ("validation", slice(350, 400))):
-        blind = windows.copy(deep=True)
-        blind["observed"][steps] = False
+        blind = WindowSet(windows.data.copy(deep=True))
+        blind.observed[steps] = False
         with pytest.raises(ValueError, match=f"no {split} window has an observed target"):
             train_lstm(blind, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 
@@ -292,10 +246,25 @@ def test_divergence_is_told() -> None:
         train_lstm(joint_windows(), LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
 
 
+def test_variables_of_a_batch_system_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1})
+    alone, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    slurm = {"JOB_ID": 77, "JOB_NAME": "vd", "NODELIST": "n1", "NTASKS": 4, "PROCID": 3}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    launcher = {"WORLD_SIZE": 4, "RANK": 3, "LOCAL_RANK": 3, "NODE_RANK": 1, "MASTER_PORT": 1}
+    for name, value in {**launcher, "MASTER_ADDR": "n1"}.items():
+        monkeypatch.setenv(name, str(value))
+    in_a_job, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    weights = [checkpoint["weights"]["joint"] for checkpoint in (alone, in_a_job)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 # --- forecasts ------------------------------------------------------------------------------------
 
 
-def untrained(windows: xr.Dataset) -> dict:  # type: ignore[type-arg]
+def untrained(windows: WindowSet) -> dict:  # type: ignore[type-arg]
     """A checkpoint whose head does something, without the cost of training."""
     checkpoint, _, _, _ = train_lstm(
         windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), MAPE_MIN_TRUTH, COMPUTE
@@ -318,7 +287,7 @@ def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: i
     filled = pd.DataFrame(series.to_numpy().reshape(len(series), -1)).ffill().to_numpy()
     last = series.copy(data=filled.reshape(series.shape)).sel(time=predictions["origin"].to_numpy())
     np.testing.assert_allclose(predictions["persistence"], last, rtol=1e-4, atol=1e-3)
-    assert len(predictions["origin"]) == len(window_starts(windows, "test"))
+    assert len(predictions["origin"]) == len(windows.starts("test"))
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
@@ -375,5 +344,5 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ig
     raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
     scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()
     np.testing.assert_allclose(
-        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows["observed"].to_numpy()[:6]
+        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows.data["observed"].to_numpy()[:6]
     )

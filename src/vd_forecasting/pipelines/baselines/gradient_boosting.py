@@ -20,16 +20,10 @@ wait for each other: on two busy cores two threads took 25 times as long as one.
 """
 
 import numpy as np
-import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from vd_forecasting.pipelines.baselines.steps import (
-    MINUTES_PER_DAY,
-    last_values,
-    minute_of_week,
-    origins,
-)
-from vd_forecasting.pipelines.training.batches import target_positions
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
 
 USES = 2
 """At how many horizons of a group a training window is used."""
@@ -44,13 +38,11 @@ MAX_BINS = 63
 
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
-def forecast_gradient_boosting(
-    windows: xr.Dataset, iterations: int, max_windows: int
-) -> np.ndarray:
+def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
     """Learn all models and forecast the test windows.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         iterations: trees per model.
         max_windows: training windows per model; of more, so many are drawn.
 
@@ -59,17 +51,17 @@ def forecast_gradient_boosting(
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
-    values, observed = windows["values"].values, windows["observed"].values
-    train, test = origins(windows, "train"), origins(windows, "test")
+    values, observed = windows.values, windows.observed
+    train, test = windows.origins("train"), windows.origins("test")
     random = np.random.default_rng(SEED)
-    forecast = last_values(windows, "test")
+    forecast = windows.last_values("test")
     for vds in groups_of_vds(windows):
         at, vd = draw(train, vds, max_windows, random)
         past = lagged_inputs(windows, vd, at)
-        for horizons in horizon_groups(int(windows.attrs["prediction_length"])):
+        for horizons in horizon_groups(windows.prediction_length):
             row, horizon = rotate(len(at), horizons)
             inputs, step = np.column_stack([past[row], horizon]), at[row] + horizon
-            for f, feature in enumerate(target_positions(windows)):
+            for f, feature in enumerate(windows.target_positions):
                 seen = observed[step, vd[row], feature]
                 if not seen.any():
                     continue  # nothing to learn: the forecast stays the last value
@@ -91,10 +83,10 @@ def forecast_gradient_boosting(
     return forecast
 
 
-def groups_of_vds(windows: xr.Dataset) -> list[slice]:
+def groups_of_vds(windows: WindowSet) -> list[slice]:
     """The VDs, by position, that share models."""
-    num_vds = windows.sizes["vd"]
-    if windows.attrs["mode"] == "multi_vd" and num_vds > OWN_MODELS:
+    num_vds = len(windows.vdids)
+    if windows.mode == "multi_vd" and num_vds > OWN_MODELS:
         return [slice(0, num_vds)]
     return [slice(n, n + 1) for n in range(num_vds)]
 
@@ -119,11 +111,11 @@ def draw(
     return train[number % len(train)], vds.start + number // len(train)
 
 
-def lagged_inputs(windows: xr.Dataset, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
+def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
     """What a model knows at an origin, but for the horizon.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         vd: positions of the VDs, int ``[W]``.
         at: origins, int ``[W]``.
 
@@ -131,9 +123,9 @@ def lagged_inputs(windows: xr.Dataset, vd: np.ndarray, at: np.ndarray) -> np.nda
         float32 ``[W, C]``: lag by lag all features of the VD, the minute of the day, the day of
         the week and the position of the VD.
     """
-    lags = spaced_lags(int(windows.attrs["sequence_length"]))
-    past = windows["values"].values[at[:, None] - lags, vd[:, None]]  # [W, lags, features]
-    minute = minute_of_week(windows["time"].values[at])
+    lags = spaced_lags(windows.sequence_length)
+    past = windows.values[at[:, None] - lags, vd[:, None]]  # [W, lags, features]
+    minute = minute_of_week(windows.time[at])
     calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY]
     return np.column_stack([past.reshape(len(at), -1), *calendar, vd]).astype("float32")
 

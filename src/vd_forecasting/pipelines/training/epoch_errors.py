@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -36,16 +37,16 @@ class ErrorSums:
     mean: Tensor  # [N, F]
     features: Sequence[str]
     mape_min_truth: float
-    totals: dict[str, Tensor] = field(default_factory=dict)
+    totals: dict[str, Tensor] = field(default_factory=dict)  # [H, N, F], on the CPU
 
     def add(self, forecast: Tensor, target: Tensor) -> None:
         """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
         observed = target.isfinite()
         target = target.nan_to_num()
-        std = self.std.to(target.device)
-        error = (forecast.detach() - target).abs() * observed * std
-        deviation = target * observed * std  # from the training mean
-        truth = (deviation + self.mean.to(target.device)).abs()
+        scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
+        error = scaled * self.std
+        deviation = target * observed * self.std  # from the training mean
+        truth = (deviation + self.mean).abs()
         in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
         batch = {
             "n": observed,
@@ -55,20 +56,20 @@ class ErrorSums:
             "n_percentage": in_mape,
             "deviation": deviation,
             "deviation_squared": deviation**2,
-            # What the loss sees: scaled errors.
-            "scaled": (forecast.detach() - target).abs() * observed,
+            "scaled": scaled,
         }
-        for name, values in batch.items():
-            total = values.sum(dim=0).cpu().double()
-            self.totals[name] = self.totals[name] + total if name in self.totals else total
+        # One copy from a GPU, not eight: each waits for it.
+        sums = torch.stack([values.sum(dim=0) for values in batch.values()]).cpu().double()
+        for name, total in zip(batch, sums, strict=True):
+            self.totals[name] = self.totals.get(name, 0) + total
 
     def are_finite(self) -> bool:
         """Whether the loss so far is a number; on the CPU, where the sums are in any case."""
         return bool(self.totals["scaled"].sum().isfinite())
 
     def result(self) -> EpochErrors:
-        """The epoch's loss and metrics; empties the sums."""
-        totals, self.totals = self.totals, {}
+        """The epoch's loss and metrics."""
+        totals = dict(self.totals)
         n = totals["n"]
         totals["variation"] = totals["deviation_squared"] - totals["deviation"] ** 2 / n.clamp(1)
         metrics = from_sums(

@@ -7,25 +7,20 @@ import numpy as np
 import torch
 import xarray as xr
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.evaluation.metrics import METRICS, score
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
-from vd_forecasting.pipelines.training.batches import (
-    WindowBatches,
-    models_of,
-    target_names,
-    target_positions,
-)
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.train import VALIDATION_BATCH_SIZE, torch_threads
-from vd_forecasting.pipelines.training.windows import window_starts
 from vd_forecasting.vocabulary import SPLITS
 
 
 def evaluate(
     best_model: Checkpoint,
     models: dict[str, Checkpoint],
-    windows: xr.Dataset,
+    windows: WindowSet,
     mape_min_truth: float,
     compute: Compute,
 ) -> tuple[xr.Dataset, dict[str, Any]]:
@@ -99,7 +94,7 @@ def evaluate(
     return predictions, metrics
 
 
-def forecast_split(models: dict[str, Checkpoint], windows: xr.Dataset, split: str) -> xr.Dataset:
+def forecast_split(models: dict[str, Checkpoint], windows: WindowSet, split: str) -> xr.Dataset:
     """Forecast every window of a split.
 
     Returns:
@@ -109,15 +104,15 @@ def forecast_split(models: dict[str, Checkpoint], windows: xr.Dataset, split: st
         ``free_flow_speed`` (vd) of :mod:`.reference_scales`. An origin is the time stamp of the
         last input step; what is forecast lies ``horizon`` steps after it.
     """
-    positions = target_positions(windows)
-    mean, std = windows["mean"].values[:, positions], windows["std"].values[:, positions]
-    starts = window_starts(windows, split)
-    origins = starts + windows.attrs["sequence_length"] - 1
-    horizons = int(windows.attrs["prediction_length"])
-    shape = (len(starts), horizons, windows.sizes["vd"], len(positions))
+    positions = windows.target_positions
+    mean, std = windows.mean[:, positions], windows.std[:, positions]
+    starts = windows.starts(split)
+    origins = starts + windows.sequence_length - 1
+    horizons = windows.prediction_length
+    shape = (len(starts), horizons, len(windows.vdids), len(positions))
     prediction, truth = np.empty((len(models), *shape), "float32"), np.empty(shape, "float32")
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
-    for name, vds in models_of(windows).items():
+    for name, vds in windows.models.items():
         batches = WindowBatches(windows, vds, split, batch_size=VALIDATION_BATCH_SIZE)
         row = 0
         with torch.inference_mode():
@@ -127,7 +122,7 @@ def forecast_split(models: dict[str, Checkpoint], windows: xr.Dataset, split: st
                 truth[rows, :, vds] = targets.numpy()
                 for of_seed, by_name in zip(prediction, forecasters, strict=True):
                     of_seed[rows, :, vds] = by_name[name](inputs).numpy()
-    last = windows["values"].values[origins][:, :, positions]
+    last = windows.values[origins][:, :, positions]
     return xr.Dataset(
         {
             "prediction": (("seed", "origin", "horizon", "vd", "feature"), prediction * std + mean),
@@ -138,36 +133,10 @@ def forecast_split(models: dict[str, Checkpoint], windows: xr.Dataset, split: st
         },
         coords={
             "seed": [checkpoint["seed"] for checkpoint in models.values()],
-            **forecast_coordinates(windows, origins),
+            **windows.forecast_coordinates(split),
         },
-        attrs=forecast_attributes(windows, next(iter(models.values()))["model"]),
+        attrs=windows.forecast_attributes(next(iter(models.values()))["model"]),
     )
-
-
-def forecast_coordinates(windows: xr.Dataset, origins: np.ndarray) -> dict[str, Any]:
-    """Labels of forecasts: origin, horizon, vd, feature and the unit of each feature.
-
-    Args:
-        windows: the dataset that is forecast.
-        origins: the last input step of every window.
-    """
-    return {
-        "origin": windows["time"].values[origins],
-        "horizon": np.arange(1, windows.attrs["prediction_length"] + 1),
-        "vd": windows["vd"].values,
-        "feature": target_names(windows),
-        "unit": ("feature", windows["unit"].values[target_positions(windows)]),
-    }
-
-
-def forecast_attributes(windows: xr.Dataset, model: str) -> dict[str, Any]:
-    """What forecasts are of, and by what they were made."""
-    return {
-        "mode": windows.attrs["mode"],
-        "model": model,
-        "source": windows.attrs["source"],
-        "interval_minutes": windows.attrs["interval_minutes"],
-    }
 
 
 def _mean(scores: xr.Dataset) -> xr.Dataset:

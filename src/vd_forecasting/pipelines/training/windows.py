@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.parameters import (
     Cleaning,
     IndependentMultiVDWindows,
@@ -23,7 +24,13 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
-from vd_forecasting.vd_array import targets_in, usable_vds
+from vd_forecasting.vd_array import (
+    MINUTES_PER_DAY,
+    MINUTES_PER_WEEK,
+    minute_of_week,
+    targets_in,
+    usable_vds,
+)
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 
 logger = logging.getLogger(__name__)
@@ -33,7 +40,7 @@ CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
 
 def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
     inputs, targets = choose_features(vd_clean, windows)
     if windows.select_vd_id is None:
@@ -51,7 +58,7 @@ def make_single_vd_windows(
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
     inputs, targets = choose_features(vd_clean, windows)
     chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
@@ -60,7 +67,7 @@ def make_multi_vd_windows(
 
 def make_independent_multi_vd_windows(
     vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of those of the first ``num_vds`` usable VDs that ``target_vd_index`` names.
 
     See :func:`make_windows`.
@@ -144,7 +151,7 @@ def make_windows(
     targets: Sequence[str],
     windows: Windows,
     split: Split,
-) -> xr.Dataset:
+) -> WindowSet:
     """Scale, impute and split the series of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
@@ -159,12 +166,6 @@ def make_windows(
         targets: target features, each also an input.
         windows: lengths of a window.
         split: chronological shares.
-
-    Returns:
-        Dataset of ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same
-        shape, false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical
-        units; ``calendar`` (time, phase), time of day and of week on circles. Attributes tell
-        the lengths, the target features and the first steps of val and test.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
@@ -195,7 +196,7 @@ def make_windows(
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
-    return xr.Dataset(
+    data = xr.Dataset(
         {
             "values": (("time", "vd", "feature"), values),
             "observed": (("time", "vd", "feature"), observed),
@@ -221,6 +222,7 @@ def make_windows(
             "val_end": bounds["val"][1],
         },
     )
+    return WindowSet(data)
 
 
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
@@ -269,25 +271,13 @@ def calendar_inputs(time: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[T, 4]``: sine and cosine of the day, then of the week, which starts on Monday.
     """
-    day, week = 24 * 60, 7 * 24 * 60
-    minutes = time.astype("datetime64[m]").view("int64")
-    minutes += 3 * day  # the epoch, 1970-01-01, was a Thursday
-    minutes %= week
-    minutes = minutes.astype("int32")
+    minutes = minute_of_week(time).astype("int32")
     calendar = np.empty((len(time), len(CALENDAR)), "float32")
-    for column, period in ((0, day), (2, week)):
+    for column, period in ((0, MINUTES_PER_DAY), (2, MINUTES_PER_WEEK)):
         angle = (minutes % period).astype("float32") * np.float32(2 * np.pi / period)
         np.sin(angle, out=calendar[:, column])
         np.cos(angle, out=calendar[:, column + 1])
     return calendar
-
-
-def window_starts(windows: xr.Dataset, split: str) -> np.ndarray:
-    """First input step of every window that lies wholly inside a split, in order of time."""
-    ends = [0, windows.attrs["train_end"], windows.attrs["val_end"], windows.sizes["time"]]
-    index = SPLITS.index(split)
-    length = windows.attrs["sequence_length"] + windows.attrs["prediction_length"]
-    return np.arange(ends[index], ends[index + 1] - length + 1)
 
 
 def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
