@@ -93,6 +93,11 @@ def per_words(span: np.timedelta64) -> str:
     return words.removeprefix("1 ") if words.count(" ") == 1 else words
 
 
+def day(time: np.datetime64) -> str:
+    """``2026-03-24``."""
+    return str(time)[:10]
+
+
 def milliseconds(seconds: float) -> str:
     """``2.31 ms``."""
     return f"{number(1000 * seconds)} ms"

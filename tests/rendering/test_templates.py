@@ -27,6 +27,7 @@ three.
 
 - four
   five
+  and five
 - six
 
 {{ table(["a"], [["1"]]) }}
@@ -57,5 +58,5 @@ def test_a_name_the_view_lacks_is_an_error(package: str) -> None:
 
 def test_paragraphs_and_items_are_lines_however_the_template_breaks_them(package: str) -> None:
     assert render(package, "broken", more=True) == (
-        "# Title\nOne two three.\n\n- four five\n- six\n\n| a |\n| :-- |\n| 1 |\n"
+        "# Title\nOne two three.\n\n- four five and five\n- six\n\n| a |\n| :-- |\n| 1 |\n"
     )

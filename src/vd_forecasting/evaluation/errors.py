@@ -16,7 +16,7 @@ from vd_forecasting.evaluation.aligned import (
 )
 from vd_forecasting.evaluation.metrics import METRICS, score
 from vd_forecasting.vocabulary import MODELS
-from vd_forecasting.wording import unit_per_interval, with_unit
+from vd_forecasting.wording import plural, unit_per_interval, with_unit
 
 Json = dict[str, Any]
 ERRORS = (*METRICS, "mase")
@@ -107,6 +107,15 @@ class Errors:
     def label(self, feature: str) -> str:
         """A feature with its unit."""
         return with_unit(feature, self.units.get(feature, ""))
+
+    @property
+    def scored_in_words(self) -> str:
+        """``1,200 to 1,234 observed values per feature``."""
+        counts = [self.count(feature) for feature in self.features]
+        low, high = min(counts), max(counts)
+        if low == high:
+            return f"{plural(low, 'observed value')} per feature"
+        return f"{low:,} to {high:,} observed values per feature"
 
 
 def errors_of(forecasts: AlignedForecasts, mape_min_truth: float) -> Errors:

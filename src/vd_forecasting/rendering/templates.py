@@ -1,7 +1,8 @@
 """Markdown pages from Jinja2 templates: ``templates/*.md.j2`` beside the module that fills them in.
 
 A template holds the text of a page; numbers arrive in a typed view. An undefined name is an error.
-Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names.
+Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names, and
+used as filters.
 Paragraphs and list items may be broken into lines anywhere.
 """
 
@@ -23,7 +24,11 @@ _WORDS = (
     wording.percent,
     wording.duration,
     wording.lead_time,
+    wording.day,
 )
+
+_BLOCK_OF_LINES = re.compile(r"[^#|]")
+_CONTINUATION = re.compile(r" *(?![#|!>\s]|- )\S")
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -39,10 +44,13 @@ def render(package: str, template: str, **values: Any) -> str:
         part leaves behind are merged into one.
     """
     text = _environment(package).get_template(f"{template}.md.j2").render(**values)
-    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
-    # What begins no block of its own continues the paragraph or list item of the line before.
-    text = re.sub(r"^(?![#|])(.+)\n *(?![#|!>\s]|- )", r"\1 ", text.strip(), flags=re.MULTILINE)
-    return re.sub(r"\n{3,}", "\n\n", text) + "\n"
+    lines: list[str] = []
+    for line in text.strip().splitlines():
+        if lines and _BLOCK_OF_LINES.match(lines[-1]) and _CONTINUATION.match(line):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line.rstrip())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 @cache
@@ -53,5 +61,7 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {function.__name__: function for function in (*_MARKDOWN, *_WORDS)}
+    functions = {function.__name__: function for function in (*_MARKDOWN, *_WORDS)}
+    environment.globals |= functions
+    environment.filters |= functions
     return environment

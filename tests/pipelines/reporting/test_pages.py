@@ -9,6 +9,8 @@ import pytest
 import yaml
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
+from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
+from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
 
 from tests import PROJECT
 from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
@@ -34,8 +36,6 @@ from vd_forecasting.pipelines.reporting.comparison_scores import (
     align_forecasts,
     score_forecasts,
 )
-from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
-from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
 from vd_forecasting.wording import number, percent
