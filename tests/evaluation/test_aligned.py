@@ -24,7 +24,6 @@ from vd_forecasting.evaluation.metrics import METRICS, score
 from vd_forecasting.pipelines.reporting.across_modes import align_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     SCORE_COLUMNS,
-    align_forecasts,
     score_forecasts,
 )
 from vd_forecasting.pipelines.reporting.plots.error_plots import mae_by_hour
@@ -40,12 +39,16 @@ def aligned_of(
 ) -> AlignedForecasts:
     """With baselines that forecast what the LSTM does, unless they are given."""
     baselines = make_baselines(lstm) if baselines is None else baselines
-    return align_forecasts(Forecasts(lstm), Forecasts(xlstm), BaselineForecasts(baselines))
+    networks = {"lstm": Forecasts(lstm), "xlstm": Forecasts(xlstm)}
+    return align(networks, {"": BaselineForecasts(baselines)})
 
 
 def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
     """The only member of a model."""
-    [forecast] = aligned.forecast.isel(member=aligned.data["model"].values == model)
+    found: list[xr.DataArray] = [
+        *aligned.forecast.isel(member=aligned.data["model"].values == model)
+    ]
+    [forecast] = found
     return forecast
 
 
@@ -256,21 +259,21 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
         scale = lstm["mase_scale"].sel(vd="B", feature="avg_speed").item()
         assert value("lstm", seed, "mase") == pytest.approx(value("lstm", seed, "mae") / scale)
     truth, ridge = cut["truth"].sel(at), baselines["prediction"].sel(at).sel(model="ridge")
-    error = np.abs(ridge - truth)
+    error = abs(ridge - truth)
     assert value("ridge", NO_SEED, "mae") == pytest.approx(error.mean().item(), rel=1e-5)
     slow = truth < 0.98 * lstm["free_flow_speed"].sel(vd="B")
     assert value("ridge", NO_SEED, "n_congested") == int(slow.sum()) > 0
     assert value("ridge", NO_SEED, "mae_congested") == pytest.approx(
         error.where(slow).mean().item(), rel=1e-5
     )
-    by_hand = np.abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
+    by_hand = abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
     of_seeds = by_hand.mean(["origin", "horizon", "vd"]).values
     assert errors.at("mae", "lstm", "avg_speed") == pytest.approx(of_seeds.mean(), rel=1e-5)
     assert errors.sd("mae", "lstm", "avg_speed") == pytest.approx(
         abs(of_seeds[0] - of_seeds[1]) / 2**0.5, rel=1e-3
     )
     assert np.isnan(errors.sd("mae", "xlstm", "avg_speed"))
-    last = np.abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
+    last = abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
     assert errors.at("mae", "persistence", "avg_speed", 12) == pytest.approx(
         last.mean().item(), rel=1e-5
     )
@@ -370,7 +373,7 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
         for horizon in (1, 2, 3):
             hour = (pd.Timestamp(origin) + horizon * step).hour
             at = predictions.sel(origin=origin, horizon=horizon)
-            errors.setdefault(hour, []).extend(np.abs(at["prediction"] - at["truth"]).values.flat)
+            errors.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
     by_hour = mae_by_hour(aligned).sel(model="lstm", feature="avg_speed")
     assert list(by_hour["hour"].values) == list(range(24))
     for hour in range(24):
@@ -380,7 +383,8 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
 
 def six(
     single: list[str], multi: list[str], independent: list[str], **settings: int
-) -> dict[str, Forecasts | BaselineForecasts]:
+) -> tuple[dict[str, Forecasts], dict[str, BaselineForecasts]]:
+    """Forecasts by experiment, and of the baselines by mode."""
     vdids = {"single_vd": single, "multi_vd": multi, "independent_multi_vd": independent}
     found = {
         name: Forecasts(
@@ -389,15 +393,14 @@ def six(
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
-    return found | {
-        f"{mode}_baselines": BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data))
-        for mode in MODES
+    return found, {
+        mode: BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data)) for mode in MODES
     }
 
 
 def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
-    found = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
-    modes = align_modes(**found)
+    found, baselines = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
+    modes = align_modes(found, baselines)
     assert modes.comparable
     assert list(modes.by_mode) == [*MODES]
     for mode, aligned in modes.by_mode.items():
@@ -409,7 +412,7 @@ def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
         assert list(aligned.fit_seconds) == list(BASELINES)
         cut = found[f"{mode}_lstm"].prediction.sel(vd=["B"], seed=42, origin=aligned.origins)
         np.testing.assert_array_equal(forecast_of(aligned, "lstm"), cut)
-        ridge = found[f"{mode}_baselines"].prediction.sel(vd=["B"], model="ridge")
+        ridge = baselines[mode].prediction.sel(vd=["B"], model="ridge")
         np.testing.assert_array_equal(
             forecast_of(aligned, "ridge"), ridge.sel(origin=aligned.origins)
         )
@@ -417,7 +420,7 @@ def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
 
 
 def test_without_a_common_vd_each_mode_stays_on_its_own() -> None:
-    modes = align_modes(**six(["A"], ["B", "C"], ["C"]))
+    modes = align_modes(*six(["A"], ["B", "C"], ["C"]))
     assert not modes.comparable
     assert modes.by_mode["multi_vd"].vdids == ["B", "C"]
     assert all(aligned.models == MODELS_AND_BASELINES for aligned in modes.by_mode.values())

@@ -15,12 +15,14 @@ def make_evaluation(**changed: object) -> Evaluation:
     return Evaluation.model_validate(default | changed)
 
 
-CLEANING = Cleaning(
-    interval=None,
-    error_codes=(-99, 999),
-    min_observed=0.5,
-    features={
-        "avg_speed": {"unit": "km/h", "range": (0, 200), "stuck_after": "3h"},
-        "total_volume": {"unit": "veh/interval", "error_codes": (-99,)},
-    },
+CLEANING = Cleaning.model_validate(
+    {
+        "interval": None,
+        "error_codes": (-99, 999),
+        "min_observed": 0.5,
+        "features": {
+            "avg_speed": {"unit": "km/h", "range": (0, 200), "stuck_after": "3h"},
+            "total_volume": {"unit": "veh/interval", "error_codes": (-99,)},
+        },
+    }
 )

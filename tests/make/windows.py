@@ -1,5 +1,6 @@
 """Windows of made-up traffic."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
 )
+
+MakesWindows = Callable[[xr.DataArray], WindowSet]
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.01, features={})

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.make.xlstm_blocks import FUSED, KINDS, LONGEST, error, make_block, run
-from vd_forecasting.models import XLSTMCore
+from vd_forecasting.models import XLSTMConfig, XLSTMCore
 from vd_forecasting.models.fused_xlstm import (
     kernels,
     mlstm,
@@ -24,7 +25,7 @@ NEGLIGIBLE = 1e-2
 needs_numba = pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
 COMPILED = pytest.param("compiled", marks=needs_numba)
 KERNELS = [COMPILED, "torch"]
-CORE = {
+CORE: dict[str, Any] = {
     "embedding_dim": 16,
     "num_blocks": 3,
     "slstm_at": [1],
@@ -122,7 +123,8 @@ def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
             self.block = make_block(kind, width=8, heads=2)
 
         def forward(self, x: Tensor) -> Tensor:
-            return FUSED[kind](self.block, x, steps)
+            output: Tensor = FUSED[kind](self.block, x, steps)
+            return output
 
     module = Fused().double()
     names, parameters = zip(*module.named_parameters(), strict=True)
@@ -130,7 +132,8 @@ def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
 
     def function(x: Tensor, *parameters: Tensor) -> Tensor:
         weights = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(module, weights, (x,))
+        output: Tensor = torch.func.functional_call(module, weights, (x,))
+        return output
 
     assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
 
@@ -147,7 +150,7 @@ def mixed(like: Tensor) -> Tensor:
 @pytest.mark.parametrize("intake", [50.0, -50.0, "mixed"])
 def test_extreme_gates(kind: str, name: str, intake: float | str, forget: float | str) -> None:
     """The other gates of the sLSTM are driven by the same biases."""
-    block = make_block(kind)
+    block: Any = make_block(kind)
     cell = block.xlstm.slstm_cell if kind == "slstm" else block.xlstm.mlstm_cell
     if kind == "slstm":
         gates = cell._bias_.detach().view(4, -1).unbind()
@@ -155,7 +158,7 @@ def test_extreme_gates(kind: str, name: str, intake: float | str, forget: float 
         gates = cell.igate.bias.detach(), cell.fgate.bias.detach()
     for n, gate in enumerate(gates):
         bias = (intake, forget)[n % 2]
-        gate.copy_(mixed(gate) if bias == "mixed" else torch.full_like(gate, bias))
+        gate.copy_(mixed(gate) if isinstance(bias, str) else torch.full_like(gate, bias))
     x, weight = torch.randn(3, 20, 32), torch.randn(3, 20, 32)
     with using(name):
         output, gradients = run(block, kind, x, weight)
@@ -212,7 +215,8 @@ def test_nan_stays_in_its_window(kind: str, name: str, steps: int) -> None:
 
 def core(slstm_backend: str, mlstm_backend: str, seed: int) -> XLSTMCore:
     torch.manual_seed(seed)
-    return XLSTMCore(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend).eval()
+    config = XLSTMConfig(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend)
+    return XLSTMCore(config).eval()
 
 
 @pytest.mark.parametrize("trained", [("vanilla", "vanilla"), ("fused", "fused")])

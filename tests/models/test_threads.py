@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,14 +36,14 @@ def one_thread_afterwards() -> Iterator[None]:
 
 
 @njit(nogil=True)
-def _count(part, parts, counts, broken):  # type: ignore[no-untyped-def]
+def _count(part: int, parts: int, counts: np.ndarray, broken: int) -> None:
     if part == broken:
         raise MemoryError
     counts[part] += parts
 
 
 @njit(nogil=True)
-def count(parts, openmp, *arguments):  # type: ignore[no-untyped-def]
+def count(parts: int, openmp: int, *arguments: Any) -> None:
     in_parts(_count, parts, openmp, arguments)
 
 

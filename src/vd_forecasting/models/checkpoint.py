@@ -1,7 +1,7 @@
 """A checkpoint: plain tensors, numbers and strings, enough to forecast with.
 
-Keys: ``model`` and ``model_parameters`` name the core; ``network`` holds the other arguments of
-:class:`~vd_forecasting.models.forecaster.Forecaster`; ``weights`` a state dict per trained model
+Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields of
+:class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
 and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
 physical units; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
 goes in and comes out.
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vd_forecasting.models import CORES, Forecaster
+from vd_forecasting.models import CORES, Forecaster, Network
 
 Checkpoint = dict[str, Any]
 
@@ -32,7 +32,7 @@ KEYS = {
     "interval_minutes": float,
 }
 MOST_BUFFER_BYTES = 2**30
-"""What is not trained, such as the masks of the xLSTM, never takes nearly as much."""
+"""Upper limit for buffers, such as the masks of the xLSTM, which need far less."""
 
 
 def build_forecaster(
@@ -43,10 +43,10 @@ def build_forecaster(
     Args:
         model: ``lstm`` or ``xlstm``.
         model_parameters: arguments of that core.
-        network: the other arguments of :class:`Forecaster`.
+        network: fields of :class:`.forecaster.Network`.
     """
-    network = {**network, "target_shape": tuple(network["target_shape"])}
-    return Forecaster(CORES[model](**model_parameters), **network)
+    core, config = CORES[model]
+    return Forecaster(core(config(**model_parameters)), Network(**network))
 
 
 def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:

@@ -1,5 +1,7 @@
 """All baselines together: labels, units, honesty, and the graph."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,7 +10,7 @@ from kedro.runner import SequentialRunner
 
 from tests.make.arrays import make_clean
 from tests.make.trainings import train_lstm
-from tests.make.windows import make_independent_windows, make_joint_windows
+from tests.make.windows import MakesWindows, make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
@@ -22,7 +24,9 @@ MODELS = ["seasonal_naive", "historical_average", "ridge", "gradient_boosting"]
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
-def test_labels_are_those_of_the_networks_forecasts(make) -> None:  # type: ignore[no-untyped-def]
+def test_labels_are_those_of_the_networks_forecasts(
+    make: MakesWindows,
+) -> None:
     windows = make(make_clean(500, vds=2))
     training = Training(
         seeds=(42,),
@@ -63,7 +67,9 @@ def test_the_same_twice() -> None:
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
-def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ignore[no-untyped-def]
+def test_changing_the_future_never_changes_a_forecast(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
@@ -93,7 +99,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     )
 
 
-def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> None:
     windows = make_joint_windows(make_clean(400, vds=2), target_features=("total_volume",))
     predictions = XarrayDataset(filepath=str(tmp_path / "predictions.nc"))
     catalog = DataCatalog(

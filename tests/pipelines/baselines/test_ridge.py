@@ -12,6 +12,7 @@ from tests.make.arrays import make_clean
 from tests.make.windows import (
     CLEANING,
     SPLIT,
+    MakesWindows,
     make_independent_windows,
     make_joint_windows,
     physical,
@@ -53,12 +54,12 @@ def ridge_by_sklearn(windows: WindowSet, vds: slice, alpha: float) -> np.ndarray
         seen = np.isfinite(output)
         model = Ridge(alpha=alpha, solver="svd").fit(x[seen], output[seen])
         columns.append(model.predict(x_test))
-    return np.column_stack(columns) + last
+    return np.asarray(np.column_stack(columns) + last)
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
-def test_ridge_is_scikit_learns(make, missing: float) -> None:  # type: ignore[no-untyped-def]
+def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
     windows = make(make_clean(400, vds=2, missing=missing))
     forecast = forecast_ridge(windows, [10.0])
     for vds in windows.models.values():

@@ -12,7 +12,7 @@ PLOTS = {"coverage_plot", "detector_map_plot", "typical_week_plot", "fundamental
 OUTPUTS = {"vd_clean", "cleaning_log", "data_quality"} | PLOTS
 
 
-def test_names():
+def test_names() -> None:
     pipeline = create_pipeline()
     assert pipeline.inputs() == {"vd_raw", "params:cleaning"}
     assert pipeline.all_outputs() == OUTPUTS
@@ -29,7 +29,7 @@ def test_names():
     }
 
 
-def test_run():
+def test_run() -> None:
     raw = xr.DataArray(
         np.random.default_rng(0).uniform(1, 100, (50, 2, 1)).astype(np.float32),
         dims=("time", "vd", "feature"),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from tests import PROJECT
 from tests.make.arrays import distinct, raw_array
 from tests.make.parameters import CLEANING
+from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.cleaning import clean
 from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
 from vd_forecasting.pipelines.data_quality.coverage_plot import coverage, plot_coverage
@@ -27,15 +29,15 @@ from vd_forecasting.pipelines.data_quality.quality_report import (
 NAN = np.nan
 
 
-def page_of(raw, cleaning=CLEANING):
+def page_of(raw: xr.DataArray, cleaning: Cleaning = CLEANING) -> str:
     return report_quality(*clean(raw, cleaning), cleaning)
 
 
-def section(page, title):
-    return page.split(f"## {title}\n")[1].split("\n## ")[0]
+def section(page: str, title: str) -> str:
+    return page.split(f"## {title}\n")[1].split("\n## ", maxsplit=1)[0]
 
 
-def rows(text):
+def rows(text: str) -> list[list[str]]:
     """The cells of all table rows."""
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -45,7 +47,7 @@ def rows(text):
 
 
 @pytest.fixture
-def small_page():
+def small_page() -> str:
     """Two VDs, six steps, of which the file holds five; 14 of its 20 values survive."""
     values = distinct(5, 2, 2)
     values[0, 0, 0] = -99  # error code
@@ -54,7 +56,7 @@ def small_page():
     return page_of(raw_array(values, minutes=[0, 5, 10, 20, 25]))
 
 
-def test_summary(small_page):
+def test_summary(small_page: str) -> None:
     assert small_page.startswith("# Data quality: test.h5\n\n## What to look at\n\n- **VD-1: ")
     summary = section(small_page, "In short")
     assert "**1 of 2 VDs is fit for training** (at least 50 % of avg_speed and" in summary
@@ -66,7 +68,7 @@ def test_summary(small_page):
     assert "](data_quality_coverage.png)" in small_page
 
 
-def test_file_table(small_page):
+def test_file_table(small_page: str) -> None:
     assert dict(rows(section(small_page, "The file"))[2:]) == {
         "VDs": "2",
         "features": "avg_speed (km/h), total_volume (veh/5 min)",
@@ -77,14 +79,14 @@ def test_file_table(small_page):
     }
 
 
-def test_observed_table(small_page):
+def test_observed_table(small_page: str) -> None:
     assert rows(section(small_page, "Observed values"))[2:] == [
         ["VD-0", "100 % → 50 %", "100 % → 83.3 %"],
         ["VD-1", "100 % → 83.3 %", "20 % → 16.7 %"],
     ]
 
 
-def test_rules_table(small_page):
+def test_rules_table(small_page: str) -> None:
     table = rows(section(small_page, "What each rule did"))
     assert table[0] == ["rule", "time steps", "avg_speed", "total_volume"]
     assert table[2:4] == [["error codes", "–", "1", "0"], ["physical range", "–", "1", "0"]]
@@ -95,14 +97,14 @@ def test_rules_table(small_page):
     ]
 
 
-def test_limits_table(small_page):
+def test_limits_table(small_page: str) -> None:
     assert rows(section(small_page, "The limits"))[2:] == [
         ["avg_speed", "km/h", "−99, 999", "0 to 200", "3 h"],
         ["total_volume", "veh/5 min", "−99", "off", "off"],
     ]
 
 
-def test_gaps_table(small_page):
+def test_gaps_table(small_page: str) -> None:
     day = "2024-03-01"
     assert rows(section(small_page, "Longest gaps"))[2:] == [
         ["VD-1", "total_volume", f"{day} 00:05", f"{day} 00:25", "25 min"],
@@ -112,20 +114,20 @@ def test_gaps_table(small_page):
     ]
 
 
-def test_unfit_table(small_page):
+def test_unfit_table(small_page: str) -> None:
     text = section(small_page, "VDs unfit for training")
     assert "Needed: 50 % of avg_speed and total_volume (each)." in text
     assert rows(text)[2:] == [["VD-1", "observed: total_volume 16.7 %"]]
 
 
-def test_time_stamps_are_told():
+def test_time_stamps_are_told() -> None:
     raw = raw_array(distinct(7, 1, 1), minutes=[0, 5, 15, 10, 10, 21, 25])
     assert (
         "Of 7 time stamps, found: 2 out of order, 1 off the regular grid, 1 duplicates; no step of"
     ) in page_of(raw)
 
 
-def test_perfect_file():
+def test_perfect_file() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
     assert "**1 of 1 VD is fit for training**" in page
     assert "**0 % of values are missing**" in page
@@ -135,7 +137,7 @@ def test_perfect_file():
     assert section(page, "VDs unfit for training").strip() == "None."
 
 
-def test_no_usable_vd_is_said_first():
+def test_no_usable_vd_is_said_first() -> None:
     page = page_of(raw_array(np.full((6, 3, 2), NAN)))
     assert page.split("\n\n")[1].startswith("> **No VD is fit for training.**")
     assert rows(section(page, "VDs unfit for training"))[2] == ["VD-0", "no value at all"]
@@ -143,7 +145,7 @@ def test_no_usable_vd_is_said_first():
     assert gap == [["all VDs", "all features", "2024-03-01 00:00", "2024-03-01 00:25", "30 min"]]
 
 
-def test_many_vds_are_summarised():
+def test_many_vds_are_summarised() -> None:
     values = distinct(10, 60, 1)
     for n in range(25):
         values[: 1 + n // 5, n] = NAN
@@ -160,13 +162,13 @@ def test_many_vds_are_summarised():
     assert listed[-1] == ["VD-9", "80 % → 80 %"]
 
 
-def test_many_unfit_vds_are_counted():
+def test_many_unfit_vds_are_counted() -> None:
     text = section(page_of(raw_array(np.full((6, 100, 1), NAN))), "VDs unfit for training")
     assert len(rows(text)) == 42
     assert "… and 60 more." in text
 
 
-def test_tables_stay_narrow():
+def test_tables_stay_narrow() -> None:
     features = [f"channel_{n}" for n in range(14)]
     page = page_of(raw_array(distinct(6, 2, 14), features=features))
     assert max(len(row) for row in rows(page)) <= 8
@@ -174,13 +176,13 @@ def test_tables_stay_narrow():
     assert [name for row in head for name in row[1:]] == features
 
 
-def test_names_from_the_file_cannot_break_a_table():
+def test_names_from_the_file_cannot_break_a_table() -> None:
     page = page_of(raw_array(np.full((6, 2, 1), NAN), vdids=["a|b\nc", "<b>"]))
     assert "| a\\|b c | no value at all |" in page
     assert "| &lt;b> | no value at all |" in page
 
 
-def test_plots_are_shown_where_there_is_something_to_show():
+def test_plots_are_shown_where_there_is_something_to_show() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
     assert section(page, "Where they are").strip() == NO_MAP
     assert "it needs total_volume and one of" in section(page, "Flow, speed and occupancy")
@@ -194,7 +196,7 @@ def test_plots_are_shown_where_there_is_something_to_show():
     assert "](data_quality_fundamental_diagram.png)" in fundamental
 
 
-def test_the_plots_of_the_page_are_where_the_catalog_puts_them():
+def test_the_plots_of_the_page_are_where_the_catalog_puts_them() -> None:
     catalog = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
     folder = Path(catalog["data_quality"]["filepath"]).parent
     drawn = {
@@ -206,7 +208,7 @@ def test_the_plots_of_the_page_are_where_the_catalog_puts_them():
     assert {str(folder / plot) for plot in plots} == drawn
 
 
-def test_shares_are_never_rounded_to_all_or_nothing():
+def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     values = distinct(4000, 2, 1)
     values[7, 0] = NAN
     values[1:, 1] = NAN
@@ -214,7 +216,7 @@ def test_shares_are_never_rounded_to_all_or_nothing():
     assert table[2:] == [["VD-0", ">99.9 % → >99.9 %"], ["VD-1", "<0.1 % → <0.1 %"]]
 
 
-def test_gaps_that_begin_and_end_together_are_one():
+def test_gaps_that_begin_and_end_together_are_one() -> None:
     values = distinct(10, 3, 2)
     values[2:5] = NAN  # all
     values[6:8, 0] = NAN  # one VD
@@ -228,7 +230,7 @@ def test_gaps_that_begin_and_end_together_are_one():
     ]
 
 
-def test_gap_of_most_features_is_told_in_few_words():
+def test_gap_of_most_features_is_told_in_few_words() -> None:
     values = distinct(6, 1, 5)
     values[:3, 0, :4] = NAN
     values[:2, 0, 4] = NAN
@@ -241,7 +243,7 @@ def test_gap_of_most_features_is_told_in_few_words():
     st.integers(1, 8),
 )
 @settings(max_examples=60, deadline=None)
-def test_longest_gaps_agree_with_a_plain_search(missing, count):
+def test_longest_gaps_agree_with_a_plain_search(missing: np.ndarray, count: int) -> None:
     expected = []
     for vd, feature in np.ndindex(missing.shape[1:]):
         at = 0
@@ -267,19 +269,21 @@ def test_longest_gaps_agree_with_a_plain_search(missing, count):
         assert max(length for _, length, *_ in left_out) <= lengths[-1]
 
 
-def test_coverage_is_the_share_observed_between_starts():
+def test_coverage_is_the_share_observed_between_starts() -> None:
     values = distinct(5, 2, 2)
     values[0, 0] = NAN
     values[3, 1, 1] = NAN
     share = coverage(raw_array(values), np.array([0, 2, 4]))
-    np.testing.assert_allclose(share, [[0.5, 1], [1, 0.75], [1, 1]])
+    np.testing.assert_allclose(share, [[0.5, 1.0], [1.0, 0.75], [1.0, 1.0]])
 
 
 @pytest.mark.parametrize(("steps", "vds"), [(2, 1), (401, 40), (900, 41), (300, 2000)])
-def test_coverage_plot_of_any_size(steps, vds):
+def test_coverage_plot_of_any_size(steps: int, vds: int) -> None:
     figure = plot_coverage(clean(raw_array(distinct(steps, vds, 1)), CLEANING)[0])
     axes = figure.axes[0]
-    height, width = axes.collections[0].get_array().shape
+    cells = axes.collections[0].get_array()
+    assert cells is not None
+    height, width = cells.shape
     assert height == vds
     assert width <= 400
     labels = [label.get_text() for label in axes.get_yticklabels()]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import xarray as xr
 
 from tests.make.trainings import (
     COMPUTE,
@@ -22,18 +21,19 @@ from tests.make.trainings import (
     train_lstm,
     train_xlstm,
 )
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
 from vd_forecasting.pipelines.training import loop
 from vd_forecasting.pipelines.training.divergence import likely_cause
-from vd_forecasting.pipelines.training.resume import tell_differences
+from vd_forecasting.pipelines.training.resume import name_differences
 
 SHORT = TRAINING.model_copy(
     update={"learning_rate": 0.01, "lr_patience": 0, "epochs": 4, "patience": 99}
 )
 
 
-def stalling_windows() -> xr.Dataset:
+def stalling_windows() -> WindowSet:
     """Validation gets worse from the first epoch on, so the learning rate falls."""
     windows = joint_windows()
     windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0
@@ -184,7 +184,7 @@ def test_another_training_starts_afresh_and_says_so(
 def test_differences_are_named_but_not_all() -> None:
     before = {"a": "1", "b": "2", "code": "x", "d": "4", "e": "5"}
     now = {"a": "2", "b": "2", "code": "y", "d": "5", "f": "6"}
-    assert tell_differences(before, now) == (
+    assert name_differences(before, now) == (
         "a was 1, is 2; the code changed; d was 4, is 5; and 2 more"
     )
 

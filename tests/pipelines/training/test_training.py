@@ -1,6 +1,9 @@
 import copy
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +23,7 @@ from tests.make.trainings import (
     train_lstm,
     train_xlstm,
 )
-from tests.make.windows import make_joint_windows
+from tests.make.windows import MakesWindows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
@@ -55,7 +58,7 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     target = torch.randn(10, 3, 2, 2)
     target[torch.rand(target.shape) < 0.3] = torch.nan
     forecast = torch.randn(10, 3, 2, 2)
-    arguments = {
+    arguments: dict[str, Any] = {
         "std": torch.tensor([[5.0, 20.0], [6.0, 30.0]]),
         "mean": torch.tensor([[80.0, 100.0], [70.0, 90.0]]),
         "features": ["avg_speed", "total_volume"],
@@ -88,7 +91,7 @@ def test_history_and_final_metrics_agree() -> None:
 
 
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
-def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: ignore[no-untyped-def]
+def test_same_seed_same_weights_bit_for_bit(train: Callable[..., Any], model: object) -> None:
     windows = joint_windows()
     short = TRAINING.model_copy(update={"epochs": 1})
     first, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
@@ -102,7 +105,7 @@ def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: igno
 
 
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
-def test_outputs_are_plain_and_whole(train, model) -> None:  # type: ignore[no-untyped-def]
+def test_outputs_are_plain_and_whole(train: Callable[..., Any], model: object) -> None:
     windows = joint_windows()
     checkpoint, _, config, history = train(windows, model, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
     for document in (config, history):
@@ -273,7 +276,9 @@ def untrained(windows: WindowSet) -> dict:  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
-def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: ignore[no-untyped-def]
+def test_truth_and_persistence_are_the_observed_series(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500)
     windows = make(clean)
     predictions = forecast_split({"42": untrained(windows)}, windows, "test")
@@ -291,7 +296,9 @@ def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: i
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
-def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ignore[no-untyped-def]
+def test_changing_the_future_never_changes_a_forecast(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500)
     windows = make(clean)
     checkpoint = untrained(windows)
@@ -331,7 +338,7 @@ def test_metrics_by_hand() -> None:
     assert json.loads(json.dumps(metrics)) == metrics
 
 
-def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path: Path) -> None:
     windows = joint_windows()
     checkpoint = untrained(windows)
     dataset = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))

@@ -10,13 +10,13 @@ grow with their number. On validation data it was 5 % better than models of thei
 simulated VDs, but 2.6 % worse for two real ones and, at a twentieth of the cost, 4 % worse for a
 week of 207.
 
-One model per horizon is the usual way. Here the first horizon has its own, the others share one by
-threes with the horizon as an input, and each training window is used at :data:`USES` of the three
-in turn. Judged on parts of the training and validation data of two detectors, that is as accurate
-at half the cost.
+One model per horizon is the usual way. Here horizon 1 has its own model; later horizons share one
+per group of three, with the horizon as a feature, and each training window contributes :data:`USES`
+of the three in turn. On parts of the training and validation data of two detectors this is as
+accurate at half the cost.
 
-All models are learnt on one thread. Where another process wants the core too, OpenMP's threads
-wait for each other: on two busy cores two threads took 25 times as long as one.
+All models are learnt on one thread. OpenMP's threads wait for each other when another process
+needs the core too: on two busy cores two threads took 25 times as long as one.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ OWN_MODELS = 20
 """Up to so many VDs each has models of its own."""
 
 MAX_BINS = 63
-"""Of an input's histogram; a quarter of scikit-learn's default at half the time."""
+"""Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
@@ -44,7 +44,7 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
     Args:
         windows: scaled and split series.
         iterations: trees per model.
-        max_windows: training windows per model; of more, so many are drawn.
+        max_windows: most training windows per model; larger sets are subsampled.
 
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
@@ -99,7 +99,7 @@ def draw(
     Args:
         train: the origins of the training windows, int ``[T]``.
         vds: the VDs of the model.
-        max_windows: of more than this over all VDs, so many are drawn.
+        max_windows: most windows over all VDs; larger sets are subsampled.
         random: draws.
 
     Returns:
@@ -112,7 +112,7 @@ def draw(
 
 
 def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """What a model knows at an origin, but for the horizon.
+    """Inputs of a model at an origin, but for the horizon.
 
     Args:
         windows: scaled and split series.
@@ -131,7 +131,7 @@ def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndar
 
 
 def spaced_lags(length: int) -> np.ndarray:
-    """Steps back from the origin, ever further apart, for neighbouring lags tell much the same.
+    """Steps back from the origin, ever further apart, because neighbouring lags are much alike.
 
     Args:
         length: of the window; its first step is always among them.

@@ -9,11 +9,11 @@ DAYS_BACK = 7
 
 
 def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
-    """What was observed at the same time of day, on the last day before that observed it.
+    """Forecast the value observed at the same time of day, on the latest earlier day that has one.
 
     The days searched are one to seven days before the target. Whatever lies at or before the origin
-    may be used, also what lies before the window. Where nothing was observed it is the last value
-    known at the origin.
+    may be used, values before the window included. Without any observation the forecast is the
+    last value known at the origin.
 
     Args:
         windows: scaled and split series.

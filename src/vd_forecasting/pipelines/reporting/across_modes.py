@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.artefacts import BaselineForecasts, Outcome
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts, Outcome
 from vd_forecasting.evaluation.aligned import AlignedModes, align
 from vd_forecasting.evaluation.differences import (
     Differences,
@@ -104,7 +104,8 @@ def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
     Raises:
         ValueError: no experiment has forecasts.
     """
-    modes = align_modes(found)
+    forecasts = {name: outcome.forecasts for name, outcome in found.outcomes.items()}
+    modes = align_modes(forecasts, found.baselines)
     by_mode = modes.by_mode.items()
     return AcrossModes(
         modes,
@@ -124,26 +125,30 @@ def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
     return frame
 
 
-def align_modes(found: Found) -> AlignedModes:
+def align_modes(
+    forecasts: Mapping[str, Forecasts], baselines: Mapping[str, BaselineForecasts]
+) -> AlignedModes:
     """Align all forecasts of all modes on the detectors that every experiment forecasts.
 
     If there is no such detector, each mode is aligned on its own detectors. Modes without any
     experiment are left out.
 
+    Args:
+        forecasts: by experiment.
+        baselines: by mode.
+
     Raises:
         ValueError: no experiment has forecasts.
     """
-    networks = {
-        name: found.outcomes[name].forecasts for name in EXPERIMENTS if name in found.outcomes
-    }
+    networks = {name: forecasts[name] for name in EXPERIMENTS if name in forecasts}
     if not networks:
         raise ValueError("no experiment has forecasts, so there is nothing to compare")
     modes = [mode for mode in MODES if any(f"{mode}_{model}" in networks for model in MODELS)]
-    baselines = {mode: found.baselines[mode] for mode in modes if mode in found.baselines}
+    baselines = {mode: baselines[mode] for mode in modes if mode in baselines}
     shared = [
         vdid
         for vdid in next(iter(networks.values())).vdids
-        if all(vdid in forecasts.vdids for forecasts in networks.values())
+        if all(vdid in of_one.vdids for of_one in networks.values())
     ]
     if not shared:
         alone = {
@@ -155,7 +160,7 @@ def align_modes(found: Found) -> AlignedModes:
         }
         return AlignedModes(alone, comparable=False)
     together = align(
-        {name: forecasts.sel(vd=shared) for name, forecasts in networks.items()},
+        {name: of_one.sel(vd=shared) for name, of_one in networks.items()},
         {mode: of_mode.sel(vd=shared) for mode, of_mode in baselines.items()},
     )
     return AlignedModes({mode: together.of_mode(mode) for mode in modes}, comparable=True)

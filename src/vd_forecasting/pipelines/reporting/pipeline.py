@@ -1,19 +1,7 @@
 """The graphs of the reporting pipelines.
 
-Others read of an experiment its ``outcome`` alone, which stays in memory::
-
-    {mode}_{model}   gather_outcome ──► outcome ──► write_training_report ──► training_report
-
-    compare_{mode}   two outcomes, baselines ──► align_forecasts ──► aligned
-                     aligned ──► score_forecasts ──► errors, congested_errors, scores
-                     aligned ──► find_differences ──► differences
-                     all of these ──► write_comparison ──► page
-
-    comprehensive    scores of all modes ──► concatenate_scores ──► comprehensive_metrics
-                     outcomes, baselines, scores ──► gather ──► found
-                     found ──► compare_modes ──► across
-                     found, across ──► write_comprehensive ──► comprehensive_model_comparison
-                     that page ──► render_comprehensive ──► comprehensive_page_html
+The ``outcome`` of an experiment, in memory, is all that its comparison and the comprehensive page
+read of it.
 """
 
 from kedro.pipeline import Node, Pipeline

@@ -1,4 +1,4 @@
-"""What a forecast and a training step take, measured on the trained model."""
+"""Time of a forecast and memory of a training step, measured on the trained model."""
 
 import statistics
 import time

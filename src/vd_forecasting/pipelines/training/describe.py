@@ -1,16 +1,15 @@
-"""What an experiment leaves beside its weights: the checkpoint's labels and the configuration."""
+"""Describe an experiment: the labels of its checkpoint and its configuration."""
 
-import importlib.metadata
 from typing import Any
 
 import pandas as pd
 import torch
 
-from vd_forecasting import __version__
 from vd_forecasting.artefacts import Config, Experiment, SplitSpan, WindowSet
 from vd_forecasting.artefacts.records import WindowLengths
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
 from vd_forecasting.pipelines.training.resume import Weights
+from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.vocabulary import SPLITS
 
 
@@ -59,7 +58,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
 
 
 def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
-    """What was trained on what."""
+    """The configuration of a trained experiment."""
     windows, model = experiment.windows, experiment.model
     model_parameters = experiment.model_parameters.model_dump(mode="json")
     network = network_arguments(windows)
@@ -84,10 +83,7 @@ def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
         num_parameters=sum(parameter.numel() for parameter in one.parameters()),
         num_models=len(windows.models),
         split={name: describe_split(windows, name) for name in SPLITS},
-        versions={
-            "vd_forecasting": __version__,
-            **{package: importlib.metadata.version(package) for package in packages},
-        },
+        versions={package: version_of(package) for package in (PACKAGE, *packages)},
         training=experiment.training,
         compute=experiment.compute,
     )

@@ -64,7 +64,7 @@ class ErrorSums:
             self.totals[name] = self.totals.get(name, 0) + total
 
     def are_finite(self) -> bool:
-        """Whether the loss so far is a number; on the CPU, where the sums are in any case."""
+        """True if the loss so far is a number; judged on the CPU, where the sums are anyway."""
         return bool(self.totals["scaled"].sum().isfinite())
 
     def result(self) -> EpochErrors:

@@ -29,7 +29,7 @@ AVERAGING_DECAY = 0.999
 
 @dataclass(frozen=True)
 class Data:
-    """What a model learns from and what it is judged by."""
+    """Batches to learn from and batches to be judged by."""
 
     train: WindowBatches
     val: WindowBatches

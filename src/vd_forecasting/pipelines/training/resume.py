@@ -1,36 +1,33 @@
-"""What a killed training needs to resume as if nothing had happened.
+"""Resume a killed training as if nothing had happened.
 
 A state holds ``made_with``, see :func:`made_with`, and, for a training in progress, all that the
 next epoch depends on (:meth:`.loop.Learner.state`); for a finished one its ``weights`` and its
 ``history``.
 """
 
-import importlib.metadata
 import json
 import logging
 import platform
 import sys
 from collections.abc import Mapping
-from functools import cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import vd_forecasting
 from vd_forecasting.artefacts import Experiment, WindowSet
 from vd_forecasting.datasets import TrainingState
+from vd_forecasting.provenance import code_digest, version_of
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
 Weights = dict[str, Tensor]
 
-CODE = ("evaluation/metrics.py", "models", "pipelines/training")
-"""Sources in which a change may change what is trained."""
+TRAINING = f"{__package__}.train"
+"""The module in which, and in what it uses, a change may change what is trained."""
 PACKAGES = ("vd_forecasting", "torch", "numpy", "numba", "xlstm")
 DIGESTS = ("data", "code")
 NAMED_DIFFERENCES = 3
@@ -78,7 +75,6 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     windows = experiment.windows
     blocks: dict[str, dict[str, Any]] = {
         "model": {
-            "name": experiment.model,
             **experiment.model_parameters.model_dump(mode="json"),
         },
         "training": experiment.training.model_dump(mode="json", exclude={"seeds"}),
@@ -97,26 +93,26 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
             for key, value in values.items()
         },
         "compute.threads": str(torch.get_num_threads()),
-        **{f"version of {package}": _version(package) for package in PACKAGES},
+        **{f"version of {package}": version_of(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "data": data_digest(windows, vds),
-        "code": code_digest(),
+        "code": code_digest(TRAINING),
     }
 
 
-def tell_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Name what differs: ``training.epochs was 50, is 100; the data are others``."""
     differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    told = [
+    named = [
         f"the {name} changed"
         if name in DIGESTS
         else f"{name} was {before.get(name, 'not set')}, is {now.get(name, 'not set')}"
         for name in differing[:NAMED_DIFFERENCES]
     ]
     if len(differing) > NAMED_DIFFERENCES:
-        told.append(f"and {len(differing) - NAMED_DIFFERENCES} more")
-    return "; ".join(told)
+        named.append(f"and {len(differing) - NAMED_DIFFERENCES} more")
+    return "; ".join(named)
 
 
 def data_digest(windows: WindowSet, vds: slice) -> str:
@@ -137,19 +133,6 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     return digest.hexdigest()
 
 
-@cache
-def code_digest() -> str:
-    """Of the sources named by :data:`CODE`."""
-    package = Path(vd_forecasting.__file__).parent
-    digest = blake2b(digest_size=16)
-    for part in CODE:
-        path = package / part
-        for source in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(f"{source.relative_to(package).as_posix()}\n".encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
-
-
 def check_origin(state: State, made_with: dict[str, str]) -> None:
     """Check that a state was made with the same.
 
@@ -162,7 +145,7 @@ def check_origin(state: State, made_with: dict[str, str]) -> None:
     ):
         raise ValueError("it is not a state of a training")
     if before != made_with:
-        raise ValueError(tell_differences(before, made_with))
+        raise ValueError(name_differences(before, made_with))
 
 
 def check_state(state: State, forecaster: nn.Module) -> None:
@@ -214,10 +197,3 @@ def on_cpu(tensors: Mapping[str, Tensor]) -> Weights:
     since pickle notes strings that are one and the same object only once.
     """
     return {sys.intern(name): value.detach().cpu() for name, value in tensors.items()}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

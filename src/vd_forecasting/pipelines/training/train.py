@@ -139,7 +139,7 @@ def train_model(
 
 
 def make_data(experiment: Experiment, vds: slice, seed: int) -> Data:
-    """What the model of some detectors is trained on, shuffled by the seed."""
+    """Batches for the model of some detectors, shuffled by the seed."""
     windows = experiment.windows
     shuffling = torch.Generator().manual_seed(seed)
     return Data(

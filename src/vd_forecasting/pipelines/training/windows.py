@@ -1,8 +1,8 @@
 """From cleaned data to what a training reads: selected VDs, split, scaled, imputed, windowed.
 
 A window is ``sequence_length`` input steps and the ``prediction_length`` steps after them. Windows
-lie wholly inside one split, so nothing of val or test is seen in training, nor the reverse. They
-are never stored: a window is its first step, and :mod:`.batches` cuts it out of the one array.
+lie wholly inside one split, so no split sees values of another. They are never stored: a window is
+its first step, and :mod:`.batches` cuts it out of the one array.
 """
 
 import difflib
@@ -42,7 +42,7 @@ def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     if windows.select_vd_id is None:
         chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
     else:
@@ -53,16 +53,16 @@ def make_single_vd_windows(
                 windows.select_vd_id,
                 100 * cleaning.min_observed,
             )
-    return make_windows(vd_clean.sel(vd=chosen), "single_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
 
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
 def make_independent_multi_vd_windows(
@@ -75,7 +75,7 @@ def make_independent_multi_vd_windows(
     Raises:
         ValueError: also if ``target_vd_index`` is not below ``num_vds``.
     """
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     candidates = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
     if index == "all":
@@ -89,9 +89,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [candidates[i] for i in dict.fromkeys(indexes)]
-    return make_windows(
-        vd_clean.sel(vd=chosen), "independent_multi_vd", inputs, targets, windows, split
-    )
+    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -144,14 +142,7 @@ def first_usable_vds(
     return usable
 
 
-def make_windows(
-    series: xr.DataArray,
-    mode: str,
-    inputs: Sequence[str],
-    targets: Sequence[str],
-    windows: Windows,
-    split: Split,
-) -> WindowSet:
+def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
     """Scale, impute and split the series of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
@@ -162,15 +153,14 @@ def make_windows(
         series: ``(time, vd, feature)`` on a regular grid, NaN where missing, with the attribute
             ``interval_minutes``.
         mode: whether the VDs are forecast jointly or each on its own.
-        inputs: input features.
-        targets: target features, each also an input.
-        windows: lengths of a window.
+        windows: lengths of a window and choice of features.
         split: chronological shares.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
     """
-    series = series.sel(feature=list(inputs)).transpose("time", "vd", "feature")
+    inputs, targets = choose_features(series, windows)
+    series = series.sel(feature=inputs).transpose("time", "vd", "feature")
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
@@ -191,7 +181,7 @@ def make_windows(
                 )
             if training.size:
                 mean[n, f] = training.mean(dtype="float64")
-                # A constant feature, such as lane_count, tells nothing and must not divide by zero.
+                # A constant feature, such as lane_count, must not lead to a division by zero.
                 std[n, f] = training.std(dtype="float64") or 1.0
             column -= mean[n, f]
             column /= std[n, f]
@@ -207,7 +197,7 @@ def make_windows(
         coords={
             "time": series["time"].values,
             "vd": vdids,
-            "feature": list(inputs),
+            "feature": inputs,
             "unit": ("feature", [str(unit) for unit in series["unit"].values]),
             "phase": list(CALENDAR),
         },
@@ -216,7 +206,7 @@ def make_windows(
             "source": _source(series),
             "sequence_length": windows.sequence_length,
             "prediction_length": windows.prediction_length,
-            "target_features": list(targets),
+            "target_features": targets,
             "interval_minutes": float(series.attrs["interval_minutes"]),
             "train_end": bounds["train"][1],
             "val_end": bounds["val"][1],

@@ -119,7 +119,9 @@ def write_comparison(
             verdicts.cost_comparison(costs),
             *verdicts.cut_short(costs),
         ],
-        seed_caveat=verdicts.seed_caveat({NAMES[model]: configs[model] for model in MODELS}),
+        seed_caveat=verdicts.seed_caveat(
+            {NAMES[model]: config.training.seeds for model, config in configs.items()}
+        ),
         baseline_wins=verdicts.baseline_wins(errors),
         forecasts=forecasts,
         scored=errors.scored_in_words,

@@ -98,7 +98,9 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
             *verdicts.difference_details_of_modes(by_mode, across.differences),
             *verdicts.cost_span(costs),
         ],
-        seed_caveat=verdicts.seed_caveat(configs),
+        seed_caveat=verdicts.seed_caveat(
+            {name: config.training.seeds for name, config in configs.items()}
+        ),
         baseline_wins=verdicts.baseline_wins_of_modes(by_mode),
         comparable=comparable,
         first=across.modes.first,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from vd_forecasting.artefacts import Config
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_BLOCKS
@@ -300,14 +299,9 @@ def p_in_words(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
-def seed_caveat(configs: Mapping[str, Config]) -> str:
-    """Whether the trainings of each model cover seed noise.
-
-    Args:
-        configs: by what the page calls the network.
-    """
-    seeds = {name: config.training.seeds for name, config in configs.items()}
-    distinct = set(seeds.values())
+def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
+    """Whether the trainings of each network cover seed noise; seeds by the network's name."""
+    distinct = {tuple(of_model) for of_model in seeds.values()}
     if max(map(len, distinct)) == 1:
         single = sorted({seed for of_model in distinct for seed in of_model})
         which = f"seed{'' if len(single) == 1 else 's'} {listed(map(str, single))}"
