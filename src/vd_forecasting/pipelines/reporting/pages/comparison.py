@@ -25,7 +25,6 @@ from vd_forecasting.pipelines.reporting.pages.tables import (
     parameter_rows,
     parameter_text,
 )
-from vd_forecasting.pipelines.reporting.pages.training_report import MODES_IN_WORDS
 from vd_forecasting.pipelines.reporting.plots.error_plots import (
     plot_difference_by_horizon,
     plot_error_by_horizon,
@@ -40,7 +39,7 @@ from vd_forecasting.pipelines.reporting.plots.residual_plot import plot_residual
 from vd_forecasting.rendering.markdown import code, link
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODELS, NAMES
+from vd_forecasting.vocabulary import MODELS, MODES_IN_WORDS, NAMES
 
 
 @dataclass(frozen=True)

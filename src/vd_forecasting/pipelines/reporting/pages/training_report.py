@@ -30,18 +30,12 @@ from vd_forecasting.pipelines.reporting.plots.learning_plots import (
 from vd_forecasting.rendering.markdown import code
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import NAMES
+from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
 from vd_forecasting.wording import duration, listed, number
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _SHOWN_VDS = 10
 _FORECAST_DAYS = 3
-MODES_IN_WORDS = {
-    "single_vd": "one detector in, the same detector out",
-    "multi_vd": "all detectors jointly in and out of one model",
-    "independent_multi_vd": "a model of its own for each detector, which sees only that detector's "
-    "past",
-}
 
 
 @dataclass(frozen=True)
