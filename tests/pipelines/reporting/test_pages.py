@@ -17,9 +17,6 @@ from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
-    find_confidence_sets,
-    find_differences,
-    find_differences_of_modes,
 )
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
@@ -34,6 +31,7 @@ from vd_forecasting.pipelines.reporting.comparison_scores import (
     align_forecasts,
     score_forecasts,
 )
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
@@ -102,17 +100,17 @@ def comparison(artefacts: Artefacts, mode: str) -> str:
     aligned = align_forecasts(
         lstm["predictions"], xlstm["predictions"], artefacts[f"{mode}_baselines"]["predictions"]
     )
-    errors, congested_errors, _ = score_forecasts(aligned, EVALUATION)
+    errors, congested_errors, differences, _ = score_forecasts(aligned, EVALUATION)
     return write_comparison(
         aligned,
         errors,
         congested_errors,
-        find_differences(aligned, EVALUATION),
+        differences,
         EVALUATION,
         **{
             f"{model}_{name}": found[name]
             for model, found in (("lstm", lstm), ("xlstm", xlstm))
-            for name in ("config", "training_history", "metrics", "cost")
+            for name in ("config", "training_history", "fit_errors", "cost")
         },
     )
 
@@ -121,12 +119,10 @@ def comprehensive(artefacts: Artefacts) -> str:
     aligned = align_modes(**{name: a["predictions"] for name, a in artefacts.items()})
     return write_comprehensive(
         aligned,
-        score_modes(aligned, EVALUATION),
-        find_differences_of_modes(aligned, EVALUATION),
-        find_confidence_sets(aligned, EVALUATION),
+        *score_modes(aligned, EVALUATION),
         *(
             {name: artefacts[name][artefact] for name in EXPERIMENTS}
-            for artefact in ("config", "training_history", "metrics", "cost")
+            for artefact in ("config", "training_history", "fit_errors", "cost")
         ),
         failures={},
     )
@@ -135,7 +131,7 @@ def comprehensive(artefacts: Artefacts) -> str:
 def differences_of(artefacts: Artefacts, mode: str) -> Differences:
     names = [*(f"{mode}_{model}" for model in MODELS), f"{mode}_baselines"]
     aligned = align_forecasts(*(artefacts[name]["predictions"] for name in names))
-    return find_differences(aligned, EVALUATION)
+    return score_forecasts(aligned, EVALUATION)[2]
 
 
 def mae_by_hand(artefacts: Artefacts, name: str, **at: Any) -> np.ndarray:
@@ -156,11 +152,18 @@ def mae_by_hand(artefacts: Artefacts, name: str, **at: Any) -> np.ndarray:
     return np.asarray(error.mean([dim for dim in error.dims if dim != of_run]).values)
 
 
+def training_report(found: dict[str, Any]) -> str:
+    """The page of an experiment."""
+    errors, _ = score_experiment(
+        found["predictions"], found["fit_errors"], EVALUATION.mape_min_truth
+    )
+    names = ("config", "training_history", "fit_errors", "cost")
+    return write_training_report(**{name: found[name] for name in names}, errors=errors)
+
+
 def all_pages(artefacts: Artefacts) -> dict[str, str]:
     """Pages by the dataset they are saved to."""
-    pages = {
-        f"{name}.training_report": write_training_report(**artefacts[name]) for name in EXPERIMENTS
-    }
+    pages = {f"{name}.training_report": training_report(artefacts[name]) for name in EXPERIMENTS}
     pages |= {f"compare_{mode}.page": comparison(artefacts, mode) for mode in MODES}
     return pages | {"comprehensive_model_comparison": comprehensive(artefacts)}
 
@@ -186,7 +189,7 @@ def row(page: str, heading: str, start: str) -> list[str]:
 
 def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefacts) -> None:
     found = artefacts["multi_vd_xlstm"]
-    page = write_training_report(**found)
+    page = training_report(found)
     data = found["predictions"].data.sel(feature="avg_speed", horizon=6)
     own = float(np.abs(data["prediction"] - data["truth"]).mean())
     reference = float(np.abs(data["persistence"] - data["truth"]).mean())
@@ -204,7 +207,7 @@ def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefact
 
 def test_a_training_report_tells_the_chosen_epoch_and_the_gap(artefacts: Artefacts) -> None:
     found = artefacts["single_vd_lstm"]
-    page = write_training_report(**found)
+    page = training_report(found)
     run = found["training_history"]["42"]["joint"]
     assert f"| chosen epoch | {run['best_epoch']} of 12 |" in page
     assert "| forecast of 1 window, one CPU thread | 2.10 ms |" in page
@@ -217,7 +220,7 @@ def test_a_training_report_tells_the_chosen_epoch_and_the_gap(artefacts: Artefac
 
 
 def test_independent_models_are_told_apart_and_their_times_added(artefacts: Artefacts) -> None:
-    page = write_training_report(**artefacts["independent_multi_vd_lstm"])
+    page = training_report(artefacts["independent_multi_vd_lstm"])
     assert "| training time | 1 min 39 s |" in page  # 2 × 49.5 s
     assert "| trainable parameters | 2 × 1,385,252 |" in page
     for vdid, run in artefacts["independent_multi_vd_lstm"]["training_history"]["42"].items():
@@ -226,7 +229,7 @@ def test_independent_models_are_told_apart_and_their_times_added(artefacts: Arte
 
 def test_a_training_report_of_several_seeds_has_means_and_deviations(week: Artefacts) -> None:
     found = week["independent_multi_vd_lstm"]
-    page = write_training_report(**found)
+    page = training_report(found)
     own = mae_by_hand(week, "independent_multi_vd_lstm", feature="avg_speed", horizon=3)
     cell = row(page, "### avg_speed (km/h)", "3 h (step 3)")[1]
     assert cell.split(" ± ")[0] == number(own.mean())
@@ -408,7 +411,7 @@ def test_the_comprehensive_page_over_a_week_is_tested(
 ) -> None:
     page = week_pages["comprehensive"]
     aligned = align_modes(**{name: a["predictions"] for name, a in week.items()})
-    sets = find_confidence_sets(aligned, EVALUATION)
+    _, differences, sets = score_modes(aligned, EVALUATION)
     for mode in MODES:
         for model in MODELS:
             cells = row(page, "### total_volume (veh/60 min)", f"{mode} {NAMES[model]} |")
@@ -416,8 +419,7 @@ def test_the_comprehensive_page_over_a_week_is_tested(
             assert cells[3].strip("*").split(" ± ")[0] == number(own.mean())
             inside = float(sets.sel(model=f"{mode}_{model}", feature="total_volume")) > 0.05
             assert cells[-1] == ("✓" if inside else "")
-    differences = find_differences_of_modes(aligned, EVALUATION)["multi_vd"]
-    change = differences.between["avg_speed", AVERAGE].change
+    change = differences["multi_vd"].between["avg_speed", AVERAGE].change
     assert (
         f"- multi_vd, avg_speed, averaged over horizons: xLSTM {percent(-change)} lower MAE than "
         "LSTM (95 % interval "
@@ -443,7 +445,7 @@ def test_divergence_is_told() -> None:
     found = make_artefacts(make_predictions(origins=60, horizons=2, interval_minutes=60.0))
     run = found["training_history"]["42"]["joint"]
     run |= {"stopped_early": True, "diverged": {"loss": "training", "epoch": 9, "step": 3}}
-    text = write_training_report(**found)
+    text = training_report(found)
     assert "LSTM diverged in training; the best epoch before is used." in text
     assert "| training ended by | divergence |" in text
 
@@ -519,7 +521,7 @@ ODD = {
 def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, Any]) -> None:
     found = make_all(**settings)
     pages = {
-        "training report": write_training_report(**found["multi_vd_xlstm"]),
+        "training report": training_report(found["multi_vd_xlstm"]),
         "comparison": comparison(found, "multi_vd"),
         "comprehensive": comprehensive(found),
     }
@@ -536,5 +538,5 @@ def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, 
 def test_the_share_left_out_of_mape_is_told() -> None:
     predictions = make_predictions(origins=100, missing=0.0).copy(deep=True)
     predictions["truth"][:25, :, :, 1] = 0.0
-    page = write_training_report(**make_artefacts(predictions))
+    page = training_report(make_artefacts(predictions))
     assert row(page, "All horizons together:", "total_volume")[-1] == "25.0 %"

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from tests.conftest import make_evaluation
 from tests.make.artefacts import (
     BASELINES,
+    MAPE_MIN_TRUTH,
     make_artefacts,
     make_baselines,
     make_config,
@@ -25,7 +26,7 @@ from tests.make.artefacts import (
 )
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
-from vd_forecasting.evaluation.differences import find_confidence_sets, find_differences_of_modes
+from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,
@@ -36,7 +37,7 @@ from vd_forecasting.pipelines.reporting.plots import comprehensive_plots
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
-ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
+ARTEFACTS = ("config", "training_history", "fit_errors", "cost", "predictions")
 EXPERIMENT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
 COMPARISON_PLOTS = (
     "learning_curves",
@@ -56,6 +57,7 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
     """Artefacts of experiments in memory."""
     catalog = DataCatalog()
     catalog["params:evaluation"] = MemoryDataset(make_evaluation())
+    catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     for name, dataset in predictions.items():
         for artefact, value in make_artefacts(dataset, **settings).items():
             catalog[f"{name}.{artefact}"] = MemoryDataset(value)
@@ -76,8 +78,10 @@ def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
 
 def test_an_experiment_report_is_a_template() -> None:
     pipeline = create_experiment_report()
-    assert pipeline.inputs() == set(ARTEFACTS)
-    assert pipeline.outputs() == {"training_report"} | {f"plot_{p}" for p in EXPERIMENT_PLOTS}
+    assert pipeline.inputs() == {*ARTEFACTS, "params:evaluation.mape_min_truth"}
+    assert pipeline.outputs() == {"training_report", "metrics"} | {
+        f"plot_{p}" for p in EXPERIMENT_PLOTS
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -143,7 +147,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     for mode in MODES:
         pipeline += create_comparison(mode)
     for name in EXPERIMENTS:
-        pipeline += Pipeline(create_experiment_report(), namespace=name)
+        pipeline += experiment_report(*name.rsplit("_", 1))
     outputs = run(pipeline, catalog)
     metrics = outputs["comprehensive_metrics"]
     assert set(metrics["mode"]) == set(MODES)
@@ -153,6 +157,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert metrics["seed"].dropna().unique().tolist() == [1, 2]
     kinds = {
         "training_report": str,
+        "metrics": dict,
         "page": str,
         "scores": type(metrics),
         "comprehensive_page_html": str,
@@ -220,9 +225,7 @@ def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
         },
         epochs=epochs,
     )
-    pipeline = create_comparison(mode) + Pipeline(
-        create_experiment_report(), namespace=f"{mode}_lstm"
-    )
+    pipeline = create_comparison(mode) + experiment_report(mode, "lstm")
     figures = {name: v for name, v in run(pipeline, catalog).items() if isinstance(v, Figure)}
     assert len(figures) == len(COMPARISON_PLOTS) + len(EXPERIMENT_PLOTS)
     for name, figure in figures.items():
@@ -340,9 +343,7 @@ def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any
     found["multi_vd_xlstm"] = change(found["multi_vd_xlstm"])
     networks = {name: Forecasts(predictions) for name, predictions in found.items()}
     modes = align_modes(**networks, **baselines)
-    by_mode = score_modes(modes, make_evaluation())
-    sets = find_confidence_sets(modes, make_evaluation())
-    differences = find_differences_of_modes(modes, make_evaluation())
+    by_mode, differences, sets = score_modes(modes, make_evaluation())
     configs = {name: make_config(predictions) for name, predictions in found.items()}
     histories = {name: make_history(predictions, epochs=2) for name, predictions in found.items()}
     figures = {
@@ -368,6 +369,7 @@ def test_undefined_metrics_in_the_history_leave_a_gap() -> None:
         for split in ("train", "val"):
             epoch[split]["avg_speed"] = dict.fromkeys(epoch[split]["avg_speed"])
     catalog = DataCatalog()
+    catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     for name, value in found.items():
         catalog[name] = MemoryDataset(value)
     figure = run(create_experiment_report(), catalog)["plot_metric_evolution"]

@@ -3,10 +3,17 @@
 from typing import TypeVar
 
 import pandas as pd
+import xarray as xr
 
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.aligned import AlignedModes, align
+from vd_forecasting.evaluation.differences import (
+    Differences,
+    find_confidence_sets,
+    find_differences,
+)
 from vd_forecasting.evaluation.errors import Errors, errors_of
+from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
@@ -34,12 +41,24 @@ def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
     return frame
 
 
-def score_modes(modes: AlignedModes, evaluation: Evaluation) -> dict[str, Errors]:
-    """Errors of both models and the baselines, by mode."""
-    return {
-        mode: errors_of(forecasts, evaluation.mape_min_truth)
+def score_modes(
+    modes: AlignedModes, evaluation: Evaluation
+) -> tuple[dict[str, Errors], dict[str, Differences], xr.DataArray]:
+    """Score the networks and baselines of every mode.
+
+    Returns:
+        By mode the errors and the differences between its models, and the p-values of
+        :func:`.find_confidence_sets`.
+    """
+    summed = {
+        mode: sum_errors(forecasts, evaluation.mape_min_truth)
         for mode, forecasts in modes.by_mode.items()
     }
+    return (
+        {mode: errors_of(of_mode) for mode, of_mode in summed.items()},
+        {mode: find_differences(of_mode, evaluation) for mode, of_mode in summed.items()},
+        find_confidence_sets(summed, evaluation, comparable=modes.comparable),
+    )
 
 
 def align_modes(**predictions: Forecasts | BaselineForecasts | Failure) -> AlignedModes:

@@ -4,11 +4,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.evaluation.differences import (
-    find_confidence_sets,
-    find_differences,
-    find_differences_of_modes,
-)
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting.across_modes import (
     align_modes,
@@ -21,6 +16,7 @@ from vd_forecasting.pipelines.reporting.comparison_scores import (
     align_forecasts,
     score_forecasts,
 )
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive_page import (
     render_comprehensive,
@@ -35,7 +31,7 @@ from vd_forecasting.pipelines.reporting.plots import (
 from vd_forecasting.running.failure import TAKES_FAILURES
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
-ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
+ARTEFACTS = ("config", "training_history", "fit_errors", "cost", "predictions")
 """What the comparisons read of every experiment."""
 
 
@@ -44,25 +40,33 @@ def create_experiment_report() -> Pipeline:
 
     ::
 
-        config ───────────┬─► write_training_report ──► training_report
-        training_history ─┤
-        metrics ──────────┤─► plot_learning_curves ───► plot_learning_curves
-        predictions ──────┘   plot_metric_evolution ──► plot_metric_evolution
-                              plot_forecast ──────────► plot_forecast
-                              plot_error_by_horizon ──► plot_error_by_horizon
+        predictions ──► score_experiment ──► metrics
+        fit_errors ───┘        │
+                               ▼
+        config ──────────► errors ──┬─► write_training_report ──► training_report
+        training_history ───────────┤─► plot_learning_curves ───► plot_learning_curves
+        predictions ────────────────┘   plot_metric_evolution ──► plot_metric_evolution
+                                        plot_forecast ──────────► plot_forecast
+                                        plot_error_by_horizon ──► plot_error_by_horizon
     """
     return Pipeline(
         [
             Node(
+                score_experiment,
+                inputs=["predictions", "fit_errors", "params:evaluation.mape_min_truth"],
+                outputs=["errors", "metrics"],
+                name="score_experiment",
+            ),
+            Node(
                 write_training_report,
-                inputs=["config", "training_history", "metrics", "cost", "predictions"],
+                inputs=["config", "training_history", "fit_errors", "cost", "errors"],
                 outputs="training_report",
                 name="write_training_report",
             ),
             _plot(experiment_plots.plot_learning_curves, "config", "training_history"),
-            _plot(experiment_plots.plot_metric_evolution, "config", "training_history", "metrics"),
+            _plot(experiment_plots.plot_metric_evolution, "config", "training_history", "errors"),
             _plot(experiment_plots.plot_forecast, "config", "predictions"),
-            _plot(experiment_plots.plot_error_by_horizon, "config", "metrics"),
+            _plot(experiment_plots.plot_error_by_horizon, "config", "errors"),
         ]
     )
 
@@ -82,8 +86,8 @@ def create_comparison(mode: str) -> Pipeline:
                                                                     ├─► plot_error_by_horizon
                                                                     └─► plot_gain_by_horizon
 
-    The page also reads ``config``, ``training_history`` and ``metrics`` of both experiments, the
-    scores their ``config``; ``plot_learning_curves`` reads their ``training_history`` alone.
+    The page also reads ``config``, ``training_history`` and ``fit_errors`` of both experiments;
+    ``plot_learning_curves`` reads their ``training_history`` alone.
     """
     template = Pipeline(
         [
@@ -96,14 +100,8 @@ def create_comparison(mode: str) -> Pipeline:
             Node(
                 score_forecasts,
                 inputs=["aligned", "params:evaluation"],
-                outputs=["errors", "congested_errors", "scores"],
+                outputs=["errors", "congested_errors", "differences", "scores"],
                 name="score_forecasts",
-            ),
-            Node(
-                find_differences,
-                inputs=["aligned", "params:evaluation"],
-                outputs="differences",
-                name="find_differences",
             ),
             _plot(
                 comparison_plots.plot_learning_curves,
@@ -113,8 +111,8 @@ def create_comparison(mode: str) -> Pipeline:
             _plot(comparison_plots.plot_error_by_horizon, "errors", "differences"),
             _plot(comparison_plots.plot_gain_by_horizon, "errors"),
             _plot(comparison_plots.plot_difference_by_horizon, "errors", "differences"),
-            _plot(comparison_plots.plot_error_by_hour, "aligned", "errors"),
-            _plot(comparison_plots.plot_error_by_vd, "aligned", "errors"),
+            _plot(comparison_plots.plot_error_by_hour, "errors"),
+            _plot(comparison_plots.plot_error_by_vd, "errors"),
             _plot(comparison_plots.plot_forecast, "aligned"),
             _plot(comparison_plots.plot_forecast_fan, "aligned"),
             _plot(comparison_plots.plot_residuals, "aligned", "errors"),
@@ -129,7 +127,7 @@ def create_comparison(mode: str) -> Pipeline:
                     *(
                         f"{model}_{artefact}"
                         for model in MODELS
-                        for artefact in ("config", "training_history", "metrics", "cost")
+                        for artefact in ("config", "training_history", "fit_errors", "cost")
                     ),
                 ],
                 outputs="page",
@@ -163,7 +161,7 @@ def create_comprehensive() -> Pipeline:
 
         {mode}_{model}.config ───────────► gather ──► comprehensive_configs ────┐
         {mode}_{model}.training_history ─► gather ──► comprehensive_histories ──┤
-        {mode}_{model}.metrics ──────────► gather ──► comprehensive_evaluations ┤
+        {mode}_{model}.fit_errors ───────► gather ──► comprehensive_fit_errors ─┤
         {mode}_{model}.predictions ──► align_modes                              │
                                           │                                     │
                                   aligned_modes                                 │
@@ -207,7 +205,7 @@ def create_comprehensive() -> Pipeline:
             ),
             _gather("config", "comprehensive_configs"),
             _gather("training_history", "comprehensive_histories"),
-            _gather("metrics", "comprehensive_evaluations"),
+            _gather("fit_errors", "comprehensive_fit_errors"),
             _gather("cost", "comprehensive_costs"),
             Node(
                 gather_failures,
@@ -229,20 +227,12 @@ def create_comprehensive() -> Pipeline:
             Node(
                 score_modes,
                 inputs=["aligned_modes", "params:evaluation"],
-                outputs="comprehensive_errors",
+                outputs=[
+                    "comprehensive_errors",
+                    "comprehensive_differences",
+                    "comprehensive_confidence_sets",
+                ],
                 name="score_modes",
-            ),
-            Node(
-                find_differences_of_modes,
-                inputs=["aligned_modes", "params:evaluation"],
-                outputs="comprehensive_differences",
-                name="find_differences_of_modes",
-            ),
-            Node(
-                find_confidence_sets,
-                inputs=["aligned_modes", "params:evaluation"],
-                outputs="comprehensive_confidence_sets",
-                name="find_confidence_sets",
             ),
             *(
                 Node(
@@ -261,7 +251,7 @@ def create_comprehensive() -> Pipeline:
                     "comprehensive_confidence_sets",
                     "comprehensive_configs",
                     "comprehensive_histories",
-                    "comprehensive_evaluations",
+                    "comprehensive_fit_errors",
                     "comprehensive_costs",
                     "comprehensive_failures",
                 ],

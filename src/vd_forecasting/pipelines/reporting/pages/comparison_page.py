@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from vd_forecasting.artefacts import FitErrors
 from vd_forecasting.evaluation.aligned import AlignedForecasts
 from vd_forecasting.evaluation.differences import Differences
-from vd_forecasting.evaluation.errors import Errors, Json, mae_of_models
+from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.costs import (
@@ -42,11 +43,11 @@ def write_comparison(
     evaluation: Evaluation,
     lstm_config: Json,
     lstm_training_history: Json,
-    lstm_metrics: Json,
+    lstm_fit_errors: FitErrors,
     lstm_cost: Json,
     xlstm_config: Json,
     xlstm_training_history: Json,
-    xlstm_metrics: Json,
+    xlstm_fit_errors: FitErrors,
     xlstm_cost: Json,
 ) -> str:
     """The comparison of a mode, Markdown; it links to ``{mode}_plots/`` beside it.
@@ -59,17 +60,17 @@ def write_comparison(
         evaluation: how forecasts are scored.
         lstm_config: and the like: the artefacts of both experiments.
         lstm_training_history: see above.
-        lstm_metrics: see above.
+        lstm_fit_errors: see above.
         lstm_cost: see above.
         xlstm_config: see above.
         xlstm_training_history: see above.
-        xlstm_metrics: see above.
+        xlstm_fit_errors: see above.
         xlstm_cost: see above.
     """
     configs = {"lstm": lstm_config, "xlstm": xlstm_config}
     costs = {
-        "lstm": costs_of(lstm_config, lstm_training_history, lstm_metrics, lstm_cost),
-        "xlstm": costs_of(xlstm_config, xlstm_training_history, xlstm_metrics, xlstm_cost),
+        "lstm": costs_of(lstm_config, lstm_training_history, lstm_fit_errors, lstm_cost),
+        "xlstm": costs_of(xlstm_config, xlstm_training_history, xlstm_fit_errors, xlstm_cost),
     }
     mode = lstm_config["mode"]
     plots = f"{mode}_plots"
@@ -108,7 +109,7 @@ def write_comparison(
         "## When and where",
         image("MAE by hour of day", f"{plots}/error_by_hour.png"),
         image("MAE by VD", f"{plots}/error_by_vd.png"),
-        _vd_table(forecasts, errors),
+        _vd_table(errors),
         image("Distribution of errors", f"{plots}/residuals.png"),
         "## What it cost",
         table(["", *(NAMES[model] for model in PAIR)], cost_rows(costs)),
@@ -188,10 +189,10 @@ def _what(forecasts: AlignedForecasts, configs: Mapping[str, Json], errors: Erro
     return page(*sentences).rstrip()
 
 
-def _vd_table(forecasts: AlignedForecasts, errors: Errors) -> str:
-    if len(forecasts.vdids) == 1:
+def _vd_table(errors: Errors) -> str:
+    if errors.by_vd.sizes["vd"] == 1:
         return ""
-    rows, which = vd_rows(mae_of_models(forecasts, pool=["horizon"]), PAIR)
+    rows, which = vd_rows(errors.by_vd["mae"], PAIR)
     header = ["VD", *map(errors.label, errors.features)]
     return page(
         f"MAE of all horizons together: LSTM / xLSTM / persistence. {which}".rstrip(),

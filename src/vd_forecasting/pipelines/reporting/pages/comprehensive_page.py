@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from vd_forecasting.artefacts import FitErrors
 from vd_forecasting.evaluation.aligned import AlignedModes
 from vd_forecasting.evaluation.differences import AVERAGE, Differences, model_labels
 from vd_forecasting.evaluation.errors import Errors, Json
@@ -43,7 +44,7 @@ def write_comprehensive(
     confidence_sets: xr.DataArray,
     configs: dict[str, Json],
     histories: dict[str, Json],
-    metrics: dict[str, Json],
+    fit_errors: dict[str, FitErrors],
     costs: dict[str, Json],
     failures: dict[str, Failure],
 ) -> str:
@@ -56,14 +57,14 @@ def write_comprehensive(
         confidence_sets: p-values over (model, feature), of all modes' models together.
         configs: by experiment.
         histories: by experiment.
-        metrics: by experiment.
+        fit_errors: by experiment.
         costs: by experiment.
         failures: why an experiment is missing from the above, or ``{mode}_baselines`` or
             ``compare_{mode}``; by that name.
     """
     comparable = modes.comparable
     spent = {
-        name: costs_of(configs[name], histories[name], metrics[name], costs[name])
+        name: costs_of(configs[name], histories[name], fit_errors[name], costs[name])
         for name in configs
     }
     seeds = {

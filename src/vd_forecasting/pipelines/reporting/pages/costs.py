@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vd_forecasting.artefacts import FitErrors
 from vd_forecasting.evaluation.errors import Json
 from vd_forecasting.vocabulary import NAMES
 from vd_forecasting.wording import (
@@ -97,20 +98,20 @@ def runs_of(history: Json) -> dict[str, Json]:
     }
 
 
-def costs_of(config: Json, history: Json, metrics: Json, cost: Json) -> Costs:
+def costs_of(config: Json, history: Json, fit_errors: FitErrors, cost: Json) -> Costs:
     """Add up an experiment's training history.
 
     Args:
         config: of the experiment.
         history: by seed, an entry per trained model.
-        metrics: with the errors on ``train`` and ``val`` at the chosen epoch.
+        fit_errors: on training and validation at the chosen epoch.
         cost: what :func:`..training.cost.measure_cost` measured.
     """
     runs = runs_of(history).values()
     epoch_seconds = [epoch["seconds"] for run in runs for epoch in run["epochs"]]
     gaps = {}
-    for feature in metrics["val"]:
-        val, train = metrics["val"][feature]["mae"], metrics["train"][feature]["mae"]
+    for feature in fit_errors.val:
+        val, train = fit_errors.val[feature]["mae"], fit_errors.train[feature]["mae"]
         if is_number(val) and is_number(train) and train > 0:
             gaps[feature] = val / train
     return Costs(

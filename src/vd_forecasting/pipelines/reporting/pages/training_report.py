@@ -2,9 +2,8 @@
 
 import statistics
 
-from vd_forecasting.artefacts import Forecasts
-from vd_forecasting.evaluation.aligned import align
-from vd_forecasting.evaluation.errors import Errors, Json, from_metrics, mae_of_models
+from vd_forecasting.artefacts import FitErrors
+from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.costs import (
     CURVES_EXPLAINED,
@@ -39,20 +38,19 @@ MODES_IN_WORDS = {
 
 
 def write_training_report(
-    config: Json, training_history: Json, metrics: Json, cost: Json, predictions: Forecasts
+    config: Json, training_history: Json, fit_errors: FitErrors, cost: Json, errors: Errors
 ) -> str:
     """The training report, Markdown; it links to ``plots/`` beside it.
 
     Args:
         config: what was trained.
         training_history: epoch by epoch, per seed and trained model.
-        metrics: on the test split, beside persistence.
+        fit_errors: on the training and validation splits.
         cost: of a forecast and of a training step.
-        predictions: the test forecasts, for the errors by VD.
+        errors: on the test split, beside persistence.
     """
     model = config["model"]
-    errors = from_metrics(metrics, config)
-    costs = costs_of(config, training_history, metrics, cost)
+    costs = costs_of(config, training_history, fit_errors, cost)
     return page(
         f"# {config['experiment']}",
         verdicts.against_persistence(errors, model),
@@ -87,7 +85,7 @@ def write_training_report(
         "All horizons together:",
         summary_table(errors, [model, "persistence"], [NAMES[model], "persistence"]),
         SUMMARY_EXPLAINED,
-        _by_vd(predictions, model, errors),
+        _by_vd(model, errors),
         "## Parameters",
         table(["parameter", "value"], parameter_rows({model: config})),
         f"{_seeds(config)}; "
@@ -181,11 +179,10 @@ def _feature_table(errors: Errors, model: str, feature: str) -> str:
     return page(f"### {errors.label(feature)}", table(header, rows)).rstrip()
 
 
-def _by_vd(predictions: Forecasts, model: str, errors: Errors) -> str:
-    if len(predictions.vdids) == 1:
+def _by_vd(model: str, errors: Errors) -> str:
+    if errors.by_vd.sizes["vd"] == 1:
         return ""
-    by_vd = mae_of_models(align({model: predictions}), pool=["horizon"])
-    rows, which = vd_rows(by_vd, [model])
+    rows, which = vd_rows(errors.by_vd["mae"], [model])
     header = ["VD", *map(errors.label, errors.features)]
     return page(
         "## By VD",

@@ -43,19 +43,15 @@ def plot_difference_by_horizon(errors: Errors, differences: Differences) -> Figu
     )
 
 
-def plot_error_by_hour(forecasts: AlignedForecasts, errors: Errors) -> Figure:
+def plot_error_by_hour(errors: Errors) -> Figure:
     """MAE by hour of day."""
-    return error_plots.plot_error_by_hour(
-        "At what time of day do the forecasts go wrong?", forecasts, errors
-    )
+    return error_plots.plot_error_by_hour("At what time of day do the forecasts go wrong?", errors)
 
 
-def plot_error_by_vd(forecasts: AlignedForecasts, errors: Errors) -> Figure:
+def plot_error_by_vd(errors: Errors) -> Figure:
     """MAE of every VD."""
     return error_plots.plot_error_by_vd(
-        "Which detectors are hard to forecast, and which model does better there?",
-        forecasts,
-        errors,
+        "Which detectors are hard to forecast, and which model does better there?", errors
     )
 
 

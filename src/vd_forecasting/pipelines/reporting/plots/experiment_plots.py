@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.evaluation.aligned import align, most_congested_day
-from vd_forecasting.evaluation.errors import Json, from_metrics
+from vd_forecasting.evaluation.errors import Errors, Json
 from vd_forecasting.pipelines.reporting.plots import error_plots, forecast_plot, learning_plots
 
 FORECAST_DAYS = 3
@@ -18,13 +18,13 @@ def plot_learning_curves(config: Json, training_history: Json) -> Figure:
     )
 
 
-def plot_metric_evolution(config: Json, training_history: Json, metrics: Json) -> Figure:
+def plot_metric_evolution(config: Json, training_history: Json, errors: Errors) -> Figure:
     """Errors in physical units by epoch."""
     return learning_plots.plot_metric_evolution(
         f"Which errors did training of {config['experiment']} bring down?",
         config["model"],
         training_history,
-        from_metrics(metrics, config),
+        errors,
     )
 
 
@@ -41,9 +41,9 @@ def plot_forecast(config: Json, predictions: Forecasts) -> Figure:
     )
 
 
-def plot_error_by_horizon(config: Json, metrics: Json) -> Figure:
+def plot_error_by_horizon(config: Json, errors: Errors) -> Figure:
     """MAE by horizon beside persistence."""
     return error_plots.plot_error_by_horizon(
         f"How fast do the errors of {config['experiment']} grow with the time ahead?",
-        from_metrics(metrics, config),
+        errors,
     )
