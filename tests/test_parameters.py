@@ -1,19 +1,21 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from tests import PROJECT
 from vd_forecasting.parameters import Cleaning, LSTMModel, Split, Training, XLSTMModel
+from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 
-def parameters(env: str | None = None) -> dict:  # type: ignore[type-arg]
-    loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **CONFIG_LOADER_ARGS)
-    return loader["parameters"]
+def parameters(env: str | None = None) -> dict[str, Any]:
+    loader = ConfigLoader(PROJECT / "conf", env=env, **CONFIG_LOADER_ARGS)
+    found: dict[str, Any] = loader["parameters"]
+    return found
 
 
 XLSTM = {

@@ -1,5 +1,7 @@
 """The catalog validator for regular time grids."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -15,7 +17,7 @@ def at(*times: str) -> xr.DataArray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_regular_grid_is_handed_back(count):
+def test_a_regular_grid_is_handed_back(count: int) -> None:
     times = np.datetime64("2015-02-28T23:50", "ns") + np.arange(count) * np.timedelta64(5, "m")
     data = at(*map(str, times))
     assert check_regular_grid(data) is data
@@ -41,18 +43,18 @@ def test_a_regular_grid_is_handed_back(count):
         ([], "no time stamps"),
     ],
 )
-def test_the_first_irregular_step_is_named(times, message):
+def test_the_first_irregular_step_is_named(times: Sequence[str], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         check_regular_grid(at(*times))
     assert "\n" not in str(error.value)
 
 
-def test_an_array_without_time_is_refused():
+def test_an_array_without_time_is_refused() -> None:
     with pytest.raises(ValueError, match="no time stamps"):
         check_regular_grid(xr.DataArray([1.0], dims="time"))
 
 
-def test_kedro_takes_it_as_a_validator():
+def test_kedro_takes_it_as_a_validator() -> None:
     validator = resolve_validator(ValidatorSpec("vd_forecasting.vd_array.check_regular_grid"))
     data = at("2015-01-01T00:00", "2015-01-01T00:05")
     assert validator.validate(data) is data

@@ -2,75 +2,16 @@
 
 import filecmp
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from base64 import b64decode
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import xarray as xr
 
-from tests import PROJECT
-from tests.conftest import make_clean
-from vd_forecasting.datasets import VDHDF5Dataset
+from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, kedro, run
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
-
-SMALL = (
-    "vd_file=small.h5,compute.threads=1,"
-    + ",".join(f"{experiment}.training.epochs=1" for experiment in EXPERIMENTS)
-    + ","
-    + ",".join(
-        f"{experiment}.windows.num_vds=2"
-        for experiment in EXPERIMENTS
-        if not experiment.startswith("single")
-    )
-)
-COMPILED = Path("src/vd_forecasting/models/fused_xlstm/__pycache__")
-LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")
-
-
-def copy_of_the_project(folder: Path) -> Path:
-    """Configuration, code and empty data folders; with a small detector file, small.h5.
-
-    What numba compiles is common to all copies, so that it does so once.
-    """
-    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
-    for name in ("conf", "src"):
-        shutil.copytree(PROJECT / name, folder / name, ignore=left_out)
-    (PROJECT / COMPILED).mkdir(exist_ok=True)
-    (folder / COMPILED).symlink_to(PROJECT / COMPILED)
-    (folder / "conf" / "local").mkdir()
-    for name in ("pyproject.toml", "README.md", ".telemetry"):
-        shutil.copy(PROJECT / name, folder)
-    save(make_clean(700, vds=3), folder / "small.h5")
-    return folder
-
-
-def save(clean: xr.DataArray, path: Path) -> None:
-    VDHDF5Dataset(filepath=str(path)).save(clean.assign_attrs(source_file=path.name))
-
-
-def kedro(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kedro", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-
-
-def run(folder: Path, *arguments: str, params: str = SMALL, **environment: str) -> str:
-    """A run that must succeed; returns what it printed."""
-    result = kedro(folder, "run", "--env", "quick", *arguments, "--params", params, **environment)
-    assert result.returncode == 0, result.stderr
-    return result.stderr
 
 
 def outputs(folder: Path) -> set[str]:
@@ -245,7 +186,9 @@ def test_after_failures_only_the_rest_is_made(tmp_path: Path, runner: str) -> No
     assert len(told) == 2, told
     first, second = sorted(told)
     assert first.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
-    assert second.startswith("Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no VD")
+    assert second.startswith(
+        "Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no detector"
+    )
     trained = set(re.findall(r"▸ (\w+)\.train", result.stderr))
     assert trained == set(EXPERIMENTS) - {"single_vd_lstm"}
     comparison = folder / "data/08_reporting/comparison"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.exports import write_long_csv
 from tests.make.forked_runs import ForkedRuns
-from tests.test_run import LOG_LINE, SMALL, copy_of_the_project, kedro, run, save
+from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, kedro, run, save
 from vd_forecasting.datasets import VDHDF5Dataset
 
 XLSTM_PIPELINE = "report_single_vd_xlstm"
@@ -101,7 +101,7 @@ def used(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             LSTM_PIPELINE,
             "single_vd_lstm.windows.select_vd_id=VD-11",
-            "select_vd_id: small.h5 has no VD 'VD-11'; the nearest of its 3 is 'VD-1'",
+            "select_vd_id: small.h5 has no detector 'VD-11'; the nearest of its 3 is 'VD-1'",
         ),
         (
             LSTM_PIPELINE,

@@ -24,6 +24,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.running import runners
+from vd_forecasting.running.kedro_private import validate_only
 from vd_forecasting.running.messages import USER_ERRORS, in_one_line
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
@@ -168,7 +169,7 @@ def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     ) as session:
         context = session.load_context()
         if "__default__" not in requested:  # as the run will do: check only what it reads
-            context._pipelines_to_validate = requested
+            validate_only(context, requested)
         return selected, context.catalog
 
 

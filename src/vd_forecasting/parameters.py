@@ -48,7 +48,7 @@ class Parameters(BaseModel):
 
 
 class Compute(Parameters):
-    """What a training runs on."""
+    """Threads and device of a training."""
 
     threads: PositiveInt | None
     accelerator: str
@@ -82,7 +82,7 @@ class Evaluation(Parameters):
     are drawn."""
     bootstrap_repetitions: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    """Of intervals, tests and the model confidence set."""
+    """Level of intervals, tests and the model confidence set."""
 
     @model_validator(mode="after")
     def _blocks_hold_a_day(self) -> Self:
@@ -92,7 +92,7 @@ class Evaluation(Parameters):
 
 
 class FeatureCleaning(Parameters):
-    """What is physically possible for one feature."""
+    """Limits of the physically possible for one feature."""
 
     unit: str
     range: tuple[float, float] | None = None
@@ -119,7 +119,7 @@ class Cleaning(Parameters):
 
 
 class Windows(Parameters):
-    """What goes into a forecast and what comes out, shared by all modes."""
+    """Inputs and outputs of a forecast, shared by all modes."""
 
     sequence_length: PositiveInt
     prediction_length: PositiveInt
@@ -181,7 +181,7 @@ class Training(Parameters):
     """The training loop, the same for both models."""
 
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
-    """One training each; a list tells how much of a difference is luck."""
+    """One training each; several show how much of a difference is luck."""
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
@@ -201,7 +201,7 @@ class Baselines(Parameters):
     boosting_iterations: PositiveInt
     """Trees per model of the gradient boosting."""
     boosting_windows: PositiveInt
-    """Training windows per model of the gradient boosting; of more, so many are drawn."""
+    """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""
 
 
 class Simulate(Parameters):

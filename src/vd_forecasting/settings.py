@@ -1,5 +1,6 @@
 """Kedro's settings for this project."""
 
+from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.running.hooks import (
     ExperimentLogs,
     Fingerprints,
@@ -10,6 +11,7 @@ from vd_forecasting.running.hooks import (
 
 HOOKS = (KnownParameters(), Progress(), ExperimentLogs(), Fingerprints(), FinishedTrainings())
 
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

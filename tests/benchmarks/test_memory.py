@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,23 +23,18 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests import PROJECT
-from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, make_config, make_cost, make_history
+from tests.make.parameters import make_evaluation
+from tests.make.trainings import COMPUTE, MAPE_MIN_TRUTH, TRAINING
+from tests.make.windows import make_joint_windows
+from vd_forecasting.artefacts import Experiment
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.models.checkpoint import build_forecaster
-from vd_forecasting.parameters import (
-    Cleaning,
-    Compute,
-    LSTMModel,
-    MultiVDWindows,
-    Split,
-    XLSTMModel,
-)
+from vd_forecasting.parameters import LSTMModel, XLSTMModel
 from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import create_comparison
+from vd_forecasting.pipelines.training.describe import make_checkpoint, network_arguments
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import make_checkpoint, network_arguments
-from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 
 MOST_BYTES = 1.2e9
 WEEKS = 4
@@ -68,7 +62,7 @@ def catalog() -> DataCatalog:
     entries = {name: entry for name, entry in entries.items() if name.startswith("{")}
     found = DataCatalog.from_config(entries)
     found["params:evaluation"] = MemoryDataset(make_evaluation())
-    found["params:evaluation.mape_min_truth"] = MemoryDataset(1.0)
+    found["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     return found
 
 
@@ -100,36 +94,30 @@ def tiled(path: Path) -> xr.DataArray:
 
 def prepare(path: str) -> None:
     """Save windows and networks that were never trained."""
-    windows = make_multi_vd_windows(
+    windows = make_joint_windows(
         tiled(Path(path)),
-        MultiVDWindows(
-            sequence_length=20,
-            prediction_length=12,
-            input_features=None,
-            target_features=list(TARGETS),
-            num_vds=207,
-        ),
-        Split(train=0.7, val=0.1, test=0.2),
-        Cleaning(interval=None, error_codes=(), min_observed=0.5, features={}),
+        num_vds=207,
+        sequence_length=20,
+        prediction_length=12,
+        target_features=tuple(TARGETS),
     )
+    files = catalog()
     for model, parameters in MODELS.items():
-        network = network_arguments(windows, slice(0, windows.sizes["vd"]))
+        experiment = Experiment(windows, model, parameters, TRAINING, COMPUTE, MAPE_MIN_TRUTH)
         torch.manual_seed(SEED)
-        weights = build_forecaster(model, parameters.model_dump(), network).state_dict()
-        checkpoint = make_checkpoint(windows, model, parameters, network, {"joint": weights}, SEED)
-        saved = catalog()
-        saved[f"multi_vd_{model}.windows"].save(windows)
-        saved[f"multi_vd_{model}.best_model"].save(checkpoint)
-        saved[f"multi_vd_{model}.models"].save({str(SEED): checkpoint})
+        network = build_forecaster(model, parameters.model_dump(), network_arguments(windows))
+        checkpoint = make_checkpoint(experiment, {"joint": network.state_dict()}, SEED)
+        files[f"multi_vd_{model}.windows"].save(windows)
+        files[f"multi_vd_{model}.best_model"].save(checkpoint)
+        files[f"multi_vd_{model}.models"].save({str(SEED): checkpoint})
 
 
 def forecast(model: str) -> None:
     """Forecast and save, as the node does."""
     files = catalog()
-    inputs = [
-        files[f"multi_vd_{model}.{name}"].load() for name in ("best_model", "models", "windows")
-    ]
-    outputs = evaluate(*inputs, 1.0, Compute(threads=1, accelerator="cpu"))
+    names = ("best_model", "models", "windows")
+    best, models, windows = (files[f"multi_vd_{model}.{name}"].load() for name in names)
+    outputs = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
     for name, output in zip(("predictions", "fit_errors"), outputs, strict=True):
         files[f"multi_vd_{model}.{name}"].save(output)
 
@@ -170,13 +158,12 @@ STEPS: dict[str, Callable[..., None]] = {
 }
 
 
-def test_memory_stays_small_where_forecasts_are_many(tmp_path: Path, capsys: Any) -> None:
-    folder = os.environ.get("VD_TEST_DATA")
-    if not folder:
-        pytest.skip("VD_TEST_DATA does not name the folder of real detector data")
+def test_memory_stays_small_where_forecasts_are_many(
+    tmp_path: Path, real_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     measured = {}
     for step in (
-        ("prepare", f"{folder}/metr_la_week_vd.h5"),
+        ("prepare", str(real_data / "metr_la_week_vd.h5")),
         *(("forecast", model) for model in MODELS),
         ("make_the_rest",),
         *(("report", model) for model in MODELS),

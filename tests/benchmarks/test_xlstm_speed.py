@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vd_forecasting.models import Forecaster, XLSTMCore
+from vd_forecasting.models import Forecaster, Network, XLSTMConfig, XLSTMCore
 from vd_forecasting.pipelines.training.cost import training_step_bytes
 
 BATCH, LENGTH, WIDTH = 32, 20, 128
@@ -26,7 +26,7 @@ LEAST_ROUNDS, MOST_ROUNDS = 4, 25
 
 def make_forecaster(backend: str, width: int = WIDTH, length: int = LENGTH) -> Forecaster:
     torch.manual_seed(0)
-    core = XLSTMCore(
+    config = XLSTMConfig(
         embedding_dim=width,
         num_blocks=6,
         slstm_at=[1, 3],
@@ -35,16 +35,15 @@ def make_forecaster(backend: str, width: int = WIDTH, length: int = LENGTH) -> F
         dropout=0.1,
         context_length=256,
     )
-    targets = TARGET_SHAPE[0] * TARGET_SHAPE[1]
-    return Forecaster(
-        core,
+    network = Network(
         num_channels=CHANNELS,
         num_vd_features=TARGET_SHAPE[1],
-        target_channels=range(targets),
+        target_channels=range(TARGET_SHAPE[0] * TARGET_SHAPE[1]),
         target_shape=TARGET_SHAPE,
         sequence_length=length,
         prediction_length=HORIZONS,
     )
+    return Forecaster(XLSTMCore(config), network)
 
 
 def make_data(batch: int = BATCH, length: int = LENGTH) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -35,7 +36,7 @@ def figure() -> Figure:
     return fig
 
 
-EXAMPLES = {
+EXAMPLES: dict[str, tuple[type[Any], Any]] = {
     "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
     "csv": (AtomicCSVDataset, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
     "txt": (AtomicTextDataset, "line\nanother\n"),
@@ -47,7 +48,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_new_file_takes_the_place_of_the_old(tmp_path):
+def test_the_new_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     for text in ("old", "new"):
         with replacing(path) as temporary:
@@ -60,7 +61,7 @@ def test_the_new_file_takes_the_place_of_the_old(tmp_path):
     assert names(path.parent) == ["a.txt"]
 
 
-def test_after_a_failure_the_old_file_stands_and_nothing_is_left(tmp_path):
+def test_after_a_failure_the_old_file_stands_and_nothing_is_left(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -76,7 +77,7 @@ def test_after_a_failure_the_old_file_stands_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file permissions are those of POSIX")
-def test_permissions_are_those_of_any_new_file(tmp_path):
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
     with replacing(tmp_path / "replaced") as temporary:
         temporary.touch()
@@ -85,21 +86,22 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_datasets_round_trip_and_leave_nothing_behind(tmp_path, kind):
+def test_datasets_round_trip_and_leave_nothing_behind(tmp_path: Path, kind: str) -> None:
     cls, data = EXAMPLES[kind]
-    dataset = cls(filepath=str(tmp_path / "folder" / f"a.{kind}"))
+    path = tmp_path / "folder" / f"a.{kind}"
+    dataset = cls(filepath=str(path))
     assert not dataset.exists()
     dataset.save(data)
     dataset.save(data)
     assert dataset.exists()
     assert names(tmp_path / "folder") == [f"a.{kind}"]
     if kind == "csv":
-        dataset = cls(filepath=dataset._filepath.as_posix(), save_args={"index": False})
+        dataset = cls(filepath=str(path), save_args={"index": False})
         dataset.save(data)
         pd.testing.assert_frame_equal(dataset.load(), data)
     elif kind == "png":
-        assert matplotlib.image.imread(dataset._filepath).ndim == 3
-        assert dataset.load() == Path(dataset._filepath).read_bytes()
+        assert matplotlib.image.imread(path).ndim == 3
+        assert dataset.load() == path.read_bytes()
         assert b64decode(dataset.preview()) == dataset.load()
     else:
         assert dataset.load() == data
@@ -109,7 +111,7 @@ def test_datasets_round_trip_and_leave_nothing_behind(tmp_path, kind):
     ("cls", "unfit"),
     [(AtomicJSONDataset, {"a": 1, "b": object()}), (AtomicTextDataset, 3), (AtomicCSVDataset, 3)],
 )
-def test_a_failed_save_keeps_the_old_file(tmp_path, cls, unfit):
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path, cls: type[Any], unfit: object) -> None:
     path = tmp_path / "a"
     path.write_text("old")
     dataset = cls(filepath=str(path))
@@ -119,28 +121,29 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, cls, unfit):
     assert names(tmp_path) == ["a"]
 
 
-def test_one_dataset_can_be_saved_and_loaded_by_several_threads(tmp_path):
+def test_one_dataset_can_be_saved_and_loaded_by_several_threads(tmp_path: Path) -> None:
     dataset = AtomicJSONDataset(filepath=str(tmp_path / "a.json"))
     values = [list(range(1000)), list(range(2000))]
     dataset.save(values[0])
 
     def work(index: int) -> list[int]:
         dataset.save(values[index % 2])
-        return dataset.load()
+        found: list[int] = dataset.load()
+        return found
 
     with ThreadPoolExecutor(4) as pool:
         assert all(found in values for found in pool.map(work, range(100)))
     assert names(tmp_path) == ["a.json"]
 
 
-def test_a_missing_figure_is_told_in_one_line(tmp_path):
+def test_a_missing_figure_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(DatasetError) as error:
         AtomicFigureDataset(filepath=str(path)).load()
     assert str(error.value) == f"{path}: no such file; run the node that draws it"
 
 
-def test_a_versioned_dataset_keeps_its_versions(tmp_path):
+def test_a_versioned_dataset_keeps_its_versions(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     for version in ("1", "2"):
         dataset = AtomicJSONDataset(filepath=str(path), version=Version(None, version))
@@ -155,7 +158,9 @@ def test_a_versioned_dataset_keeps_its_versions(tmp_path):
     assert loaded == (path / "1" / "a.png").read_bytes()
 
 
-def test_other_file_systems_are_written_to_directly(tmp_path, monkeypatch):
+def test_other_file_systems_are_written_to_directly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     dataset = AtomicJSONDataset(filepath="memory://folder/a.json")
     dataset.save({"a": 1})
@@ -163,14 +168,14 @@ def test_other_file_systems_are_written_to_directly(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
-def test_the_suffix_still_chooses_the_format(tmp_path):
+def test_the_suffix_still_chooses_the_format(tmp_path: Path) -> None:
     path = tmp_path / "a.svg"
     AtomicFigureDataset(filepath=str(path), save_args={"format": "svg"}).save(figure())
     assert "<svg" in path.read_text()
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_datasets_come_from_the_catalog_and_pickle(tmp_path, kind):
+def test_datasets_come_from_the_catalog_and_pickle(tmp_path: Path, kind: str) -> None:
     cls, data = EXAMPLES[kind]
     catalog = DataCatalog.from_config(
         {"a": {"type": f"vd_forecasting.datasets.{cls.__name__}", "filepath": f"{tmp_path}/a"}}
@@ -194,7 +199,7 @@ with replacing(Path(sys.argv[1])) as temporary:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, path], check=False)
@@ -205,7 +210,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert names(tmp_path) == ["a.txt", "another"]
 
 
-def test_what_others_are_writing_stays(tmp_path):
+def test_what_others_are_writing_stays(tmp_path: Path) -> None:
     elsewhere = tmp_path / f".00000000-{os.getpid()}-00000000.a"  # of another machine
     elsewhere.touch()
     (tmp_path / ".hidden").touch()
@@ -230,7 +235,9 @@ def test_what_others_are_writing_stays(tmp_path):
         (errno.EROFS, "the file system is read-only"),
     ],
 )
-def test_why_nothing_can_be_written_is_told_in_one_line(tmp_path, monkeypatch, code, problem):
+def test_why_nothing_can_be_written_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, problem: str
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
@@ -244,13 +251,13 @@ def test_why_nothing_can_be_written_is_told_in_one_line(tmp_path, monkeypatch, c
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_that_is_a_file(tmp_path):
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(DatasetError, match=r"a/b/c.txt: cannot be written, a part of its folder"):
         AtomicTextDataset(filepath=str(tmp_path / "a" / "b" / "c.txt")).save("new")
 
 
-def test_other_errors_are_not_blamed_on_the_disk():
+def test_other_errors_are_not_blamed_on_the_disk() -> None:
     assert write_problem(ValueError("errno = 28")) == "the disk is full"  # as HDF5 tells it
     assert write_problem(ValueError("28")) is None
     assert write_problem(FileNotFoundError(errno.ENOENT, "no such file")) is None

@@ -17,7 +17,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch, xarray as xr
 from matplotlib.figure import Figure
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from vd_forecasting import datasets
 from vd_forecasting.cli import in_one_line
 

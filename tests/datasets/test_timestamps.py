@@ -16,7 +16,7 @@ def as_ns(*stamps: str) -> np.ndarray:
     return np.array(stamps, dtype="datetime64[ns]")
 
 
-def test_stamps_without_offset_are_kept_as_they_are():
+def test_stamps_without_offset_are_kept_as_they_are() -> None:
     times, offset = parse_timestamps(["2015-01-01T00:00:00", "2015-01-01 00:05", "20150101T001000"])
     assert offset is None
     np.testing.assert_array_equal(
@@ -28,13 +28,13 @@ def test_stamps_without_offset_are_kept_as_they_are():
     ("suffix", "named"),
     [("+08:00", "+08:00"), ("+0800", "+08:00"), ("-03:30", "-03:30"), ("Z", "+00:00")],
 )
-def test_an_offset_is_dropped_and_named(suffix, named):
+def test_an_offset_is_dropped_and_named(suffix: str, named: str) -> None:
     times, offset = parse_timestamps(["", f"2015-03-02T07:30:00{suffix}"])
     assert offset == named
     np.testing.assert_array_equal(times, as_ns("NaT", "2015-03-02T07:30"))
 
 
-def test_a_daylight_saving_switch_makes_neither_gap_nor_duplicate():
+def test_a_daylight_saving_switch_makes_neither_gap_nor_duplicate() -> None:
     # Berlin, 2024-10-27: 02:30 summer time is followed, an hour later, by 02:30 winter time
     times, offset = parse_timestamps(
         [
@@ -49,7 +49,7 @@ def test_a_daylight_saving_switch_makes_neither_gap_nor_duplicate():
     assert times[0] == np.datetime64("2024-10-27T01:30")
 
 
-def test_stamps_without_offset_among_others_are_on_the_same_clock():
+def test_stamps_without_offset_among_others_are_on_the_same_clock() -> None:
     times, offset = parse_timestamps(
         ["2015-01-01T10:00:00", "2015-01-01T10:05:00+08:00", "2015-01-01T02:10:00Z"]
     )
@@ -67,19 +67,19 @@ def test_stamps_without_offset_among_others_are_on_the_same_clock():
         *("9999-12-31T00:00:00", "0001-01-01T00:00:00+08:00"),  # beyond 64-bit nanoseconds
     ],
 )
-def test_what_is_blank_or_not_iso_8601_becomes_nat(unusable):
+def test_what_is_blank_or_not_iso_8601_becomes_nat(unusable: str) -> None:
     times, offset = parse_timestamps([unusable, "2015-01-01T00:00:00+08:00", unusable])
     assert offset == "+08:00"
     np.testing.assert_array_equal(times, as_ns("NaT", "2015-01-01", "NaT"))
 
 
-def test_nothing_usable_gives_only_nat():
+def test_nothing_usable_gives_only_nat() -> None:
     times, offset = parse_timestamps(["", "None"])
     assert offset is None
     assert np.isnat(times).all()
 
 
-def test_fractions_of_a_second_survive():
+def test_fractions_of_a_second_survive() -> None:
     times, _ = parse_timestamps(["2015-01-01T00:00:00.5", "2015-01-01T00:00:00.123456789"])
     np.testing.assert_array_equal(
         times, as_ns("2015-01-01T00:00:00.5", "2015-01-01T00:00:00.123456789")
@@ -90,7 +90,7 @@ def test_fractions_of_a_second_survive():
     )
 
 
-def test_whole_seconds_are_formatted_without_decimals_and_nat_as_blank():
+def test_whole_seconds_are_formatted_without_decimals_and_nat_as_blank() -> None:
     texts = format_timestamps(as_ns("2015-01-01T00:01", "NaT"), "+08:00")
     assert texts.tolist() == [b"2015-01-01T00:01:00+08:00", b""]
 
@@ -99,7 +99,7 @@ def test_whole_seconds_are_formatted_without_decimals_and_nat_as_blank():
     st.lists(st.none() | st.integers(-(8 * 10**18), 8 * 10**18), min_size=1),
     st.none() | st.integers(-14 * 60, 14 * 60),
 )
-def test_round_trip(nanoseconds, offset_minutes):
+def test_round_trip(nanoseconds: list[int | None], offset_minutes: int | None) -> None:
     times = np.array(
         [NAT if n is None else np.datetime64(n, "ns") for n in nanoseconds], dtype="M8[ns]"
     )
@@ -112,7 +112,7 @@ def test_round_trip(nanoseconds, offset_minutes):
     assert named == (None if np.isnat(times).all() else offset)
 
 
-def test_a_year_of_minutes_parses_in_seconds():
+def test_a_year_of_minutes_parses_in_seconds() -> None:
     minutes = np.arange("2015-01-01T00:00", "2016-01-01T00:00", dtype="M8[m]")
     texts = [t.decode() for t in format_timestamps(minutes.astype("M8[ns]"), "+08:00")]
     start = time.perf_counter()

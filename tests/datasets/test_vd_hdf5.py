@@ -5,8 +5,10 @@ import os
 import pickle
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import h5py
 import numpy as np
@@ -17,13 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
-from tests import PROJECT
 from vd_forecasting.datasets import VDHDF5Dataset
-
-REAL_DATA = PROJECT.parent / "shared" / "data"
-needs_real_data = pytest.mark.skipif(
-    not REAL_DATA.is_dir(), reason=f"the real detector data is not at {REAL_DATA}"
-)
 
 STAMPS = ["2015-01-01T00:00:00", "2015-01-01T00:05:00", "", "2015-01-01T00:15:00"]
 VDIDS = ["VD-11-0020-002-001", "None", "VD-11-0020-002-003"]
@@ -32,7 +28,7 @@ VALUES = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
 VALUES[1, 2, 0] = np.nan
 
 
-def write(path: Path, **changes) -> Path:
+def write(path: Path, **changes: Any) -> Path:
     """A small valid file by plain h5py; ``changes`` replaces data sets, or drops them with None."""
     contents = {
         "data/features": VALUES,
@@ -47,11 +43,11 @@ def write(path: Path, **changes) -> Path:
     return path
 
 
-def load(path: Path, **options) -> xr.DataArray:
+def load(path: Path, **options: Any) -> xr.DataArray:
     return VDHDF5Dataset(filepath=str(path), **options).load()
 
 
-def refusal(path: Path, **options) -> str:
+def refusal(path: Path, **options: Any) -> str:
     """What the error says after the path."""
     with pytest.raises(DatasetError) as error:
         load(path, **options)
@@ -62,17 +58,17 @@ def refusal(path: Path, **options) -> str:
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "a.h5"
 
 
 @pytest.fixture
-def reads(monkeypatch):
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes read from the features while the test runs."""
     shapes: list[tuple[int, ...]] = []
     original = h5py.Dataset.__getitem__
 
-    def spy(self, args, new_dtype=None):
+    def spy(self: h5py.Dataset, args: Any, new_dtype: Any = None) -> Any:
         found = original(self, args, new_dtype)
         if self.name == "/data/features":
             shapes.append(np.shape(found))
@@ -85,7 +81,7 @@ def reads(monkeypatch):
 # What is loaded
 
 
-def test_the_array_is_labelled(path):
+def test_the_array_is_labelled(path: Path) -> None:
     data = load(write(path))
     assert data.name == "features"
     assert data.dims == ("time", "vd", "feature")
@@ -103,7 +99,7 @@ def test_the_array_is_labelled(path):
 
 
 @pytest.mark.parametrize("kind", ["variable", "fixed utf-8", "fixed ascii"])
-def test_strings_may_be_of_fixed_or_variable_length(path, kind):
+def test_strings_may_be_of_fixed_or_variable_length(path: Path, kind: str) -> None:
     vdids = ["VD-1", "", "國道"] if kind != "fixed ascii" else ["VD-1", "", "x"]
     dtypes = {
         "variable": h5py.string_dtype(),
@@ -123,7 +119,7 @@ def test_strings_may_be_of_fixed_or_variable_length(path, kind):
     assert data.attrs["utc_offset"] == "+00:00"
 
 
-def test_timestamps_with_offsets_are_local_time(path):
+def test_timestamps_with_offsets_are_local_time(path: Path) -> None:
     stamps = ["bad", "2015-01-01T00:05:00+08:00", "2014-12-31T16:10:00Z", "None"]
     data = load(write(path, metadata__timestamps=stamps))
     assert data.attrs["utc_offset"] == "+08:00"
@@ -134,7 +130,7 @@ def test_timestamps_with_offsets_are_local_time(path):
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f8", ">f4", "i2", "u1", "i8"])
-def test_any_numeric_type_becomes_float32(path, dtype):
+def test_any_numeric_type_becomes_float32(path: Path, dtype: str) -> None:
     values = np.arange(24).reshape(4, 3, 2).astype(dtype)
     data = load(write(path, data__features=values))
     assert data.dtype == np.float32
@@ -143,7 +139,7 @@ def test_any_numeric_type_becomes_float32(path, dtype):
     np.testing.assert_array_equal(data[1:3, [2, 0]].values, values[1:3, [2, 0]])
 
 
-def test_vd_info_becomes_coordinates(path):
+def test_vd_info_becomes_coordinates(path: Path) -> None:
     with h5py.File(write(path), "a") as file:
         info = file.create_group("metadata/vd_info")
         info.create_group(VDIDS[0]).attrs.update(
@@ -177,7 +173,7 @@ def test_vd_info_becomes_coordinates(path):
     ],
     ids=repr,
 )
-def test_odd_vd_info_and_units_are_unknown_and_no_error(path, odd):
+def test_odd_vd_info_and_units_are_unknown_and_no_error(path: Path, odd: Any) -> None:
     with h5py.File(write(path), "a") as file:
         group = file.create_group(f"metadata/vd_info/{VDIDS[0]}")
         for name in ("position_lon", "position_lat", "road_id", "road_name", "lane_num"):
@@ -197,7 +193,7 @@ def test_odd_vd_info_and_units_are_unknown_and_no_error(path, odd):
     xr.testing.assert_identical(load(path), data)
 
 
-def test_vd_info_of_another_kind_is_ignored(path):
+def test_vd_info_of_another_kind_is_ignored(path: Path) -> None:
     assert "road_id" not in load(write(path, metadata__vd_info=[1, 2])).coords
     with h5py.File(write(path), "a") as file:
         file["metadata/vd_info"] = h5py.SoftLink("/data")
@@ -209,7 +205,7 @@ def test_vd_info_of_another_kind_is_ignored(path):
 
 
 @pytest.mark.parametrize("vdid", ["a/b", "/", "/metadata", ".", "..", "", " ", "國道/5", "x" * 300])
-def test_any_vdid_is_kept(path, vdid):
+def test_any_vdid_is_kept(path: Path, vdid: str) -> None:
     data = load(write(path, metadata__vdids=["VD-1", vdid, "None"]))
     data = data.assign_coords(lane_num=("vd", [1.0, 2.0, 3.0]))
     VDHDF5Dataset(filepath=str(path)).save(data)
@@ -219,7 +215,7 @@ def test_any_vdid_is_kept(path, vdid):
     np.testing.assert_array_equal(again["lane_num"], [1, np.nan if unknown else 2, 3])
 
 
-def test_root_attributes_that_are_one_value_are_kept(path):
+def test_root_attributes_that_are_one_value_are_kept(path: Path) -> None:
     with h5py.File(write(path), "a") as file:
         file.attrs["description"] = "two detectors"
         file.attrs["fixed"] = np.bytes_("bytes")
@@ -241,7 +237,7 @@ def test_root_attributes_that_are_one_value_are_kept(path):
 # Features asked for
 
 
-def test_only_the_features_asked_for_are_loaded_in_that_order(path):
+def test_only_the_features_asked_for_are_loaded_in_that_order(path: Path) -> None:
     with h5py.File(write(path), "a") as file:
         file["metadata/feature_names"].attrs["units"] = ["km/h", "veh"]
     data = load(path, features=["total_volume", "avg_speed"])
@@ -250,7 +246,7 @@ def test_only_the_features_asked_for_are_loaded_in_that_order(path):
     np.testing.assert_array_equal(load(path, features=["total_volume"]).values, VALUES[..., 1:])
 
 
-def test_an_unknown_feature_is_refused_with_what_there_is(path):
+def test_an_unknown_feature_is_refused_with_what_there_is(path: Path) -> None:
     write(path)
     assert refusal(path, features=["avg_sped"]) == (
         "no feature 'avg_sped' (did you mean 'avg_speed'?); it has 'avg_speed', 'total_volume'"
@@ -260,7 +256,7 @@ def test_an_unknown_feature_is_refused_with_what_there_is(path):
 
 
 @pytest.mark.parametrize("features", ["avg_speed", [], {"avg_speed": 1}])
-def test_features_must_be_a_list(path, features):
+def test_features_must_be_a_list(path: Path, features: Any) -> None:
     with pytest.raises(DatasetError, match="must be a list"):
         VDHDF5Dataset(filepath=str(path), features=features)
 
@@ -268,7 +264,7 @@ def test_features_must_be_a_list(path, features):
 # How little is read
 
 
-def test_nothing_is_read_before_it_is_asked_for(path, reads):
+def test_nothing_is_read_before_it_is_asked_for(path: Path, reads: list[tuple[int, ...]]) -> None:
     data = load(write(path), features=["avg_speed"])
     part = data.transpose("vd", "time", "feature").isel(vd=[2, 1])
     repr(part)
@@ -280,7 +276,7 @@ def test_nothing_is_read_before_it_is_asked_for(path, reads):
 
 
 @pytest.fixture(scope="module")
-def wide_file(tmp_path_factory):
+def wide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two weeks of 2,000 VDs, chunked by day and ten VDs."""
     path = tmp_path_factory.mktemp("wide") / "wide.h5"
     times = np.datetime64("2015-01-01") + np.arange(14 * 288) * np.timedelta64(5, "m")
@@ -307,7 +303,12 @@ def wide_file(tmp_path_factory):
         (lambda data: data.sel(vd=["VD-500", "VD-1500"]).transpose()[:, :, ::288], 2 * 14),
     ],
 )
-def test_only_the_chunks_needed_are_read(wide_file, reads, select, most_chunks):
+def test_only_the_chunks_needed_are_read(
+    wide_file: Path,
+    reads: list[tuple[int, ...]],
+    select: Callable[[xr.DataArray], xr.DataArray],
+    most_chunks: int,
+) -> None:
     data = load(wide_file)
     part = select(data)
     part.load()
@@ -317,12 +318,12 @@ def test_only_the_chunks_needed_are_read(wide_file, reads, select, most_chunks):
         assert (part == 7).all()
 
 
-def test_rows_picked_out_of_order(wide_file):
+def test_rows_picked_out_of_order(wide_file: Path) -> None:
     part = load(wide_file).isel(vd=[511, 505, 505], time=[900, 600, 600, 575, 576], feature=0)
     np.testing.assert_array_equal(part.values, np.outer([0, 1, 1, 0, 1], [0, 7, 7]))
 
 
-def test_loading_needs_little_more_memory_than_the_labels(tmp_path):
+def test_loading_needs_little_more_memory_than_the_labels(tmp_path: Path) -> None:
     steps = 525_600
     minutes = np.datetime64("2015-01-01T00:00") + np.arange(steps)
     stamps = np.datetime_as_string(minutes, unit="s").astype("S")
@@ -344,7 +345,7 @@ def test_loading_needs_little_more_memory_than_the_labels(tmp_path):
     assert peak < 20 * steps * 25  # T strings as Python objects, in passing
 
 
-def test_a_huge_file_loads_without_being_read(path):
+def test_a_huge_file_loads_without_being_read(path: Path) -> None:
     with h5py.File(write(path, data__features=None), "a") as file:
         del file["metadata/vdids"]
         file["metadata/vdids"] = [f"VD-{index}" for index in range(100_000)]
@@ -355,7 +356,7 @@ def test_a_huge_file_loads_without_being_read(path):
 # Copies and processes
 
 
-def test_it_pickles_and_copies_without_its_values(path):
+def test_it_pickles_and_copies_without_its_values(path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(1000, 300, 2)).astype(np.float32)
     stamps = np.datetime_as_string(np.datetime64("2015-01-01T00:00:00") + np.arange(1000))
     data = load(
@@ -375,21 +376,21 @@ def test_it_pickles_and_copies_without_its_values(path):
     assert not getattr(dataset, "_SINGLE_PROCESS", False)
 
 
-def test_no_file_stays_open(path):
+def test_no_file_stays_open(path: Path) -> None:
     data = load(write(path))
     data.mean().load()
     with h5py.File(path, "a") as file:  # refused by HDF5 while another handle reads
         assert file["data/features"].shape == VALUES.shape
 
 
-def test_assigning_to_the_array_leaves_the_file_alone(path):
+def test_assigning_to_the_array_leaves_the_file_alone(path: Path) -> None:
     data = load(write(path))
     data[0] = 100
     assert (data.values[0] == 100).all()
     np.testing.assert_array_equal(load(path).values, VALUES)
 
 
-def test_a_file_that_changed_since_is_not_mixed_with_the_old_labels(path):
+def test_a_file_that_changed_since_is_not_mixed_with_the_old_labels(path: Path) -> None:
     data = load(write(path))
     write(path, data__features=VALUES[:, ::-1], metadata__vdids=VDIDS[::-1])
     os.utime(path, ns=(0, 0))
@@ -404,7 +405,7 @@ def test_a_file_that_changed_since_is_not_mixed_with_the_old_labels(path):
 # What is refused
 
 
-def test_a_file_that_is_none(path, tmp_path):
+def test_a_file_that_is_none(path: Path, tmp_path: Path) -> None:
     assert refusal(path) == "no such file"
     assert refusal(tmp_path) == "is not a regular file"
     path.write_text("time,vd\n1,2\n")
@@ -413,7 +414,7 @@ def test_a_file_that_is_none(path, tmp_path):
     assert "HDF5" in refusal(path) or "file" in refusal(path)
 
 
-def test_a_truncated_or_damaged_file(path):
+def test_a_truncated_or_damaged_file(path: Path) -> None:
     whole = write(path).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert refusal(path).startswith("truncated HDF5 file")
@@ -430,7 +431,7 @@ def test_a_truncated_or_damaged_file(path):
             assert "\n" not in str(error)  # noqa: PT017
 
 
-def test_a_damaged_chunk_is_named_when_it_is_read(path):
+def test_a_damaged_chunk_is_named_when_it_is_read(path: Path) -> None:
     with h5py.File(write(path, data__features=None), "a") as file:
         features = file.create_dataset("data/features", data=VALUES, compression="gzip")
         chunk = features.id.get_chunk_info(0)
@@ -446,7 +447,7 @@ def test_a_damaged_chunk_is_named_when_it_is_read(path):
 @pytest.mark.parametrize(
     "name", ["data/features", "metadata/vdids", "metadata/feature_names", "metadata/timestamps"]
 )
-def test_a_missing_data_set_is_named(path, name):
+def test_a_missing_data_set_is_named(path: Path, name: str) -> None:
     write(path, **{name.replace("/", "__"): None})
     assert f"it has no /{name}" in refusal(path)
     with h5py.File(path, "a") as file:
@@ -454,7 +455,7 @@ def test_a_missing_data_set_is_named(path, name):
     assert refusal(path) == f"/{name} is a group, must be a data set"
 
 
-def test_groups_must_be_groups(path):
+def test_groups_must_be_groups(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["data"] = VALUES
     assert refusal(path) == "/data is a data set, must be a group"
@@ -496,7 +497,9 @@ def test_groups_must_be_groups(path):
         ),
     ],
 )
-def test_what_breaks_the_contract_is_named_in_one_line(path, changes, message):
+def test_what_breaks_the_contract_is_named_in_one_line(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
     assert refusal(write(path, **changes)).startswith(message)
 
 
@@ -504,21 +507,21 @@ def test_what_breaks_the_contract_is_named_in_one_line(path, changes, message):
     ("axis", "name"),
     list(enumerate(["metadata__timestamps", "metadata__vdids", "metadata__feature_names"])),
 )
-def test_an_empty_file_is_refused(path, axis, name):
+def test_an_empty_file_is_refused(path: Path, axis: int, name: str) -> None:
     shape = [4, 3, 2]
     shape[axis] = 0
     empty = {name: np.array([], dtype="S5"), "data__features": np.zeros(shape)}
     assert refusal(write(path, **empty)).startswith("the file is empty: /data/features has 0 ")
 
 
-def test_many_duplicates_are_counted(path):
+def test_many_duplicates_are_counted(path: Path) -> None:
     vdids = [str(index % 15) for index in range(30)]
     write(path, data__features=np.zeros((4, 30, 2)), metadata__vdids=vdids)
     assert refusal(path).endswith("'8', '9' and 5 more")
 
 
 @pytest.mark.parametrize("name", ["data/features", "metadata/vdids", "metadata/timestamps", "data"])
-def test_links_are_not_followed(path, name, tmp_path):
+def test_links_are_not_followed(path: Path, name: str, tmp_path: Path) -> None:
     write(tmp_path / "secret.h5")
     for link, kind in (
         (h5py.ExternalLink(str(tmp_path / "secret.h5"), f"/{name}"), "a link to another file"),
@@ -531,7 +534,7 @@ def test_links_are_not_followed(path, name, tmp_path):
         assert refusal(path) == f"/{name} is {kind}; a VD file must hold its own values"
 
 
-def test_values_stored_in_other_files_are_not_read(path, tmp_path):
+def test_values_stored_in_other_files_are_not_read(path: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(VALUES.tobytes())
     with h5py.File(write(path, data__features=None), "a") as file:
         external = [(str(tmp_path / "secret"), 0, VALUES.nbytes)]
@@ -545,7 +548,7 @@ def test_values_stored_in_other_files_are_not_read(path, tmp_path):
     assert refusal(path).startswith("/data/features is a virtual data set")
 
 
-def test_features_of_objects_are_refused(path):
+def test_features_of_objects_are_refused(path: Path) -> None:
     with h5py.File(write(path, data__features=None), "a") as file:
         file.create_dataset("data/features", (4, 3, 2), h5py.vlen_dtype(np.float32))
     assert refusal(path) == "/data/features has type object, must be numeric"
@@ -556,7 +559,9 @@ def test_features_of_objects_are_refused(path):
 
 @pytest.mark.parametrize("strings", ["S25", "S1000000000", h5py.string_dtype()])
 @pytest.mark.parametrize("steps", [3, 10**7, 10**12])
-def test_huge_declared_shapes_are_refused_without_allocating(path, steps, strings):
+def test_huge_declared_shapes_are_refused_without_allocating(
+    path: Path, steps: int, strings: Any
+) -> None:
     with h5py.File(write(path, data__features=None, metadata__timestamps=None), "a") as file:
         chunks = (1,) if strings == "S1000000000" else (min(steps, 1000),)
         file.create_dataset("data/features", (steps, 3, 2), "f4", chunks=(2, 3, 2))
@@ -573,7 +578,7 @@ def test_huge_declared_shapes_are_refused_without_allocating(path, steps, string
 
 
 @st.composite
-def arrays(draw) -> xr.DataArray:
+def arrays(draw: st.DrawFn) -> xr.DataArray:
     text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
     vdids = draw(st.lists(text | st.just("None"), min_size=1, max_size=12, unique=True))
     names = draw(st.lists(text, min_size=1, max_size=3, unique=True))
@@ -590,7 +595,9 @@ def arrays(draw) -> xr.DataArray:
         "feature": np.array(names, dtype=str),
         "unit": ("feature", np.array(draw(_lists_of(text, len(names))), dtype=str)),
     }
-    attrs = draw(st.dictionaries(st.sampled_from(["description", "dataset_name"]), text))
+    attrs: dict[str, Any] = draw(
+        st.dictionaries(st.sampled_from(["description", "dataset_name"]), text)
+    )
     attrs |= {"source_file": "a.h5", "count": 3, "share": 0.25}
     if draw(st.booleans()):
         attrs["utc_offset"] = draw(st.sampled_from(["+08:00", "-03:30", "+00:00"]))
@@ -615,14 +622,14 @@ def _can_be_group(vdid: str) -> bool:
 
 @settings(deadline=None)
 @given(arrays())
-def test_what_is_saved_is_what_is_loaded(data):
+def test_what_is_saved_is_what_is_loaded(data: xr.DataArray) -> None:
     with TemporaryDirectory() as folder:
         dataset = VDHDF5Dataset(filepath=f"{folder}/sub/a.h5")
         dataset.save(data)
         xr.testing.assert_identical(dataset.load(), data)
 
 
-def test_the_layout_is_that_of_the_contract(path):
+def test_the_layout_is_that_of_the_contract(path: Path) -> None:
     data = load(write(path)).assign_coords(unit=("feature", ["km/h", "veh"]))
     data.attrs |= {"utc_offset": "+08:00", "num_timesteps": 9, "none": None, "list": [1]}
     VDHDF5Dataset(filepath=str(path)).save(data)
@@ -649,7 +656,7 @@ def test_the_layout_is_that_of_the_contract(path):
         }
 
 
-def test_the_same_array_makes_the_same_bytes(tmp_path):
+def test_the_same_array_makes_the_same_bytes(tmp_path: Path) -> None:
     data = load(write(tmp_path / "a.h5")).assign_coords(
         road_name=("vd", ["國道", "", "x"]), lane_num=("vd", [1, 2, np.nan])
     )
@@ -659,7 +666,7 @@ def test_the_same_array_makes_the_same_bytes(tmp_path):
     assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "c.h5").read_bytes()
 
 
-def test_a_lazily_loaded_array_can_be_saved_over_its_own_file(path):
+def test_a_lazily_loaded_array_can_be_saved_over_its_own_file(path: Path) -> None:
     data = load(write(path))
     VDHDF5Dataset(filepath=str(path)).save(data.isel(vd=[2, 0]).transpose("feature", ...))
     again = load(path)
@@ -668,7 +675,9 @@ def test_a_lazily_loaded_array_can_be_saved_over_its_own_file(path):
     assert [file.name for file in path.parent.iterdir()] == ["a.h5"]
 
 
-def test_a_long_array_is_saved_in_parts(path, reads, monkeypatch):
+def test_a_long_array_is_saved_in_parts(
+    path: Path, reads: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vd_forecasting.datasets.vd_hdf5._WRITE_BYTES", 1)
     values = np.random.default_rng(0).normal(size=(2500, 3, 2)).astype(np.float32)
     stamps = np.datetime_as_string(np.datetime64("2015-01-01T00:00:00") + np.arange(2500))
@@ -679,7 +688,7 @@ def test_a_long_array_is_saved_in_parts(path, reads, monkeypatch):
     np.testing.assert_array_equal(other.load().values, values)
 
 
-def test_double_precision_and_integers_are_saved_as_float32(path):
+def test_double_precision_and_integers_are_saved_as_float32(path: Path) -> None:
     data = load(write(path)).load()
     dataset = VDHDF5Dataset(filepath=str(path))
     dataset.save(data.astype(np.float64) * 1e300)
@@ -704,7 +713,9 @@ def test_double_precision_and_integers_are_saved_as_float32(path):
         (lambda data: data.assign_attrs(description="a\0b"), "cannot be written"),
     ],
 )
-def test_what_cannot_be_loaded_again_is_not_saved(path, spoil, message):
+def test_what_cannot_be_loaded_again_is_not_saved(
+    path: Path, spoil: Callable[[xr.DataArray], Any], message: str
+) -> None:
     data = load(write(path))
     before = path.read_bytes()
     with pytest.raises(DatasetError, match=message) as error:
@@ -718,7 +729,7 @@ def test_what_cannot_be_loaded_again_is_not_saved(path, spoil, message):
 # Kedro
 
 
-def test_it_comes_from_the_catalog(path):
+def test_it_comes_from_the_catalog(path: Path) -> None:
     catalog = DataCatalog.from_config(
         {
             "vd_raw": {
@@ -739,10 +750,9 @@ def test_it_comes_from_the_catalog(path):
 # Real files
 
 
-@needs_real_data
-def test_a_year_of_minutes_from_taiwan():
+def test_a_year_of_minutes_from_taiwan(real_data: Path) -> None:
     start = time.perf_counter()
-    data = load(REAL_DATA / "taiwan_n5_2015.h5")
+    data = load(real_data / "taiwan_n5_2015.h5")
     assert time.perf_counter() - start < 20  # 0.4 s on an idle machine
     assert data.sizes == {"time": 525_600, "vd": 2, "feature": 3}
     assert data["feature"].values.tolist() == ["avg_speed", "total_volume", "avg_occupancy"]
@@ -755,10 +765,9 @@ def test_a_year_of_minutes_from_taiwan():
     assert data.isnull().mean() == pytest.approx(0.05, abs=0.01)
 
 
-@needs_real_data
-def test_five_weeks_from_taiwan_are_means_of_the_year():
-    year = load(REAL_DATA / "taiwan_n5_2015.h5")
-    weeks = load(REAL_DATA / "taiwan_n5_5weeks_5min.h5")
+def test_five_weeks_from_taiwan_are_means_of_the_year(real_data: Path) -> None:
+    year = load(real_data / "taiwan_n5_2015.h5")
+    weeks = load(real_data / "taiwan_n5_5weeks_5min.h5")
     assert weeks.sizes == {"time": 10_080, "vd": 2, "feature": 3}
     assert weeks["time"].values[0] == np.datetime64("2015-03-02T00:00")
     noon = year.sel(time=slice("2015-03-10T12:00", "2015-03-10T12:04")).mean("time")
@@ -766,12 +775,11 @@ def test_five_weeks_from_taiwan_are_means_of_the_year():
     np.testing.assert_allclose(weeks.sel(time="2015-03-10T12:00"), noon, rtol=1e-5)
 
 
-@needs_real_data
-def test_a_week_of_los_angeles():
-    data = load(REAL_DATA / "metr_la_week_vd.h5")
+def test_a_week_of_los_angeles(real_data: Path) -> None:
+    data = load(real_data / "metr_la_week_vd.h5")
     assert data.sizes == {"time": 2016, "vd": 207, "feature": 1}
     assert "utc_offset" not in data.attrs
-    with h5py.File(REAL_DATA / "metr-la-week.h5") as file:
+    with h5py.File(real_data / "metr-la-week.h5") as file:
         original = pd.DataFrame(
             file["df/block0_values"][:], columns=file["df/axis0"].asstr("ascii")[:]
         )
@@ -781,7 +789,6 @@ def test_a_week_of_los_angeles():
     )
 
 
-@needs_real_data
-def test_the_original_layout_is_refused():
-    message = refusal(REAL_DATA / "metr-la-week.h5")
+def test_the_original_layout_is_refused(real_data: Path) -> None:
+    message = refusal(real_data / "metr-la-week.h5")
     assert message == "not a VD file, it has no /data/features; its top level holds 'df'"

@@ -1,6 +1,7 @@
 """Labelled arrays in netCDF files."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ from vd_forecasting.datasets import XarrayDataset
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    return XarrayDataset(filepath=str(tmp_path / "folder" / "a.nc"))
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "a.nc"
+
+
+@pytest.fixture
+def dataset(path: Path) -> XarrayDataset:
+    return XarrayDataset(filepath=str(path))
 
 
 def predictions() -> xr.Dataset:
@@ -39,7 +45,7 @@ def predictions() -> xr.Dataset:
     )
 
 
-def test_round_trip(dataset):
+def test_round_trip(dataset: XarrayDataset) -> None:
     assert not dataset.exists()
     dataset.save(predictions())
     assert dataset.exists()
@@ -52,7 +58,9 @@ def test_round_trip(dataset):
 @pytest.mark.parametrize(
     "names", [["avg_speed"], ["avg_speed", "total_volume"], ["車速"], ["a", "a"]]
 )
-def test_a_list_of_strings_stays_a_list_however_short(dataset, names):
+def test_a_list_of_strings_stays_a_list_however_short(
+    dataset: XarrayDataset, names: list[str]
+) -> None:
     dataset.save(xr.Dataset(attrs={"target_features": names, "source": names[0]}))
     attrs = dataset.load().attrs
     assert list(attrs["target_features"]) == names
@@ -60,41 +68,43 @@ def test_a_list_of_strings_stays_a_list_however_short(dataset, names):
     assert attrs["source"] == names[0]
 
 
-def test_a_scalar_and_an_empty_variable(dataset):
+def test_a_scalar_and_an_empty_variable(dataset: XarrayDataset) -> None:
     data = xr.Dataset({"a": ((), 1.5), "b": (("time", "vd"), np.zeros((0, 3), np.float32))})
     dataset.save(data)
     xr.testing.assert_identical(dataset.load(), data)
 
 
-def test_what_was_loaded_can_be_saved_over_its_own_file(dataset):
+def test_what_was_loaded_can_be_saved_over_its_own_file(dataset: XarrayDataset) -> None:
     dataset.save(predictions())
     dataset.save(dataset.load())
     xr.testing.assert_identical(dataset.load(), predictions())
 
 
-def test_a_failed_save_keeps_the_old_file(dataset):
+def test_a_failed_save_keeps_the_old_file(path: Path, dataset: XarrayDataset) -> None:
     dataset.save(predictions())
     with pytest.raises(DatasetError):
         dataset.save(predictions().assign_attrs(odd=None))
     xr.testing.assert_identical(dataset.load(), predictions())
-    assert [path.name for path in dataset._filepath.parent.iterdir()] == ["a.nc"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.nc"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no netCDF", "truncated"])
-def test_an_unreadable_file_is_named_in_one_line(dataset, content):
-    if content == "truncated":
+def test_an_unreadable_file_is_named_in_one_line(
+    path: Path, dataset: XarrayDataset, content: bytes | str | None
+) -> None:
+    if isinstance(content, str):
         dataset.save(predictions())
-        content = dataset._filepath.read_bytes()[:5000]
+        content = path.read_bytes()[:5000]
     if content is not None:
-        dataset._filepath.parent.mkdir(exist_ok=True)
-        dataset._filepath.write_bytes(content)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
     with pytest.raises(DatasetError) as error:
         dataset.load()
-    assert str(error.value).startswith(f"{dataset._filepath}: ")
+    assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
 
-def test_it_comes_from_the_catalog_and_pickles(tmp_path):
+def test_it_comes_from_the_catalog_and_pickles(tmp_path: Path) -> None:
     catalog = DataCatalog.from_config(
         {
             "a": {

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.aligned import (
     NO_SEED,
@@ -46,7 +46,9 @@ def aligned_of(
 
 def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
     """The only member of a model."""
-    [forecast] = aligned.forecast.isel(member=aligned.data["model"].values == model)
+    of_model = aligned.forecast.isel(member=aligned.data["model"].values == model)
+    found: list[xr.DataArray] = [*of_model]
+    [forecast] = found
     return forecast
 
 
@@ -257,21 +259,21 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
         scale = lstm["mase_scale"].sel(vd="B", feature="avg_speed").item()
         assert value("lstm", seed, "mase") == pytest.approx(value("lstm", seed, "mae") / scale)
     truth, ridge = cut["truth"].sel(at), baselines["prediction"].sel(at).sel(model="ridge")
-    error = np.abs(ridge - truth)
+    error = abs(ridge - truth)
     assert value("ridge", NO_SEED, "mae") == pytest.approx(error.mean().item(), rel=1e-5)
     slow = truth < 0.98 * lstm["free_flow_speed"].sel(vd="B")
     assert value("ridge", NO_SEED, "n_congested") == int(slow.sum()) > 0
     assert value("ridge", NO_SEED, "mae_congested") == pytest.approx(
         error.where(slow).mean().item(), rel=1e-5
     )
-    by_hand = np.abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
+    by_hand = abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
     of_seeds = by_hand.mean(["origin", "horizon", "vd"]).values
     assert errors.at("mae", "lstm", "avg_speed") == pytest.approx(of_seeds.mean(), rel=1e-5)
     assert errors.sd("mae", "lstm", "avg_speed") == pytest.approx(
         abs(of_seeds[0] - of_seeds[1]) / 2**0.5, rel=1e-3
     )
     assert np.isnan(errors.sd("mae", "xlstm", "avg_speed"))
-    last = np.abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
+    last = abs(cut["persistence"] - cut["truth"]).sel(horizon=12, feature="avg_speed")
     assert errors.at("mae", "persistence", "avg_speed", 12) == pytest.approx(
         last.mean().item(), rel=1e-5
     )
@@ -371,7 +373,7 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
         for horizon in (1, 2, 3):
             hour = (pd.Timestamp(origin) + horizon * step).hour
             at = predictions.sel(origin=origin, horizon=horizon)
-            by_hand.setdefault(hour, []).extend(np.abs(at["prediction"] - at["truth"]).values.flat)
+            by_hand.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
     by_hour = errors_of(sum_errors(aligned, MAPE_MIN_TRUTH)).by_hour.sel(
         model="lstm", feature="avg_speed"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import make_evaluation
+from tests.make.parameters import make_evaluation
 from vd_forecasting.evaluation.aligned import NO_SEED, AlignedForecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,

@@ -38,7 +38,8 @@ def autoregressive(random: np.random.Generator, shape: tuple[int, ...], rho: flo
     """AR(1) along the last axis with variance 1."""
     warm_up = 200
     noise = random.standard_normal((*shape[:-1], shape[-1] + warm_up))
-    return lfilter([1], [1, -rho], noise, axis=-1)[..., warm_up:] * math.sqrt(1 - rho**2)
+    series: np.ndarray = lfilter([1], [1, -rho], noise, axis=-1)
+    return series[..., warm_up:] * math.sqrt(1 - rho**2)
 
 
 def day_pattern(steps: int, day: int = DAY) -> np.ndarray:
@@ -495,7 +496,9 @@ class TestCalibration:
         dropped = []
         for seed in range(300):
             values = made_losses(random, days * DAY, models)
-            p_values = confidence_set(dict(enumerate(values)), DAY, seed=seed, repetitions=200)
+            p_values = confidence_set(
+                {str(n): v for n, v in enumerate(values)}, DAY, seed=seed, repetitions=200
+            )
             dropped.append(min(p_values.values()) <= 0.05)
         assert np.mean(dropped) < 0.1
 

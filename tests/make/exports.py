@@ -114,7 +114,7 @@ def for_lanes(vd: xr.DataArray) -> xr.DataArray:
     """The sample as far as an archive can hold it: an error in any cell loses the whole lane."""
     vd = vd.sel(feature=LANE_FEATURES)
     values = vd.values.copy()
-    codes = np.float32([-99, -1, 255, 999])
+    codes = np.array([-99, -1, 255, 999], "float32")
     wrong = np.isin(values, codes) & ~((values == 255) & (np.arange(3) == 1))
     values[(wrong | (values < 0)).any(axis=-1)] = np.nan
     kept = vd.copy(data=values).sortby("time", ascending=True)
@@ -167,8 +167,8 @@ def live_json(vd: xr.DataArray, step: int) -> bytes:
     records = []
     for vdid, row in zip(vd["vd"].values, vd.values[step], strict=True):
         speed, volume, occupancy = (None if np.isnan(x) else float(str(x)) for x in row)
-        lane = {"Speed": speed, "Occupancy": occupancy}
-        lane["Vehicles"] = [{"VehicleType": "S", "Volume": volume}]
+        vehicles = [{"VehicleType": "S", "Volume": volume}]
+        lane = {"Speed": speed, "Occupancy": occupancy, "Vehicles": vehicles}
         flows = [{"LinkID": "1", "Lanes": [lane]}]
         records.append({"VDID": str(vdid), "DataCollectTime": stamp, "LinkFlows": flows})
     return json.dumps({"UpdateTime": stamp, "LiveTrafficData": records}).encode()

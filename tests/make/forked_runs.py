@@ -20,10 +20,9 @@ IMPORTS = (
     "h5netcdf",
     "kedro.framework.cli.cli",
     "kedro.framework.session",
-    "pytorch_lightning",
+    "torch._dynamo",
     "vd_forecasting.cli",
     "vd_forecasting.pipeline_registry",
-    "vd_forecasting.pipelines.training.fit",
 )
 
 

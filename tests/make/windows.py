@@ -1,16 +1,19 @@
 """Windows of made-up traffic."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.parameters import Cleaning, IndependentMultiVDWindows, MultiVDWindows, Split
-from vd_forecasting.pipelines.training.batches import target_positions
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
 )
+
+MakesWindows = Callable[[xr.DataArray], WindowSet]
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.01, features={})
@@ -28,24 +31,24 @@ def _window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_joint_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
+def make_joint_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of two VDs that are forecast jointly."""
     parameters = MultiVDWindows.model_validate(_window_parameters(changes))
     return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 
 
-def make_independent_windows(clean: xr.DataArray, **changes: Any) -> xr.Dataset:
-    """Windows of two VDs, each with a model of its own."""
+def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
+    """Windows of two VDs or others, each with a model of its own."""
     parameters = IndependentMultiVDWindows.model_validate(
-        {**_window_parameters(changes), "target_vd_index": "all"}
+        _window_parameters({"target_vd_index": "all", **changes})
     )
     return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 
 
-def physical(windows: xr.Dataset, forecast: np.ndarray) -> np.ndarray:
+def physical(windows: WindowSet, forecast: np.ndarray) -> np.ndarray:
     """A scaled forecast ``[W, H, N, F]`` in the units of the features."""
-    positions = target_positions(windows)
+    positions = windows.target_positions
     return np.asarray(
-        forecast * windows["std"].to_numpy()[:, positions]
-        + windows["mean"].to_numpy()[:, positions]
+        forecast * windows.data["std"].to_numpy()[:, positions]
+        + windows.data["mean"].to_numpy()[:, positions]
     )

@@ -1,12 +1,14 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from vd_forecasting.models import CORES, Forecaster
+from vd_forecasting.models import Forecaster, LSTMConfig, LSTMCore, XLSTMConfig, XLSTMCore
 from vd_forecasting.models.checkpoint import build_forecaster
 
-LSTM = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
-XLSTM = {
+LSTM: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
+XLSTM: dict[str, Any] = {
     "embedding_dim": 16,
     "num_blocks": 3,
     "slstm_at": [1],
@@ -27,12 +29,12 @@ NETWORK = {
 }
 
 
-def untrained(model: str, parameters: dict) -> Forecaster:
+def untrained(model: str, parameters: dict[str, Any]) -> Forecaster:
     torch.manual_seed(0)
     return build_forecaster(model, parameters, NETWORK)
 
 
-def randomised(model: str, parameters: dict) -> Forecaster:
+def randomised(model: str, parameters: dict[str, Any]) -> Forecaster:
     """With a head that does something, which it does not before training."""
     forecaster = untrained(model, parameters)
     nn.init.normal_(forecaster.head.weight)
@@ -41,13 +43,13 @@ def randomised(model: str, parameters: dict) -> Forecaster:
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_shape(model: str, parameters: dict) -> None:
+def test_shape(model: str, parameters: dict[str, Any]) -> None:
     forecast = untrained(model, parameters)(torch.randn(5, 8, 10))
     assert forecast.shape == (5, 3, 2, 2)
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None:
+def test_untrained_forecast_is_persistence(model: str, parameters: dict[str, Any]) -> None:
     x = torch.randn(5, 8, 10)
     forecast = untrained(model, parameters).eval()(x)
     last = x[:, -1, [0, 2, 3, 5]].reshape(5, 1, 2, 2)
@@ -55,14 +57,16 @@ def test_untrained_forecast_is_persistence(model: str, parameters: dict) -> None
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_a_window_does_not_depend_on_the_others_of_its_batch(model: str, parameters: dict) -> None:
+def test_a_window_does_not_depend_on_the_others_of_its_batch(
+    model: str, parameters: dict[str, Any]
+) -> None:
     forecaster = randomised(model, parameters).eval()
     x = torch.randn(5, 8, 10)
     torch.testing.assert_close(forecaster(x)[:1], forecaster(x[:1]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_every_input_step_counts(model: str, parameters: dict) -> None:
+def test_every_input_step_counts(model: str, parameters: dict[str, Any]) -> None:
     forecaster = randomised(model, parameters).eval()
     x = torch.randn(1, 8, 10, requires_grad=True)
     forecaster(x).sum().backward()
@@ -72,20 +76,20 @@ def test_every_input_step_counts(model: str, parameters: dict) -> None:
 
 def test_the_core_gives_the_last_step_of_the_library() -> None:
     x = torch.randn(2, 8, 16)
-    lstm = CORES["lstm"](**LSTM).eval()
+    lstm = LSTMCore(LSTMConfig(**LSTM)).eval()
     torch.testing.assert_close(lstm(x), lstm.lstm(x)[0][:, -1])
     for parameters in (XLSTM, VANILLA):
-        xlstm = CORES["xlstm"](**parameters).eval()
+        xlstm = XLSTMCore(XLSTMConfig(**parameters)).eval()
         torch.testing.assert_close(xlstm(x), xlstm.stack(x)[:, -1])
 
 
 def test_unknown_backend() -> None:
     with pytest.raises(ValueError, match="mlstm_backend 'cuda' is not known"):
-        CORES["xlstm"](**{**XLSTM, "mlstm_backend": "cuda"})
+        XLSTMCore(XLSTMConfig(**{**XLSTM, "mlstm_backend": "cuda"}))
 
 
 @pytest.mark.parametrize(("model", "parameters"), SIZES)
-def test_dropout_acts_in_training_only(model: str, parameters: dict) -> None:
+def test_dropout_acts_in_training_only(model: str, parameters: dict[str, Any]) -> None:
     forecaster = randomised(model, parameters)
     x = torch.randn(2, 8, 10)
     assert not torch.equal(forecaster.train()(x), forecaster.train()(x))
@@ -93,7 +97,7 @@ def test_dropout_acts_in_training_only(model: str, parameters: dict) -> None:
 
 
 def test_xlstm_dropout_reaches_every_block() -> None:
-    core = CORES["xlstm"](**XLSTM)
+    core = XLSTMCore(XLSTMConfig(**XLSTM))
     for block in core.stack.blocks:
         rates = [module.p for module in block.modules() if isinstance(module, nn.Dropout)]
         assert rates
@@ -101,13 +105,13 @@ def test_xlstm_dropout_reaches_every_block() -> None:
 
 
 def test_xlstm_blocks_are_where_they_were_asked_for() -> None:
-    core = CORES["xlstm"](**XLSTM)
+    core = XLSTMCore(XLSTMConfig(**XLSTM))
     kinds = [type(block).__name__ for block in core.stack.blocks]
     assert kinds == ["mLSTMBlock", "sLSTMBlock", "mLSTMBlock"]
 
 
 def test_single_layer_lstm_builds_without_a_warning() -> None:
-    CORES["lstm"](hidden_size=8, num_layers=1, dropout=0.5)
+    LSTMCore(LSTMConfig(hidden_size=8, num_layers=1, dropout=0.5))
 
 
 def test_the_linear_part_is_a_linear_map_of_each_vds_own_window() -> None:

@@ -1,35 +1,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from xlstm import (
-    FeedForwardConfig,
-    mLSTMBlockConfig,
-    mLSTMLayerConfig,
-    sLSTMBlockConfig,
-    sLSTMLayerConfig,
-)
-from xlstm.blocks.mlstm.block import mLSTMBlock
-from xlstm.blocks.slstm.block import sLSTMBlock
 
-from vd_forecasting.models import XLSTMCore
+from tests.make.xlstm_blocks import FUSED, KINDS, LONGEST, error, make_block, run
+from vd_forecasting.models import XLSTMConfig, XLSTMCore
 from vd_forecasting.models.fused_xlstm import (
     kernels,
     mlstm,
-    mlstm_block,
     pointwise,
     slstm,
-    slstm_block,
     torch_kernels,
 )
 
-FUSED = {"mlstm": mlstm_block, "slstm": slstm_block}
-KINDS = list(FUSED)
-LONGEST = 256
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 NEGLIGIBLE = 1e-2
 """A gradient smaller than this share of the largest is measured against that share."""
@@ -37,7 +25,7 @@ NEGLIGIBLE = 1e-2
 needs_numba = pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
 COMPILED = pytest.param("compiled", marks=needs_numba)
 KERNELS = [COMPILED, "torch"]
-CORE = {
+CORE: dict[str, Any] = {
     "embedding_dim": 16,
     "num_blocks": 3,
     "slstm_at": [1],
@@ -54,54 +42,6 @@ def using(name: str) -> Iterator[None]:
             for module in (mlstm, pointwise, slstm):
                 patch.setattr(module, "kernels_for", lambda x: torch_kernels)
         yield
-
-
-def make_block(
-    kind: str, width: int = 32, heads: int = 4, dropout: float = 0.0, seed: int = 0
-) -> nn.Module:
-    """With all weights away from their initial values, many of which are zero."""
-    torch.manual_seed(seed)
-    block: nn.Module
-    if kind == "mlstm":
-        layer = mLSTMLayerConfig(
-            embedding_dim=width, num_heads=heads, dropout=dropout, context_length=LONGEST
-        )
-        block = mLSTMBlock(mLSTMBlockConfig(mlstm=layer, _num_blocks=2, _block_idx=1))
-    else:
-        layer = sLSTMLayerConfig(
-            embedding_dim=width, num_heads=heads, dropout=dropout, backend="vanilla"
-        )
-        feedforward = FeedForwardConfig(dropout=dropout)
-        block = sLSTMBlock(
-            sLSTMBlockConfig(slstm=layer, feedforward=feedforward, _num_blocks=2, _block_idx=1)
-        )
-    with torch.no_grad():
-        for parameter in block.parameters():
-            fan_in = parameter.shape[-1] if parameter.dim() > 1 else 1
-            parameter.add_(torch.randn_like(parameter), alpha=0.3 / fan_in**0.5)
-    return block
-
-
-def run(
-    block: nn.Module, kind: str | None, x: Tensor, weight: Tensor, autocast: bool = False
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Output and gradients, of the package's own forward pass where ``kind`` is None."""
-    steps = weight.shape[1]
-    x = x.clone().requires_grad_()
-    block.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        output = block(x)[:, -steps:] if kind is None else FUSED[kind](block, x, steps)
-        (output * weight).sum().backward()
-    assert x.grad is not None
-    gradients = {"x": x.grad}
-    for name, parameter in block.named_parameters():
-        assert parameter.grad is not None, name
-        gradients[name] = parameter.grad.clone()
-    return output.detach(), gradients
-
-
-def error(actual: Tensor, expected: Tensor, floor: float = 0.0) -> float:
-    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=floor))
 
 
 def largest(gradients: dict[str, Tensor]) -> float:
@@ -183,7 +123,8 @@ def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
             self.block = make_block(kind, width=8, heads=2)
 
         def forward(self, x: Tensor) -> Tensor:
-            return FUSED[kind](self.block, x, steps)
+            output: Tensor = FUSED[kind](self.block, x, steps)
+            return output
 
     module = Fused().double()
     names, parameters = zip(*module.named_parameters(), strict=True)
@@ -191,7 +132,8 @@ def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
 
     def function(x: Tensor, *parameters: Tensor) -> Tensor:
         weights = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(module, weights, (x,))
+        output: Tensor = torch.func.functional_call(module, weights, (x,))
+        return output
 
     assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
 
@@ -208,7 +150,7 @@ def mixed(like: Tensor) -> Tensor:
 @pytest.mark.parametrize("intake", [50.0, -50.0, "mixed"])
 def test_extreme_gates(kind: str, name: str, intake: float | str, forget: float | str) -> None:
     """The other gates of the sLSTM are driven by the same biases."""
-    block = make_block(kind)
+    block: Any = make_block(kind)
     cell = block.xlstm.slstm_cell if kind == "slstm" else block.xlstm.mlstm_cell
     if kind == "slstm":
         gates = cell._bias_.detach().view(4, -1).unbind()
@@ -216,7 +158,7 @@ def test_extreme_gates(kind: str, name: str, intake: float | str, forget: float 
         gates = cell.igate.bias.detach(), cell.fgate.bias.detach()
     for n, gate in enumerate(gates):
         bias = (intake, forget)[n % 2]
-        gate.copy_(mixed(gate) if bias == "mixed" else torch.full_like(gate, bias))
+        gate.copy_(mixed(gate) if isinstance(bias, str) else torch.full_like(gate, bias))
     x, weight = torch.randn(3, 20, 32), torch.randn(3, 20, 32)
     with using(name):
         output, gradients = run(block, kind, x, weight)
@@ -273,7 +215,8 @@ def test_nan_stays_in_its_window(kind: str, name: str, steps: int) -> None:
 
 def core(slstm_backend: str, mlstm_backend: str, seed: int) -> XLSTMCore:
     torch.manual_seed(seed)
-    return XLSTMCore(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend).eval()
+    config = XLSTMConfig(**CORE, slstm_backend=slstm_backend, mlstm_backend=mlstm_backend)
+    return XLSTMCore(config).eval()
 
 
 @pytest.mark.parametrize("trained", [("vanilla", "vanilla"), ("fused", "fused")])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.models.test_fused_xlstm import KINDS, error, make_block, run
+from tests.make.xlstm_blocks import KINDS, error, make_block, run
 from vd_forecasting.models.fused_xlstm import kernels
 
 if kernels.COMPILED is None:
@@ -35,14 +36,14 @@ def one_thread_afterwards() -> Iterator[None]:
 
 
 @njit(nogil=True)
-def _count(part, parts, counts, broken):  # type: ignore[no-untyped-def]
+def _count(part: int, parts: int, counts: np.ndarray, broken: int) -> None:
     if part == broken:
         raise MemoryError
     counts[part] += parts
 
 
 @njit(nogil=True)
-def count(parts, openmp, *arguments):  # type: ignore[no-untyped-def]
+def count(parts: int, openmp: int, *arguments: Any) -> None:
     in_parts(_count, parts, openmp, arguments)
 
 

@@ -9,14 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import pytest
 import yaml
 
 from tests.make.forked_runs import ForkedRuns
-from tests.test_run import copy_of_the_project
-from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
-from vd_forecasting.datasets.plain_tensors import load_plain
+from tests.make.killed_runs import assert_all_files_are_whole, kill, printed
+from tests.make.projects import copy_of_the_project
 
 RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
 TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
@@ -61,11 +59,6 @@ def finish(runs: ForkedRuns, folder: Path, arguments: tuple[str, ...]) -> None:
     assert code == 0, printed(folder)
 
 
-def printed(folder: Path) -> str:
-    path = folder / "printed.log"
-    return path.read_text() if path.exists() else ""
-
-
 def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.Random) -> bool:
     """Run and kill, at any time or soon after an epoch; tells whether there was still a run."""
     pid = runs.start(folder, folder / "printed.log", *TRAINING)
@@ -80,32 +73,6 @@ def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.R
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.1))
     return kill(runs, pid, folder)
-
-
-def kill(runs: ForkedRuns, pid: int, folder: Path) -> bool:
-    """Kill a run; tells whether there was still one."""
-    os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is this run and no other
-    code = runs.wait(pid)
-    assert code in (0, -signal.SIGKILL), printed(folder)
-    return code != 0
-
-
-def assert_all_files_are_whole(folder: Path) -> None:
-    for path in (folder / "data").rglob("*"):
-        if path.is_dir() or path.name.startswith("."):
-            continue
-        if path.suffix == ".pt":
-            load_plain(path)
-        elif path.suffix == ".json":
-            json.loads(path.read_text())
-        elif path.suffix == ".nc":
-            XarrayDataset(filepath=str(path)).load()
-        elif path.suffix == ".h5":
-            VDHDF5Dataset(filepath=str(path)).load().load()
-        elif path.suffix == ".png":
-            matplotlib.image.imread(path)
-        else:
-            assert path.stat().st_size or path.suffix == ".log", path
 
 
 def has_ended(folder: Path) -> bool:

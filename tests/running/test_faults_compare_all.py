@@ -12,8 +12,8 @@ import pytest
 
 from tests import PROJECT
 from tests.make.forked_runs import ForkedRuns
-from tests.running.test_faults import assert_all_files_are_whole, kill, printed
-from tests.test_run import copy_of_the_project
+from tests.make.killed_runs import assert_all_files_are_whole, kill, printed
+from tests.make.projects import copy_of_the_project
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.vocabulary import EXPERIMENTS
 

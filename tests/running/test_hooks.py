@@ -3,11 +3,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
-from vd_forecasting.running.hooks import ExperimentLogs, FinishedTrainings
+from vd_forecasting.parameters import Compute
+from vd_forecasting.running.hooks import ExperimentLogs, FinishedTrainings, KnownParameters
 
 
 def train(state: TrainingState) -> tuple[int, int]:
@@ -82,3 +83,13 @@ def test_each_thread_writes_the_log_of_its_experiment(tmp_path: Path) -> None:
     assert "multi_vd_lstm" not in first
     assert "of multi_vd_lstm" in second
     assert "ERROR KeyError: 0" in second
+
+
+def test_the_device_is_checked_before_a_run_that_trains_and_before_no_other() -> None:
+    compute = Compute(threads=1, accelerator="tpu")
+    catalog = DataCatalog({"params:compute": MemoryDataset(compute)})
+    trains = Pipeline([Node(train, "training_state", ["y", "z"])], namespace="a")
+    with pytest.raises(ValueError, match=r"^compute.accelerator is 'tpu'"):
+        KnownParameters().before_pipeline_run(trains, catalog)
+    reports = Pipeline([Node(train, "windows", ["y", "z"])], namespace="a")
+    KnownParameters().before_pipeline_run(reports, catalog)

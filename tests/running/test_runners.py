@@ -55,7 +55,13 @@ def experiment(name: str, evaluating: Callable[..., int] = evaluate) -> Pipeline
     """x ──> train ──> model, history ──> evaluate ──> score"""
     return Pipeline(
         [
-            Node(train, "x", ["model", "history"], name="train"),
+            Node(
+                train,
+                "x",
+                ["model", "history"],
+                name="train",
+                tags=runners.LONG if name.endswith("xlstm") else None,
+            ),
             Node(evaluating, ["model", "history"], "score", name="evaluate"),
         ],
         namespace=name,

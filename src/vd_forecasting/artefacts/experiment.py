@@ -8,7 +8,7 @@ from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a training needs to know."""
+    """All that a training reads."""
 
     windows: WindowSet
     model: str

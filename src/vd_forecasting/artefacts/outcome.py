@@ -8,7 +8,7 @@ from vd_forecasting.artefacts.records import Config, Cost, FitErrors, History
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was trained, how that went, what it cost and what it forecasts."""
+    """Configuration, history, cost, errors and forecasts of an experiment."""
 
     config: Config
     history: History

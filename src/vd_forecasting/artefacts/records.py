@@ -44,7 +44,7 @@ class Epoch(Record):
 
 
 class Divergence(Record):
-    """Where and why a loss was no longer a number."""
+    """Place and likely cause of a loss that is no longer a number."""
 
     loss: str
     """``training`` or ``validation``."""
@@ -70,7 +70,7 @@ class Fit(Record):
 
     @property
     def still_improving(self) -> bool:
-        """Whether the limit of epochs ended it while validation still improved."""
+        """True if the limit of epochs ended it while validation still improved."""
         return not self.stopped_early and self.best_epoch == len(self.epochs)
 
 
@@ -108,7 +108,7 @@ class WindowLengths(Record):
 
 
 class Config(Record):
-    """What was trained on what."""
+    """Configuration of an experiment: data, network and settings."""
 
     experiment: str
     mode: str
@@ -135,7 +135,7 @@ class Config(Record):
 
 
 class Cost(Record):
-    """What a forecast and a training step take, measured on the trained model."""
+    """Time of a forecast and memory of a training step, measured on the trained model."""
 
     latency_seconds: dict[int, float]
     """Median time of a forecast on one CPU thread, by windows in the batch."""

@@ -169,6 +169,11 @@ class WindowSet:
         """The steps that every window of a split forecasts, int ``[W, H]``."""
         return self.origins(split)[:, None] + np.arange(1, self.prediction_length + 1)
 
+    def last_values(self, split: str) -> npt.NDArray[np.float32]:
+        """The last values known at the origin, for every horizon: ``[W, H, N, F]``, scaled."""
+        last = self.values[self.origins(split)][..., self.target_positions]
+        return np.repeat(last[:, None], self.prediction_length, axis=1)
+
     def to_physical(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Target values ``[..., N, F]`` in physical units."""
         return scaled * self.target_std + self.target_mean
@@ -181,4 +186,13 @@ class WindowSet:
             "vd": self.data["vd"].values,
             "feature": self.targets,
             "unit": ("feature", self.data["unit"].values[self.target_positions]),
+        }
+
+    def forecast_attributes(self, model: str) -> dict[str, object]:
+        """Attributes of forecasts of these windows by a model."""
+        return {
+            "mode": self.mode,
+            "model": model,
+            "source": self.source,
+            "interval_minutes": self.interval_minutes,
         }

@@ -5,10 +5,10 @@ from vd_forecasting.datasets.atomic import (
     AtomicFigureDataset,
     AtomicJSONDataset,
     AtomicTextDataset,
-    RecordDataset,
 )
 from vd_forecasting.datasets.checkpoint import CheckpointDataset
 from vd_forecasting.datasets.page import PageDataset
+from vd_forecasting.datasets.record import RecordDataset
 from vd_forecasting.datasets.sources import (
     LongTableDataset,
     NoSource,

@@ -7,19 +7,19 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from zlib import crc32
 
 from kedro.io import DatasetError
-from kedro.io.core import get_filepath_str
-from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+
+from vd_forecasting.running.kedro_private import is_local, read_bytes, save_path, save_unwrapped
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -37,9 +37,8 @@ WRITE_PROBLEMS = {
 OLD_SECONDS = 24 * 3600
 """No file takes that long to write."""
 
-_TEMPORARY = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})\..")
-_in_use: set[Path] = set()
-"""The temporary files that this process is writing."""
+_HOST = f"{crc32(socket.gethostname().encode()):08x}"
+_TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\..")
 
 
 @contextmanager
@@ -54,15 +53,16 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         DatasetError: in one line, if the disk is full, the folder read-only or the like.
     """
-    temporary = path.with_name(f".{_host()}-{os.getpid()}-{token_hex(4)}.{path.name}")
-    _in_use.add(temporary)
+    temporary = path.with_name(f".{_HOST}-{os.getpid()}-{token_hex(4)}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         yield temporary
-        _sync_file(temporary)
+        _sync(temporary, os.O_RDWR)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if os.name == "posix":
+            with suppress(OSError):  # not every file system can; the content is safe in any case
+                _sync(path.parent, os.O_RDONLY)
     except Exception as error:
         problem = write_problem(error)
         if problem is None:
@@ -71,16 +71,24 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the folder may not even exist
             temporary.unlink(missing_ok=True)
-        _in_use.discard(temporary)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_problem(error: BaseException | None) -> str | None:
-    """What of :data:`WRITE_PROBLEMS` an error, or one that led to it, comes from; None if none."""
+    """Which of :data:`WRITE_PROBLEMS` an error, or one that led to it, comes from; None if none."""
     while error is not None:
+        # HDF5 gives the number in its message only.
+        in_message = re.search(r"errno = (\d+)", str(error))
         code = error.errno if isinstance(error, OSError) else None
-        # HDF5 tells the number in its message only.
-        told = re.search(r"errno = (\d+)", str(error))
-        problem = WRITE_PROBLEMS.get(code or (int(told[1]) if told else 0))
+        problem = WRITE_PROBLEMS.get(code or (int(in_message[1]) if in_message else 0))
         if problem is not None:
             return problem
         error = error.__cause__ or error.__context__
@@ -89,21 +97,19 @@ def write_problem(error: BaseException | None) -> str | None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in ``folder`` whose writers were killed."""
-    # Tidying up must not stop anybody from writing.
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") and _is_left_over(Path(entry.path)):
-                Path(entry.path).unlink(missing_ok=True)
+    with suppress(OSError):  # tidying up must not keep anybody from writing
+        for path in folder.glob(".*"):
+            if _is_left_over(path):
+                path.unlink(missing_ok=True)
 
 
 def _is_left_over(path: Path) -> bool:
     found = _TEMPORARY.match(path.name)
-    if found is None or path in _in_use:
+    if found is None:
         return False
-    if found["host"] == _host() and os.name == "posix":
-        pid = int(found["pid"])
-        return pid == os.getpid() or not _is_alive(pid)
-    # Of a process elsewhere nothing is known but that it would have finished long ago.
+    if found[1] == _HOST and os.name == "posix" and not _is_alive(int(found[2])):
+        return True
+    # Whether a process of another machine still writes is not known, but it cannot take that long.
     return time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
@@ -117,83 +123,23 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _host() -> str:
-    return f"{crc32(socket.gethostname().encode()):08x}"
-
-
-def _sync_file(path: Path) -> None:
-    """Wait until the content is on the disk; a rename could get there before it."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the names are on the disk, where the system can do that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # not every file system can; the content is safe in any case
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class _AtomicSave:
     """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic."""
 
-    def save(self: Any, data: Any) -> None:
-        write = super().save.__wrapped__  # type: ignore[misc]  # without Kedro's own wrapper
-        if self._protocol != "file":
-            write(self, data)  # an object store shows a new object only when it is whole
+    def save(self, data: Any) -> None:
+        save = super().save  # type: ignore[misc]
+        if not is_local(self):
+            save_unwrapped(save, data)  # an object store shows a new object only when it is whole
             return
-        with replacing(Path(self._get_save_path())) as temporary:
-            # a copy, because threads may save or load this very dataset meanwhile
-            write(self._copy(_filepath=PurePosixPath(temporary), _version=None), data)
+        with replacing(save_path(self)) as temporary:
+            save_unwrapped(save, data, temporary)
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
-    """kedro-datasets' JSONDataset, saved atomically."""
-
-
-class RecordDataset(AtomicJSONDataset):
-    """A record of :mod:`vd_forecasting.artefacts`, a pydantic model, as a JSON file.
-
-    Example::
-
-        cost:
-          type: vd_forecasting.datasets.RecordDataset
-          filepath: data/06_models/cost.json
-          holds: vd_forecasting.artefacts.Cost
-
-    Args:
-        holds: dotted name of the model.
-        arguments: those of kedro-datasets' JSONDataset.
-    """
-
-    def __init__(self, *, holds: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._holds = holds
-
-    def load(self) -> BaseModel:
-        """The record.
-
-        Raises:
-            DatasetError: there is no such file, or it holds something else.
-        """
-        model: type[BaseModel] = load_obj(self._holds)
-        try:
-            return model.model_validate(super().load())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DatasetError(
-                f"{self._filepath}: not a {model.__name__} of this version ({where}: "
-                f"{first['msg']}); delete it and run the training that makes it again"
-            ) from error
+    """kedro-datasets' JSONDataset, saved atomically; it also saves pydantic models."""
 
     def save(self, data: Any) -> None:
-        """Save a record."""
+        """Save plain values or a model."""
         super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
@@ -217,10 +163,9 @@ class AtomicFigureDataset(_AtomicSave, MatplotlibDataset):
         Raises:
             DatasetError: there is no such file.
         """
-        path = get_filepath_str(self._get_load_path(), self._protocol)
         try:
-            with self._fs.open(path, mode="rb") as file:
-                content: bytes = file.read()
+            return read_bytes(self)
         except FileNotFoundError as error:
-            raise DatasetError(f"{path}: no such file; run the node that draws it") from error
-        return content
+            raise DatasetError(
+                f"{error.filename or error}: no such file; run the node that draws it"
+            ) from error

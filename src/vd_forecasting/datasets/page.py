@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import ImagePreview
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.rendering.page import REFERENCE, Page
+from vd_forecasting.running.kedro_private import ImagePreview
 
 _DPI = 120
 
@@ -42,10 +42,7 @@ class PageDataset(AbstractDataset[Page, Page]):
 
     def load(self) -> Page:
         try:
-            text = self.filepath.read_text("utf-8")
-            prefix, suffix = (re.escape(part) for part in (f"]({self._figures}", ".png)"))
-            text = re.sub(f"{prefix}(\\w+){suffix}", rf"]({REFERENCE}\1)", text)
-            names = dict.fromkeys(re.findall(rf"\]\({REFERENCE}(\w+)\)", text))
+            text, names = self._read()
             return Page(text, {name: self.figure_path(name).read_bytes() for name in names})
         except FileNotFoundError as error:
             raise DatasetError(
@@ -71,11 +68,25 @@ class PageDataset(AbstractDataset[Page, Page]):
         """The file of a figure."""
         return self.filepath.parent / f"{self._figures}{name}.png"
 
+    def figures(self) -> list[Path]:
+        """The files of the figures that the saved page shows; empty if there is no page."""
+        try:
+            return [self.figure_path(name) for name in self._read()[1]]
+        except FileNotFoundError:
+            return []
+
     def preview(self) -> ImagePreview:
         """The first figure of the page."""
         first = next(iter(self.load().figures.values()), b"")
         assert isinstance(first, bytes)
         return ImagePreview(b64encode(first).decode())
+
+    def _read(self) -> tuple[str, list[str]]:
+        """The text as it was before it was saved, and the names of its figures."""
+        text = self.filepath.read_text("utf-8")
+        prefix, suffix = (re.escape(part) for part in (f"]({self._figures}", ".png)"))
+        text = re.sub(f"{prefix}(\\w+){suffix}", rf"]({REFERENCE}\1)", text)
+        return text, list(dict.fromkeys(re.findall(rf"\]\({REFERENCE}(\w+)\)", text)))
 
     def _figure_files(self) -> list[Path]:
         beginning = self.figure_path("")

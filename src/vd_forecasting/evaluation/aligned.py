@@ -11,7 +11,7 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.vd_array import VDS_PER_CHUNK, in_memory
+from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
@@ -357,7 +357,7 @@ def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
     Returns:
         ``(time, horizon, ...)`` over all target times; NaN where a horizon has none.
     """
-    step = np.timedelta64(round(interval_minutes * 60e9), "ns")
+    step = as_interval(interval_minutes)
     parts = [
         part.drop_vars("horizon")
         .rename(origin="time")

@@ -12,6 +12,7 @@ import xarray as xr
 from vd_forecasting.evaluation.aligned import deviation_over_seeds, mean_over_seeds
 from vd_forecasting.evaluation.metrics import ERRORS, from_sums
 from vd_forecasting.evaluation.summed import SummedErrors
+from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODELS
 from vd_forecasting.wording import with_unit
 
@@ -130,7 +131,7 @@ def errors_of(summed: SummedErrors) -> Errors:
 
 def _by_hour(summed: SummedErrors) -> xr.DataArray:
     total = summed.by_origin
-    ahead = total["horizon"] * np.timedelta64(round(summed.interval_minutes * 60e9), "ns")
+    ahead = total["horizon"] * as_interval(summed.interval_minutes)
     hours = (total["origin"] + ahead).dt.hour.rename("hour")
     of_hour = total.groupby(hours).sum(skipna=False)
     return mean_over_seeds(of_hour["absolute"] / of_hour["n"].where(of_hour["n"] > 0)).reindex(

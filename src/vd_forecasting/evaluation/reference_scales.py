@@ -15,6 +15,9 @@ def mase_scale(windows: WindowSet) -> xr.DataArray:
 
     The scale of MASE with a season of one day, Hyndman and Koehler (2006), section 3.
 
+    Args:
+        windows: scaled and split series.
+
     Returns:
         float64 ``(vd, feature)`` of the target features in physical units; NaN where no value and
         the one a day before it are both observed, or where they never differ.

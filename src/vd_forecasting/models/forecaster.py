@@ -1,57 +1,69 @@
-"""What LSTM and xLSTM share: the input projection in front of the core, the head behind it, and a
-linear forecast beside both.
+"""The parts that LSTM and xLSTM share: the input projection in front of the core, the head behind
+it, and a linear forecast beside both.
 
 Shapes: B windows, S input steps, C channels, D width of the core, H horizons, N VDs, P input
 features of a VD, K channels that are no VD's (the calendar), F target features; C = N*P + K.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 
-class Core(Protocol):
-    """The recurrent part, the only one in which the two models differ."""
+@dataclass(frozen=True)
+class Network:
+    """The shape of a forecaster, but for its core."""
 
-    width: int
+    num_channels: int
+    """C, input channels, those of the VDs before the others."""
+    num_vd_features: int
+    """P."""
+    target_channels: Sequence[int]
+    """For every target, VD by VD and feature by feature, the input channel that holds its past;
+    N*F indices below C."""
+    target_shape: Sequence[int]
+    """(N, F)."""
+    sequence_length: int
+    """S."""
+    prediction_length: int
+    """H."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""
+    @property
+    def num_vds(self) -> int:
+        """N."""
+        return self.target_shape[0]
+
+    @property
+    def num_targets(self) -> int:
+        """F."""
+        return self.target_shape[1]
+
+    @property
+    def num_shared(self) -> int:
+        """K."""
+        return self.num_channels - self.num_vds * self.num_vd_features
 
 
 class Autoregression(nn.Module):
-    """A linear map from how a VD came to its last values, and the calendar, to its changes.
+    """A linear map from the differences that led to a VD's last values, and the calendar, to its
+    changes.
 
     The linear bypass of Lai et al. (2018), "Modeling long- and short-term temporal patterns with
-    deep neural networks", section 3.5. What a linear model explains the recurrent part need not
-    learn. Inputs are differences from the last step, for what is forecast is a change from there: a
-    road that is busier than ever before is then nothing new to it. It starts at zero.
-
-    Args:
-        num_vds: N.
-        num_vd_features: P.
-        num_shared: K.
-        sequence_length: S.
-        prediction_length: H.
-        num_targets: F.
+    deep neural networks", section 3.5. The recurrent part need not learn again whatever a linear
+    model explains. Inputs are differences from the last step, because forecasts are changes from
+    there: a road that is busier than ever before is then no new situation. The map starts at zero.
     """
 
-    def __init__(
-        self,
-        num_vds: int,
-        num_vd_features: int,
-        num_shared: int,
-        sequence_length: int,
-        prediction_length: int,
-        num_targets: int,
-    ) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.inputs = (num_vds, num_vd_features)
-        self.outputs = (prediction_length, num_targets)
-        width = (sequence_length - 1) * num_vd_features + num_shared
-        self.weight = nn.Parameter(torch.zeros(num_vds, width, prediction_length * num_targets))
+        self.inputs = (network.num_vds, network.num_vd_features)
+        self.outputs = (network.prediction_length, network.num_targets)
+        width = (network.sequence_length - 1) * network.num_vd_features + network.num_shared
+        self.weight = nn.Parameter(
+            torch.zeros(network.num_vds, width, network.prediction_length * network.num_targets)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, C]`` to ``[B, H, N, F]``."""
@@ -72,46 +84,25 @@ class Forecaster(nn.Module):
     while both are zero the forecast is persistence.
 
     Args:
-        core: the recurrent part; its ``width`` is D.
-        num_channels: C, input channels, those of the VDs before the others.
-        num_vd_features: P.
-        target_channels: for every target, VD by VD and feature by feature, the input channel that
-            holds its past; N*F indices below C.
-        target_shape: (N, F).
-        sequence_length: S.
-        prediction_length: H.
+        core: the recurrent part, ``[B, S, D]`` to ``[B, D]``; its ``width`` is D.
+        network: the other shapes.
     """
 
     target_channels: Tensor
 
-    def __init__(
-        self,
-        core: nn.Module,
-        *,
-        num_channels: int,
-        num_vd_features: int,
-        target_channels: Sequence[int],
-        target_shape: tuple[int, int],
-        sequence_length: int,
-        prediction_length: int,
-    ) -> None:
+    def __init__(self, core: nn.Module, network: Network) -> None:
         super().__init__()
         width: int = core.width  # type: ignore[assignment]
-        self.output_shape = (prediction_length, *target_shape)
-        self.register_buffer("target_channels", torch.tensor(target_channels), persistent=False)
-        self.embedding = nn.Linear(num_channels, width)
+        self.output_shape = (network.prediction_length, network.num_vds, network.num_targets)
+        channels = torch.tensor(network.target_channels)
+        self.register_buffer("target_channels", channels, persistent=False)
+        self.embedding = nn.Linear(network.num_channels, width)
         self.core = core
         self.norm = nn.LayerNorm(width)
-        num_vds, num_targets = target_shape
-        self.head = nn.Linear(width, prediction_length * num_vds * num_targets)
-        self.autoregression = Autoregression(
-            num_vds,
-            num_vd_features,
-            num_channels - num_vds * num_vd_features,
-            sequence_length,
-            prediction_length,
-            num_targets,
+        self.head = nn.Linear(
+            width, network.prediction_length * network.num_vds * network.num_targets
         )
+        self.autoregression = Autoregression(network)
         # Training starts from persistence instead of from noise.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -1,26 +1,36 @@
 """The LSTM core: Hochreiter and Schmidhuber (1997), as PyTorch has it."""
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Size of the core."""
+
+    hidden_size: int
+    """D, width of every layer."""
+    num_layers: int
+    dropout: float
+    """Share of values dropped in training."""
+
+
 class LSTMCore(nn.Module):
-    """Stacked LSTM layers with dropout between them and on their output.
+    """Stacked LSTM layers with dropout between them and on their output."""
 
-    Args:
-        hidden_size: D, width of every layer.
-        num_layers: layers on top of each other.
-        dropout: share of values dropped in training.
-    """
-
-    def __init__(self, *, hidden_size: int, num_layers: int, dropout: float) -> None:
+    def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
-        self.width = hidden_size
-        # PyTorch drops between layers only, and warns where there is no between.
-        between_layers = dropout if num_layers > 1 else 0.0
+        self.width = config.hidden_size
         self.lstm = nn.LSTM(
-            hidden_size, hidden_size, num_layers, dropout=between_layers, batch_first=True
+            config.hidden_size,
+            config.hidden_size,
+            config.num_layers,
+            # PyTorch drops between layers only, and warns where there is no between.
+            dropout=config.dropout if config.num_layers > 1 else 0.0,
+            batch_first=True,
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""

@@ -1,6 +1,7 @@
 """The xLSTM core: Beck et al. (2024), arXiv:2405.04517, as in the authors' ``xlstm`` package."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -13,37 +14,37 @@ BlockFunction = Callable[[nn.Module, Tensor, int], Tensor]
 """A block, its input ``[B, S, D]`` and a number T to the last T steps of its output."""
 
 
+@dataclass(frozen=True)
+class XLSTMConfig:
+    """Size and backends of the core."""
+
+    embedding_dim: int
+    """D, a multiple of 4 (the number of heads), at least 8."""
+    num_blocks: int
+    slstm_at: Sequence[int]
+    """Blocks, counted from 0, that are sLSTM; the others are mLSTM."""
+    slstm_backend: str
+    """``fused``, this project's own and fast on a CPU; ``vanilla``, the package's; or ``cuda``, the
+    package's on a GPU with a CUDA compiler."""
+    mlstm_backend: str
+    """``fused`` or ``vanilla``. Fused and vanilla share their weights."""
+    dropout: float
+    """Share of values dropped in training, in every block."""
+    context_length: int
+    """Longest window the mLSTM blocks take."""
+
+
 class XLSTMCore(nn.Module):
     """A stack of residual blocks, each an sLSTM or an mLSTM.
 
     The ``xlstm`` package is imported here and nowhere else, so an LSTM is built without it.
-
-    Args:
-        embedding_dim: D, a multiple of 4 (the number of heads), at least 8.
-        num_blocks: blocks on top of each other.
-        slstm_at: which blocks, counted from 0, are sLSTM; the others are mLSTM.
-        slstm_backend: ``fused``, this project's own and fast on a CPU; ``vanilla``, the package's;
-            or ``cuda``, the package's on a GPU with a CUDA compiler.
-        mlstm_backend: ``fused`` or ``vanilla``. Fused and vanilla share their weights.
-        dropout: share of values dropped in training, in every block.
-        context_length: longest window the mLSTM blocks take.
 
     Raises:
         ImportError: the ``xlstm`` package is not installed.
         ValueError: a backend is not known.
     """
 
-    def __init__(
-        self,
-        *,
-        embedding_dim: int,
-        num_blocks: int,
-        slstm_at: Sequence[int],
-        slstm_backend: str,
-        mlstm_backend: str,
-        dropout: float,
-        context_length: int,
-    ) -> None:
+    def __init__(self, config: XLSTMConfig) -> None:
         super().__init__()
         try:
             from xlstm import (  # noqa: PLC0415
@@ -63,12 +64,12 @@ class XLSTMCore(nn.Module):
                 "pip install xlstm==2.0.6"
             ) from error
         for cell, backend, known in (
-            ("slstm", slstm_backend, SLSTM_BACKENDS),
-            ("mlstm", mlstm_backend, MLSTM_BACKENDS),
+            ("slstm", config.slstm_backend, SLSTM_BACKENDS),
+            ("mlstm", config.mlstm_backend, MLSTM_BACKENDS),
         ):
             if backend not in known:
                 raise ValueError(f"{cell}_backend {backend!r} is not known; there are {known}")
-        self.width = embedding_dim
+        self.width = config.embedding_dim
         self.stack = xLSTMBlockStack(
             xLSTMBlockStackConfig(
                 mlstm_block=mLSTMBlockConfig(
@@ -76,18 +77,18 @@ class XLSTMCore(nn.Module):
                 ),
                 slstm_block=sLSTMBlockConfig(
                     slstm=sLSTMLayerConfig(
-                        backend="vanilla" if slstm_backend == "fused" else slstm_backend,
+                        backend=config.slstm_backend.replace("fused", "vanilla"),
                         num_heads=NUM_HEADS,
                         conv1d_kernel_size=CONV_KERNEL_SIZE,
                     ),
                     # The stack hands its dropout to the cells, but not to the feed-forward part.
-                    feedforward=FeedForwardConfig(dropout=dropout),
+                    feedforward=FeedForwardConfig(dropout=config.dropout),
                 ),
-                context_length=context_length,
-                num_blocks=num_blocks,
-                embedding_dim=embedding_dim,
-                slstm_at=list(slstm_at),
-                dropout=dropout,
+                context_length=config.context_length,
+                num_blocks=config.num_blocks,
+                embedding_dim=config.embedding_dim,
+                slstm_at=list(config.slstm_at),
+                dropout=config.dropout,
             )
         )
 
@@ -95,16 +96,16 @@ class XLSTMCore(nn.Module):
             sLSTMBlock: _package_block,
             mLSTMBlock: _package_block,
         }
-        if "fused" in (slstm_backend, mlstm_backend):
+        if "fused" in (config.slstm_backend, config.mlstm_backend):
             # Here, because numba takes its time to import.
             from vd_forecasting.models.fused_xlstm import (  # noqa: PLC0415
                 mlstm_block,
                 slstm_block,
             )
 
-            if slstm_backend == "fused":
+            if config.slstm_backend == "fused":
                 self.block_functions[sLSTMBlock] = slstm_block
-            if mlstm_backend == "fused":
+            if config.mlstm_backend == "fused":
                 self.block_functions[mLSTMBlock] = mlstm_block
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 import difflib
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -16,66 +17,93 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
+from vd_forecasting.provenance import this_package
+from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.messages import USER_ERRORS, reason
 from vd_forecasting.running.staleness.fingerprint import (
     Fingerprint,
+    is_parameter,
     load_hashes,
     makers_of,
     output_files,
     save_fingerprint,
     take_fingerprint,
 )
-from vd_forecasting.running.staleness.sources import this_package
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
 
-SHARED_BLOCKS = (
-    "compute",
-    "split",
-    "evaluation",
-    "cleaning",
-    "baselines",
-    "simulate",
-    "vd_file",
-    "source_file",
-    "source_start",
-)
-EXPERIMENT_BLOCKS = ("windows", "model", "training")
+NOT_IN_PARAMETER_FILES = {
+    "vd_file": "write it into globals.yml",
+    "num_vds": "write it into globals.yml",
+    "source_file": "write it into catalog.yml",
+    "source_start": "write it into catalog.yml",
+}
+"""What ``--params`` sets although no node reads it: the configuration refers to it."""
 
 
 class KnownParameters:
-    """Refuses a parameter block that nothing reads; what is inside one, its model checks."""
+    """Refuses a parameter that nothing reads; what is inside a block, its model checks."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check the names of the blocks.
 
         Raises:
-            ValueError: a block is unknown; names the nearest known one.
+            ValueError: a block is unknown or has no effect; one line, with the nearest known name.
         """
-        known = (*SHARED_BLOCKS, *EXPERIMENTS)
-        parameters = context.config_loader["parameters"]
-        # "_" begins the YAML anchors of our own files.
-        _refuse_unknown([name for name in parameters if not name.startswith("_")], known, "")
-        for experiment in EXPERIMENTS:
-            _refuse_unknown(
-                list(parameters.get(experiment, {})), EXPERIMENT_BLOCKS, f"{experiment}."
-            )
+        check_folder(context.project_path)
+        read = {
+            name.removeprefix("params:")
+            for pipeline in pipelines.values()
+            for name in pipeline.inputs()
+            if is_parameter(name)
+        }
         # Trainings read one key of it, so that the others do not make them stale.
-        _refuse_unknown(
-            list(parameters.get("evaluation", {})), tuple(Evaluation.model_fields), "evaluation."
-        )
-
-
-def _refuse_unknown(names: list[str], known: tuple[str, ...], prefix: str) -> None:
-    for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        read.discard("evaluation")
+        read |= {f"evaluation.{key}" for key in Evaluation.model_fields}
+        loader = context.config_loader
+        given = loader["parameters"]
+        in_files = given.keys() - loader.runtime_params.keys()
+        for name in in_files & NOT_IN_PARAMETER_FILES.keys():
             raise ValueError(
-                f"parameter {prefix}{name} is not known; did you mean {prefix}{nearest[0]}?"
+                f"parameter {name} has no effect in a parameters file; "
+                f"{NOT_IN_PARAMETER_FILES[name]}, or give it with --params"
             )
+        # "_" begins the YAML anchors of our own files.
+        blocks = {name: given[name] for name in given if not name.startswith("_")}
+        _refuse_unknown(blocks, read | NOT_IN_PARAMETER_FILES.keys())
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Check that this machine has the device, if anything is to be trained.
+
+        Raises:
+            ValueError: it has not, see :func:`.models.device.find_device`.
+        """
+        if any(name.endswith(".training_state") for name in pipeline.inputs()):
+            find_device(catalog.load("params:compute").accelerator)
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") -> None:
+    """Refuse what is not in ``known``, a set of dotted names.
+
+    Raises:
+        ValueError: one line.
+    """
+    siblings = {name.removeprefix(above).split(".")[0] for name in known if name.startswith(above)}
+    for key, value in given.items():
+        name = f"{above}{key}"
+        if key not in siblings:
+            [nearest] = difflib.get_close_matches(key, siblings, n=1, cutoff=0.0)
+            raise ValueError(f"parameter {name} is not known; did you mean {above}{nearest}?")
+        if name in known:
+            continue
+        if not isinstance(value, Mapping):
+            raise ValueError(f"parameter {name} is {value!r}; it must be a block of parameters")
+        _refuse_unknown(value, known, f"{name}.")
 
 
 class Progress:

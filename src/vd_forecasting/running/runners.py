@@ -1,9 +1,10 @@
-"""Kedro's runners, but for what happens when a node fails: only what needs its outputs is left out.
+"""Runners that keep going after a failure: only nodes downstream of it are skipped.
 
 Kedro's own stop at the first error, so one training that fails would take five others along. Here
-all else goes on, then the nodes that are tagged ``takes_failures`` and what is behind them: they
-get a :class:`.failure.Failure` for all of an experiment of which anything is missing, so that they
-never read what an earlier run left. The run ends with an error that names every failed node.
+all else runs first, then the nodes that are tagged ``takes_failures`` and those behind them: they
+get a :class:`.failure.Failure` for everything of an experiment of which anything is missing, so
+that they never read what an earlier run left. The run ends with an error that names every failed
+node.
 
 A run of one experiment stops as Kedro's do, and so does every run that is interrupted.
 """
@@ -30,25 +31,26 @@ from kedro import runner as kedro_runner
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro.runner.parallel_runner import ParallelRunnerManager
-from kedro.runner.task import Task
 
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure
+from vd_forecasting.running.kedro_private import Run, Runner, local_file, restart_manager
 from vd_forecasting.running.messages import reason
-from vd_forecasting.running.staleness.fingerprint import file_of, is_parameter
+from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
+
+LONG = "long"
+"""Nodes with this tag start first: begun last, they would run alone while other workers idle."""
 
 KILLED = (
     "its process was killed, most likely because memory ran out; make the model or the batch "
     "smaller"
 )
 
-IMPORTED_LATE = ("dask.array", "vd_forecasting.pipelines.training.fit")
-"""What nodes import when they need it, and threads had better not. Of two that import dask at the
-same time, from different ends of a circle, one finds a module half there. Training has a filter for
-a warning, which is lost if another thread puts back the filters it found before."""
+IMPORTED_LATE = ("dask.array", "torch._dynamo")
+"""Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
+start: dask has circular imports, and torch imports its compiler with the first optimizer."""
 
 
 class NodesFailed(Exception):
@@ -59,128 +61,100 @@ class NodesFailed(Exception):
         self.failures = failures
 
 
-class _Work:
+class _Nodes:
     """The nodes of a run and what became of them."""
 
-    def __init__(self, pipeline: Pipeline, release: Callable[[Node, Counter[str]], None]) -> None:
-        self.todo: list[Node] = []
+    def __init__(self, run: Run) -> None:
+        self.waiting: list[Node] = []
         self.failures: list[Failure] = []
         self.lost: dict[str, Failure] = {}
         """Datasets that were not made."""
-        self._part = pipeline
+        self.run = run
+        self._part = run.pipeline
         self._done: set[Node] = set()
-        self._release = release
-        self._readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
+        self._readers = Counter(chain.from_iterable(node.inputs for node in run.pipeline.nodes))
 
-    def turn_to(self, part: Pipeline) -> None:
-        """Take up some of the nodes; those before them have been through."""
+    def add(self, part: Pipeline) -> None:
+        """Put a part of the pipeline in the queue; what comes before it has run."""
         self._part = part
-        self._needs = part.node_dependencies
-        self.todo = sorted(part.nodes, key=_starts_late)
+        self._upstream = part.node_dependencies
+        self.waiting = sorted(part.nodes, key=lambda node: LONG not in node.tags)
 
     def ready(self, nodes: list[Node]) -> list[Node]:
-        """Those whose inputs are there, in the order in which they start best."""
-        return [node for node in nodes if self._needs[node] <= self._done]
+        """Those of ``nodes`` whose inputs are there, the longest first."""
+        return [node for node in nodes if self._upstream[node] <= self._done]
 
     def succeeded(self, node: Node) -> None:
-        """Note it."""
+        """Note a node that ran."""
         self._done.add(node)
-        self._release(node, self._readers)
+        self.run.release(node, self._readers)
 
     def failed(self, node: Node, error: BaseException) -> None:
-        """Note it, and leave out what needs the node."""
-        logger.error("✗ %s failed; what does not need it goes on", node.name)
-        logger.debug("What led to the error:", exc_info=error)
+        """Note a node that failed, and skip what needs it."""
+        logger.error("✗ %s failed; what does not need it continues", node.name)
+        logger.debug("The error was raised here:", exc_info=error)
         self.failures.append(Failure(node.name, reason(error)))
-        self.leave_out(node, self.failures[-1])
+        self.skip(node, self.failures[-1])
 
-    def leave_out(self, node: Node, because: Failure) -> None:
-        """Do without a node, and without all that needs it."""
+    def skip(self, node: Node, because: Failure) -> None:
+        """Skip a node and all that needs it."""
         for behind in self._part.from_nodes(node.name).nodes:
-            if behind is node or behind in self.todo:
+            if behind is node or behind in self.waiting:
                 self.lost |= dict.fromkeys(behind.outputs, because)
-                self._release(behind, self._readers)
-        self.todo[:] = [left for left in self.todo if self.lost.keys().isdisjoint(left.outputs)]
+                self.run.release(behind, self._readers)
+        self.waiting[:] = [
+            node for node in self.waiting if self.lost.keys().isdisjoint(node.outputs)
+        ]
 
 
-class _GoesOn(kedro_runner.AbstractRunner):
-    """What the three runners do in another way than Kedro's."""
+class _KeepsGoing(Runner):
+    """Shared behaviour of the three runners: continue after failures."""
 
-    @property
-    def _logger(self) -> logging.Logger:
-        # Kedro's messages go where conf/logging.yml expects them, not by the name of this module.
-        return logging.getLogger(kedro_runner.__name__)
-
-    def _run(
-        self,
-        pipeline: Pipeline,
-        catalog: CatalogProtocol,
-        hook_manager: Any = None,
-        run_id: str | None = None,
-    ) -> None:
+    def schedule(self, run: Run) -> None:
         """Run all nodes that can be run.
 
         Raises:
             NodesFailed: afterwards, if any failed.
         """
-        takers = pipeline.only_nodes_with_tags(TAKES_FAILURES)
-        experiments = {node.namespace for node in pipeline.nodes} & set(EXPERIMENTS)
+        takers = run.pipeline.only_nodes_with_tags(TAKES_FAILURES)
+        experiments = {node.namespace for node in run.pipeline.nodes} & set(EXPERIMENTS)
         if len(experiments) < 2 and not takers.nodes:
-            super()._run(pipeline, catalog, hook_manager, run_id)
+            run.as_kedro_does()
             return
-        self._validate_catalog(catalog)
-        self._validate_nodes(pipeline.nodes)
-        self._set_manager_datasets(catalog)
+        workers = run.prepare()
+        nodes = _Nodes(run)
+        last = run.pipeline.from_nodes(*(n.name for n in takers.nodes)) if takers.nodes else takers
+        nodes.add(run.pipeline - last)
+        self._run_waiting(run, nodes, workers)
+        nodes.add(last)
+        _put_failures(nodes, last, run.catalog)
+        self._run_waiting(run, nodes, workers)
+        if nodes.failures:
+            raise NodesFailed(nodes.failures)
 
-        def release(node: Node, readers: Counter[str]) -> None:
-            self._release_datasets(node, catalog, readers, pipeline)
-
-        def start(node: Node, executor: Executor) -> "Future[Node]":
-            apart = isinstance(executor, ProcessPoolExecutor)  # where hooks cannot be sent to
-            hooks = None if apart else hook_manager
-            task = Task(node, catalog, self._is_async, hooks, run_id, parallel=apart)
-            return executor.submit(task)
-
-        work = _Work(pipeline, release)
-        workers = self._get_required_workers_count(pipeline)
-        last = takers if not takers.nodes else pipeline.from_nodes(*(n.name for n in takers.nodes))
-        work.turn_to(pipeline - last)
-        self._work_off(work, workers, start)
-        work.turn_to(last)
-        _put_failures(work, last, catalog)
-        self._work_off(work, workers, start)
-        if work.failures:
-            raise NodesFailed(work.failures)
-
-    def _work_off(
-        self, work: _Work, workers: int, start: Callable[[Node, Executor], "Future[Node]"]
-    ) -> None:
-        """Run all nodes.
+    def _run_waiting(self, run: Run, nodes: _Nodes, workers: int) -> None:
+        """Run all nodes that wait.
 
         A process that is killed takes all others of its pool along. Each of the nodes that ran then
-        is tried again alone, to tell which it was; trainings go on where they were.
+        is tried again alone, to find out which it was; trainings resume where they were.
         """
-        while killed := self._run_until_one_is_killed(work, work.todo, workers, start):
+        while killed := self._run_until_one_is_killed(run, nodes, nodes.waiting, workers):
             for node in killed:
-                if self._run_until_one_is_killed(work, [node], 1, start):
-                    work.failed(node, ChildProcessError(KILLED))
+                if self._run_until_one_is_killed(run, nodes, [node], 1):
+                    nodes.failed(node, ChildProcessError(KILLED))
 
     def _run_until_one_is_killed(
-        self,
-        work: _Work,
-        nodes: list[Node],
-        workers: int,
-        start: Callable[[Node, Executor], "Future[Node]"],
+        self, run: Run, nodes: _Nodes, waiting: list[Node], workers: int
     ) -> list[Node]:
-        """Run nodes, and take them off the list; returns those that a killed process was running or
-        took along."""
+        """Run nodes and take them off ``waiting``; returns those that a killed process took along,
+        its own among them."""
         running: dict[Future[Node], Node] = {}
         killed: list[Node] = []
-        with self._get_executor(workers) or _InThisThread() as executor:
+        with self.executor(workers) or _InThisThread() as executor:
             while not killed:
-                for node in work.ready(nodes)[: workers - len(running)]:
-                    nodes.remove(node)
-                    running[start(node, executor)] = node
+                for node in nodes.ready(waiting)[: workers - len(running)]:
+                    waiting.remove(node)
+                    running[executor.submit(run.task(node, executor))] = node
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -189,43 +163,38 @@ class _GoesOn(kedro_runner.AbstractRunner):
                 for future in finished:
                     node, error = running.pop(future), future.exception()
                     if error is None:
-                        work.succeeded(node)
+                        nodes.succeeded(node)
                     elif isinstance(error, BrokenExecutor):
                         killed.append(node)
                     elif isinstance(error, Exception):
-                        work.failed(node, error)
+                        nodes.failed(node, error)
                     else:
                         raise error  # an interrupt
         return killed
 
 
-def _starts_late(node: Node) -> bool:
-    """False of what takes longest: begun last, it would run alone while other workers idle."""
-    return not node.name.endswith("_xlstm.train")
+def _put_failures(nodes: _Nodes, last: Pipeline, catalog: CatalogProtocol) -> None:
+    """Put failures in the place of the inputs of ``last`` that are missing.
 
-
-def _put_failures(work: _Work, last: Pipeline, catalog: CatalogProtocol) -> None:
-    """Put failures in the place of what nodes that take them cannot have.
-
-    If anything of an experiment was not made, its other artefacts do not go with it.
+    If anything of an experiment was not made, its other artefacts are left out with it.
     """
     read = sorted(name for name in last.inputs() if not is_parameter(name))
-    incomplete = {_maker(name): work.lost[name] for name in read if name in work.lost}
+    incomplete = {_maker(name): nodes.lost[name] for name in read if name in nodes.lost}
     missing = {name: incomplete[_maker(name)] for name in read if _maker(name) in incomplete}
     for name, failure in missing.items():
-        catalog[name] = FailedDataset(failure, file_of(catalog, name))
+        catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
     for node in last.only_nodes_with_tags(TAKES_FAILURES).nodes:
         if missing.keys() >= set(node.inputs):
-            work.leave_out(node, missing[node.inputs[0]])
+            nodes.skip(node, missing[node.inputs[0]])
 
 
 def _maker(dataset: str) -> str:
-    """What makes it: the experiment or the like, for which Kedro has namespaces."""
+    """The namespace that makes a dataset, such as an experiment."""
     return dataset.rpartition(".")[0] or dataset
 
 
 class _InThisThread(Executor):
-    """Runs what it is given at once."""
+    """Runs each task at once."""
 
     def submit(self, task: Callable[[], Any]) -> "Future[Any]":  # type: ignore[override]
         future: Future[Any] = Future()
@@ -236,41 +205,36 @@ class _InThisThread(Executor):
         return future
 
 
-class SequentialRunner(_GoesOn, kedro_runner.SequentialRunner):
+class SequentialRunner(_KeepsGoing, kedro_runner.SequentialRunner):
     """Runs one node after the other."""
 
 
-class ThreadRunner(_GoesOn, kedro_runner.ThreadRunner):
+class ThreadRunner(_KeepsGoing, kedro_runner.ThreadRunner):
     """Runs nodes in threads."""
 
-    def _get_executor(self, max_workers: int) -> Executor:
+    def executor(self, workers: int) -> Executor | None:
         for name in IMPORTED_LATE:
             import_module(name)
-        executor: Executor = super()._get_executor(max_workers)
-        return executor
+        return super().executor(workers)
 
 
-class ParallelRunner(_GoesOn, kedro_runner.ParallelRunner):
+class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
     """Runs nodes in processes, which end when the run is killed.
 
-    Kedro's would go on with their trainings, beside those of the next run, and then wait for ever.
+    Kedro's would continue their trainings beside those of the next run, and then wait for ever.
     """
-
-    _manager: ParallelRunnerManager
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)
-        self._manager.shutdown()
-        self._manager = ParallelRunnerManager()
-        self._manager.start(_end_with_the_run)
+        restart_manager(self, _end_with_the_run)
 
-    def _get_executor(self, max_workers: int) -> Executor:
+    def executor(self, workers: int) -> Executor:
         context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
-        return ProcessPoolExecutor(max_workers, context, initializer=_end_with_the_run)
+        return ProcessPoolExecutor(workers, context, initializer=_end_with_the_run)
 
 
 def _end_with_the_run() -> None:
-    """Let this process end as soon as the one that started it is gone."""
+    """End this process as soon as the one that started it is gone."""
     threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
 

@@ -5,10 +5,12 @@ import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kedro.io import DatasetError
@@ -18,41 +20,41 @@ from tests.make.refused import refusal
 from vd_forecasting.datasets import PandasHDF5Dataset, VDHDF5Dataset
 
 
-def load(path: Path, **options: str):
+def load(path: Path, **options: Any) -> xr.DataArray:
     return PandasHDF5Dataset(filepath=str(path), feature="avg_speed", **options).load()
 
 
 @pytest.fixture
-def speeds():
+def speeds() -> xr.DataArray:
     return sample().isel(feature=[0])
 
 
 @pytest.fixture
-def path(tmp_path, speeds) -> Path:
+def path(tmp_path: Path, speeds: xr.DataArray) -> Path:
     return write_pandas_hdf5(tmp_path / "speeds.h5", speeds)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_what_was_exported_comes_back(tmp_path, speeds, unit):
+def test_what_was_exported_comes_back(tmp_path: Path, speeds: xr.DataArray, unit: str) -> None:
     path = write_pandas_hdf5(tmp_path / "speeds.h5", speeds, key="speed", unit=unit)
     found = load(path)
     assert_same(found, speeds)
     assert found.attrs == {"source_file": "speeds.h5"}
 
 
-def test_the_unit_of_the_entry(path):
+def test_the_unit_of_the_entry(path: Path) -> None:
     assert load(path, unit="mph")["unit"].values.tolist() == ["mph"]
 
 
-def test_the_real_file_equals_its_vd_file(shared_data):
-    found = load(shared_data / "metr-la-week.h5", unit="mph")
-    expected = VDHDF5Dataset(filepath=str(shared_data / "metr_la_week_vd.h5")).load().load()
+def test_the_real_file_equals_its_vd_file(real_data: Path) -> None:
+    found = load(real_data / "metr-la-week.h5", unit="mph")
+    expected = VDHDF5Dataset(filepath=str(real_data / "metr_la_week_vd.h5")).load().load()
     np.testing.assert_array_equal(found["time"].values, expected["time"].values)
     assert found["vd"].values.tolist() == expected["vd"].values.tolist()
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-6)
 
 
-def test_blocks_of_several_types_find_their_columns(path, speeds):
+def test_blocks_of_several_types_find_their_columns(path: Path, speeds: xr.DataArray) -> None:
     with h5py.File(path, "a") as file:
         frame, values = file["df"], speeds.values[..., 0].astype(np.float64)
         items = frame["axis0"][:]
@@ -66,7 +68,7 @@ def test_blocks_of_several_types_find_their_columns(path, speeds):
     np.testing.assert_array_equal(found[:, [1, 2]], whole)
 
 
-def test_columns_may_be_numbers(path):
+def test_columns_may_be_numbers(path: Path) -> None:
     with h5py.File(path, "a") as file:
         for name in ("axis0", "block0_items"):
             del file["df"][name]
@@ -74,11 +76,11 @@ def test_columns_may_be_numbers(path):
     assert load(path)["vd"].values.tolist() == ["773869", "767541", "767542", "1"]
 
 
-def test_pickled_attributes_stay_closed(path, tmp_path):
+def test_pickled_attributes_stay_closed(path: Path, tmp_path: Path) -> None:
     trap = tmp_path / "opened"
 
     class Trap:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
             return os.mkdir, (str(trap),)
 
     with h5py.File(path, "a") as file:
@@ -90,7 +92,7 @@ def test_pickled_attributes_stay_closed(path, tmp_path):
     assert not trap.exists()
 
 
-def test_locations(path, tmp_path, speeds):
+def test_locations(path: Path, tmp_path: Path, speeds: xr.DataArray) -> None:
     vdid = speeds["vd"].values[1]
     csv = tmp_path / "where.csv"
     csv.write_text(f"index,sensor_id,latitude,longitude\n0,{vdid},34.1,-118.3\n1,no such,1,far\n")
@@ -146,13 +148,15 @@ def link(frame: h5py.Group) -> None:
         (lambda frame: frame.attrs.pop("pandas_type"), "no pandas DataFrame in it"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(path, change, message):
+def test_what_is_wrong_is_told_in_one_line(
+    path: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
     with h5py.File(path, "a") as file:
         change(file["df"])
     assert re.search(message, refusal(load, path))
 
 
-def test_no_such_file_or_key(tmp_path, path):
+def test_no_such_file_or_key(tmp_path: Path, path: Path) -> None:
     assert "--params source_file=" in refusal(load, tmp_path / "absent.h5")
     assert refusal(load, path, key="speed").startswith("no DataFrame 'speed' in it")
 
@@ -161,7 +165,7 @@ def test_no_such_file_or_key(tmp_path, path):
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_damage_is_told_or_harmless(path, data):
+def test_damage_is_told_or_harmless(path: Path, data: st.DataObject) -> None:
     whole = path.read_bytes()
     broken = path.with_name("broken.h5")
     if data.draw(st.booleans()):
@@ -175,6 +179,6 @@ def test_damage_is_told_or_harmless(path, data):
     assert found is None or found.shape == (300, 4, 1)
 
 
-def test_a_source_is_never_written(path, speeds):
+def test_a_source_is_never_written(path: Path, speeds: xr.DataArray) -> None:
     with pytest.raises(DatasetError, match="a source is read, never written"):
         PandasHDF5Dataset(filepath=str(path), feature="avg_speed").save(speeds)

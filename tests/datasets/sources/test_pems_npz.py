@@ -4,9 +4,11 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,21 +19,21 @@ from vd_forecasting.datasets import PemsNpzDataset
 ORDER = ["total_volume", "avg_occupancy", "avg_speed"]
 
 
-def load(path: Path, **options: object):
+def load(path: Path, **options: Any) -> xr.DataArray:
     return PemsNpzDataset(**{"filepath": str(path), "start": "2024-03-04", **options}).load()
 
 
 @pytest.fixture
-def vd():
+def vd() -> xr.DataArray:
     return sample().sel(feature=ORDER)
 
 
 @pytest.fixture
-def path(tmp_path, vd) -> Path:
+def path(tmp_path: Path, vd: xr.DataArray) -> Path:
     return write_pems_npz(tmp_path / "PEMS04.npz", vd)
 
 
-def test_what_was_exported_comes_back(path, vd, tmp_path):
+def test_what_was_exported_comes_back(path: Path, vd: xr.DataArray, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("\n".join(vd["vd"].values))
     found = load(path, vdids=str(names))
@@ -40,12 +42,14 @@ def test_what_was_exported_comes_back(path, vd, tmp_path):
     assert_same(found.isel(feature=[0, 2]), vd.isel(feature=[0, 2]))
 
 
-def test_blocks_are_put_together(path, vd, monkeypatch):
+def test_blocks_are_put_together(
+    path: Path, vd: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vd_forecasting.datasets.sources.pems_npz._BLOCK_BYTES", 700)
     np.testing.assert_array_equal(load(path)[..., 0], vd[..., 0])
 
 
-def test_names_units_and_clock(path):
+def test_names_units_and_clock(path: Path) -> None:
     found = load(path, start="2018-01-01", units={"avg_speed": "mph"})
     assert found["vd"].values.tolist() == ["0", "1", "2", "3"]
     assert found["unit"].values.tolist() == ["veh/interval", "%", "mph"]
@@ -53,7 +57,7 @@ def test_names_units_and_clock(path):
 
 
 @pytest.mark.parametrize("shape", [(20, 3), (20, 3, 1)])
-def test_flow_alone(tmp_path, shape):
+def test_flow_alone(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.savez(tmp_path / "a.npz", data=np.arange(60, dtype=np.int32).reshape(shape))
     found = load(tmp_path / "a.npz")
     assert found.shape == (20, 3, 1)
@@ -73,7 +77,7 @@ def test_flow_alone(tmp_path, shape):
         (np.asfortranarray(np.zeros((2, 3, 2))), "column by column"),
     ],
 )
-def test_other_arrays_are_refused(tmp_path, array, message):
+def test_other_arrays_are_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.savez(tmp_path / "a.npz", data=array)
     assert message in refusal(load, tmp_path / "a.npz")
 
@@ -99,11 +103,11 @@ def with_header(path: Path, shape: str, body: bytes = b"") -> Path:
         ("(" * 5000, "damaged"),
     ],
 )
-def test_headers_are_not_believed(tmp_path, shape, message):
+def test_headers_are_not_believed(tmp_path: Path, shape: str, message: str) -> None:
     assert re.search(message, refusal(load, with_header(tmp_path / "a.npz", shape)))
 
 
-def test_the_entry_is_checked(path, tmp_path):
+def test_the_entry_is_checked(path: Path, tmp_path: Path) -> None:
     assert "positive duration" in refusal(load, path, interval="-5min")
     assert "without an offset" in refusal(load, path, start="2018-01-01T00:00+08:00")
     (tmp_path / "names.txt").write_text("a b")
@@ -121,7 +125,7 @@ def test_the_entry_is_checked(path, tmp_path):
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_damage_is_told_or_harmless(path, data):
+def test_damage_is_told_or_harmless(path: Path, data: st.DataObject) -> None:
     whole = path.read_bytes()
     broken = path.with_name("broken.npz")
     if data.draw(st.booleans()):

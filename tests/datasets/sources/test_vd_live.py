@@ -11,6 +11,7 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,17 +36,22 @@ from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
 from vd_forecasting.datasets.sources.vd_live import archive, assemble, dataset
 from vd_forecasting.datasets.sources.vd_live import live_xml as xml
-from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, features_of
+from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.live_json import read_live_json
 from vd_forecasting.datasets.sources.vd_live.live_xml import read_live_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
+from vd_forecasting.datasets.sources.vd_live.parts import make_part
 from vd_forecasting.datasets.sources.vd_live.plain_xml import read_plain
 
 CODES = (-99.0, -1.0, 255.0, 999.0)
 
 
-def load(path: Path, **options: object) -> xr.DataArray:
-    fixed = {"filepath": str(path), "parts": str(path.parent / "parts"), "workers": 1}
+def load(path: Path, **options: Any) -> xr.DataArray:
+    fixed: dict[str, Any] = {
+        "filepath": str(path),
+        "parts": str(path.parent / "parts"),
+        "workers": 1,
+    }
     return VDLiveArchiveDataset(**fixed | options).load()
 
 
@@ -65,7 +71,9 @@ def forget() -> None:
 
 @pytest.mark.parametrize("form", ["xml", "xml.gz", "json"])
 @pytest.mark.parametrize("name", ["folder", "a.zip", "a.tar"])
-def test_what_was_exported_comes_back(tmp_path, vd, form, name):
+def test_what_was_exported_comes_back(
+    tmp_path: Path, vd: xr.DataArray, form: str, name: str
+) -> None:
     path = write_archive(tmp_path / name, archive_files(vd, form))
     found = load(path, features=LANE_FEATURES)
     assert_same(found, vd)
@@ -74,14 +82,14 @@ def test_what_was_exported_comes_back(tmp_path, vd, form, name):
         assert found[coord].values.tolist() == vd[coord].values.tolist()
 
 
-def test_the_saved_file_is_the_array(tmp_path, vd):
+def test_the_saved_file_is_the_array(tmp_path: Path, vd: xr.DataArray) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd))
     target = VDHDF5Dataset(filepath=str(tmp_path / "out.h5"))
     target.save(load(path, features=LANE_FEATURES))
     assert_same(target.load(), vd)
 
 
-def test_processes_make_the_same(tmp_path, vd):
+def test_processes_make_the_same(tmp_path: Path, vd: xr.DataArray) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd))
     assert_same(load(path, features=LANE_FEATURES, workers=2), vd)
 
@@ -97,24 +105,25 @@ def test_processes_make_the_same(tmp_path, vd):
         {"time": slice(0, 0)},
     ],
 )
-def test_any_part_of_the_array(tmp_path, vd, key):
+def test_any_part_of_the_array(tmp_path: Path, vd: xr.DataArray, key: dict[str, Any]) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd, "json"))
     found = load(path, features=LANE_FEATURES).isel(key)
     np.testing.assert_array_equal(found.values, vd.isel(key).values)
 
 
-def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(tmp_path, vd, monkeypatch):
+def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, vd: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd))
     one, other = (VDHDF5Dataset(filepath=str(tmp_path / name)) for name in ("1.h5", "2.h5"))
     one.save(load(path, parts=str(tmp_path / "whole")))
     made = []
-    original = dataset.make_part
 
-    def killed_at_the_second(*arguments):
+    def killed_at_the_second(*arguments: Any) -> Any:
         made.append(arguments[-1])
         if len(made) == 2:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return make_part(*arguments)
 
     monkeypatch.setattr(dataset, "make_part", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +133,7 @@ def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(tmp_path, vd, monk
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
 
 
-def test_workers_end_with_the_process_that_started_them():
+def test_workers_end_with_the_process_that_started_them() -> None:
     """Else a killed ingest would leave them waiting forever."""
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -153,7 +162,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_damaged_part_is_made_again(tmp_path, vd):
+def test_a_damaged_part_is_made_again(tmp_path: Path, vd: xr.DataArray) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd))
     load(path)
     for part in (tmp_path / "parts").iterdir():
@@ -161,7 +170,7 @@ def test_a_damaged_part_is_made_again(tmp_path, vd):
     assert_same(load(path, features=LANE_FEATURES), vd)
 
 
-def test_a_changed_file_is_read_again(tmp_path, vd):
+def test_a_changed_file_is_read_again(tmp_path: Path, vd: xr.DataArray) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd, "xml"))
     load(path)
     changed = vd.copy(deep=True)
@@ -208,7 +217,7 @@ WHOLE = document(record(lane(90, 10, 6, 3), lane(60, 20, 1, 0)), record(lane(5, 
 NOTHING = dict.fromkeys(FEATURES, float("nan"))
 
 
-def test_features_over_lanes():
+def test_features_over_lanes() -> None:
     found = features(lane(90, 10, 6, 3), lane(60, 20, 1, 0))
     assert found == {
         "avg_speed": 87.0,
@@ -219,7 +228,7 @@ def test_features_over_lanes():
     }
 
 
-def test_a_plain_mean_where_no_volume_is_known():
+def test_a_plain_mean_where_no_volume_is_known() -> None:
     found = features(lane(90, 10), lane(60, 20))
     assert found["avg_speed"] == 75
     assert np.isnan(found["total_volume"])
@@ -227,7 +236,7 @@ def test_a_plain_mean_where_no_volume_is_known():
 
 
 @pytest.mark.parametrize("wrong", [-99, -1, 255, 999, -5, "fast", "1_0", "nan", "inf", "9" * 400])
-def test_a_lane_with_an_error_is_left_out(wrong):
+def test_a_lane_with_an_error_is_left_out(wrong: object) -> None:
     good = lane(60, 20, 5)
     alone = {"avg_speed": 60, "total_volume": 5, "avg_occupancy": 20, "lane_count": 1}
     for bad in (lane(wrong, 10, 4), lane(80, wrong, 4)):
@@ -240,35 +249,35 @@ def test_a_lane_with_an_error_is_left_out(wrong):
 
 
 @pytest.mark.parametrize("status", ["1", "2", "broken"])
-def test_a_faulty_vd_is_missing(status):
+def test_a_faulty_vd_is_missing(status: str) -> None:
     np.testing.assert_equal(features(lane(60, 20, 5), status=status), NOTHING)
 
 
 @pytest.mark.parametrize("status", ["0", "", " 0 "])
-def test_a_healthy_vd_is_not(status):
+def test_a_healthy_vd_is_not(status: str) -> None:
     assert features(lane(60, 20, 5), status=status)["avg_speed"] == 60
 
 
-def test_no_lane_is_missing_and_never_zero():
+def test_no_lane_is_missing_and_never_zero() -> None:
     np.testing.assert_equal(features(), NOTHING)
     np.testing.assert_equal(features("<Lane></Lane>"), NOTHING)
     np.testing.assert_equal(features(lane("", "")), NOTHING)
 
 
-def test_an_empty_lane_has_no_speed_but_a_volume():
+def test_an_empty_lane_has_no_speed_but_a_volume() -> None:
     found = features(lane(0, 0, 0, 0))
     assert (found["total_volume"], found["avg_occupancy"], found["lane_count"]) == (0, 0, 1)
     assert np.isnan(found["avg_speed"])
     assert features(lane(0, 60, 0))["avg_speed"] == 0  # a queue that stands on the detector
 
 
-def test_json_is_read_as_xml_is(vd):
+def test_json_is_read_as_xml_is(vd: xr.DataArray) -> None:
     one, other = read_live_xml(live_xml(vd, 3)), read_live_json(live_json(vd, 3))
     assert one.vdids == other.vdids
     np.testing.assert_array_equal(features_of(one, CODES), features_of(other, CODES))
 
 
-def test_a_bool_is_no_number():
+def test_a_bool_is_no_number() -> None:
     content = {
         "VDLives": [{"VDID": "A", "LinkFlows": [{"Lanes": [{"Speed": True}, {"Speed": 1}]}]}]
     }
@@ -289,7 +298,7 @@ def test_a_bool_is_no_number():
         ("2024-03-04T01:04:00+0900", 4),
     ],
 )
-def test_times_of_records(text, minutes):
+def test_times_of_records(text: str, minutes: float) -> None:
     start = np.datetime64("2024-03-04", "m").astype(int)
     assert minute_of_record(text, 480) == start + minutes
 
@@ -299,7 +308,7 @@ def test_times_of_records(text, minutes):
     ["", "now", "2024-13-04T00:00:00", "1900-01-01T00:00", "0001-01-01T00:00", "9999-12-31T00:00",
      "2024-03-04", "2024-03-04T24:00", "2024-03-04T00:00+99:00", "２０２４-03-04T00:00"],
 )  # fmt: skip
-def test_times_that_are_none(text):
+def test_times_that_are_none(text: str) -> None:
     assert minute_of_record(text, 480) is None
 
 
@@ -308,18 +317,18 @@ def test_times_that_are_none(text):
     ["x/20240304/VDLive_0512.xml.gz", "20240304.zip/VDLive_0512.xml", "2024-03-04/VDLive_0512.xml",
      "20230101/2024-03-04_05-12-33/VDLiveList.json", "2024/20240304_051200/VDLive.json"],
 )  # fmt: skip
-def test_times_of_files(path):
+def test_times_of_files(path: str) -> None:
     assert minute_of_file(path) == np.datetime64("2024-03-04T05:12", "m").astype(int)
 
 
 @pytest.mark.parametrize(
     "path", ["VDLive_0512.xml", "20240304/VDLive.xml", "20241399/VDLive_0512.xml"]
 )
-def test_files_that_do_not_tell_a_time(path):
+def test_files_that_do_not_tell_a_time(path: str) -> None:
     assert minute_of_file(path) is None
 
 
-def test_records_are_of_the_minute_they_were_collected_in(tmp_path):
+def test_records_are_of_the_minute_they_were_collected_in(tmp_path: Path) -> None:
     """An old record that the next file repeats is not a new one; a clock far off is left out."""
     at = "2024-03-04T00:0{}:00+08:00".format
     files = {
@@ -342,19 +351,19 @@ def test_records_are_of_the_minute_they_were_collected_in(tmp_path):
     }
 
 
-def test_without_its_own_time_a_record_is_of_its_file(tmp_path):
+def test_without_its_own_time_a_record_is_of_its_file(tmp_path: Path) -> None:
     content = document(record(lane(50))).replace(b"2024-03-04T00:00:00+08:00", b"")
     found = load(write_archive(tmp_path / "a", {"20240304/VDLive_0512.xml": content}))
     assert str(found["time"].values[0])[:16] == "2024-03-04T05:12"
 
 
-def test_of_duplicate_vds_the_last_value_wins(tmp_path):
+def test_of_duplicate_vds_the_last_value_wins(tmp_path: Path) -> None:
     content = document(record(lane(50, 5)), record(lane(70, "")), record(lane("", "")))
     found = load(write_archive(tmp_path / "a", {"20240304/VDLive_0000.xml": content}))
     assert found.sel(feature=["avg_speed", "avg_occupancy"]).values.ravel().tolist() == [70, 5]
 
 
-def test_names_in_any_script(tmp_path, vd):
+def test_names_in_any_script(tmp_path: Path, vd: xr.DataArray) -> None:
     named = vd.isel(vd=[0]).assign_coords(road_name=("vd", ["國道一號"]), vd=["VD-國道&<1>"])
     found = load(write_archive(tmp_path / "a", archive_files(named)))
     assert found["vd"].values.tolist() == ["VD-國道&<1>"]
@@ -364,7 +373,7 @@ def test_names_in_any_script(tmp_path, vd):
 # What is broken
 
 
-def test_broken_files_are_skipped_counted_and_named(tmp_path, vd):
+def test_broken_files_are_skipped_counted_and_named(tmp_path: Path, vd: xr.DataArray) -> None:
     files = archive_files(vd)
     names = [name for name in files if "VDLive" in name]
     files[names[3]] = files[names[3]][:100]
@@ -391,12 +400,12 @@ OUTSIDE = b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><VDLiveList/>'
     "content",
     [LAUGHS, OUTSIDE, OUTSIDE.decode().encode("utf-16"), b"<!-- x -->" * 2000 + OUTSIDE],
 )
-def test_a_document_type_is_refused(content):
+def test_a_document_type_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="declares a document type"):
         read_live_xml(content)
 
 
-def test_an_ebcdic_document_type_is_refused():
+def test_an_ebcdic_document_type_is_refused() -> None:
     content = '<?xml version="1.0" encoding="cp037"?>' + OUTSIDE.decode()
     with pytest.raises(ValueError, match=r"declares a document type|not well-formed"):
         read_live_xml(content.encode("cp037"))
@@ -411,12 +420,12 @@ def test_an_ebcdic_document_type_is_refused():
         (b"<VDLiveList>" + b"<a>" * 100_000, "not well-formed"),
     ],
 )
-def test_xml_that_is_no_list(content, message):
+def test_xml_that_is_no_list(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_live_xml(content)
 
 
-def test_too_many_tags(monkeypatch):
+def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xml, "_MOST_TAGS", 10)
     with pytest.raises(ValueError, match="more than 10 tags"):
         read_live_xml(b"<VDLiveList>" + b"<a/>" * 10 + b"</VDLiveList>")
@@ -432,13 +441,15 @@ def test_too_many_tags(monkeypatch):
         (b"\xff\xfe", "not JSON"),
     ],
 )
-def test_json_that_is_no_list(content, message):
+def test_json_that_is_no_list(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_live_json(content)
 
 
 @pytest.mark.parametrize("name", ["a", "a.zip", "a.tar"])
-def test_what_unpacks_beyond_measure_is_skipped(tmp_path, vd, monkeypatch, name):
+def test_what_unpacks_beyond_measure_is_skipped(
+    tmp_path: Path, vd: xr.DataArray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
     files = archive_files(vd.isel(time=[0]))
     files["20240304/VDLive_0001.xml.gz"] = gzip.compress(bytes(2**24))
@@ -451,7 +462,7 @@ def test_what_unpacks_beyond_measure_is_skipped(tmp_path, vd, monkeypatch, name)
     )
 
 
-def test_nothing_leaves_an_archive(tmp_path, vd):
+def test_nothing_leaves_an_archive(tmp_path: Path, vd: xr.DataArray) -> None:
     """Names that climb, absolute ones and links: nothing is written, no link is followed."""
     secret = tmp_path / "secret" / "VDLive_0000.xml"
     secret.parent.mkdir()
@@ -490,19 +501,19 @@ def test_nothing_leaves_an_archive(tmp_path, vd):
         (gzip.compress(bytes(10240), mtime=0), "unpack a .tar.gz with gunzip first"),
     ],
 )
-def test_what_is_no_archive(tmp_path, content, message):
+def test_what_is_no_archive(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.bin").write_bytes(content)
     assert re.search(message, refusal(load, tmp_path / "a.bin"))
 
 
-def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path, vd):
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path, vd: xr.DataArray) -> None:
     inner = write_archive(tmp_path / "inner.zip", {"x": b""}).read_bytes()
     files = {**archive_files(vd.isel(time=[0]), "xml"), "z.zip": inner}
     found = load(write_archive(tmp_path / "a.tar", files))
     assert found.attrs["ingest_notes"][0].startswith("1 files are neither live records")
 
 
-def test_nothing_usable(tmp_path):
+def test_nothing_usable(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "a", {"x.txt": b""})
     assert "has no VDLive_HHMM.xml or VDLiveList.json among its 1 files" in refusal(load, path)
     write_archive(path, {"20240304/VDLive_0000.xml": b"<"})
@@ -513,7 +524,7 @@ def test_nothing_usable(tmp_path):
     assert "utc_offset is '8'" in refusal(load, path, utc_offset="8")
 
 
-def test_an_encrypted_member_is_skipped(tmp_path, vd):
+def test_an_encrypted_member_is_skipped(tmp_path: Path, vd: xr.DataArray) -> None:
     files = archive_files(vd.isel(time=[0, 1]), "xml")
     path = write_archive(tmp_path / "a.zip", files)
     content = bytearray(path.read_bytes())
@@ -533,14 +544,14 @@ def test_an_encrypted_member_is_skipped(tmp_path, vd):
 # Plain XML
 
 
-def same(one, other) -> None:
+def same(one: Records, other: Records) -> None:
     """Records that say the same, whether or not their cells are decoded."""
     assert [one.vdids, one.stamps, one.healthy] == [other.vdids, other.stamps, other.healthy]
     assert one.update_time == other.update_time
     np.testing.assert_array_equal(features_of(one, CODES), features_of(other, CODES))
 
 
-def test_plain_xml_is_read_as_the_tree_is(vd):
+def test_plain_xml_is_read_as_the_tree_is(vd: xr.DataArray) -> None:
     for step in range(5):
         content = live_xml(vd, step)
         for whole in (content, b"\xef\xbb\xbf" + content, content.replace(b"><", b">\r\n  <")):
@@ -566,7 +577,7 @@ def test_plain_xml_is_read_as_the_tree_is(vd):
         (b"<VDLiveList", b"<?xml version='1.0' encoding = 'iso-8859-1'?><VDLiveList"),
     ],
 )
-def test_what_is_not_plain_goes_by_the_tree(old, new):
+def test_what_is_not_plain_goes_by_the_tree(old: bytes, new: bytes) -> None:
     content = WHOLE.replace(old, new)
     assert content != WHOLE
     assert read_plain(content) is None
@@ -588,7 +599,7 @@ TREE = st.recursive(
 )
 
 
-def test_vehicles_outside_a_lane_count_nowhere():
+def test_vehicles_outside_a_lane_count_nowhere() -> None:
     stray = "<Vehicles><Vehicle><Volume>7</Volume></Vehicle></Vehicles>"
     content = document(
         record(lane(50, 5, 1)), record(vdid="B").replace("<Lanes>", stray + "<Lanes>")
@@ -600,7 +611,7 @@ def test_vehicles_outside_a_lane_count_nowhere():
 
 @given(lanes=st.lists(st.lists(TREE, max_size=4), max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_odd_trees_never_crash(lanes):
+def test_odd_trees_never_crash(lanes: list[Any]) -> None:
     records = [record(*("<Lane>" + "".join(cells) + "</Lane>" for cells in lanes))]
     found = read_live_xml(document(*records))
     assert features_of(found, CODES).shape == (len(found.vdids), 5)
@@ -623,7 +634,7 @@ def damaged(data: st.DataObject, whole: bytes) -> bytes:
 
 @given(data=st.data())
 @FUZZ
-def test_damaged_files_are_told_or_harmless(data, vd):
+def test_damaged_files_are_told_or_harmless(data: st.DataObject, vd: xr.DataArray) -> None:
     for read, whole in (
         (read_live_xml, WHOLE),
         (read_live_json, live_json(vd, 0)),
@@ -648,7 +659,9 @@ TEXT = st.one_of(
 
 @given(cells=st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=4), status=TEXT, vdid=TEXT, stamp=TEXT)
 @FUZZ
-def test_no_cell_makes_a_silent_zero(tmp_path, cells, status, vdid, stamp):
+def test_no_cell_makes_a_silent_zero(
+    tmp_path: Path, cells: list[tuple[str, ...]], status: str, vdid: str, stamp: str
+) -> None:
     lanes = [lane(*cell) for cell in cells]
     content = document(record(*lanes, vdid=vdid, status=status, stamp=stamp))
     path = write_archive(tmp_path / "a", {"20240304/VDLive_0000.xml": content})
@@ -669,7 +682,9 @@ def is_zero(text: str) -> bool:
 
 @given(data=st.data())
 @FUZZ
-def test_damaged_archives_are_told_or_harmless(tmp_path, data, vd):
+def test_damaged_archives_are_told_or_harmless(
+    tmp_path: Path, data: st.DataObject, vd: xr.DataArray
+) -> None:
     name = data.draw(st.sampled_from(["b.zip", "b.tar"]))
     path = write_archive(tmp_path / name, archive_files(vd.isel(time=[0, 1]), "xml"))
     path.write_bytes(damaged(data, path.read_bytes()))

@@ -1,19 +1,22 @@
 """All baselines together: labels, units, honesty, and the graph."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from tests.conftest import make_clean
-from tests.make.windows import make_independent_windows, make_joint_windows
+from tests.make.arrays import make_clean
+from tests.make.trainings import train_lstm
+from tests.make.windows import MakesWindows, make_independent_windows, make_joint_windows
+from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
-from vd_forecasting.pipelines.training.evaluate import forecast_split
-from vd_forecasting.pipelines.training.train import train_lstm
+from vd_forecasting.pipelines.training.evaluate import forecast_test
 
 BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
 COMPUTE = Compute(threads=1, accelerator="cpu")
@@ -21,7 +24,9 @@ MODELS = ["seasonal_naive", "historical_average", "ridge", "gradient_boosting"]
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
-def test_labels_are_those_of_the_networks_forecasts(make) -> None:  # type: ignore[no-untyped-def]
+def test_labels_are_those_of_the_networks_forecasts(
+    make: MakesWindows,
+) -> None:
     windows = make(make_clean(500, vds=2))
     training = Training(
         seeds=(42,),
@@ -35,20 +40,23 @@ def test_labels_are_those_of_the_networks_forecasts(make) -> None:  # type: igno
     )
     lstm = LSTMModel(hidden_size=8, num_layers=1, dropout=0)
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
-    network = forecast_split({"42": checkpoint}, windows, "test").isel(seed=0, drop=True)
-    predictions = forecast_baselines(windows, BASELINES, COMPUTE)
+    lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
+    network = lazy.data.isel(seed=0, drop=True).compute()
+    predictions = forecast_baselines(windows, BASELINES, COMPUTE).data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
         own = predictions["prediction"].sel(model=model).drop_vars("model")
-        xr.testing.assert_identical(xr.zeros_like(own), xr.zeros_like(network["prediction"]))
+        xr.testing.assert_identical(
+            xr.zeros_like(own), xr.zeros_like(network["prediction"].drop_vars("seed").compute())
+        )
         assert np.isfinite(own).all()
-    assert predictions.attrs == {**network.attrs, "model": "baselines"}
+    assert {**predictions.attrs, "model": "lstm", "best_seed": 42} == network.attrs
     assert (predictions["fit_seconds"] > 0).all()
 
 
 def test_forecasts_are_in_physical_units() -> None:
-    predictions = forecast_baselines(make_joint_windows(make_clean(500)), BASELINES, COMPUTE)
+    predictions = forecast_baselines(make_joint_windows(make_clean(500)), BASELINES, COMPUTE).data
     for model in MODELS:
         mean = predictions["prediction"].sel(model=model).mean(["origin", "horizon", "vd"])
         assert 60 < mean.sel(feature="avg_speed") < 100
@@ -57,17 +65,19 @@ def test_forecasts_are_in_physical_units() -> None:
 
 def test_the_same_twice() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    first, second = (forecast_baselines(windows, BASELINES, COMPUTE) for _ in range(2))
+    first, second = (forecast_baselines(windows, BASELINES, COMPUTE).data for _ in range(2))
     xr.testing.assert_identical(first["prediction"], second["prediction"])
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
-def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ignore[no-untyped-def]
+def test_changing_the_future_never_changes_a_forecast(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_baselines(make(clean), BASELINES, COMPUTE)["prediction"]
-    after = forecast_baselines(make(changed), BASELINES, COMPUTE)["prediction"]
+    before = forecast_baselines(make(clean), BASELINES, COMPUTE).data["prediction"]
+    after = forecast_baselines(make(changed), BASELINES, COMPUTE).data["prediction"]
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(before[:, known], after[:, known])
@@ -82,7 +92,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     # Windows of test begin after validation; only the seasonal forecast looks further back.
     changed[350:400] *= 1.3
     before, after = (
-        forecast_baselines(make_joint_windows(data), BASELINES, COMPUTE)["prediction"]
+        forecast_baselines(make_joint_windows(data), BASELINES, COMPUTE).prediction
         for data in (clean, changed)
     )
     # A value missing at the start of test is filled by the last of validation.
@@ -92,7 +102,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     )
 
 
-def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> None:
     windows = make_joint_windows(make_clean(400, vds=2), target_features=("total_volume",))
     predictions = XarrayDataset(filepath=str(tmp_path / "predictions.nc"))
     catalog = DataCatalog(
@@ -104,5 +114,7 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path) -> None:  
         }
     )
     SequentialRunner().run(create_pipeline(), catalog)
-    expected = forecast_baselines(windows, BASELINES, COMPUTE).drop_vars("fit_seconds")
-    xr.testing.assert_identical(predictions.load().drop_vars("fit_seconds"), expected)
+    expected = forecast_baselines(windows, BASELINES, COMPUTE).data.drop_vars("fit_seconds")
+    loaded = predictions.load().drop_vars("fit_seconds")
+    assert loaded.attrs.pop("format") == FORMAT
+    xr.testing.assert_identical(loaded, expected)

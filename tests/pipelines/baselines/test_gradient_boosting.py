@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import make_independent_windows, make_joint_windows
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines import gradient_boosting
 from vd_forecasting.pipelines.baselines.gradient_boosting import (
     draw,
@@ -17,7 +18,6 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
     rotate,
     spaced_lags,
 )
-from vd_forecasting.pipelines.baselines.steps import last_values, origins, target_steps
 
 SETTINGS = {"iterations": 5, "max_windows": 10_000}
 
@@ -61,7 +61,7 @@ def test_inputs_by_hand() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     at = np.array([5, 300])  # 2024-03-04 is a Monday, and 288 steps are a day
     inputs = lagged_inputs(windows, np.array([1, 0]), at)
-    values = windows["values"].to_numpy()
+    values = windows.data["values"].to_numpy()
     np.testing.assert_array_equal(inputs[0, :15], values[[5, 4, 3, 2, 0], 1].ravel())
     np.testing.assert_array_equal(inputs[1, :15], values[[300, 299, 298, 297, 295], 0].ravel())
     np.testing.assert_array_equal(inputs[:, 15:], [[25, 0, 1], [60, 1, 0]])
@@ -71,10 +71,10 @@ def test_trees_learn_what_the_last_value_does_not_tell() -> None:
     clean = make_clean(1500, vds=2)
     windows = make_joint_windows(clean)
     forecast = forecast_gradient_boosting(windows, **{**SETTINGS, "iterations": 40})
-    truth = (windows["values"].where(windows["observed"])).to_numpy()
-    truth = truth[target_steps(windows, "test")][..., :2]
+    truth = (windows.data["values"].where(windows.data["observed"])).to_numpy()
+    truth = truth[windows.target_steps("test")][..., :2]
     error, persisted = (
-        np.nanmean(abs(each - truth)) for each in (forecast, last_values(windows, "test"))
+        np.nanmean(abs(each - truth)) for each in (forecast, windows.last_values("test"))
     )
     assert error < 0.85 * persisted
 
@@ -96,14 +96,14 @@ def test_many_vds_learn_from_each_other_but_are_forecast_from_their_own_past(
     monkeypatch.setattr(gradient_boosting, "OWN_MODELS", 1)
     windows = make_joint_windows(make_clean(400, vds=2))
     before = forecast_gradient_boosting(windows, **SETTINGS)
-    end = windows.attrs["train_end"]
-    other_past = windows.copy(deep=True)
-    other_past["values"][end:, 1] *= 1.5
+    end = windows.ends["train"]
+    other_past = WindowSet(windows.data.copy(deep=True))
+    other_past.values[end:, 1] *= 1.5
     after = forecast_gradient_boosting(other_past, **SETTINGS)
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
-    other_lesson = windows.copy(deep=True)
-    other_lesson["values"][:end, 1] *= 1.5
+    other_lesson = WindowSet(windows.data.copy(deep=True))
+    other_lesson.values[:end, 1] *= 1.5
     after = forecast_gradient_boosting(other_lesson, **SETTINGS)
     assert not np.array_equal(before[:, :, 0], after[:, :, 0])
 
@@ -111,10 +111,10 @@ def test_many_vds_learn_from_each_other_but_are_forecast_from_their_own_past(
 def test_a_target_that_was_not_observed_is_never_used() -> None:
     """What stands in place of a missing target may be an input of later windows, so hide that."""
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.0))
-    end = windows.attrs["train_end"]
-    windows["observed"][end - 2 : end] = False  # targets of training windows, inputs of none
-    wild = windows.copy(deep=True)
-    wild["values"][end - 2 : end] = 1e3
+    end = windows.ends["train"]
+    windows.data["observed"][end - 2 : end] = False  # targets of training windows, inputs of none
+    wild = WindowSet(windows.data.copy(deep=True))
+    wild.values[end - 2 : end] = 1e3
     np.testing.assert_array_equal(
         forecast_gradient_boosting(windows, **SETTINGS),
         forecast_gradient_boosting(wild, **SETTINGS),
@@ -127,14 +127,14 @@ def test_an_output_never_observed_stays_at_the_last_value(
 ) -> None:
     monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
     windows = make_joint_windows(make_clean(400, vds=2))
-    windows["observed"][: windows.attrs["train_end"], 1, 0] = False
+    windows.data["observed"][: windows.ends["train"], 1, 0] = False
     forecast = forecast_gradient_boosting(windows, **SETTINGS)
-    np.testing.assert_array_equal(forecast[:, :, 1, 0], last_values(windows, "test")[:, :, 1, 0])
+    np.testing.assert_array_equal(forecast[:, :, 1, 0], windows.last_values("test")[:, :, 1, 0])
 
 
 def test_of_many_windows_some_are_drawn() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    assert len(origins(windows, "train")) > 100
+    assert len(windows.origins("train")) > 100
     few = {**SETTINGS, "max_windows": 100}
     one = forecast_gradient_boosting(windows, **few)
     np.testing.assert_array_equal(one, forecast_gradient_boosting(windows, **few))

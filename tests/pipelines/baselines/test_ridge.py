@@ -4,33 +4,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 import yaml
 from sklearn.linear_model import Ridge
 
 from tests import PROJECT
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import (
     CLEANING,
     SPLIT,
+    MakesWindows,
     make_independent_windows,
     make_joint_windows,
     physical,
 )
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
 from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, forecast_ridge
-from vd_forecasting.pipelines.baselines.steps import last_values, target_steps
-from vd_forecasting.pipelines.data_engineering.cleaning import clean as clean_vd
-from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.data_engineering.clean import clean as clean_vd
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 
 ALL = slice(0, 2)
 
 
 def inputs_and_changes(
-    windows: xr.Dataset, vds: slice, split: str
+    windows: WindowSet, vds: slice, split: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a network sees and has to forecast, by the networks' own batches.
 
@@ -41,11 +41,11 @@ def inputs_and_changes(
     assert not rest
     past, calendar = inputs[..., :-4].numpy(), inputs[:, -1, -4:].numpy()
     flat = np.hstack([past.reshape(len(past), -1), calendar]).astype("float64")
-    last = last_values(windows, split)[:, :, vds].reshape(len(flat), -1)
+    last = windows.last_values(split)[:, :, vds].reshape(len(flat), -1)
     return flat, targets.numpy().reshape(len(flat), -1) - last, last
 
 
-def ridge_by_sklearn(windows: xr.Dataset, vds: slice, alpha: float) -> np.ndarray:
+def ridge_by_sklearn(windows: WindowSet, vds: slice, alpha: float) -> np.ndarray:
     """Every output on its own observed windows: ``[W, K]``, scaled."""
     x, y, _ = inputs_and_changes(windows, vds, "train")
     x_test, _, last = inputs_and_changes(windows, vds, "test")
@@ -54,15 +54,15 @@ def ridge_by_sklearn(windows: xr.Dataset, vds: slice, alpha: float) -> np.ndarra
         seen = np.isfinite(output)
         model = Ridge(alpha=alpha, solver="svd").fit(x[seen], output[seen])
         columns.append(model.predict(x_test))
-    return np.column_stack(columns) + last
+    return np.asarray(np.column_stack(columns) + last)
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
-def test_ridge_is_scikit_learns(make, missing: float) -> None:  # type: ignore[no-untyped-def]
+def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
     windows = make(make_clean(400, vds=2, missing=missing))
     forecast = forecast_ridge(windows, [10.0])
-    for vds in models_of(windows).values():
+    for vds in windows.models.values():
         expected = ridge_by_sklearn(windows, vds, 10.0)
         own = forecast[:, :, vds].reshape(expected.shape)
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
@@ -82,8 +82,8 @@ def test_almost_no_penalty_is_least_squares() -> None:
         np.testing.assert_allclose(fitted, expected, rtol=1e-4, atol=1e-4)
 
 
-def ridge_predictions(windows: xr.Dataset, weights: np.ndarray) -> np.ndarray:
-    at = ridge.origins(windows, "test")
+def ridge_predictions(windows: WindowSet, weights: np.ndarray) -> np.ndarray:
+    at = windows.origins("test")
     return np.concatenate([x @ weights for x in ridge.input_blocks(windows, ALL, at)])
 
 
@@ -103,27 +103,27 @@ def test_a_linear_series_is_forecast_almost_exactly() -> None:
             clean[:, n, f] = 50 + 20 * np.sin(2 * np.pi * steps / (17 + 5 * n + 3 * f))
     windows = make_joint_windows(clean)
     forecast = physical(windows, forecast_ridge(windows, [1e-6]))
-    truth = clean.to_numpy()[target_steps(windows, "test")][..., :2]
+    truth = clean.to_numpy()[windows.target_steps("test")][..., :2]
     np.testing.assert_allclose(forecast, truth, atol=0.01)
 
 
 def test_a_target_that_was_not_observed_is_never_used() -> None:
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.0))
-    end = windows.attrs["train_end"]
-    windows["observed"][end - 2 : end] = False  # targets of training windows, inputs of none
-    wild = windows.copy(deep=True)
-    wild["values"][end - 2 : end] = 1e3
+    end = windows.ends["train"]
+    windows.data["observed"][end - 2 : end] = False  # targets of training windows, inputs of none
+    wild = WindowSet(windows.data.copy(deep=True))
+    wild.values[end - 2 : end] = 1e3
     np.testing.assert_array_equal(forecast_ridge(windows, [10.0]), forecast_ridge(wild, [10.0]))
-    wild["observed"][end - 2 : end] = True
+    wild.observed[end - 2 : end] = True
     assert not np.array_equal(forecast_ridge(windows, [10.0]), forecast_ridge(wild, [10.0]))
 
 
 def test_an_output_never_observed_stays_at_the_last_value() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    windows["observed"][: windows.attrs["train_end"], 1, 0] = False
+    windows.data["observed"][: windows.ends["train"], 1, 0] = False
     forecast = forecast_ridge(windows, [10.0])
-    np.testing.assert_array_equal(forecast[:, :, 1, 0], last_values(windows, "test")[:, :, 1, 0])
-    assert not np.array_equal(forecast[:, :, 0, 0], last_values(windows, "test")[:, :, 0, 0])
+    np.testing.assert_array_equal(forecast[:, :, 1, 0], windows.last_values("test")[:, :, 1, 0])
+    assert not np.array_equal(forecast[:, :, 0, 0], windows.last_values("test")[:, :, 0, 0])
 
 
 def test_a_constant_input_is_harmless() -> None:
@@ -161,10 +161,10 @@ def test_independent_models_do_not_know_each_other() -> None:
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
 
 
-def test_real_traffic_comes_out_as_elsewhere(shared_data: Path) -> None:
+def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:
     """Mean absolute errors at horizon 12 that another implementation gave on the same file."""
     configured = yaml.safe_load((PROJECT / "conf/base/parameters.yml").read_text())
-    raw = VDHDF5Dataset(filepath=str(shared_data / "taiwan_n5_5weeks_5min.h5")).load()
+    raw = VDHDF5Dataset(filepath=str(real_data / "taiwan_n5_5weeks_5min.h5")).load()
     clean, _ = clean_vd(raw, Cleaning.model_validate(configured["cleaning"]))
     parameters = MultiVDWindows(
         sequence_length=20,
@@ -175,6 +175,6 @@ def test_real_traffic_comes_out_as_elsewhere(shared_data: Path) -> None:
     )
     windows = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
     forecast = physical(windows, forecast_ridge(windows, configured["baselines"]["ridge_alphas"]))
-    truth = clean.to_numpy()[target_steps(windows, "test")[:, -1]]
+    truth = clean.to_numpy()[windows.target_steps("test")[:, -1]]
     mae = np.nanmean(abs(forecast[:, -1] - truth), axis=(0, 1))
     np.testing.assert_allclose(mae, [4.169, 20.40, 2.797], rtol=0.02)

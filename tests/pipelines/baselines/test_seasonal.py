@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
 from tests.make.windows import make_joint_windows, physical
 from vd_forecasting.pipelines.baselines.seasonal import (
     bin_means,
     forecast_historical_average,
     forecast_seasonal_naive,
 )
-from vd_forecasting.pipelines.baselines.steps import minute_of_week, origins, target_steps
+from vd_forecasting.vd_array import minute_of_week
 
 STEPS_PER_DAY = 8  # of three hours each
 
@@ -28,10 +28,10 @@ def test_minute_of_week_counts_from_monday() -> None:
 
 def test_target_steps_follow_the_origin() -> None:
     windows = make_joint_windows(coarse_clean())
-    start = windows.attrs["val_end"]
-    assert origins(windows, "test")[0] == start + 6 - 1
-    np.testing.assert_array_equal(target_steps(windows, "test")[0], start + 5 + np.arange(1, 4))
-    assert target_steps(windows, "test")[-1, -1] == windows.sizes["time"] - 1
+    start = windows.ends["val"]
+    assert windows.origins("test")[0] == start + 6 - 1
+    np.testing.assert_array_equal(windows.target_steps("test")[0], start + 5 + np.arange(1, 4))
+    assert windows.target_steps("test")[-1, -1] == len(windows.time) - 1
 
 
 # --- seasonal naive -------------------------------------------------------------------------------
@@ -54,13 +54,13 @@ def test_seasonal_naive_by_hand(prediction_length: int) -> None:
     clean[20 * STEPS_PER_DAY : 35 * STEPS_PER_DAY, 1, 0] = np.nan
     windows = make_joint_windows(clean, prediction_length=prediction_length)
     forecast = physical(windows, forecast_seasonal_naive(windows))
-    steps = target_steps(windows, "test")
+    steps = windows.target_steps("test")
     for n in range(2):
         for f in range(2):
             series = clean.to_numpy()[:, n, f]
             expected = [
                 [seasonal_by_hand(series, at, step) for step in row]
-                for at, row in zip(origins(windows, "test"), steps, strict=True)
+                for at, row in zip(windows.origins("test"), steps, strict=True)
             ]
             np.testing.assert_allclose(forecast[:, :, n, f], expected, rtol=1e-4, atol=1e-3)
 
@@ -69,7 +69,7 @@ def test_seasonal_naive_takes_the_day_before_where_observed() -> None:
     clean = coarse_clean(missing=0.0)
     windows = make_joint_windows(clean)
     forecast = physical(windows, forecast_seasonal_naive(windows))
-    day_before = clean.to_numpy()[target_steps(windows, "test") - STEPS_PER_DAY][..., :2]
+    day_before = clean.to_numpy()[windows.target_steps("test") - STEPS_PER_DAY][..., :2]
     np.testing.assert_allclose(forecast, day_before, rtol=1e-4, atol=1e-3)
 
 
@@ -89,10 +89,11 @@ def test_historical_average_is_a_pandas_pivot() -> None:
     forecast = physical(windows, forecast_historical_average(windows))
     time = pd.DatetimeIndex(clean["time"].to_numpy())
     table = pd.DataFrame(clean.to_numpy()[:, 1, 1], index=time)
-    training = table.iloc[: windows.attrs["train_end"]]
-    means = training.groupby([training.index.day_of_week, training.index.hour])[0].mean()
+    training = table.iloc[: windows.ends["train"]]
+    stamps = time[: len(training)]
+    means = training.groupby([stamps.day_of_week, stamps.hour])[0].mean()
     assert means.notna().all()
-    targets = time[target_steps(windows, "test").ravel()]
+    targets = time[windows.target_steps("test").ravel()]
     expected = means.loc[list(zip(targets.day_of_week, targets.hour, strict=True))]
     np.testing.assert_allclose(forecast[:, :, 1, 1].ravel(), expected, rtol=1e-5)
 
@@ -104,9 +105,9 @@ def test_an_empty_bin_falls_back_to_the_time_of_day_and_then_to_the_mean() -> No
     clean[time.hour == 12, 0, 0] = np.nan
     windows = make_joint_windows(clean)
     forecast = physical(windows, forecast_historical_average(windows))[:, :, 0, 0].ravel()
-    training = clean.to_numpy()[: windows.attrs["train_end"], 0, 0]
+    training = clean.to_numpy()[: windows.ends["train"], 0, 0]
     hour = time.hour[: len(training)]
-    targets = time[target_steps(windows, "test").ravel()]
+    targets = time[windows.target_steps("test").ravel()]
     thursday_at_nine = (targets.day_of_week == 3) & (targets.hour == 9)
     assert thursday_at_nine.any()
     np.testing.assert_allclose(
@@ -119,7 +120,7 @@ def test_historical_average_knows_the_training_split_only() -> None:
     clean = coarse_clean()
     windows = make_joint_windows(clean)
     changed = clean.copy()
-    changed[windows.attrs["train_end"] :] = 1e4
+    changed[windows.ends["train"] :] = 1e4
     np.testing.assert_array_equal(
         forecast_historical_average(windows),
         forecast_historical_average(make_joint_windows(changed)),

@@ -1,15 +1,19 @@
 """Every check finds what was put into clean traffic, and nothing else."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
+from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
-from vd_forecasting.pipelines.data_quality.findings import findings, what_to_look_at
+from vd_forecasting.pipelines.data_quality.findings import findings
+from vd_forecasting.pipelines.data_quality.report import report_quality
 
 NAN = np.nan
 SPEED, VOLUME, OCCUPANCY = range(3)
@@ -18,20 +22,20 @@ PER_HOUR = 4
 MONDAY = "2024-03-04"
 
 
-def parameters(stuck_after=None):
-    features = {
+def parameters(stuck_after: str | None = None) -> Cleaning:
+    features: dict[str, dict[str, Any]] = {
         "avg_speed": {"unit": "km/h", "range": (0, 200)},
         "total_volume": {"unit": "veh/interval", "range": (0, 3000)},
         "avg_occupancy": {"unit": "%", "range": (0, 100)},
     }
     if stuck_after:
         features = {name: own | {"stuck_after": stuck_after} for name, own in features.items()}
-    return Cleaning(
-        interval=None, error_codes=(-99,), min_observed=0.5, features=features, resample=None
+    return Cleaning.model_validate(
+        {"interval": None, "error_codes": (-99,), "min_observed": 0.5, "features": features}
     )
 
 
-def traffic(days=35, vds=4, seed=0):
+def traffic(days: int = 35, vds: int = 4, seed: int = 0) -> xr.DataArray:
     """Quarters of an hour of a freeway: quiet nights, two peaks, slow where it is full."""
     random = np.random.default_rng(seed)
     hour = np.arange(days * PER_DAY)[:, np.newaxis] / PER_HOUR % 24
@@ -52,27 +56,33 @@ def traffic(days=35, vds=4, seed=0):
     )
 
 
-def found_in(raw, cleaning=None):
+def found_in(raw: xr.DataArray, cleaning: Cleaning | None = None) -> list[str]:
     cleaning = cleaning or parameters()
     vd, log = clean(raw, cleaning)
-    return findings(vd, History(vd, log), cleaning)
+    return findings(CleanedFile(vd, History(vd, log), cleaning))
+
+
+def section_of(raw: xr.DataArray, cleaning: Cleaning) -> str:
+    """The first section of the page."""
+    text = report_quality(*clean(raw, cleaning), cleaning).text
+    return text.split("## What to look at\n\n")[1].split("\n\n## ")[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("missing", [0, 0.1])
-def test_nothing_stands_out_in_clean_traffic(seed, missing):
+def test_nothing_stands_out_in_clean_traffic(seed: int, missing: float) -> None:
     raw = traffic(seed=seed)
     raw.values[np.random.default_rng(seed).random(raw.shape) < missing] = NAN
     cleaning = parameters(stuck_after="3h")
-    vd, log = clean(raw, cleaning)
-    assert what_to_look_at(vd, History(vd, log), cleaning) == "Nothing stands out."
+    assert found_in(raw, cleaning) == []
+    assert section_of(raw, cleaning) == "Nothing stands out."
 
 
-def test_nothing_stands_out_in_one_vd_with_one_feature():
+def test_nothing_stands_out_in_one_vd_with_one_feature() -> None:
     assert found_in(traffic(vds=1).isel(feature=[SPEED])) == []
 
 
-def test_a_night_and_a_day_without_one_vd_are_no_pattern():
+def test_a_night_and_a_day_without_one_vd_are_no_pattern() -> None:
     """Two nights, and one day of 35, are chance."""
     raw = traffic()
     raw[2 * PER_DAY : 2 * PER_DAY + 20, 1] = NAN
@@ -81,7 +91,7 @@ def test_a_night_and_a_day_without_one_vd_are_no_pattern():
     assert found_in(raw) == []
 
 
-def test_much_missing():
+def test_much_missing() -> None:
     raw = traffic()
     raw[: 14 * PER_DAY, 2] = NAN  # 14 of 35 days
     raw[7 * PER_DAY : 14 * PER_DAY + 6 * PER_HOUR, 1, :2] = NAN  # 7.25 of 35, in 2 of 3
@@ -89,12 +99,12 @@ def test_much_missing():
     [found] = found_in(raw)
     assert found == (
         "**VD-3: nothing observed**; **VD-2: 40 % missing**, longest gap 14 days from "
-        "2024-03-04 00:00. Find out why; what is observed less than 50 % (`cleaning.min_observed`) "
-        "is not trained on."
+        "2024-03-04 00:00. Find out why; a detector observed less than 50 % "
+        "(`cleaning.min_observed`) is not trained on."
     )
 
 
-def test_the_most_missing_are_named_and_the_others_counted():
+def test_the_most_missing_are_named_and_the_others_counted() -> None:
     raw = traffic(vds=6)
     for vd in range(5):
         raw[2 : (8 + vd) * PER_DAY, vd] = NAN
@@ -102,10 +112,10 @@ def test_the_most_missing_are_named_and_the_others_counted():
     assert found.startswith("**VD-4: 34.2 % missing**, longest gap 11 days 23 h from 2024-03-04 00")
     assert "; **VD-2: " in found
     assert "VD-1" not in found
-    assert "; 2 more miss 20 % or more. Find" in found
+    assert "; 2 more have 20 % or more missing. Find" in found
 
 
-def test_clock_gaps_are_not_missed_by_each_vd():
+def test_clock_gaps_are_not_missed_by_each_vd() -> None:
     raw = traffic()
     keep = np.ones(len(raw), dtype=bool)
     keep[5 * PER_DAY : 14 * PER_DAY + 2] = False
@@ -118,7 +128,7 @@ def test_clock_gaps_are_not_missed_by_each_vd():
     )
 
 
-def test_steps_without_vehicles_left_out():
+def test_steps_without_vehicles_left_out() -> None:
     raw = traffic()
     hour = np.arange(len(raw)) // PER_HOUR % 24
     drop = (hour < 5) & (np.random.default_rng(0).random(len(raw)) < 0.6)
@@ -131,7 +141,7 @@ def test_steps_without_vehicles_left_out():
     assert "in VD-1. Steps without vehicles may have been dropped" in found
 
 
-def test_a_night_without_vehicles_has_no_speed():
+def test_a_night_without_vehicles_has_no_speed() -> None:
     raw = traffic()
     night = np.arange(len(raw)) // PER_HOUR % 24 < 5
     raw[night, :, VOLUME] = 0
@@ -139,7 +149,7 @@ def test_a_night_without_vehicles_has_no_speed():
     assert found_in(raw) == []
 
 
-def test_silent_zeros():
+def test_silent_zeros() -> None:
     raw = traffic()
     raw[100 : 100 + 2 * PER_DAY + PER_HOUR, 3, VOLUME] = 0
     raw[100 : 100 + PER_DAY - 1, 2, VOLUME] = 0  # not a whole day
@@ -147,7 +157,7 @@ def test_silent_zeros():
     assert found.startswith("**VD-3: total_volume is 0 for 2 days 1 h** from 2024-03-05 01:00. ")
 
 
-def test_repeated_values_where_the_rule_is_off():
+def test_repeated_values_where_the_rule_is_off() -> None:
     raw = traffic()
     raw[40:60, 1, SPEED] = 77  # 5 h
     raw[40:51, 2, SPEED] = 77  # 11 steps
@@ -155,13 +165,13 @@ def test_repeated_values_where_the_rule_is_off():
     assert found.startswith("**VD-1: avg_speed repeats one value for 5 h** from 2024-03-04 10:00. ")
 
 
-def test_lanes_may_stay_the_same():
+def test_lanes_may_stay_the_same() -> None:
     raw = traffic().isel(feature=[0, 1]).assign_coords(feature=["avg_speed", "lane_count"])
     raw[:, :, 1] = 3
     assert found_in(raw) == []
 
 
-def test_stuck_values_that_were_removed():
+def test_stuck_values_that_were_removed() -> None:
     raw = traffic()
     raw[40:60, 1, SPEED] = 77
     [found] = found_in(raw, parameters(stuck_after="3h"))
@@ -171,7 +181,7 @@ def test_stuck_values_that_were_removed():
     )
 
 
-def test_identical_series():
+def test_identical_series() -> None:
     raw = traffic(vds=6)
     raw[:, 4] = raw[:, 1]
     raw[:, 5, SPEED] = raw[:, 0, SPEED]
@@ -182,14 +192,14 @@ def test_identical_series():
     )
 
 
-def test_two_dead_sensors_are_no_copies():
+def test_two_dead_sensors_are_no_copies() -> None:
     raw = traffic()
     raw[:, [1, 2]] = NAN
     raw[100:, [0, 3], OCCUPANCY] = 2.5
     assert not any("identical" in found for found in found_in(raw))
 
 
-def test_speed_that_ignores_occupancy():
+def test_speed_that_ignores_occupancy() -> None:
     raw = traffic()
     assert (raw[:, 2, OCCUPANCY] >= 30).sum() > 24  # else there would be nothing to see
     raw[:, 2, SPEED] = 90 + np.random.default_rng(0).normal(size=len(raw))
@@ -200,34 +210,34 @@ def test_speed_that_ignores_occupancy():
     )
 
 
-def test_a_road_that_is_never_full_need_not_slow_down():
+def test_a_road_that_is_never_full_need_not_slow_down() -> None:
     raw = traffic()
     raw[:, :, OCCUPANCY] = raw[:, :, OCCUPANCY] / 10
     raw[:, :, SPEED] = 90 + np.random.default_rng(0).normal(size=raw.shape[:2])
     assert found_in(raw) == []
 
 
-def test_values_out_of_range():
+def test_values_out_of_range() -> None:
     raw = traffic()
     raw[[5, 9], 0, VOLUME] = 4000
     raw[7, 3, VOLUME] = -5
     raw[7, 3, SPEED] = 201
     [found] = found_in(raw)
     assert found == (
-        "**total_volume: 3 values outside 0 to 3000** in 2 VDs; **avg_speed: 1 value outside 0 to "
-        "200** in VD-3. Removed; widen the range if they are real."
+        "**total_volume: 3 values outside 0 to 3000** in 2 detectors; **avg_speed: 1 value outside "
+        "0 to 200** in VD-3. Removed; widen the range if they are real."
     )
 
 
-def test_a_wrong_unit():
+def test_a_wrong_unit() -> None:
     raw = traffic()
     raw[:, :, SPEED] *= 3
     found = found_in(raw)
     assert "outside 0 to 200" in found[-1]
-    assert found[-1].endswith("So many: check the unit.")
+    assert found[-1].endswith("That many suggest a wrong unit.")
 
 
-def test_many_error_codes():
+def test_many_error_codes() -> None:
     raw = traffic()
     raw[::10, 2, SPEED] = -99
     raw[::50, 1, SPEED] = -99
@@ -238,7 +248,7 @@ def test_many_error_codes():
     )
 
 
-def test_occupancy_as_a_share():
+def test_occupancy_as_a_share() -> None:
     raw = traffic()
     raw[:, :, OCCUPANCY] /= 100
     [found] = found_in(raw)
@@ -246,21 +256,21 @@ def test_occupancy_as_a_share():
     assert "`scale: 100`" in found
 
 
-def test_a_clock_of_another_place():
+def test_a_clock_of_another_place() -> None:
     """The peaks of 08:00 and 17:00 are at 21:00 and 06:00."""
     raw = traffic().roll(time=-11 * PER_HOUR)
     [found] = found_in(raw)
     assert found.startswith("**More vehicles an hour are counted from 01:00 to 05:00 than")
 
 
-def test_a_feature_without_values():
+def test_a_feature_without_values() -> None:
     raw = traffic()
     raw[:, :, OCCUPANCY] = NAN
     [found] = found_in(raw)
-    assert found.startswith("**avg_occupancy has no values** in any VD.")
+    assert found.startswith("**avg_occupancy has no values** in any detector.")
 
 
-def test_time_stamps_that_are_blank():
+def test_time_stamps_that_are_blank() -> None:
     raw = traffic()
     blank = np.arange(len(raw)) % 20 == 3
     raw["time"] = ("time", np.where(blank, np.datetime64("NaT"), raw["time"].values))
@@ -268,7 +278,7 @@ def test_time_stamps_that_are_blank():
     assert found.startswith("**168 of 3,360 time steps have no time stamp** and were dropped.")
 
 
-def test_a_wrong_interval():
+def test_a_wrong_interval() -> None:
     raw = traffic()
     coarse = parameters().model_copy(update={"interval": "1h"})
     fine = parameters().model_copy(update={"interval": "1min"})
@@ -276,20 +286,20 @@ def test_a_wrong_interval():
     assert "half of the grid of 1 min has no time step" in found_in(raw, fine)[0]
 
 
-def test_a_short_file():
+def test_a_short_file() -> None:
     assert found_in(traffic(days=28)) == []
     [found] = found_in(traffic(days=27))
     assert found.startswith("**The file holds 27 days**, less than 4 weeks")
 
 
-def test_no_value_at_all():
+def test_no_value_at_all() -> None:
     raw = traffic()
     raw[:] = NAN
     [found] = found_in(raw)
     assert found.startswith("**No value is left** after cleaning.")
 
 
-def test_names_from_the_file_are_harmless():
+def test_names_from_the_file_are_harmless() -> None:
     raw = traffic().assign_coords(vd=["a|b\nc", "<b>", "x", "y"])
     raw[: 14 * PER_DAY, :2] = NAN
     [found] = found_in(raw)
@@ -297,11 +307,10 @@ def test_names_from_the_file_are_harmless():
     assert "**&lt;b>: 40 % missing**" in found
 
 
-def test_no_more_than_ten_are_listed(monkeypatch):
+def test_no_more_than_ten_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaning = parameters()
-    vd, log = clean(traffic(), cleaning)
     every = tuple(lambda _, n=n: f"finding {n}" for n in range(13))
     monkeypatch.setattr(checks, "CHECKS", every)
-    lines = what_to_look_at(vd, History(vd, log), cleaning).splitlines()
+    lines = section_of(traffic(days=2), cleaning).splitlines()
     assert lines[:10] == [f"- finding {n}" for n in range(10)]
     assert lines[10:] == ["- … and 3 more of less weight; the tables below have the numbers."]

@@ -1,7 +1,12 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+import xarray as xr
+from matplotlib.axes import Axes
 
-from tests.pipelines.data_quality.test_detector_statistics import array
+from tests.make.arrays import array
 from vd_forecasting.pipelines.data_quality.fundamental_diagram import (
     flow_per_hour,
     no_diagram,
@@ -9,7 +14,12 @@ from vd_forecasting.pipelines.data_quality.fundamental_diagram import (
 )
 
 
-def traffic(vds=1, steps=300, features=("avg_speed", "total_volume", "avg_occupancy"), unit=""):
+def traffic(
+    vds: int = 1,
+    steps: int = 300,
+    features: Sequence[str] = ("avg_speed", "total_volume", "avg_occupancy"),
+    unit: str = "",
+) -> xr.DataArray:
     random = np.random.default_rng(0)
     volume = random.integers(0, 150, (steps, vds)).astype(float)
     by_name = {"avg_speed": 100 - volume / 3, "total_volume": volume, "avg_occupancy": volume / 5}
@@ -22,20 +32,20 @@ def traffic(vds=1, steps=300, features=("avg_speed", "total_volume", "avg_occupa
     ("unit", "factor"),
     [("veh/5 min", 12), ("", 12), ("veh", 12), ("veh/min", 60), ("veh/h", 1), ("veh/15 min", 4)],
 )
-def test_flow_is_per_hour(unit, factor):
+def test_flow_is_per_hour(unit: str, factor: float) -> None:
     """A volume without a unit is that of an interval; veh/min may be a mean over 5 min."""
     vd = traffic(unit=unit)
     np.testing.assert_allclose(flow_per_hour(vd), factor * vd.sel(feature="total_volume"))
 
 
-def counts(ax):
+def counts(ax: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a panel shows: cell counts by the middles of their edges."""
-    mesh = ax.collections[0]
+    mesh: Any = ax.collections[0]
     corners = mesh.get_coordinates()
     return mesh.get_array().filled(0), corners[0, :, 0], corners[:, 0, 1]
 
 
-def test_every_step_is_counted_where_it_belongs():
+def test_every_step_is_counted_where_it_belongs() -> None:
     vd = traffic()
     figure = plot_fundamental_diagram(vd)
     figure.draw_without_rendering()
@@ -50,7 +60,7 @@ def test_every_step_is_counted_where_it_belongs():
     assert figure.axes[1].get_ylabel() == "avg_speed, km/h"
 
 
-def test_cells_hold_as_many_counts_each():
+def test_cells_hold_as_many_counts_each() -> None:
     """Volumes 0 to 149, so flows in steps of 12 veh/h: without stripes, every row has as many."""
     vd = traffic(steps=150)
     vd[:, 0, 1] = np.arange(150)
@@ -61,15 +71,20 @@ def test_cells_hold_as_many_counts_each():
     assert set(rows[:-1]) == {round(widths[0] / 12)}
 
 
-def test_several_vds_have_panels_of_their_own():
+def test_several_vds_have_panels_of_their_own() -> None:
     figure = plot_fundamental_diagram(traffic(vds=7))
     assert len(figure.axes) == 8
-    assert [ax.get_title("left") for ax in figure.axes[:4]] == ["7 VDs", "VD-0", "VD-3", "VD-6"]
+    assert [ax.get_title("left") for ax in figure.axes[:4]] == [
+        "7 detectors",
+        "VD-0",
+        "VD-3",
+        "VD-6",
+    ]
     assert counts(figure.axes[0])[0].sum() == 7 * 300
     assert counts(figure.axes[1])[0].sum() == 300
 
 
-def test_lanes():
+def test_lanes() -> None:
     vd = traffic(vds=2).assign_coords(lane_num=("vd", [2.0, 3.0]))
     axes = plot_fundamental_diagram(vd).axes
     assert axes[0].get_ylabel() == "flow, veh/h per lane"
@@ -77,7 +92,7 @@ def test_lanes():
     assert plot_fundamental_diagram(vd).axes[0].get_ylabel() == "flow, veh/h"
 
 
-def test_density_where_occupancy_is_missing():
+def test_density_where_occupancy_is_missing() -> None:
     figure = plot_fundamental_diagram(traffic(features=["total_volume", "avg_speed"]))
     assert figure.axes[0].get_xlabel() == "density, veh/km"
     assert "Density is flow divided by speed" in figure.get_suptitle()
@@ -85,7 +100,7 @@ def test_density_where_occupancy_is_missing():
     assert across[-1] > 12 * 149 / (100 - 149 / 3) > across[-3]
 
 
-def test_flow_against_occupancy_alone():
+def test_flow_against_occupancy_alone() -> None:
     figure = plot_fundamental_diagram(traffic(features=["total_volume", "avg_occupancy"]))
     assert len(figure.axes) == 1
 
@@ -93,15 +108,16 @@ def test_flow_against_occupancy_alone():
 @pytest.mark.parametrize(
     "features", [["avg_speed"], ["total_volume"], ["avg_speed", "avg_occupancy"]]
 )
-def test_without_the_features_the_reason_is_told(features):
+def test_without_the_features_the_reason_is_given(features: list[str]) -> None:
     vd = traffic(features=features)
     reason = no_diagram(vd)
+    assert reason is not None
     assert reason.endswith(f"the file has {', '.join(features)}.")
     [ax] = plot_fundamental_diagram(vd).axes
     assert ax.texts[0].get_text() == reason
 
 
-def test_nothing_observed():
+def test_nothing_observed() -> None:
     vd = traffic(vds=2)
     vd[:] = np.nan
     figure = plot_fundamental_diagram(vd)

@@ -7,6 +7,7 @@ import xarray as xr
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from pydantic import BaseModel
 
 from tests import PROJECT
 from tests.make.exports import (
@@ -46,7 +47,7 @@ def configuration(environment: str, **runtime_params: str) -> OmegaConfigLoader:
     )
 
 
-def test_the_array_reaches_the_file_as_it_is(tmp_path):
+def test_the_array_reaches_the_file_as_it_is(tmp_path: Path) -> None:
     vd = sample()
     target = VDHDF5Dataset(filepath=str(tmp_path / "out.h5"))
     source = vd.assign_attrs(ingest_notes=("2 files are broken: a.xml, b.xml",))
@@ -55,11 +56,11 @@ def test_the_array_reaches_the_file_as_it_is(tmp_path):
     assert_same(target.load(), vd)
     assert "ingest_notes" not in target.load().attrs
     assert page.startswith("# Ingested: vd_sample.h5\n\n- 300 time steps (2024-03-04T00:00 to ")
-    assert "Coordinates: of 4 of 4 VDs" in page
+    assert "Coordinates: of 4 of 4 detectors" in page
     assert "- 2 files are broken: a.xml, b.xml" in page
 
 
-def test_an_array_of_other_dims_is_refused():
+def test_an_array_of_other_dims_is_refused() -> None:
     with pytest.raises(ValueError, match="must have the dims time, vd, feature"):
         ingest(sample().isel(feature=0))
 
@@ -78,7 +79,9 @@ def write_source(environment: str, folder: Path, vd: xr.DataArray) -> Path:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_environment_ingests_its_source(tmp_path, monkeypatch, environment):
+def test_every_environment_ingests_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
     source = write_source(environment, tmp_path, sample(steps=40))
     monkeypatch.chdir(tmp_path)
     config = configuration(environment, source_file=str(source), source_start="2016-07-01")
@@ -93,27 +96,27 @@ def test_every_environment_ingests_its_source(tmp_path, monkeypatch, environment
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_environment_leaves_the_sample_alone(environment):
+def test_every_environment_leaves_the_sample_alone(environment: str) -> None:
     catalog = configuration(environment)["catalog"]
     assert catalog["vd_ingested"]["filepath"] == catalog["vd_raw"]["filepath"]
     assert catalog["vd_ingested"]["filepath"] != catalog["vd_sample"]["filepath"]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_parameters_of_every_environment_are_valid(environment):
+def test_the_parameters_of_every_environment_are_valid(environment: str) -> None:
     parameters = configuration(environment)["parameters"]
     Split.model_validate(parameters["split"])
     Cleaning.model_validate(parameters["cleaning"])
     for experiment in EXPERIMENTS:
-        windows = {
+        windows: dict[str, type[BaseModel]] = {
             "single_vd": SingleVDWindows,
             "multi_vd": MultiVDWindows,
             "independent_multi_vd": IndependentMultiVDWindows,
-        }[experiment.rpartition("_")[0]]
-        windows.model_validate(parameters[experiment]["windows"])
+        }
+        windows[experiment.rpartition("_")[0]].model_validate(parameters[experiment]["windows"])
 
 
-def test_no_environment_no_source():
+def test_no_environment_no_source() -> None:
     with pytest.raises(Exception, match="kedro run --pipeline ingest --env") as error:
         NoSource().load()
     assert "\n" not in str(error.value)

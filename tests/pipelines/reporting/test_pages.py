@@ -11,8 +11,8 @@ from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
 from tests import PROJECT
-from tests.conftest import make_evaluation
 from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
@@ -41,7 +41,7 @@ from vd_forecasting.wording import number, percent
 CATALOG = PROJECT / "conf" / "base" / "catalog.yml"
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
-SMALL = {"origins": 100, "horizons": 2}
+SMALL: dict[str, Any] = {"origins": 100, "horizons": 2}
 SOME_VDS = [f"VD-{n:02d}" for n in range(4)]
 
 WEAK = (1.4, 1.6, 0.8, 1.2)
@@ -116,14 +116,20 @@ def comparison(artefacts: Artefacts, mode: str) -> str:
 
 
 def comprehensive(artefacts: Artefacts) -> str:
+    def of_all(artefact: str) -> dict[str, Any]:
+        return {name: artefacts[name][artefact] for name in EXPERIMENTS}
+
     aligned = align_modes(**{name: a["predictions"] for name, a in artefacts.items()})
+    errors, differences, confidence_sets = score_modes(aligned, EVALUATION)
     return write_comprehensive(
         aligned,
-        *score_modes(aligned, EVALUATION),
-        *(
-            {name: artefacts[name][artefact] for name in EXPERIMENTS}
-            for artefact in ("config", "training_history", "fit_errors", "cost")
-        ),
+        errors,
+        differences,
+        confidence_sets,
+        of_all("config"),
+        of_all("training_history"),
+        of_all("fit_errors"),
+        of_all("cost"),
         failures={},
     )
 

@@ -14,7 +14,6 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 
-from tests.conftest import make_evaluation
 from tests.make.artefacts import (
     BASELINES,
     MAPE_MIN_TRUTH,
@@ -24,6 +23,7 @@ from tests.make.artefacts import (
     make_history,
     make_predictions,
 )
+from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
 from vd_forecasting.pipeline_registry import experiment_report
@@ -155,7 +155,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
     assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (2 + 2 + 5) * 2
     assert metrics["seed"].dropna().unique().tolist() == [1, 2]
-    kinds = {
+    kinds: dict[str, type] = {
         "training_report": str,
         "metrics": dict,
         "page": str,

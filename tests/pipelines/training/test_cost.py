@@ -4,17 +4,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import make_clean
-from tests.pipelines.training.test_training import (
+from tests.make.arrays import make_clean
+from tests.make.trainings import (
     COMPUTE,
     LSTM,
     MAPE_MIN_TRUTH,
     TRAINING,
     joint_windows,
+    train_lstm,
 )
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.pipelines.training.cost import measure_cost, training_step_bytes
-from vd_forecasting.pipelines.training.train import network_arguments, train_lstm
+from vd_forecasting.pipelines.training.describe import network_arguments
 
 
 class OneProduct(nn.Module):
@@ -40,7 +41,7 @@ def test_bytes_of_a_step_by_hand() -> None:
 
 def test_what_is_kept_grows_with_the_batch_and_the_rest_does_not() -> None:
     windows = joint_windows()
-    network = network_arguments(windows, slice(0, 2))
+    network = network_arguments(windows)
     forecaster = build_forecaster("lstm", LSTM.model_dump(), network)
     channels, shape = network["num_channels"], (3, 2, 2)
     one, two, three = (

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-import xarray as xr
 
-from tests.pipelines.training.test_training import (
+from tests.make.trainings import (
     COMPUTE,
     LSTM,
     MAPE_MIN_TRUTH,
@@ -19,23 +18,25 @@ from tests.pipelines.training.test_training import (
     XLSTM,
     independent_windows,
     joint_windows,
+    train_lstm,
+    train_xlstm,
 )
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
+from vd_forecasting.pipelines.training import loop
 from vd_forecasting.pipelines.training.divergence import likely_cause
-from vd_forecasting.pipelines.training.fit import _LightningForecaster
-from vd_forecasting.pipelines.training.resume import tell_differences
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.resume import name_differences
 
 SHORT = TRAINING.model_copy(
     update={"learning_rate": 0.01, "lr_patience": 0, "epochs": 4, "patience": 99}
 )
 
 
-def stalling_windows() -> xr.Dataset:
+def stalling_windows() -> WindowSet:
     """Validation gets worse from the first epoch on, so the learning rate falls."""
     windows = joint_windows()
-    windows["values"][windows.attrs["train_end"] : windows.attrs["val_end"]] = 5.0
+    windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0
     return windows
 
 
@@ -114,7 +115,7 @@ def test_killed_after_every_epoch(
     resumed = train(windows, model, SHORT, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path))
     assert_same(whole, resumed)
     for epoch in range(1, SHORT.epochs):
-        assert f"goes on after epoch {epoch}" in caplog.text
+        assert f"resumes after epoch {epoch}" in caplog.text
     assert "was trained before, 4 epochs" in caplog.text
 
 
@@ -169,7 +170,7 @@ def test_another_training_starts_afresh_and_says_so(
     elif change == "model":
         model, told = LSTM.model_copy(update={"dropout": 0.2}), "model.dropout was 0.1, is 0.2"
     else:
-        windows["values"][10, 0, 0] += 1
+        windows.data["values"][10, 0, 0] += 1
         told = "the data changed"
     caplog.clear()  # of what ran before
     caplog.set_level(logging.INFO)
@@ -183,7 +184,7 @@ def test_another_training_starts_afresh_and_says_so(
 def test_differences_are_named_but_not_all() -> None:
     before = {"a": "1", "b": "2", "code": "x", "d": "4", "e": "5"}
     now = {"a": "2", "b": "2", "code": "y", "d": "5", "f": "6"}
-    assert tell_differences(before, now) == (
+    assert name_differences(before, now) == (
         "a was 1, is 2; the code changed; d was 4, is 5; and 2 more"
     )
 
@@ -239,7 +240,7 @@ def test_a_broken_state_is_told_and_ignored(
     assert "\n" not in caplog.messages[0]
     assert "starts afresh" in caplog.messages[0] or "it is ignored" in caplog.messages[0]
     assert not Run.ran
-    assert not any("goes on" in line for line in caplog.messages)
+    assert not any("resumes" in line for line in caplog.messages)
     assert_same(again, train_lstm(*arguments))
 
 
@@ -267,15 +268,14 @@ def test_the_handle_is_always_there_and_pickles(tmp_path: Path) -> None:
 
 def diverge_in(epoch: int, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From that epoch on, training or averaged weights are NaN."""
-    before = _LightningForecaster.on_train_batch_end
+    before, steps_of_an_epoch = loop.move_average, 11
 
-    def spoil(self: _LightningForecaster, *arguments: Any) -> None:
-        before(self, *arguments)
-        if len(self.log_of_epochs.epochs) == epoch - 1:
-            spoilt = self.forecaster if loss == "training" else self.average
-            next(iter(spoilt.parameters())).data.fill_(torch.nan)
+    def spoil(average: list[torch.Tensor], current: list[torch.Tensor], steps: int) -> None:
+        before(average, current, steps)
+        if steps // steps_of_an_epoch == epoch - 1:
+            (current if loss == "training" else average)[0].fill_(torch.nan)
 
-    monkeypatch.setattr(_LightningForecaster, "on_train_batch_end", spoil)
+    monkeypatch.setattr(loop, "move_average", spoil)
 
 
 @pytest.mark.parametrize(("loss", "step"), [("training", 2), ("validation", 1)])

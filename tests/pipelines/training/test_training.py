@@ -1,6 +1,9 @@
 import copy
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,74 +11,28 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
+from tests.make.trainings import (
+    COMPUTE,
+    LSTM,
+    MAPE_MIN_TRUTH,
+    TRAINING,
+    XLSTM,
+    independent_windows,
+    joint_windows,
+    train_lstm,
+    train_xlstm,
+)
+from tests.make.windows import MakesWindows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
-from vd_forecasting.parameters import (
-    Cleaning,
-    Compute,
-    IndependentMultiVDWindows,
-    LSTMModel,
-    MultiVDWindows,
-    Split,
-    Training,
-    XLSTMModel,
-)
 from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
-from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_test
-from vd_forecasting.pipelines.training.fit import AVERAGING_DECAY, move_average
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
-from vd_forecasting.pipelines.training.windows import (
-    make_independent_multi_vd_windows,
-    make_multi_vd_windows,
-    window_starts,
-)
-
-SPLIT = Split(train=0.7, val=0.1, test=0.2)
-CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
-COMPUTE = Compute(threads=1, accelerator="cpu")
-MAPE_MIN_TRUTH = 1.0
-TRAINING = Training(
-    seeds=(42,),
-    epochs=3,
-    batch_size=32,
-    learning_rate=0.005,
-    weight_decay=0.01,
-    gradient_clip=1.0,
-    lr_patience=1,
-    patience=3,
-)
-LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
-XLSTM = XLSTMModel(
-    embedding_dim=8,
-    num_blocks=2,
-    slstm_at=(1,),
-    slstm_backend="fused",
-    mlstm_backend="fused",
-    dropout=0.1,
-    context_length=8,
-)
-LENGTHS = {
-    "sequence_length": 6,
-    "prediction_length": 3,
-    "input_features": None,
-    "target_features": ("avg_speed", "total_volume"),
-}
-
-
-def joint_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    return make_multi_vd_windows(clean, MultiVDWindows(num_vds=2, **LENGTHS), SPLIT, CLEANING)
-
-
-def independent_windows(clean: xr.DataArray | None = None) -> xr.Dataset:
-    clean = make_clean(500) if clean is None else clean
-    parameters = IndependentMultiVDWindows(num_vds=3, target_vd_index=(0, 2), **LENGTHS)
-    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 
 
 def test_masked_mae_by_hand() -> None:
@@ -102,7 +59,7 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     target = torch.randn(10, 3, 2, 2)
     target[torch.rand(target.shape) < 0.3] = torch.nan
     forecast = torch.randn(10, 3, 2, 2)
-    arguments = {
+    arguments: dict[str, Any] = {
         "std": torch.tensor([[5.0, 20.0], [6.0, 30.0]]),
         "mean": torch.tensor([[80.0, 100.0], [70.0, 90.0]]),
         "features": ["avg_speed", "total_volume"],
@@ -137,17 +94,17 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
     windows = make()
     models = {str(seed): untrained(windows, seed) for seed in (3, 7)}
     _, errors = evaluate(models["7"], models, windows, MAPE_MIN_TRUTH, COMPUTE)
-    target = windows["feature"].values.tolist().index("total_volume")
-    scale = mase_scale(WindowSet(windows)).sel(feature="total_volume").values
+    target = windows.features.index("total_volume")
+    scale = mase_scale(windows).sel(feature="total_volume").values
     absolute, scaled, n = [], [], 0
     for checkpoint in models.values():
         of_seed, of_seed_scaled, n = [], [], 0
         for name, forecaster in load_forecasters(checkpoint).items():
-            vds = models_of(windows)[name]
+            vds = windows.models[name]
             for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
                 forecast = forecaster(inputs).detach()
                 error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
-                error = error * windows["std"].values[vds, target]
+                error = error * windows.std[vds, target]
                 of_seed.append(np.nansum(error))
                 of_seed_scaled.append(np.nansum(error / scale[vds]))
                 n += int(np.isfinite(error).sum())
@@ -159,7 +116,7 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
 
 
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
-def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: ignore[no-untyped-def]
+def test_same_seed_same_weights_bit_for_bit(train: Callable[..., Any], model: object) -> None:
     windows = joint_windows()
     short = TRAINING.model_copy(update={"epochs": 1})
     first, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
@@ -173,7 +130,7 @@ def test_same_seed_same_weights_bit_for_bit(train, model) -> None:  # type: igno
 
 
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
-def test_outputs_are_plain_and_whole(train, model) -> None:  # type: ignore[no-untyped-def]
+def test_outputs_are_plain_and_whole(train: Callable[..., Any], model: object) -> None:
     windows = joint_windows()
     checkpoint, _, config, history = train(windows, model, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
     for document in (config, history):
@@ -220,11 +177,11 @@ def test_scales_by_hand() -> None:
     for scales in (windows, joint_windows(changed)):
         day = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="total_volume").to_numpy()
         naive = np.nanmean(abs(day[288:] - day[:-288]))
-        assert float(
-            mase_scale(WindowSet(scales)).sel(vd="VD-1", feature="total_volume")
-        ) == pytest.approx(naive, rel=1e-4)
+        assert float(mase_scale(scales).sel(vd="VD-1", feature="total_volume")) == pytest.approx(
+            naive, rel=1e-4
+        )
         speeds = clean.isel(time=slice(0, 700)).sel(vd="VD-1", feature="avg_speed").to_numpy()
-        assert float(free_flow_speed(WindowSet(scales)).sel(vd="VD-1")) == pytest.approx(
+        assert float(free_flow_speed(scales).sel(vd="VD-1")) == pytest.approx(
             np.nanpercentile(speeds, 85), rel=1e-4
         )
 
@@ -245,12 +202,12 @@ def test_best_epoch_is_restored() -> None:
 
 def test_weights_are_averaged_as_computed_by_hand() -> None:
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([2.0])], torch.tensor(0))  # keeps 1/10
+    move_average(average, [torch.tensor([2.0])], 0)  # keeps 1/10
     assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    move_average(average, [torch.tensor([0.0])], torch.tensor(1))  # keeps 2/11
+    move_average(average, [torch.tensor([0.0])], 1)  # keeps 2/11
     assert average[0].item() == pytest.approx(2 / 11 * 1.9)
     average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([0.0])], torch.tensor(10**6))
+    move_average(average, [torch.tensor([0.0])], 10**6)
     assert average[0].item() == pytest.approx(AVERAGING_DECAY)
 
 
@@ -296,8 +253,7 @@ def test_independent_models_do_not_know_each_other() -> None:
 
 
 def test_context_shorter_than_the_window() -> None:
-    longer = MultiVDWindows(num_vds=2, **{**LENGTHS, "sequence_length": 9})
-    windows = make_multi_vd_windows(make_clean(500), longer, SPLIT, CLEANING)
+    windows = make_joint_windows(make_clean(500), sequence_length=9)
     with pytest.raises(ValueError, match="context_length 8 is shorter than sequence_length 9"):
         train_xlstm(windows, XLSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 
@@ -305,8 +261,8 @@ def test_context_shorter_than_the_window() -> None:
 def test_nothing_to_learn_or_to_choose_by() -> None:
     windows = joint_windows()
     for split, steps in (("training", slice(0, 350)), ("validation", slice(350, 400))):
-        blind = windows.copy(deep=True)
-        blind["observed"][steps] = False
+        blind = WindowSet(windows.data.copy(deep=True))
+        blind.observed[steps] = False
         with pytest.raises(ValueError, match=f"no {split} window has an observed target"):
             train_lstm(blind, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
 
@@ -320,24 +276,41 @@ def test_divergence_is_told() -> None:
         train_lstm(joint_windows(), LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
 
 
+def test_variables_of_a_batch_system_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = joint_windows()
+    short = TRAINING.model_copy(update={"epochs": 1})
+    alone, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    slurm = {"JOB_ID": 77, "JOB_NAME": "vd", "NODELIST": "n1", "NTASKS": 4, "PROCID": 3}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    launcher = {"WORLD_SIZE": 4, "RANK": 3, "LOCAL_RANK": 3, "NODE_RANK": 1, "MASTER_PORT": 1}
+    for name, value in {**launcher, "MASTER_ADDR": "n1"}.items():
+        monkeypatch.setenv(name, str(value))
+    in_a_job, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    weights = [checkpoint["weights"]["joint"] for checkpoint in (alone, in_a_job)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 # --- forecasts ------------------------------------------------------------------------------------
 
 
-def untrained(windows: xr.Dataset, seed: int = 42) -> dict:  # type: ignore[type-arg]
+def untrained(windows: WindowSet, seed: int = 42) -> dict:  # type: ignore[type-arg]
     """A checkpoint whose head does something, without the cost of training."""
     short = TRAINING.model_copy(update={"epochs": 1, "seeds": (seed,)})
     checkpoint, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
     return checkpoint
 
 
-def forecasts_of(checkpoint: dict, windows: xr.Dataset) -> xr.Dataset:  # type: ignore[type-arg]
+def forecasts_of(checkpoint: dict, windows: WindowSet) -> xr.Dataset:  # type: ignore[type-arg]
     """The test forecasts of a checkpoint."""
     lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
     return lazy.data.compute()
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
-def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: ignore[no-untyped-def]
+def test_truth_and_persistence_are_the_observed_series(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500)
     windows = make(clean)
     predictions = forecasts_of(untrained(windows), windows)
@@ -351,11 +324,13 @@ def test_truth_and_persistence_are_the_observed_series(make) -> None:  # type: i
     filled = pd.DataFrame(series.to_numpy().reshape(len(series), -1)).ffill().to_numpy()
     last = series.copy(data=filled.reshape(series.shape)).sel(time=predictions["origin"].to_numpy())
     np.testing.assert_allclose(predictions["persistence"], last, rtol=1e-4, atol=1e-3)
-    assert len(predictions["origin"]) == len(window_starts(windows, "test"))
+    assert len(predictions["origin"]) == len(windows.starts("test"))
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
-def test_changing_the_future_never_changes_a_forecast(make) -> None:  # type: ignore[no-untyped-def]
+def test_changing_the_future_never_changes_a_forecast(
+    make: MakesWindows,
+) -> None:
     clean = make_clean(500)
     windows = make(clean)
     checkpoint = untrained(windows)
@@ -395,7 +370,7 @@ def test_metrics_by_hand() -> None:
     assert json.loads(json.dumps(metrics)) == metrics
 
 
-def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path: Path) -> None:
     windows = joint_windows()
     checkpoint = untrained(windows)
     dataset = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))
@@ -408,5 +383,5 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path) -> None:  # type: ig
     raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
     scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()
     np.testing.assert_allclose(
-        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows["observed"].to_numpy()[:6]
+        np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows.data["observed"].to_numpy()[:6]
     )

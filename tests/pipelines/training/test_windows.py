@@ -10,7 +10,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import make_clean
+from tests.make.arrays import make_clean
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.parameters import (
@@ -21,7 +22,7 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
-from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import (
     calendar_inputs,
     choose_features,
@@ -30,7 +31,6 @@ from vd_forecasting.pipelines.training.windows import (
     make_single_vd_windows,
     make_windows,
     split_bounds,
-    window_starts,
 )
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
@@ -58,8 +58,8 @@ def independent(**changes: object) -> IndependentMultiVDWindows:
     )
 
 
-def vdids(windows: xr.Dataset) -> list[str]:
-    return list(windows["vd"].to_numpy())
+def vdids(windows: WindowSet) -> list[str]:
+    return windows.vdids
 
 
 # --- which VDs ------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture
 
 
 def test_unknown_vd_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
+    with pytest.raises(ValueError, match=r"no detector .VD-01.; the nearest of its 3 is 'VD-[01]'"):
         make_single_vd_windows(make_clean(), single(select_vd_id="VD-01"), SPLIT, CLEANING)
 
 
@@ -133,7 +133,7 @@ def test_target_vd_index(index: object, chosen: list[str]) -> None:
         make_clean(), independent(target_vd_index=index), SPLIT, CLEANING
     )
     assert vdids(windows) == chosen
-    assert models_of(windows) == {vdid: slice(n, n + 1) for n, vdid in enumerate(chosen)}
+    assert windows.models == {vdid: slice(n, n + 1) for n, vdid in enumerate(chosen)}
 
 
 @pytest.mark.parametrize("index", [3, [0, 7]])
@@ -179,9 +179,9 @@ def test_target_without_its_past() -> None:
 
 def test_windows_lie_inside_their_split() -> None:
     windows = make_single_vd_windows(make_clean(400), single(), SPLIT, CLEANING)
-    assert (windows.attrs["train_end"], windows.attrs["val_end"]) == (280, 320)
+    assert (windows.ends["train"], windows.ends["val"]) == (280, 320)
     for split, (start, end) in {"train": (0, 280), "val": (280, 320), "test": (320, 400)}.items():
-        starts = window_starts(windows, split)
+        starts = windows.starts(split)
         assert starts[0] == start
         assert starts[-1] + 6 + 4 == end
 
@@ -220,18 +220,20 @@ def test_scaler_knows_the_observed_training_values_only() -> None:
     clean = make_clean()
     windows = make_multi_vd_windows(clean, multi(), SPLIT, CLEANING)
     training = clean.to_numpy()[:280, :2].astype("float64")
-    np.testing.assert_allclose(windows["mean"], np.nanmean(training, axis=0), rtol=1e-5)
-    np.testing.assert_allclose(windows["std"], np.nanstd(training, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(windows.data["mean"], np.nanmean(training, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(windows.data["std"], np.nanstd(training, axis=0), rtol=1e-4)
     wild = clean.copy()
     wild[280:] = 1e6
     again = make_multi_vd_windows(wild, multi(), SPLIT, CLEANING)
-    xr.testing.assert_identical(windows[["mean", "std"]], again[["mean", "std"]])
+    xr.testing.assert_identical(windows.data[["mean", "std"]], again.data[["mean", "std"]])
 
 
 def test_scaling_can_be_undone_where_observed() -> None:
     clean = make_clean()
     windows = make_multi_vd_windows(clean, multi(), SPLIT, CLEANING)
-    physical = (windows["values"] * windows["std"] + windows["mean"]).where(windows["observed"])
+    physical = (windows.data["values"] * windows.data["std"] + windows.data["mean"]).where(
+        windows.data["observed"]
+    )
     np.testing.assert_allclose(physical, clean[:, :2], rtol=1e-4, atol=1e-3)
 
 
@@ -240,17 +242,17 @@ def test_the_last_observed_value_fills_a_gap() -> None:
     clean[:3, 0, 0] = np.nan
     clean[10:13, 0, 0] = np.nan
     windows = make_single_vd_windows(clean, single(), SPLIT, CLEANING)
-    values = windows["values"].to_numpy()[:, 0, 0]
+    values = windows.data["values"].to_numpy()[:, 0, 0]
     assert (values[:3] == 0).all()  # nothing before it: the training mean
     assert (values[10:13] == values[9]).all()
-    assert not windows["observed"].to_numpy()[10:13, 0, 0].any()
+    assert not windows.data["observed"].to_numpy()[10:13, 0, 0].any()
 
 
 def test_constant_feature_is_harmless() -> None:
     clean = make_clean(missing=0.0)
     clean[:, :, 2] = 3.0
     windows = make_single_vd_windows(clean, single(), SPLIT, CLEANING)
-    assert (windows["values"][:, :, 2] == 0).all()
+    assert (windows.data["values"][:, :, 2] == 0).all()
 
 
 @settings(deadline=None, max_examples=30)
@@ -264,7 +266,7 @@ def test_no_look_ahead(step: int, seed: int, value: float) -> None:
     before = make_multi_vd_windows(clean, multi(), SPLIT, lenient)
     after = make_multi_vd_windows(changed, multi(), SPLIT, lenient)
     for name in ("values", "observed", "calendar"):
-        np.testing.assert_array_equal(before[name][:step], after[name][:step])
+        np.testing.assert_array_equal(before.data[name][:step], after.data[name][:step])
 
 
 def test_input_is_left_alone() -> None:
@@ -290,15 +292,15 @@ def test_batches_are_the_windows_cut_by_hand(split: str) -> None:
     clean = make_clean(missing=0.2)
     windows = make_multi_vd_windows(clean, multi(target_features=["total_volume"]), SPLIT, CLEANING)
     batches = WindowBatches(windows, slice(0, 2), split, batch_size=7)
-    starts = window_starts(windows, split)
+    starts = windows.starts(split)
     assert len(batches) == math.ceil(len(starts) / 7)
-    values, observed = windows["values"].to_numpy(), windows["observed"].to_numpy()
+    values, observed = windows.data["values"].to_numpy(), windows.data["observed"].to_numpy()
     row = 0
     for inputs, targets in batches:
         for x, y in zip(inputs.numpy(), targets.numpy(), strict=True):
             start = starts[row]
             np.testing.assert_array_equal(x[:, :6], values[start : start + 6].reshape(6, 6))
-            np.testing.assert_array_equal(x[:, 6:], windows["calendar"][start : start + 6])
+            np.testing.assert_array_equal(x[:, 6:], windows.data["calendar"][start : start + 6])
             future = slice(start + 6, start + 10)
             truth = np.where(observed[future, :, 1:2], values[future, :, 1:2], np.nan)
             np.testing.assert_array_equal(y, truth)
@@ -311,7 +313,7 @@ def test_windows_are_views() -> None:
     batches = WindowBatches(windows, slice(0, 1), "train", batch_size=8)
     for view, rows in ((batches.past, 4000 - 6 + 1), (batches.future, 4000 - 6 - 4 + 1)):
         assert len(view) == rows
-        assert np.shares_memory(view.numpy(), windows["values"].to_numpy())
+        assert np.shares_memory(view.numpy(), windows.data["values"].to_numpy())
 
 
 def test_memory_of_windowing_a_year_of_minutes() -> None:
@@ -319,7 +321,7 @@ def test_memory_of_windowing_a_year_of_minutes() -> None:
     array = steps * 2 * 3 * 4
     clean = make_clean(steps, vds=2, interval="1min")
     tracemalloc.start()
-    windows = make_windows(clean, "multi_vd", FEATURES, FEATURES, multi(), SPLIT)
+    windows = make_windows(clean, "multi_vd", multi(), SPLIT)
     batches = WindowBatches(windows, slice(0, 2), "val", batch_size=512)
     next(iter(batches))
     _, peak = tracemalloc.get_traced_memory()
@@ -334,7 +336,7 @@ def test_windows_without_a_target_are_not_trained_on() -> None:
     shuffled = WindowBatches(
         windows, slice(0, 1), "train", batch_size=8, generator=torch.Generator().manual_seed(0)
     )
-    dropped = set(window_starts(windows, "train")) - set(shuffled.starts.tolist())
+    dropped = set(windows.starts("train")) - set(shuffled.starts.tolist())
     # those whose four targets all lie in steps 100 to 119
     assert dropped == set(range(94, 111))
 

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from vd_forecasting.pipeline_registry import register_pipelines
+from vd_forecasting.provenance import Code, version_of
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.running.hooks import Fingerprints
+from vd_forecasting.running.kedro_private import create_hook_manager
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.plan import Plan, arrange, make_plan, problems, told
 from vd_forecasting.running.staleness.reasons import flat
-from vd_forecasting.running.staleness.sources import Code
 from vd_forecasting.vocabulary import MODES
 
 
@@ -101,7 +101,7 @@ class Project:
         return make_plan(pipeline, makers_of([PIPELINE]), self.catalog(**changed))
 
     def run(self, pipeline: Pipeline = PIPELINE, *failed: str) -> None:
-        manager = _create_hook_manager()
+        manager = create_hook_manager()
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:
@@ -169,7 +169,7 @@ def test_a_changed_parameter(made: Project) -> None:
 
 
 def test_a_changed_list_a_new_and_a_lost_parameter(made: Project) -> None:
-    made.parameters = {"factor": 2, "unused": [1], "more": None}  # type: ignore[dict-item]
+    made.parameters = {"factor": 2, "unused": [1], "more": None}
     assert made.plan().reasons["double"] == [
         "parameter block.more (none) → null",
         "parameter block.unused [1, 2] → [1]",
@@ -245,7 +245,11 @@ def test_a_file_written_again_because_its_node_is_needed(made: Project) -> None:
 
 
 def test_other_versions(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "_version", lambda package: "9.9")
+    monkeypatch.setattr(
+        fingerprint,
+        "version_of",
+        lambda package: "9.9" if package == "torch" else version_of(package),
+    )
     reasons = made.plan().reasons
     assert set(reasons) == ALL - {"summarise"}
     assert reasons["double"][0].startswith("torch ")

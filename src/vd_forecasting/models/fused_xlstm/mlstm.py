@@ -25,11 +25,11 @@ from torch.nn import functional
 from vd_forecasting.models.fused_xlstm.kernels import kernels_for
 
 NORMALIZER_EPSILON = 1e-6
-"""What the package's mLSTM adds to its normaliser."""
+"""Added to the normaliser, as in the package's mLSTM."""
 
 
 def mlstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
-    """What ``layer(x)`` gives in the last steps, up to the dropout.
+    """Output of ``layer(x)`` in the last steps, up to the dropout.
 
     Args:
         layer: an ``mLSTMLayer`` of the ``xlstm`` package; its parameters are used.

@@ -184,7 +184,7 @@ def _convolve(parts, openmp, *arguments):
 
 
 def _sums(parts: int, like: Tensor) -> Tensor:
-    """Where each part adds up its share of a gradient."""
+    """Buffers in which each part adds up its share of a gradient."""
     return like.new_zeros(parts, *like.shape)
 
 
@@ -328,7 +328,7 @@ def attend_backward(
 @njit(inline="always", **OPTIONS)
 def _scale(hidden, normalizer, epsilon):
     """One over the standard deviation of ``hidden / normalizer``, over ``normalizer``."""
-    # Where the gates are shut it is huge; its square must not overflow.
+    # It is huge while the gates are shut; its square must not overflow.
     normalizer = normalizer if normalizer < f32(1e18) else f32(1e18)
     square = f32(0)
     for p in range(len(hidden)):

@@ -21,7 +21,7 @@ def drop(x: Tensor, dropout: Any) -> Tensor:
 
 
 def normalize(x: Tensor, norm: Any, heads: int) -> Tensor:
-    """What the package's ``MultiHeadLayerNorm`` gives, of ``[B, T, D]`` with the heads in D."""
+    """The package's ``MultiHeadLayerNorm`` for ``[B, T, D]`` with the heads in D."""
     output: Tensor = _Normalize.apply(x, norm.weight_proxy, heads, norm.eps)
     return output
 

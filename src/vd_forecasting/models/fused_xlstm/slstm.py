@@ -18,7 +18,7 @@ from vd_forecasting.models.fused_xlstm.kernels import kernels_for
 
 
 def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
-    """What the cell of ``layer(x)`` gives in the last steps: before dropout and norm.
+    """Output of the cell of ``layer(x)`` in the last steps, before dropout and norm.
 
     Args:
         layer: an ``sLSTMLayer`` of the ``xlstm`` package; its parameters are used.
@@ -34,7 +34,7 @@ def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
         x,
         layer.conv1d.conv.weight,
         layer.conv1d.conv.bias,
-        # The package feeds the input gate by what it calls fgate, and the reverse.
+        # The package feeds the input gate by what it calls fgate, and vice versa.
         torch.cat([layer.fgate.weight, layer.igate.weight], 1),
         torch.cat([layer.zgate.weight, layer.ogate.weight], 1),
         cell._recurrent_kernel_,

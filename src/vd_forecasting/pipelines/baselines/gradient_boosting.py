@@ -10,26 +10,20 @@ grow with their number. On validation data it was 5 % better than models of thei
 simulated VDs, but 2.6 % worse for two real ones and, at a twentieth of the cost, 4 % worse for a
 week of 207.
 
-One model per horizon is the usual way. Here the first horizon has its own, the others share one by
-threes with the horizon as an input, and each training window is used at :data:`USES` of the three
-in turn. Judged on parts of the training and validation data of two detectors, that is as accurate
-at half the cost.
+One model per horizon is the usual way. Here horizon 1 has its own model; later horizons share one
+per group of three, with the horizon as a feature, and each training window contributes :data:`USES`
+of the three in turn. On parts of the training and validation data of two detectors this is as
+accurate at half the cost.
 
-All models are learnt on one thread. Where another process wants the core too, OpenMP's threads
-wait for each other: on two busy cores two threads took 25 times as long as one.
+All models are learnt on one thread. OpenMP's threads wait for each other when another process
+needs the core too: on two busy cores two threads took 25 times as long as one.
 """
 
 import numpy as np
-import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from vd_forecasting.pipelines.baselines.steps import (
-    MINUTES_PER_DAY,
-    last_values,
-    minute_of_week,
-    origins,
-)
-from vd_forecasting.pipelines.training.batches import target_positions
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
 
 USES = 2
 """At how many horizons of a group a training window is used."""
@@ -40,36 +34,34 @@ OWN_MODELS = 20
 """Up to so many VDs each has models of its own."""
 
 MAX_BINS = 63
-"""Of an input's histogram; a quarter of scikit-learn's default at half the time."""
+"""Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
-def forecast_gradient_boosting(
-    windows: xr.Dataset, iterations: int, max_windows: int
-) -> np.ndarray:
+def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
     """Learn all models and forecast the test windows.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         iterations: trees per model.
-        max_windows: training windows per model; of more, so many are drawn.
+        max_windows: most training windows per model; larger sets are subsampled.
 
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
-    values, observed = windows["values"].values, windows["observed"].values
-    train, test = origins(windows, "train"), origins(windows, "test")
+    values, observed = windows.values, windows.observed
+    train, test = windows.origins("train"), windows.origins("test")
     random = np.random.default_rng(SEED)
-    forecast = last_values(windows, "test")
+    forecast = windows.last_values("test")
     for vds in groups_of_vds(windows):
         at, vd = draw(train, vds, max_windows, random)
         past = lagged_inputs(windows, vd, at)
-        for horizons in horizon_groups(int(windows.attrs["prediction_length"])):
+        for horizons in horizon_groups(windows.prediction_length):
             row, horizon = rotate(len(at), horizons)
             inputs, step = np.column_stack([past[row], horizon]), at[row] + horizon
-            for f, feature in enumerate(target_positions(windows)):
+            for f, feature in enumerate(windows.target_positions):
                 seen = observed[step, vd[row], feature]
                 if not seen.any():
                     continue  # nothing to learn: the forecast stays the last value
@@ -91,10 +83,10 @@ def forecast_gradient_boosting(
     return forecast
 
 
-def groups_of_vds(windows: xr.Dataset) -> list[slice]:
+def groups_of_vds(windows: WindowSet) -> list[slice]:
     """The VDs, by position, that share models."""
-    num_vds = windows.sizes["vd"]
-    if windows.attrs["mode"] == "multi_vd" and num_vds > OWN_MODELS:
+    num_vds = len(windows.vdids)
+    if windows.mode == "multi_vd" and num_vds > OWN_MODELS:
         return [slice(0, num_vds)]
     return [slice(n, n + 1) for n in range(num_vds)]
 
@@ -107,7 +99,7 @@ def draw(
     Args:
         train: the origins of the training windows, int ``[T]``.
         vds: the VDs of the model.
-        max_windows: of more than this over all VDs, so many are drawn.
+        max_windows: most windows over all VDs; larger sets are subsampled.
         random: draws.
 
     Returns:
@@ -119,11 +111,11 @@ def draw(
     return train[number % len(train)], vds.start + number // len(train)
 
 
-def lagged_inputs(windows: xr.Dataset, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """What a model knows at an origin, but for the horizon.
+def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Inputs of a model at an origin, but for the horizon.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         vd: positions of the VDs, int ``[W]``.
         at: origins, int ``[W]``.
 
@@ -131,15 +123,15 @@ def lagged_inputs(windows: xr.Dataset, vd: np.ndarray, at: np.ndarray) -> np.nda
         float32 ``[W, C]``: lag by lag all features of the VD, the minute of the day, the day of
         the week and the position of the VD.
     """
-    lags = spaced_lags(int(windows.attrs["sequence_length"]))
-    past = windows["values"].values[at[:, None] - lags, vd[:, None]]  # [W, lags, features]
-    minute = minute_of_week(windows["time"].values[at])
+    lags = spaced_lags(windows.sequence_length)
+    past = windows.values[at[:, None] - lags, vd[:, None]]  # [W, lags, features]
+    minute = minute_of_week(windows.time[at])
     calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY]
     return np.column_stack([past.reshape(len(at), -1), *calendar, vd]).astype("float32")
 
 
 def spaced_lags(length: int) -> np.ndarray:
-    """Steps back from the origin, ever further apart, for neighbouring lags tell much the same.
+    """Steps back from the origin, ever further apart, because neighbouring lags are much alike.
 
     Args:
         length: of the window; its first step is always among them.

@@ -13,11 +13,9 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import xarray as xr
 from scipy.linalg import cho_factor, cho_solve
 
-from vd_forecasting.pipelines.baselines.steps import last_values, origins, target_steps
-from vd_forecasting.pipelines.training.batches import models_of, target_positions
+from vd_forecasting.artefacts import WindowSet
 
 logger = logging.getLogger(__name__)
 
@@ -25,24 +23,24 @@ BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
 
 
-def forecast_ridge(windows: xr.Dataset, alphas: Sequence[float]) -> np.ndarray:
+def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
     """Learn every model of the mode and forecast the test windows.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         alphas: penalties to choose from; see :func:`choose_alpha`.
 
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
     """
-    forecast = last_values(windows, "test")
-    for name, vds in models_of(windows).items():
+    forecast = windows.last_values("test")
+    for name, vds in windows.models.items():
         equations = NormalEquations(windows, vds)
         alpha = choose_alpha(windows, vds, equations, alphas)
-        logger.info("%s_baselines: ridge %s: alpha %g", windows.attrs["mode"], name, alpha)
+        logger.info("%s_baselines: ridge %s: alpha %g", windows.mode, name, alpha)
         weights = equations.solve([alpha], np.arange(equations.moments.shape[1]))[0]
         changes = np.concatenate(
-            [inputs @ weights for inputs in input_blocks(windows, vds, origins(windows, "test"))]
+            [inputs @ weights for inputs in input_blocks(windows, vds, windows.origins("test"))]
         )
         forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
     return forecast
@@ -52,13 +50,13 @@ class NormalEquations:
     """The least-squares problems of all outputs of one model, on the training split.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         vds: the VDs that the model sees and forecasts.
     """
 
-    def __init__(self, windows: xr.Dataset, vds: slice) -> None:
+    def __init__(self, windows: WindowSet, vds: slice) -> None:
         self.windows, self.vds = windows, vds
-        self.origins = origins(windows, "train")
+        self.origins = windows.origins("train")
         changes = target_changes(windows, vds, "train")
         self.observed = np.isfinite(changes)  # [W, K]
         self.num_inputs = next(input_blocks(windows, vds, self.origins[:1])).shape[1]
@@ -123,7 +121,7 @@ class NormalEquations:
 
 
 def choose_alpha(
-    windows: xr.Dataset, vds: slice, equations: NormalEquations, alphas: Sequence[float]
+    windows: WindowSet, vds: slice, equations: NormalEquations, alphas: Sequence[float]
 ) -> float:
     """The penalty with the lowest mean absolute error on the validation split, in scaled units.
 
@@ -131,7 +129,7 @@ def choose_alpha(
     judging, most of the time would go into the choice.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         vds: the VDs that the model sees and forecasts.
         equations: of its training split.
         alphas: penalties to choose from.
@@ -142,22 +140,22 @@ def choose_alpha(
     if len(alphas) == 1:
         return alphas[0]
     changes = target_changes(windows, vds, "val")  # [W, K]
-    horizons = int(windows.attrs["prediction_length"])
+    horizons = windows.prediction_length
     by_horizon = np.arange(changes.shape[1]).reshape(horizons, -1)
     judges = by_horizon[sorted({0, horizons - 1})].ravel()
     weights = equations.solve(alphas, judges)
-    inputs = np.concatenate(list(input_blocks(windows, vds, origins(windows, "val"))))
+    inputs = np.concatenate(list(input_blocks(windows, vds, windows.origins("val"))))
     errors = [np.nansum(abs(inputs @ each - changes[:, judges])) for each in weights]
     return alphas[int(np.argmin(errors))]
 
 
 def input_blocks(
-    windows: xr.Dataset, vds: slice, at: np.ndarray, chosen: np.ndarray | slice = slice(None)
+    windows: WindowSet, vds: slice, at: np.ndarray, chosen: np.ndarray | slice = slice(None)
 ) -> Iterator[np.ndarray]:
     """The inputs of windows, some thousand at a time.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
         vds: the VDs whose past is seen.
         at: origins, int ``[W]``.
         chosen: which of the inputs.
@@ -165,9 +163,9 @@ def input_blocks(
     Yields:
         float64 ``[B, C]``: lag by lag all features of all VDs, the calendar of the origin, one.
     """
-    lags = np.arange(int(windows.attrs["sequence_length"]))
-    values = windows["values"].values[:, vds]  # [T, N, features]
-    calendar = windows["calendar"].values  # [T, 4]
+    lags = np.arange(windows.sequence_length)
+    values = windows.values[:, vds]  # [T, N, features]
+    calendar = windows.calendar  # [T, 4]
     for first in range(0, len(at), BLOCK):
         origin = at[first : first + BLOCK]
         past = values[origin[:, None] - lags].reshape(len(origin), -1)
@@ -175,16 +173,15 @@ def input_blocks(
         yield np.hstack(inputs)[:, chosen].astype("float64", order="C")
 
 
-def target_changes(windows: xr.Dataset, vds: slice, split: str) -> np.ndarray:
+def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
     """The change from the last value known at the origin to every target of a split.
 
     Returns:
         float32 ``[W, K]``, K being horizon, VD and target feature flattened; NaN where the target
         was not observed.
     """
-    positions = target_positions(windows)
-    values = windows["values"].values[:, vds][..., positions]  # [T, N, F]
-    observed = windows["observed"].values[:, vds][..., positions]
-    steps = target_steps(windows, split)  # [W, H]
-    changes = values[steps] - values[origins(windows, split)][:, None]
+    values = windows.target_values[:, vds]  # [T, N, F]
+    observed = windows.target_observed[:, vds]
+    steps = windows.target_steps(split)  # [W, H]
+    changes = values[steps] - values[windows.origins(split)][:, None]
     return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

@@ -1,42 +1,33 @@
 """Forecasts that only know what day and hour it is."""
 
 import numpy as np
-import xarray as xr
 
-from vd_forecasting.pipelines.baselines.steps import (
-    MINUTES_PER_DAY,
-    MINUTES_PER_WEEK,
-    last_values,
-    minute_of_week,
-    origins,
-    target_steps,
-)
-from vd_forecasting.pipelines.training.batches import target_positions
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
 
 DAYS_BACK = 7
 
 
-def forecast_seasonal_naive(windows: xr.Dataset) -> np.ndarray:
-    """What was observed at the same time of day, on the last day before that observed it.
+def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
+    """Forecast the value observed at the same time of day, on the latest earlier day that has one.
 
     The days searched are one to seven days before the target. Whatever lies at or before the origin
-    may be used, also what lies before the window. Where nothing was observed it is the last value
-    known at the origin.
+    may be used, values before the window included. Without any observation the forecast is the
+    last value known at the origin.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
 
     Returns:
         float32 ``[W, H, N, F]``, the test windows in scaled units.
     """
-    positions = target_positions(windows)
-    values = windows["values"].values[..., positions]  # [T, N, F]
-    observed = windows["observed"].values[..., positions]
-    day = round(MINUTES_PER_DAY / windows.attrs["interval_minutes"])
-    origin = origins(windows, "test")
-    forecast = last_values(windows, "test")
+    values = windows.target_values  # [T, N, F]
+    observed = windows.target_observed
+    day = round(MINUTES_PER_DAY / windows.interval_minutes)
+    origin = windows.origins("test")
+    forecast = windows.last_values("test")
     for days in range(DAYS_BACK, 0, -1):  # the later day overwrites the earlier one
-        past = target_steps(windows, "test") - days * day  # [W, H]
+        past = windows.target_steps("test") - days * day  # [W, H]
         known = (past >= 0) & (past <= origin[:, None])
         past = np.where(known, past, 0)
         usable = known[..., None, None] & observed[past]  # [W, H, N, F]
@@ -44,29 +35,28 @@ def forecast_seasonal_naive(windows: xr.Dataset) -> np.ndarray:
     return forecast
 
 
-def forecast_historical_average(windows: xr.Dataset) -> np.ndarray:
+def forecast_historical_average(windows: WindowSet) -> np.ndarray:
     """The mean of the training split at the same time of day and day of week.
 
     A bin is as long as the interval of the data. One without an observed training value takes the
     mean of its time of day over all days, and where there is none either, the training mean.
 
     Args:
-        windows: the dataset of :func:`~..training.windows.make_windows`.
+        windows: scaled and split series.
 
     Returns:
         float32 ``[W, H, N, F]``, the test windows in scaled units.
     """
-    positions = target_positions(windows)
-    train = slice(0, windows.attrs["train_end"])
-    values = windows["values"].values[train][..., positions]  # [T, N, F]
-    observed = windows["observed"].values[train][..., positions]
-    interval = windows.attrs["interval_minutes"]
-    minute = minute_of_week(windows["time"].values)  # [T]
+    train = slice(0, windows.ends["train"])
+    values = windows.target_values[train]  # [T, N, F]
+    observed = windows.target_observed[train]
+    interval = windows.interval_minutes
+    minute = minute_of_week(windows.time)  # [T]
     by_week = (minute // interval).astype("int64")
     by_day = (minute % MINUTES_PER_DAY // interval).astype("int64")
     week = bin_means(values, observed, by_week[train], int(MINUTES_PER_WEEK // interval) + 1)
     day = bin_means(values, observed, by_day[train], int(MINUTES_PER_DAY // interval) + 1)
-    steps = target_steps(windows, "test")  # [W, H]
+    steps = windows.target_steps("test")  # [W, H]
     forecast = week[by_week[steps]]
     forecast = np.where(np.isfinite(forecast), forecast, day[by_day[steps]])
     # Scaled values have the training mean at zero.

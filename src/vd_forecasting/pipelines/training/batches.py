@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
-from vd_forecasting.pipelines.training.windows import window_starts
+from vd_forecasting.artefacts import WindowSet
 
 Batch = tuple[Tensor, Tensor]
 """Inputs ``[B, S, C]`` and targets ``[B, H, N, F]``, NaN where not observed; both scaled."""
@@ -20,7 +19,7 @@ class WindowBatches:
     The C input channels are, VD by VD, its features, then the calendar.
 
     Args:
-        windows: the dataset of :func:`.windows.make_windows`.
+        windows: scaled and split series.
         vds: the VDs that one model sees and forecasts.
         split: ``train``, ``val`` or ``test``.
         batch_size: B; the last batch may be smaller.
@@ -29,25 +28,24 @@ class WindowBatches:
 
     def __init__(
         self,
-        windows: xr.Dataset,
+        windows: WindowSet,
         vds: slice,
         split: str,
         *,
         batch_size: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        length: int = windows.attrs["sequence_length"]
-        horizons: int = windows.attrs["prediction_length"]
-        values = torch.from_numpy(windows["values"].values[:, vds])  # [T, N, features]
-        observed = torch.from_numpy(windows["observed"].values[:, vds])
-        calendar = torch.from_numpy(windows["calendar"].values)  # [T, 4]
+        length, horizons = windows.sequence_length, windows.prediction_length
+        values = torch.from_numpy(windows.values[:, vds])  # [T, N, features]
+        observed = torch.from_numpy(windows.observed[:, vds])
+        calendar = torch.from_numpy(windows.calendar)  # [T, 4]
         # Views all: [T-S+1, S, ...] for the inputs, [T-S-H+1, H, ...] for the targets.
         self.past = values.unfold(0, length, 1).movedim(-1, 1)
         self.past_calendar = calendar.unfold(0, length, 1).movedim(-1, 1)
         self.future = values[length:].unfold(0, horizons, 1).movedim(-1, 1)
         self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
-        self.target_positions = target_positions(windows)
-        starts = window_starts(windows, split)
+        self.target_positions = windows.target_positions
+        starts = windows.starts(split)
         if generator is not None:
             # Windows without any observed target teach nothing.
             any_target = observed[..., self.target_positions].flatten(1).any(dim=1).numpy()
@@ -77,25 +75,3 @@ class WindowBatches:
         future = self.future[starts][..., self.target_positions]
         observed = self.future_observed[starts][..., self.target_positions]
         return inputs, future.masked_fill(~observed, torch.nan)
-
-
-def target_positions(windows: xr.Dataset) -> list[int]:
-    """Where among the features the targets stand."""
-    features = [str(name) for name in windows["feature"].values]
-    return [features.index(name) for name in target_names(windows)]
-
-
-def target_names(windows: xr.Dataset) -> list[str]:
-    """The target features, in order; netCDF gives a list of one back as a plain string."""
-    return [str(name) for name in np.atleast_1d(windows.attrs["target_features"])]
-
-
-def models_of(windows: xr.Dataset) -> dict[str, slice]:
-    """Which VDs, by position, each model of an experiment forecasts.
-
-    One model named ``joint`` takes all VDs, but in independent_multi_vd every VD has its own, named
-    by its VDID.
-    """
-    if windows.attrs["mode"] == "independent_multi_vd":
-        return {str(vdid): slice(n, n + 1) for n, vdid in enumerate(windows["vd"].values)}
-    return {"joint": slice(0, windows.sizes["vd"])}

@@ -1,17 +1,17 @@
-"""What a forecast and a training step take, measured on the trained model."""
+"""Time of a forecast and memory of a training step, measured on the trained model."""
 
 import statistics
 import time
 from typing import Any
 
 import torch
-import xarray as xr
 from torch import Tensor
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_forecasters
 from vd_forecasting.parameters import Training
-from vd_forecasting.pipelines.training.batches import WindowBatches, models_of
+from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import masked_mae
 from vd_forecasting.pipelines.training.train import torch_threads
 
@@ -21,7 +21,7 @@ OPTIMIZER_COPIES = 2
 """AdamW keeps two numbers for every weight."""
 
 
-def measure_cost(best_model: Checkpoint, windows: xr.Dataset, training: Training) -> dict[str, Any]:
+def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
     """Time forecasts on one CPU thread and count the memory of a training step.
 
     Args:
@@ -33,9 +33,9 @@ def measure_cost(best_model: Checkpoint, windows: xr.Dataset, training: Training
         Ready for JSON: ``latency_seconds`` by batch size, medians; ``training_step_bytes``, see
         :func:`training_step_bytes`.
     """
-    with torch_threads(1), torch.random.fork_rng():
+    with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
-        vds = models_of(windows)[name]
+        vds = windows.models[name]
         latency = {
             str(batch): forecast_seconds(forecaster, _inputs(windows, vds, batch))
             for batch in BATCHES
@@ -85,7 +85,7 @@ def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor)
     return copies * size + sum(kept.values())
 
 
-def _inputs(windows: xr.Dataset, vds: slice, batch: int) -> Tensor:
+def _inputs(windows: WindowSet, vds: slice, batch: int) -> Tensor:
     """As many windows of the test split, repeated where it has fewer."""
     inputs, _ = next(iter(WindowBatches(windows, vds, "test", batch_size=batch)))
     return inputs.repeat(-(-batch // len(inputs)), 1, 1)[:batch]

@@ -1,4 +1,4 @@
-"""When a loss is no longer a number: where it happened and why, as far as one can tell."""
+"""Report a loss that is no longer a number: the place and the likely cause."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -35,16 +36,16 @@ class ErrorSums:
     mean: Tensor  # [N, F]
     features: Sequence[str]
     mape_min_truth: float
-    totals: dict[str, Tensor] = field(default_factory=dict)
+    totals: dict[str, Tensor] = field(default_factory=dict)  # [H, N, F], on the CPU
 
     def add(self, forecast: Tensor, target: Tensor) -> None:
         """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
         observed = target.isfinite()
         target = target.nan_to_num()
-        std = self.std.to(target.device)
-        error = (forecast.detach() - target).abs() * observed * std
-        deviation = target * observed * std  # from the training mean
-        truth = (deviation + self.mean.to(target.device)).abs()
+        scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
+        error = scaled * self.std
+        deviation = target * observed * self.std  # from the training mean
+        truth = (deviation + self.mean).abs()
         in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
         batch = {
             "n": observed,
@@ -54,15 +55,15 @@ class ErrorSums:
             "n_percentage": in_mape,
             "deviation": deviation,
             "deviation_squared": deviation**2,
-            # What the loss sees: scaled errors.
-            "scaled": (forecast.detach() - target).abs() * observed,
+            "scaled": scaled,
         }
-        for name, values in batch.items():
-            total = values.sum(dim=0).cpu().double()
-            self.totals[name] = self.totals[name] + total if name in self.totals else total
+        # One copy from a GPU, not eight: each waits for it.
+        sums = torch.stack([values.sum(dim=0) for values in batch.values()]).cpu().double()
+        for name, total in zip(batch, sums, strict=True):
+            self.totals[name] = self.totals.get(name, 0) + total
 
     def are_finite(self) -> bool:
-        """Whether the loss so far is a number; on the CPU, where the sums are in any case."""
+        """True if the loss so far is a number; judged on the CPU, where the sums are anyway."""
         return bool(self.totals["scaled"].sum().isfinite())
 
     def sums(self) -> xr.Dataset:
@@ -77,10 +78,9 @@ class ErrorSums:
         )
 
     def result(self) -> EpochErrors:
-        """The epoch's loss and metrics; empties the sums."""
+        """The epoch's loss and metrics."""
         metrics = from_sums(self.sums().sum(("horizon", "vd")))[[*METRICS]]
         loss = self.totals["scaled"].sum() / self.totals["n"].sum().clamp(1)
-        self.totals = {}
         return {"loss": float(loss), **by_feature(metrics)}
 
 

@@ -15,14 +15,9 @@ from vd_forecasting.evaluation.metrics import by_feature, from_sums
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
-from vd_forecasting.pipelines.training.batches import (
-    WindowBatches,
-    models_of,
-    target_names,
-    target_positions,
-)
-from vd_forecasting.pipelines.training.train import empty_sums, torch_threads
-from vd_forecasting.pipelines.training.windows import window_starts
+from vd_forecasting.pipelines.training.batches import WindowBatches
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
+from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 
 Floats = npt.NDArray[np.float32]
@@ -34,7 +29,7 @@ WINDOWS_AT_ONCE = 128
 def evaluate(
     best_model: Checkpoint,
     models: dict[str, Checkpoint],
-    windows: xr.Dataset,
+    windows: WindowSet,
     mape_min_truth: float,
     compute: Compute,
 ) -> tuple[Forecasts, FitErrors]:
@@ -43,44 +38,65 @@ def evaluate(
     Args:
         best_model: those of the seed with the lowest validation loss.
         models: trained models by seed.
-        windows: the dataset they were trained on.
+        windows: those the models were trained on.
         mape_min_truth: truths below this are left out of MAPE.
         compute: threads.
 
     Returns:
-        The forecasts of :func:`forecast_test` and the errors on train and val, means over the
+        The forecasts of :func:`forecast_test`, and the errors on train and val, means over the
         seeds.
     """
-    predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
     with torch_threads(compute.threads):
         train, val = (
             by_feature(fit_errors(models, windows, split, mape_min_truth))
             for split in ("train", "val")
         )
+    predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
     return predictions, FitErrors(train=train, val=val)
 
 
+def fit_errors(
+    models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
+) -> xr.Dataset:
+    """Metrics over (feature) on a split, all horizons and VDs pooled; the mean over the seeds."""
+    mean, std = torch.from_numpy(windows.target_mean), torch.from_numpy(windows.target_std)
+    scale = mase_scale(windows).drop_vars(["vd", "unit"])
+    of_seeds = []
+    for checkpoint in models.values():
+        forecasters = load_forecasters(checkpoint)
+        of_models = []
+        for name, vds in windows.models.items():
+            sums = ErrorSums(std[vds], mean[vds], windows.targets, mape_min_truth)
+            batches = WindowBatches(windows, vds, split, batch_size=WINDOWS_AT_ONCE)
+            with torch.inference_mode():
+                for inputs, targets in batches:
+                    sums.add(forecasters[name](inputs), targets)
+            of_models.append(sums.sums())
+        total = xr.concat(of_models, "vd")
+        total = total.assign(scaled=total["absolute"] / scale)
+        of_seeds.append(from_sums(total.sum(("horizon", "vd"), skipna=False)))
+    return xr.concat(of_seeds, "seed").mean("seed", skipna=False)
+
+
 def forecast_test(
-    models: dict[str, Checkpoint], windows: xr.Dataset, compute: Compute, best_seed: int
+    models: dict[str, Checkpoint], windows: WindowSet, compute: Compute, best_seed: int
 ) -> Forecasts:
     """Forecast every window of the test split, a block of origins and detectors at a time.
 
     Returns:
-        float32 forecasts, truths and persistence in physical units. They are dask arrays: a block
-        is forecast when it is asked for and nothing is kept.
+        float32 forecasts, truths and persistence in physical units. Forecasts and truths are dask
+        arrays: a block is made when it is asked for, and nothing is kept.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
     batches = {
         name: WindowBatches(windows, vds, "test", batch_size=WINDOWS_AT_ONCE)
-        for name, vds in models_of(windows).items()
+        for name, vds in windows.models.items()
     }
-    positions = target_positions(windows)
-    mean, std = windows["mean"].values[:, positions], windows["std"].values[:, positions]
-    origins = window_starts(windows, "test") + windows.attrs["sequence_length"] - 1
-    horizons = int(windows.attrs["prediction_length"])
+    mean, std = windows.target_mean, windows.target_std
+    origins = windows.origins("test")
 
     def batches_in(vds: slice) -> dict[str, WindowBatches]:
-        starts = {name: of_model.start for name, of_model in models_of(windows).items()}
+        starts = {name: of_model.start for name, of_model in windows.models.items()}
         return {name: batches[name] for name in batches if vds.start <= starts[name] < vds.stop}
 
     def predict(seed: slice, rows: slice, _: slice, vds: slice, __: slice) -> Floats:
@@ -96,30 +112,29 @@ def forecast_test(
         values: Floats = np.concatenate(parts, axis=2) * std[vds] + mean[vds]
         return values
 
-    joint = len(batches) == 1
     chunks = (
         _cut(len(origins), WINDOWS_AT_ONCE),
-        (horizons,),
-        _cut(len(mean), len(mean) if joint else VDS_PER_CHUNK),
-        (len(positions),),
+        (windows.prediction_length,),
+        _cut(len(mean), len(mean) if len(batches) == 1 else VDS_PER_CHUNK),
+        (len(windows.targets),),
     )
     dims = ("origin", "horizon", "vd", "feature")
-    last = windows["values"].values[origins][:, :, positions]
+    last = windows.values[origins][..., windows.target_positions]
     return Forecasts(
         xr.Dataset(
             {
                 "prediction": (("seed", *dims), _lazy(predict, ((1,) * len(models), *chunks))),
                 "truth": (dims, _lazy(observe, chunks)),
-                "persistence": (("origin", "vd", "feature"), last * std + mean),
-                "mase_scale": mase_scale(WindowSet(windows)).drop_vars("unit"),
-                "free_flow_speed": free_flow_speed(WindowSet(windows)),
+                "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
+                "mase_scale": mase_scale(windows).drop_vars("unit"),
+                "free_flow_speed": free_flow_speed(windows),
             },
             coords={
                 "seed": [checkpoint["seed"] for checkpoint in models.values()],
-                **forecast_coordinates(windows, origins),
+                **windows.forecast_coordinates("test"),
             },
             attrs={
-                **forecast_attributes(windows, next(iter(models.values()))["model"]),
+                **windows.forecast_attributes(next(iter(models.values()))["model"]),
                 "best_seed": best_seed,
             },
         )
@@ -135,7 +150,7 @@ def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...])
     """An array whose chunks are made when they are asked for.
 
     Args:
-        values_at: takes a slice per dim and returns what is there.
+        values_at: takes a slice per dim and returns the values there.
         chunks: their sizes along every dim.
     """
 
@@ -145,51 +160,3 @@ def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...])
     meta = np.empty((0,) * len(chunks), "float32")
     lazy: da.Array = da.map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
     return lazy
-
-
-def fit_errors(
-    models: dict[str, Checkpoint], windows: xr.Dataset, split: str, mape_min_truth: float
-) -> xr.Dataset:
-    """Metrics over (feature) on a split, all horizons and VDs pooled; the mean over the seeds."""
-    scale = mase_scale(WindowSet(windows)).drop_vars(["vd", "unit"])
-    of_seeds = []
-    for checkpoint in models.values():
-        forecasters = load_forecasters(checkpoint)
-        of_models = []
-        for name, vds in models_of(windows).items():
-            sums = empty_sums(windows, vds, mape_min_truth)
-            batches = WindowBatches(windows, vds, split, batch_size=WINDOWS_AT_ONCE)
-            with torch.inference_mode():
-                for inputs, targets in batches:
-                    sums.add(forecasters[name](inputs), targets)
-            of_models.append(sums.sums())
-        total = xr.concat(of_models, "vd")
-        total = total.assign(scaled=total["absolute"] / scale)
-        of_seeds.append(from_sums(total.sum(("horizon", "vd"), skipna=False)))
-    return xr.concat(of_seeds, "seed").mean("seed", skipna=False)
-
-
-def forecast_coordinates(windows: xr.Dataset, origins: np.ndarray) -> dict[str, Any]:
-    """Labels of forecasts: origin, horizon, vd, feature and the unit of each feature.
-
-    Args:
-        windows: the dataset that is forecast.
-        origins: the last input step of every window.
-    """
-    return {
-        "origin": windows["time"].values[origins],
-        "horizon": np.arange(1, windows.attrs["prediction_length"] + 1),
-        "vd": windows["vd"].values,
-        "feature": target_names(windows),
-        "unit": ("feature", windows["unit"].values[target_positions(windows)]),
-    }
-
-
-def forecast_attributes(windows: xr.Dataset, model: str) -> dict[str, Any]:
-    """What forecasts are of, and by what they were made."""
-    return {
-        "mode": windows.attrs["mode"],
-        "model": model,
-        "source": windows.attrs["source"],
-        "interval_minutes": windows.attrs["interval_minutes"],
-    }

@@ -23,6 +23,7 @@ from vd_forecasting.pipelines.training.windows import (
     make_multi_vd_windows,
     make_single_vd_windows,
 )
+from vd_forecasting.running.runners import LONG
 
 MAKE_WINDOWS = {
     "single_vd": make_single_vd_windows,
@@ -54,6 +55,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                 ],
                 outputs=["best_model", "models", "config", "training_history"],
                 name="train",
+                tags=LONG if model == "xlstm" else None,
             ),
             Node(
                 evaluate,

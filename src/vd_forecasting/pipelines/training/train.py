@@ -1,38 +1,31 @@
 """Train the models of one experiment."""
 
-import importlib.metadata
 import logging
 import os
 import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import pandas as pd
 import torch
-import xarray as xr
 
+from vd_forecasting.artefacts import Config, Experiment, Fit, History, WindowSet
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
+from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
-from vd_forecasting.pipelines.training.batches import (
-    WindowBatches,
-    models_of,
-    target_names,
-    target_positions,
+from vd_forecasting.pipelines.training.batches import WindowBatches
+from vd_forecasting.pipelines.training.describe import (
+    describe_experiment,
+    make_checkpoint,
+    network_arguments,
 )
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
-from vd_forecasting.pipelines.training.resume import (
-    Keeper,
-    State,
-    check_state,
-    made_with,
-    on_cpu,
-)
-from vd_forecasting.pipelines.training.windows import CALENDAR, window_starts
-from vd_forecasting.vocabulary import SPLITS
+from vd_forecasting.pipelines.training.loop import Data, fit
+from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 
 logger = logging.getLogger(__name__)
 
@@ -40,201 +33,151 @@ NOTABLE_SECONDS = 2.0
 VALIDATION_BATCH_SIZE = 512
 """Without gradients a batch can be larger than in training; the size does not change a result."""
 
+Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
+
 
 def train_lstm(
-    windows: xr.Dataset,
+    windows: WindowSet,
     model: LSTMModel,
     training: Training,
     mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None = None,
-) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
+) -> Trained:
     """Train the LSTMs of an experiment. See :func:`train`."""
-    return train("lstm", windows, model, training, mape_min_truth, compute, training_state)
+    experiment = Experiment(windows, "lstm", model, training, compute, mape_min_truth)
+    return train(experiment, training_state)
 
 
 def train_xlstm(
-    windows: xr.Dataset,
+    windows: WindowSet,
     model: XLSTMModel,
     training: Training,
     mape_min_truth: float,
     compute: Compute,
     training_state: TrainingState | None = None,
-) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
+) -> Trained:
     """Train the xLSTMs of an experiment. See :func:`train`.
 
     Raises:
         ValueError: also if ``context_length`` is shorter than the window.
     """
-    if model.context_length < windows.attrs["sequence_length"]:
+    if model.context_length < windows.sequence_length:
         raise ValueError(
             f"context_length {model.context_length} is shorter than sequence_length "
-            f"{windows.attrs['sequence_length']}; raise context_length to at least that"
+            f"{windows.sequence_length}; raise context_length to at least that"
         )
-    return train("xlstm", windows, model, training, mape_min_truth, compute, training_state)
+    experiment = Experiment(windows, "xlstm", model, training, compute, mape_min_truth)
+    return train(experiment, training_state)
 
 
-def train(
-    model: str,
-    windows: xr.Dataset,
-    model_parameters: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState | None = None,
-) -> tuple[Checkpoint, dict[str, Checkpoint], dict[str, Any], dict[str, Any]]:
+def train(experiment: Experiment, training_state: TrainingState | None = None) -> Trained:
     """Train every model of an experiment, one after the other, once with every seed.
 
     Args:
-        model: ``lstm`` or ``xlstm``.
-        windows: the dataset of :func:`.windows.make_windows`.
-        model_parameters: arguments of the core.
-        training: seeds and settings of the loop.
-        mape_min_truth: truths below this are left out of MAPE.
-        compute: threads and device.
-        training_state: where trainings keep their state as they go, and find that of a run that
-            was killed; None keeps nothing.
+        experiment: windows, model and settings.
+        training_state: where trainings keep their state as they proceed, and find that of a run
+            that was killed; None keeps nothing.
 
     Returns:
         The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
-        validation loss, the checkpoints of all seeds by seed, the configuration and, by seed, the
-        histories; the last two ready for JSON.
+        validation loss, the checkpoints of all seeds by seed, the configuration and the history.
 
     Raises:
         ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
-    network = network_arguments(windows, next(iter(models_of(windows).values())))
     checkpoints, histories = {}, {}
-    for seed in training.seeds:
-        weights, histories[str(seed)] = train_with_seed(
-            seed,
-            model,
-            network,
-            windows,
-            model_parameters,
-            training,
-            mape_min_truth,
-            compute,
-            training_state,
-        )
-        checkpoints[str(seed)] = make_checkpoint(
-            windows, model, model_parameters, network, weights, seed
-        )
-    best = min(histories, key=lambda seed: validation_loss(histories[seed]))
-    config = {
-        **describe_experiment(windows, checkpoints[best]),
-        "training": training.model_dump(mode="json"),
-        "compute": compute.model_dump(mode="json"),
-    }
-    return checkpoints[best], checkpoints, config, histories
+    for seed in experiment.training.seeds:
+        weights: dict[str, Weights] = {}
+        fits: dict[str, Any] = {}
+        for name in experiment.windows.models:
+            weights[name], fits[name] = train_model(experiment, name, seed, training_state)
+        histories[str(seed)] = fits
+        checkpoints[str(seed)] = make_checkpoint(experiment, weights, seed)
+    history = History.model_validate(histories)
+    best = min(history.seeds, key=lambda seed: validation_loss(history.seeds[seed]))
+    return checkpoints[best], checkpoints, describe_experiment(experiment, int(best)), history
 
 
-def train_with_seed(
-    seed: int,
-    model: str,
-    network: dict[str, Any],
-    windows: xr.Dataset,
-    model_parameters: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState | None,
-) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Train every model of an experiment, each from the same seed.
-
-    Returns:
-        Weights and history of each model, by name.
-    """
-    weights, histories = {}, {}
-    for name, vds in models_of(windows).items():
-        of_seed = seed if len(training.seeds) > 1 else None
-        with torch_threads(compute.threads):
-            keeper = Keeper(
-                training_state,
-                f"{seed}-{name}",
-                made_with(windows, vds, model, model_parameters, training, mape_min_truth, compute),
-                label(windows, model, name, of_seed),
-            )
-            weights[name], histories[name] = train_one(
-                seed, model, network, windows, vds, model_parameters, training, mape_min_truth,
-                compute, keeper,
-            )  # fmt: skip
-    return weights, histories
-
-
-def train_one(
-    seed: int,
-    model: str,
-    network: dict[str, Any],
-    windows: xr.Dataset,
-    vds: slice,
-    model_parameters: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    keeper: Keeper,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def train_model(
+    experiment: Experiment, name: str, seed: int, training_state: TrainingState | None
+) -> tuple[Weights, dict[str, Any]]:
     """Train one model, or what is left to train of it.
 
+    Args:
+        experiment: windows, model and settings.
+        name: of the model, as in ``windows.models``.
+        seed: of its weights, dropout and shuffling.
+        training_state: as of :func:`train`.
+
     Returns:
-        Its weights and its history.
+        Its weights and the record of its fit, ready for JSON.
     """
-    # Lightning takes seconds to import, and only a training needs it.
-    from vd_forecasting.pipelines.training.fit import fit  # noqa: PLC0415
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        forecaster = build_forecaster(model, model_parameters.model_dump(), network)
-        state = usable(keeper, forecaster)
-        if state is not None and "history" in state:
-            history = state["history"]
-            epochs = len(history["epochs"])
-            logger.info("%s: was trained before, %d epochs", keeper.label, epochs)
-            return on_cpu(state["weights"]), history
-        warm_up(forecaster, windows, vds)
-        weights, history = fit(
-            forecaster,
-            WindowBatches(
-                windows,
-                vds,
-                "train",
-                batch_size=training.batch_size,
-                generator=torch.Generator().manual_seed(seed),
-            ),
-            WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
-            training,
-            empty_sums(windows, vds, mape_min_truth),
-            accelerator=compute.accelerator,
-            label=keeper.label,
-            state=state,
-            keep=keeper.keep,
+    windows, vds = experiment.windows, experiment.windows.models[name]
+    device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
+    with torch_threads(experiment.compute.threads), random_numbers(seed, device):
+        forecaster = build_forecaster(
+            experiment.model,
+            experiment.model_parameters.model_dump(),
+            network_arguments(windows),
         )
-        keeper.keep({"weights": weights, "history": history})
-    return weights, history
+        forecaster.to(device)
+        made = made_with(experiment, vds, device)
+        state = find_state(training_state, f"{seed}-{name}", made, forecaster, label)
+        if state is not None and "history" in state:
+            epochs = len(state["history"]["epochs"])
+            logger.info("%s: was trained before, %d epochs", label, epochs)
+            return on_cpu(state["weights"]), state["history"]
+        warm_up(forecaster, windows, vds)
+        data = make_data(experiment, vds, seed)
+        for later in fit(forecaster, data, experiment.training, label, state):
+            if training_state is not None:
+                training_state.save(f"{seed}-{name}", {"made_with": made, **later})
+            state = later
+    assert state is not None
+    return on_cpu(state["weights"]), state["history"]
 
 
-def usable(keeper: Keeper, forecaster: Forecaster) -> State | None:
-    """The state that was kept, if this network can use it."""
-    state = keeper.find()
-    if state is None:
-        return None
-    try:
-        check_state(state, forecaster)
-    except ValueError as error:
-        keeper.refuse(str(error))
-        return None
-    return state
+def make_data(experiment: Experiment, vds: slice, seed: int) -> Data:
+    """Batches for the model of some detectors, shuffled by the seed."""
+    windows = experiment.windows
+    shuffling = torch.Generator().manual_seed(seed)
+    return Data(
+        train=WindowBatches(
+            windows,
+            vds,
+            "train",
+            batch_size=experiment.training.batch_size,
+            generator=shuffling,
+        ),
+        val=WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
+        shuffling=shuffling,
+        new_sums=partial(empty_sums, experiment, vds),
+    )
 
 
-def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:
+def empty_sums(experiment: Experiment, vds: slice) -> ErrorSums:
+    """Error sums for the targets of some detectors, in physical units."""
+    windows, device = experiment.windows, find_device(experiment.compute.accelerator)
+    return ErrorSums(
+        std=torch.from_numpy(windows.target_std[vds]).to(device),
+        mean=torch.from_numpy(windows.target_mean[vds]).to(device),
+        features=windows.targets,
+        mape_min_truth=experiment.mape_min_truth,
+    )
+
+
+def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
     """Run one window forwards and backwards, so that what is compiled at its first use is ready.
 
-    The kernels of the fused xLSTM take some seconds, once on every machine; they shall not count as
-    time of training. No random number is drawn that training would have drawn.
+    The kernels of the fused xLSTM take some seconds, once on every machine; they must not count
+    as time of training. No random number is drawn that training would have drawn.
     """
     started = time.perf_counter()
     inputs, _ = next(iter(WindowBatches(windows, vds, "train", batch_size=1)))
-    with torch.random.fork_rng():
+    device = next(forecaster.parameters()).device
+    inputs = inputs.to(device)
+    with random_numbers(0, device):
         forecaster.train()(inputs).sum().backward()
         with torch.inference_mode():
             forecaster.eval()(inputs)
@@ -244,112 +187,9 @@ def warm_up(forecaster: Forecaster, windows: xr.Dataset, vds: slice) -> None:
         logger.info("Compiled the kernels of the network, once for this machine: %.0f s", seconds)
 
 
-def validation_loss(histories: dict[str, Any]) -> float:
+def validation_loss(fits: dict[str, Fit]) -> float:
     """Mean over the models of their lowest validation loss."""
-    return statistics.fmean(
-        run["epochs"][run["best_epoch"] - 1]["val"]["loss"] for run in histories.values()
-    )
-
-
-def label(windows: xr.Dataset, model: str, name: str, seed: int | None) -> str:
-    """What log lines call a model: its experiment and, if it is one of several, its VD and seed."""
-    parts = [f"{windows.attrs['mode']}_{model}"]
-    if name != "joint":
-        parts.append(name)
-    if seed is not None:
-        parts.append(f"seed {seed}")
-    return " ".join(parts)
-
-
-def make_checkpoint(
-    windows: xr.Dataset,
-    model: str,
-    model_parameters: LSTMModel | XLSTMModel,
-    network: dict[str, Any],
-    weights: dict[str, dict[str, torch.Tensor]],
-    seed: int,
-) -> Checkpoint:
-    """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
-    return {
-        "model": model,
-        "model_parameters": model_parameters.model_dump(mode="json"),
-        "network": network,
-        "weights": weights,
-        "seed": seed,
-        "scaler": {
-            "mean": torch.from_numpy(windows["mean"].values),
-            "std": torch.from_numpy(windows["std"].values),
-        },
-        "vdids": [str(vdid) for vdid in windows["vd"].values],
-        "input_features": [str(name) for name in windows["feature"].values],
-        "target_features": target_names(windows),
-        "sequence_length": int(windows.attrs["sequence_length"]),
-        "prediction_length": int(windows.attrs["prediction_length"]),
-        "interval_minutes": float(windows.attrs["interval_minutes"]),
-    }
-
-
-def describe_experiment(windows: xr.Dataset, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What was trained on what: the checkpoint without its tensors, and where it comes from."""
-    model, mode = checkpoint["model"], windows.attrs["mode"]
-    one = build_forecaster(model, checkpoint["model_parameters"], checkpoint["network"])
-    lengths = ("sequence_length", "prediction_length")
-    left_out = ("sequence_length", "prediction_length", "weights", "scaler", "seed")
-    packages = ("vd_forecasting", "torch", *(("xlstm",) if model == "xlstm" else ()))
-    return {
-        "experiment": f"{mode}_{model}",
-        "mode": mode,
-        "source": windows.attrs["source"],
-        "best_seed": checkpoint["seed"],
-        **{key: checkpoint[key] for key in checkpoint if key not in left_out},
-        "windows": {key: checkpoint[key] for key in lengths},
-        "units": {
-            str(name): str(unit)
-            for name, unit in zip(windows["feature"].values, windows["unit"].values, strict=True)
-        },
-        "num_parameters": sum(parameter.numel() for parameter in one.parameters()),
-        "num_models": len(checkpoint["weights"]),
-        "split": {name: describe_split(windows, name) for name in SPLITS},
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-    }
-
-
-def empty_sums(windows: xr.Dataset, vds: slice, mape_min_truth: float) -> ErrorSums:
-    """Error sums for the targets of some VDs, in physical units."""
-    positions = target_positions(windows)
-    return ErrorSums(
-        std=torch.from_numpy(windows["std"].values[vds][:, positions]),
-        mean=torch.from_numpy(windows["mean"].values[vds][:, positions]),
-        features=target_names(windows),
-        mape_min_truth=mape_min_truth,
-    )
-
-
-def network_arguments(windows: xr.Dataset, vds: slice) -> dict[str, Any]:
-    """The arguments of :class:`~vd_forecasting.models.forecaster.Forecaster` but for its core."""
-    features = windows.sizes["feature"]
-    positions = target_positions(windows)
-    num_vds = vds.stop - vds.start
-    return {
-        "num_channels": num_vds * features + len(CALENDAR),
-        "num_vd_features": features,
-        "target_channels": [n * features + f for n in range(num_vds) for f in positions],
-        "target_shape": [num_vds, len(positions)],
-        "sequence_length": int(windows.attrs["sequence_length"]),
-        "prediction_length": int(windows.attrs["prediction_length"]),
-    }
-
-
-def describe_split(windows: xr.Dataset, split: str) -> dict[str, Any]:
-    """First and last time stamp of a split and how many windows it holds."""
-    starts = window_starts(windows, split)
-    length = windows.attrs["sequence_length"] + windows.attrs["prediction_length"]
-    time = windows["time"].values
-    return {
-        "start": pd.Timestamp(time[starts[0]]).isoformat(),
-        "end": pd.Timestamp(time[starts[-1] + length - 1]).isoformat(),
-        "windows": len(starts),
-    }
+    return statistics.fmean(fit.best.val.loss for fit in fits.values())
 
 
 @contextmanager
@@ -361,3 +201,11 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from this seed, then continue to draw as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

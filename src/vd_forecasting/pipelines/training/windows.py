@@ -1,11 +1,10 @@
 """From cleaned data to what a training reads: selected VDs, split, scaled, imputed, windowed.
 
 A window is ``sequence_length`` input steps and the ``prediction_length`` steps after them. Windows
-lie wholly inside one split, so nothing of val or test is seen in training, nor the reverse. They
-are never stored: a window is its first step, and :mod:`.batches` cuts it out of the one array.
+lie wholly inside one split, so no split sees values of another. They are never stored: a window is
+its first step, and :mod:`.batches` cuts it out of the one array.
 """
 
-import difflib
 import logging
 import math
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.parameters import (
     Cleaning,
     IndependentMultiVDWindows,
@@ -23,8 +23,15 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
-from vd_forecasting.vd_array import targets_in, usable_vds
+from vd_forecasting.vd_array import (
+    MINUTES_PER_DAY,
+    MINUTES_PER_WEEK,
+    minute_of_week,
+    targets_in,
+    usable_vds,
+)
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +40,9 @@ CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
 
 def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     if windows.select_vd_id is None:
         chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
     else:
@@ -46,21 +53,21 @@ def make_single_vd_windows(
                 windows.select_vd_id,
                 100 * cleaning.min_observed,
             )
-    return make_windows(vd_clean.sel(vd=chosen), "single_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
 
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", inputs, targets, windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
 def make_independent_multi_vd_windows(
     vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
-) -> xr.Dataset:
+) -> WindowSet:
     """Windows of those of the first ``num_vds`` usable VDs that ``target_vd_index`` names.
 
     See :func:`make_windows`.
@@ -68,7 +75,7 @@ def make_independent_multi_vd_windows(
     Raises:
         ValueError: also if ``target_vd_index`` is not below ``num_vds``.
     """
-    inputs, targets = choose_features(vd_clean, windows)
+    _, targets = choose_features(vd_clean, windows)
     candidates = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
     if index == "all":
@@ -82,9 +89,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [candidates[i] for i in dict.fromkeys(indexes)]
-    return make_windows(
-        vd_clean.sel(vd=chosen), "independent_multi_vd", inputs, targets, windows, split
-    )
+    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -137,14 +142,7 @@ def first_usable_vds(
     return usable
 
 
-def make_windows(
-    series: xr.DataArray,
-    mode: str,
-    inputs: Sequence[str],
-    targets: Sequence[str],
-    windows: Windows,
-    split: Split,
-) -> xr.Dataset:
+def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
     """Scale, impute and split the series of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
@@ -155,21 +153,14 @@ def make_windows(
         series: ``(time, vd, feature)`` on a regular grid, NaN where missing, with the attribute
             ``interval_minutes``.
         mode: whether the VDs are forecast jointly or each on its own.
-        inputs: input features.
-        targets: target features, each also an input.
-        windows: lengths of a window.
+        windows: lengths of a window and choice of features.
         split: chronological shares.
-
-    Returns:
-        Dataset of ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same
-        shape, false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical
-        units; ``calendar`` (time, phase), time of day and of week on circles. Attributes tell
-        the lengths, the target features and the first steps of val and test.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
     """
-    series = series.sel(feature=list(inputs)).transpose("time", "vd", "feature")
+    inputs, targets = choose_features(series, windows)
+    series = series.sel(feature=inputs).transpose("time", "vd", "feature")
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
@@ -190,12 +181,12 @@ def make_windows(
                 )
             if training.size:
                 mean[n, f] = training.mean(dtype="float64")
-                # A constant feature, such as lane_count, tells nothing and must not divide by zero.
+                # A constant feature, such as lane_count, must not lead to a division by zero.
                 std[n, f] = training.std(dtype="float64") or 1.0
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
-    return xr.Dataset(
+    data = xr.Dataset(
         {
             "values": (("time", "vd", "feature"), values),
             "observed": (("time", "vd", "feature"), observed),
@@ -206,7 +197,7 @@ def make_windows(
         coords={
             "time": series["time"].values,
             "vd": vdids,
-            "feature": list(inputs),
+            "feature": inputs,
             "unit": ("feature", [str(unit) for unit in series["unit"].values]),
             "phase": list(CALENDAR),
         },
@@ -215,12 +206,13 @@ def make_windows(
             "source": _source(series),
             "sequence_length": windows.sequence_length,
             "prediction_length": windows.prediction_length,
-            "target_features": list(targets),
+            "target_features": targets,
             "interval_minutes": float(series.attrs["interval_minutes"]),
             "train_end": bounds["train"][1],
             "val_end": bounds["val"][1],
         },
     )
+    return WindowSet(data)
 
 
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
@@ -269,35 +261,22 @@ def calendar_inputs(time: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[T, 4]``: sine and cosine of the day, then of the week, which starts on Monday.
     """
-    day, week = 24 * 60, 7 * 24 * 60
-    minutes = time.astype("datetime64[m]").view("int64")
-    minutes += 3 * day  # the epoch, 1970-01-01, was a Thursday
-    minutes %= week
-    minutes = minutes.astype("int32")
+    minutes = minute_of_week(time).astype("int32")
     calendar = np.empty((len(time), len(CALENDAR)), "float32")
-    for column, period in ((0, day), (2, week)):
+    for column, period in ((0, MINUTES_PER_DAY), (2, MINUTES_PER_WEEK)):
         angle = (minutes % period).astype("float32") * np.float32(2 * np.pi / period)
         np.sin(angle, out=calendar[:, column])
         np.cos(angle, out=calendar[:, column + 1])
     return calendar
 
 
-def window_starts(windows: xr.Dataset, split: str) -> np.ndarray:
-    """First input step of every window that lies wholly inside a split, in order of time."""
-    ends = [0, windows.attrs["train_end"], windows.attrs["val_end"], windows.sizes["time"]]
-    index = SPLITS.index(split)
-    length = windows.attrs["sequence_length"] + windows.attrs["prediction_length"]
-    return np.arange(ends[index], ends[index + 1] - length + 1)
-
-
 def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
     known = [str(name) for name in vd_clean["vd"].values]
     if vdid in known:
         return vdid
-    nearest = difflib.get_close_matches(vdid, known, n=1, cutoff=0.0)
     raise ValueError(
-        f"select_vd_id: {_source(vd_clean)} has no VD {vdid!r}; the nearest of its {len(known)} is "
-        f"{nearest[0]!r}"
+        f"select_vd_id: {_source(vd_clean)} has no detector {vdid!r}; the nearest of its "
+        f"{len(known)} is {nearest(vdid, known)!r}"
     )
 
 

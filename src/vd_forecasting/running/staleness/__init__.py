@@ -1,23 +1,20 @@
 """Which outputs are stale: made with other code, other parameters or other data than there are now.
 
-::
-
-    sources.py      a node's function ──► the definitions of this package that it uses
-    content.py      a file ──► the hash of its content
-    fingerprint.py  a node ──► all that its outputs depend on; written after they are saved
-    reasons.py      two fingerprints ──► what differs, in words
-    plan.py         a pipeline ──► which of its nodes to run, and why
+- ``content.py``: the hash of a file.
+- ``fingerprint.py``: all that the outputs of a node depend on; written after they are saved.
+- ``reasons.py``: what differs between two fingerprints, in words.
+- ``plan.py``: which nodes of a pipeline to run, and why.
 
 A fingerprint is one small JSON file per node, in ``data/.fingerprints``; the catalog says where.
-It holds the hash of every definition in this package that the node uses, the values of its
-parameters, the hashes of its input files, the versions of torch, xlstm and this package as far as
-it uses them, the catalog entries it reads and writes through, and the hashes of its output files.
+It holds the hash of every module of this package that the node uses (:mod:`..provenance`), the
+values of its parameters, the hashes of its input files, the versions of torch, xlstm and this
+package as far as it uses them, the catalog entries it reads and writes through, and the hashes of
+its output files.
 
 A node all of whose outputs stay in memory has none: it counts as a part of every node that reads
 from it. It runs only when one of those runs.
 
-Every parameter of a node counts but ``compute.threads``, which is kept but not compared: it is
+Every parameter of a node counts but ``compute.threads``, which is saved but not compared: it is
 there for speed, ParallelRunner sets it by the number of its workers, and what differs with it are
-the last bits of sums. The layout of the code, its comments and docstrings do not count, nor does
-the code of the catalog's datasets.
+the last bits of sums.
 """

@@ -5,7 +5,6 @@ keeps the fingerprint of its earlier run, which does not fit any more.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -18,10 +17,11 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel, TypeAdapter
 
-from vd_forecasting import __version__
+from vd_forecasting.datasets import PageDataset
+from vd_forecasting.provenance import PACKAGE, code_of, version_of
 from vd_forecasting.running.failure import FailedDataset
+from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
 from vd_forecasting.running.staleness.content import Hashes, content_hash
-from vd_forecasting.running.staleness.sources import code_of
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Fingerprint(TypedDict):
     """What is saved of a node. The nodes in memory before it are parts of it."""
 
     code: dict[str, str]
-    """Hashes of definitions, and of how the pipeline calls them."""
+    """Hashes of modules, and of how the pipeline calls their functions."""
     parameters: dict[str, Any]
     inputs: dict[str, list[str | None]]
     """Name and content hash of the file; None of one that is not there, or was not made."""
@@ -48,13 +48,17 @@ class Fingerprint(TypedDict):
     """Content hash of the file."""
 
 
-def file_of(catalog: CatalogProtocol, name: str) -> Path | None:
-    """The file behind a dataset; None if it is kept in memory (or is on another machine)."""
+def files_of(catalog: CatalogProtocol, name: str) -> dict[str, Path]:
+    """The files of a dataset; none if it is kept in memory or on another machine.
+
+    The key of its main file is the dataset's name; a page also has its figures.
+    """
     dataset = catalog.get(name)
-    path = getattr(dataset, "_filepath", None) or getattr(dataset, "filepath", None)
-    if path is None or getattr(dataset, "_protocol", "file") != "file":
-        return None
-    return Path(path)
+    path = local_file(dataset)
+    if path is None:
+        return {}
+    figures = dataset.figures() if isinstance(dataset, PageDataset) else []
+    return {name: path, **{f"{name} {figure.name}": figure for figure in figures}}
 
 
 def is_parameter(name: str) -> bool:
@@ -63,9 +67,8 @@ def is_parameter(name: str) -> bool:
 
 
 def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Path]:
-    """The files a node writes, by dataset."""
-    files = {name: file_of(catalog, name) for name in node.outputs}
-    return {name: path for name, path in files.items() if path is not None}
+    """The files a node writes; the key of the main file of a dataset is its name."""
+    return {key: path for name in node.outputs for key, path in files_of(catalog, name).items()}
 
 
 def makers_of(pipelines: Iterable[Pipeline]) -> dict[str, Node]:
@@ -84,7 +87,7 @@ def in_memory_before(
     while todo:
         for name in todo.pop().inputs:
             maker = makers.get(name)
-            if maker is None or maker.name in found or file_of(catalog, name) is not None:
+            if maker is None or maker.name in found or files_of(catalog, name):
                 continue
             found[maker.name] = maker
             todo.append(maker)
@@ -110,27 +113,30 @@ def take_fingerprint(
         "parameters": {},
         "inputs": {},
         "datasets": {},
-        "versions": {__name__.split(".")[0]: __version__},
+        "versions": {PACKAGE: version_of(PACKAGE)},
         "outputs": {},
     }
     for part in (node, *in_memory_before(node, makers, catalog)):
         code = code_of(part.func, _other_models(part.namespace))
-        taken["code"] |= {**code.definitions, f"node {part.name}": _wiring(part)}
+        taken["code"] |= {**code.digests, f"node {part.name}": _wiring(part)}
         for package in code.packages & set(VERSIONED):
-            taken["versions"][package] = _version(package)
+            taken["versions"][package] = version_of(package)
         for name in part.inputs:
             if is_parameter(name):
                 value = plain(catalog.get(name).load())
                 taken["parameters"][name.removeprefix("params:")] = value
-            elif (path := file_of(catalog, name)) is not None:
-                # Of what was not made, whatever is in the file was not read.
+            elif files := files_of(catalog, name):
+                # A failure was read in place of whatever is in the file.
                 made = not isinstance(catalog.get(name), FailedDataset)
-                taken["inputs"][name] = [path.name, content_hash(path, known) if made else None]
+                for key, path in files.items():
+                    taken["inputs"][key] = [path.name, content_hash(path, known) if made else None]
                 if made:
                     taken["datasets"][name] = _entry(catalog, name)
-    for name, path in output_files(node, catalog).items():
-        taken["outputs"][name] = content_hash(path, known)
-        taken["datasets"][name] = _entry(catalog, name)
+    for key, path in output_files(node, catalog).items():
+        taken["outputs"][key] = content_hash(path, known)
+    for name in node.outputs:
+        if files_of(catalog, name):
+            taken["datasets"][name] = _entry(catalog, name)
     # As they come back from the file, so that the two can be compared.
     return cast("Fingerprint", json.loads(json.dumps(taken, sort_keys=True)))
 
@@ -204,19 +210,18 @@ def _other_models(namespace: str | None) -> frozenset[str]:
     """Modules that an experiment does not use, though the table of models leads to them."""
     if namespace not in EXPERIMENTS:
         return frozenset()
-    package = __name__.split(".")[0]
     return frozenset(
-        f"{package}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
+        f"{PACKAGE}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
     )
 
 
 def _wiring(node: Node) -> str:
-    return _digest([node.func.__module__, node.func.__qualname__, node._inputs, node._outputs])
+    return _digest([node.func.__module__, node.func.__qualname__, *wiring(node)])
 
 
 def _entry(catalog: CatalogProtocol, name: str) -> str:
     """Hash of a catalog entry; where the file lies does not count, only what is in it."""
-    entry = catalog.get(name)._init_config()
+    entry = catalog_entry(catalog.get(name))
     entry = {**entry, **entry.get("kwargs", {})}  # where a dataset inherits its __init__
     left_out = ("args", "kwargs", "filepath", "metadata")
     return _digest({key: entry[key] for key in entry if key not in left_out})
@@ -225,10 +230,3 @@ def _entry(catalog: CatalogProtocol, name: str) -> str:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -1,66 +1,35 @@
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.figure import Figure
 
-from tests import PROJECT
+from tests.make.arrays import distinct, raw_array
+from tests.make.parameters import CLEANING
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
-from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
+from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality.coverage_plot import coverage, plot_coverage
 from vd_forecasting.pipelines.data_quality.detector_map import NO_MAP
 from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
-from vd_forecasting.pipelines.data_quality.quality_report import (
-    COVERAGE_PLOT,
-    DIAGRAM_PLOT,
-    MAP_PLOT,
-    WEEK_PLOT,
-    report_quality,
-)
+from vd_forecasting.pipelines.data_quality.pipeline import create_pipeline
+from vd_forecasting.pipelines.data_quality.report import report_quality
 
 NAN = np.nan
-FEATURES = ["avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_count"]
-CLEANING = Cleaning(
-    interval=None,
-    error_codes=(-99, 999),
-    min_observed=0.5,
-    features={
-        "avg_speed": {"unit": "km/h", "range": (0, 200), "stuck_after": "3h"},
-        "total_volume": {"unit": "veh/interval", "error_codes": (-99,)},
-    },
-)
 
 
-def raw_array(values, minutes=None, vdids=None, features=None):
-    values = np.asarray(values, dtype=np.float32)
-    minutes = 5 * np.arange(len(values)) if minutes is None else np.asarray(minutes)
-    return xr.DataArray(
-        values,
-        dims=("time", "vd", "feature"),
-        coords={
-            "time": np.datetime64("2024-03-01", "ns") + minutes * np.timedelta64(1, "m"),
-            "vd": vdids or [f"VD-{n}" for n in range(values.shape[1])],
-            "feature": features or FEATURES[: values.shape[2]],
-        },
-        attrs={"source_file": "test.h5"},
-    )
+def page_of(raw: xr.DataArray, cleaning: Cleaning = CLEANING) -> str:
+    return report_quality(*clean(raw, cleaning), cleaning).text
 
 
-def page_of(raw, cleaning=CLEANING):
-    return report_quality(*clean(raw, cleaning), cleaning)
+def section(page: str, title: str) -> str:
+    return page.split(f"## {title}\n")[1].split("\n## ", maxsplit=1)[0]
 
 
-def section(page, title):
-    return page.split(f"## {title}\n")[1].split("\n## ")[0]
-
-
-def rows(text):
+def rows(text: str) -> list[list[str]]:
     """The cells of all table rows."""
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -69,13 +38,8 @@ def rows(text):
     ]
 
 
-def distinct(steps, vds, features):
-    """Values that no rule objects to."""
-    return 1 + np.arange(steps * vds * features).reshape(steps, vds, features) % 97.0
-
-
 @pytest.fixture
-def small_page():
+def small_page() -> str:
     """Two VDs, six steps, of which the file holds five; 14 of its 20 values survive."""
     values = distinct(5, 2, 2)
     values[0, 0, 0] = -99  # error code
@@ -84,21 +48,21 @@ def small_page():
     return page_of(raw_array(values, minutes=[0, 5, 10, 20, 25]))
 
 
-def test_summary(small_page):
+def test_summary(small_page: str) -> None:
     assert small_page.startswith("# Data quality: test.h5\n\n## What to look at\n\n- **VD-1: ")
     summary = section(small_page, "In short")
-    assert "**1 of 2 VDs is fit for training** (at least 50 % of avg_speed and" in summary
+    assert "**1 of 2 detectors is fit for training** (at least 50 % of avg_speed and" in summary
     assert "**41.7 % of values are missing** after cleaning" in summary  # 10 of 24
     assert "in the raw file it was 20 %." in summary  # 4 of 20
     assert "removed 2 of 16 recorded values (12.5 %)" in summary
     assert "1 step of the regular grid had none and was added as missing." in summary
     assert "The longest gap is 25 min, from 2024-03-01 00:05 (VD-1)." in summary
-    assert "](data_quality_coverage.png)" in small_page
+    assert "](figure:coverage)" in small_page
 
 
-def test_file_table(small_page):
+def test_file_table(small_page: str) -> None:
     assert dict(rows(section(small_page, "The file"))[2:]) == {
-        "VDs": "2",
+        "detectors": "2",
         "features": "avg_speed (km/h), total_volume (veh/5 min)",
         "time steps": "6, one every 5 min",
         "first step": "2024-03-01 00:00",
@@ -107,14 +71,14 @@ def test_file_table(small_page):
     }
 
 
-def test_observed_table(small_page):
+def test_observed_table(small_page: str) -> None:
     assert rows(section(small_page, "Observed values"))[2:] == [
         ["VD-0", "100 % → 50 %", "100 % → 83.3 %"],
         ["VD-1", "100 % → 83.3 %", "20 % → 16.7 %"],
     ]
 
 
-def test_rules_table(small_page):
+def test_rules_table(small_page: str) -> None:
     table = rows(section(small_page, "What each rule did"))
     assert table[0] == ["rule", "time steps", "avg_speed", "total_volume"]
     assert table[2:4] == [["error codes", "–", "1", "0"], ["physical range", "–", "1", "0"]]
@@ -125,14 +89,14 @@ def test_rules_table(small_page):
     ]
 
 
-def test_limits_table(small_page):
+def test_limits_table(small_page: str) -> None:
     assert rows(section(small_page, "The limits"))[2:] == [
         ["avg_speed", "km/h", "−99, 999", "0 to 200", "3 h"],
         ["total_volume", "veh/5 min", "−99", "off", "off"],
     ]
 
 
-def test_gaps_table(small_page):
+def test_gaps_table(small_page: str) -> None:
     day = "2024-03-01"
     assert rows(section(small_page, "Longest gaps"))[2:] == [
         ["VD-1", "total_volume", f"{day} 00:05", f"{day} 00:25", "25 min"],
@@ -142,44 +106,46 @@ def test_gaps_table(small_page):
     ]
 
 
-def test_unfit_table(small_page):
-    text = section(small_page, "VDs unfit for training")
+def test_unfit_table(small_page: str) -> None:
+    text = section(small_page, "Detectors unfit for training")
     assert "Needed: 50 % of avg_speed and total_volume (each)." in text
     assert rows(text)[2:] == [["VD-1", "observed: total_volume 16.7 %"]]
 
 
-def test_time_stamps_are_told():
+def test_time_stamps_are_counted() -> None:
     raw = raw_array(distinct(7, 1, 1), minutes=[0, 5, 15, 10, 10, 21, 25])
     assert (
-        "Of 7 time stamps, found: 2 out of order, 1 off the regular grid, 1 duplicates; no step of"
+        "7 time stamps, among them 2 out of order, 1 off the regular grid and 1 duplicates; no step"
     ) in page_of(raw)
 
 
-def test_perfect_file():
+def test_perfect_file() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
-    assert "**1 of 1 VD is fit for training**" in page
+    assert "**1 of 1 detector is fit for training**" in page
     assert "**0 % of values are missing**" in page
     assert "All 6 time stamps are in order; no step of the regular grid is absent." in page
     assert "longest gap" not in page
     assert section(page, "Longest gaps").strip() == "None: every value is observed."
-    assert section(page, "VDs unfit for training").strip() == "None."
+    assert section(page, "Detectors unfit for training").strip() == "None."
 
 
-def test_no_usable_vd_is_said_first():
+def test_no_fit_detector_is_said_first() -> None:
     page = page_of(raw_array(np.full((6, 3, 2), NAN)))
-    assert page.split("\n\n")[1].startswith("> **No VD is fit for training.**")
-    assert rows(section(page, "VDs unfit for training"))[2] == ["VD-0", "no value at all"]
+    assert page.split("\n\n")[1].startswith("> **No detector is fit for training.**")
+    assert rows(section(page, "Detectors unfit for training"))[2] == ["VD-0", "no value at all"]
     gap = rows(section(page, "Longest gaps"))[2:]
-    assert gap == [["all VDs", "all features", "2024-03-01 00:00", "2024-03-01 00:25", "30 min"]]
+    assert gap == [
+        ["all detectors", "all features", "2024-03-01 00:00", "2024-03-01 00:25", "30 min"]
+    ]
 
 
-def test_many_vds_are_summarised():
+def test_many_vds_are_summarised() -> None:
     values = distinct(10, 60, 1)
     for n in range(25):
         values[: 1 + n // 5, n] = NAN
     text = section(page_of(raw_array(values)), "Observed values")
     tables = rows(text)
-    worst = tables.index(["VD", "avg_speed"])
+    worst = tables.index(["detector", "avg_speed"])
     quantiles = dict(tables[2:worst])
     assert quantiles["lowest"] == "50 % → 50 %"
     assert quantiles["25 %"] == "77.5 % → 77.5 %"  # between the 15th, 70 %, and the 16th, 80 %
@@ -190,27 +156,27 @@ def test_many_vds_are_summarised():
     assert listed[-1] == ["VD-9", "80 % → 80 %"]
 
 
-def test_many_unfit_vds_are_counted():
-    text = section(page_of(raw_array(np.full((6, 100, 1), NAN))), "VDs unfit for training")
+def test_many_unfit_vds_are_counted() -> None:
+    text = section(page_of(raw_array(np.full((6, 100, 1), NAN))), "Detectors unfit for training")
     assert len(rows(text)) == 42
     assert "… and 60 more." in text
 
 
-def test_tables_stay_narrow():
+def test_tables_stay_narrow() -> None:
     features = [f"channel_{n}" for n in range(14)]
     page = page_of(raw_array(distinct(6, 2, 14), features=features))
     assert max(len(row) for row in rows(page)) <= 8
-    head = [row for row in rows(section(page, "Observed values")) if row[0] == "VD"]
+    head = [row for row in rows(section(page, "Observed values")) if row[0] == "detector"]
     assert [name for row in head for name in row[1:]] == features
 
 
-def test_names_from_the_file_cannot_break_a_table():
+def test_names_from_the_file_cannot_break_a_table() -> None:
     page = page_of(raw_array(np.full((6, 2, 1), NAN), vdids=["a|b\nc", "<b>"]))
     assert "| a\\|b c | no value at all |" in page
     assert "| &lt;b> | no value at all |" in page
 
 
-def test_plots_are_shown_where_there_is_something_to_show():
+def test_plots_are_shown_where_there_is_something_to_show() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
     assert section(page, "Where they are").strip() == NO_MAP
     assert "it needs total_volume and one of" in section(page, "Flow, speed and occupancy")
@@ -218,25 +184,39 @@ def test_plots_are_shown_where_there_is_something_to_show():
         position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
     )
     page = page_of(raw)
-    assert "](data_quality_map.png)" in section(page, "Where they are")
-    assert "](data_quality_typical_week.png)" in section(page, "A typical week")
+    assert "](figure:map)" in section(page, "Where they are")
+    assert "](figure:typical_week)" in section(page, "A typical week")
     fundamental = section(page, "Flow, speed and occupancy")
-    assert "](data_quality_fundamental_diagram.png)" in fundamental
+    assert "](figure:fundamental_diagram)" in fundamental
 
 
-def test_the_plots_of_the_page_are_where_the_catalog_puts_them():
-    catalog = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
-    folder = Path(catalog["data_quality"]["filepath"]).parent
-    drawn = {
-        catalog[name]["filepath"]
-        for name in create_pipeline().all_outputs()
-        if name.endswith("_plot")
-    }
-    plots = (COVERAGE_PLOT, MAP_PLOT, WEEK_PLOT, DIAGRAM_PLOT)
-    assert {str(folder / plot) for plot in plots} == drawn
+def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
+    raw = raw_array(distinct(6, 1, 2)).assign_coords(
+        position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
+    )
+    page = report_quality(*clean(raw, CLEANING), CLEANING)
+    assert list(page.figures) == ["coverage", "map", "typical_week", "fundamental_diagram"]
+    for name, figure in page.figures.items():
+        assert isinstance(figure, Figure)
+        titles = [text.get_text() for text in figure.texts]
+        assert any(f"![{title}](figure:{name})" in page.text for title in titles)
 
 
-def test_shares_are_never_rounded_to_all_or_nothing():
+def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
+    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING)
+    assert set(page.figures) == {"coverage", "map", "typical_week", "fundamental_diagram"}
+    assert "figure:map" not in page.text
+    assert "figure:fundamental_diagram" not in page.text
+
+
+def test_the_pipeline_is_one_node_for_one_page() -> None:
+    [node] = create_pipeline().nodes
+    assert node.name == "data_quality.report_quality"
+    assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning"}
+    assert node.outputs == ["data_quality"]
+
+
+def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     values = distinct(4000, 2, 1)
     values[7, 0] = NAN
     values[1:, 1] = NAN
@@ -244,7 +224,7 @@ def test_shares_are_never_rounded_to_all_or_nothing():
     assert table[2:] == [["VD-0", ">99.9 % → >99.9 %"], ["VD-1", "<0.1 % → <0.1 %"]]
 
 
-def test_gaps_that_begin_and_end_together_are_one():
+def test_gaps_that_begin_and_end_together_are_one() -> None:
     values = distinct(10, 3, 2)
     values[2:5] = NAN  # all
     values[6:8, 0] = NAN  # one VD
@@ -258,7 +238,7 @@ def test_gaps_that_begin_and_end_together_are_one():
     ]
 
 
-def test_gap_of_most_features_is_told_in_few_words():
+def test_a_gap_of_most_features_is_described_in_few_words() -> None:
     values = distinct(6, 1, 5)
     values[:3, 0, :4] = NAN
     values[:2, 0, 4] = NAN
@@ -271,7 +251,7 @@ def test_gap_of_most_features_is_told_in_few_words():
     st.integers(1, 8),
 )
 @settings(max_examples=60, deadline=None)
-def test_longest_gaps_agree_with_a_plain_search(missing, count):
+def test_longest_gaps_agree_with_a_plain_search(missing: np.ndarray, count: int) -> None:
     expected = []
     for vd, feature in np.ndindex(missing.shape[1:]):
         at = 0
@@ -297,19 +277,21 @@ def test_longest_gaps_agree_with_a_plain_search(missing, count):
         assert max(length for _, length, *_ in left_out) <= lengths[-1]
 
 
-def test_coverage_is_the_share_observed_between_starts():
+def test_coverage_is_the_share_observed_between_starts() -> None:
     values = distinct(5, 2, 2)
     values[0, 0] = NAN
     values[3, 1, 1] = NAN
     share = coverage(raw_array(values), np.array([0, 2, 4]))
-    np.testing.assert_allclose(share, [[0.5, 1], [1, 0.75], [1, 1]])
+    np.testing.assert_allclose(share, [[0.5, 1.0], [1.0, 0.75], [1.0, 1.0]])
 
 
 @pytest.mark.parametrize(("steps", "vds"), [(2, 1), (401, 40), (900, 41), (300, 2000)])
-def test_coverage_plot_of_any_size(steps, vds):
+def test_coverage_plot_of_any_size(steps: int, vds: int) -> None:
     figure = plot_coverage(clean(raw_array(distinct(steps, vds, 1)), CLEANING)[0])
     axes = figure.axes[0]
-    height, width = axes.collections[0].get_array().shape
+    cells = axes.collections[0].get_array()
+    assert cells is not None
+    height, width = cells.shape
     assert height == vds
     assert width <= 400
     labels = [label.get_text() for label in axes.get_yticklabels()]

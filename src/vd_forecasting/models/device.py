@@ -1,0 +1,33 @@
+"""The device a network is trained on."""
+
+import torch
+
+NAMES = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
+def find_device(accelerator: str) -> torch.device:
+    """The device that ``compute.accelerator`` names.
+
+    Args:
+        accelerator: ``cpu``, ``cuda``, ``mps``; ``gpu`` for one of the last two; ``auto`` for the
+            best there is.
+
+    Raises:
+        ValueError: one line; the name is not known, or this machine has no such device.
+    """
+    if accelerator not in NAMES:
+        raise ValueError(
+            f"compute.accelerator is {accelerator!r}, which is not known; "
+            f"there are {', '.join(NAMES)}"
+        )
+    # cuda.is_available would start CUDA, and a process forked afterwards could not use it.
+    gpus = ["cuda"] * (torch.cuda.device_count() > 0)
+    gpus += ["mps"] * torch.backends.mps.is_available()
+    kinds = {"auto": [*gpus, "cpu"], "gpu": gpus}.get(accelerator, [accelerator])
+    if not kinds or kinds[0] not in (*gpus, "cpu"):
+        raise ValueError(
+            f"compute.accelerator is {accelerator!r}, but torch {torch.__version__} finds "
+            f"{' and '.join(gpus) or 'no GPU'} on this machine; choose {', '.join([*gpus, 'cpu'])} "
+            "or auto"
+        )
+    return torch.device(kinds[0])

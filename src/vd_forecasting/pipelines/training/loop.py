@@ -1,0 +1,294 @@
+"""The training loop: one model, epoch by epoch, until validation stops improving."""
+
+import copy
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vd_forecasting.models import Forecaster
+from vd_forecasting.parameters import Training
+from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
+from vd_forecasting.pipelines.training.divergence import Diverged, likely_cause
+from vd_forecasting.pipelines.training.epoch_errors import EpochErrors, ErrorSums, masked_mae
+from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
+
+logger = logging.getLogger(__name__)
+
+AVERAGING_DECAY = 0.999
+"""How much of the running average of the weights is kept at every step, after a warm-up."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Batches to learn from and batches to be judged by."""
+
+    train: WindowBatches
+    val: WindowBatches
+    shuffling: torch.Generator
+    """Draws the order of ``train``."""
+    new_sums: Callable[[], ErrorSums]
+    """Empty, on the device of the network."""
+
+
+class Learner:
+    """A network in training: all that changes from step to step and from epoch to epoch."""
+
+    def __init__(self, forecaster: Forecaster, training: Training) -> None:
+        self.training = training
+        self.forecaster = forecaster.train()
+        self.device = next(forecaster.parameters()).device
+        # A few days of validation data judge single steps by luck. The average over many steps
+        # (Polyak and Juditsky 1992) is judged, kept and used instead.
+        self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
+        self.average.to(self.device)  # cuDNN wants the weights of an LSTM in one piece again
+        self.optimizer = torch.optim.AdamW(
+            forecaster.parameters(),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=0.5, patience=training.lr_patience
+        )
+        self.steps = 0
+        self.epochs: list[dict[str, Any]] = []
+        self.best_weights: Weights = {}
+        self.begun = time.perf_counter()
+
+    @property
+    def learning_rate(self) -> float:
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    @property
+    def seconds(self) -> float:
+        """Duration of this training, also before it was killed."""
+        return time.perf_counter() - self.begun
+
+    @property
+    def best_epoch(self) -> int:
+        """Counted from 1, the first of equals; 0 before the first."""
+        losses = [epoch["val"]["loss"] for epoch in self.epochs]
+        return 1 + losses.index(min(losses)) if losses else 0
+
+    @property
+    def stalled(self) -> bool:
+        """True after ``patience`` epochs without improvement."""
+        return len(self.epochs) - self.best_epoch >= self.training.patience
+
+    def state(self, shuffling: torch.Generator) -> State:
+        """All that the next epoch depends on; its tensors change with the next step.
+
+        Learning rate, early stopping and the best epoch follow from the errors of the epochs.
+        """
+        moments = self.optimizer.state_dict()["state"]
+        random = {"cpu": torch.get_rng_state(), "shuffling": shuffling.get_state()}
+        if self.device.type != "cpu":
+            random[self.device.type] = getattr(torch, self.device.type).get_rng_state()
+        return {
+            "weights": on_cpu(self.forecaster.state_dict()),
+            "average": on_cpu(self.average.state_dict()),
+            "best": self.best_weights,
+            "moments": {index: on_cpu(of_weight) for index, of_weight in moments.items()},
+            "random": random,
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: State, shuffling: torch.Generator) -> None:
+        """Continue where a state was taken."""
+        self.forecaster.load_state_dict(state["weights"])
+        self.average.load_state_dict(state["average"])
+        self.best_weights = on_cpu(state["best"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["moments"]})
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.begun -= state["seconds"]
+        for epoch in self.epochs:
+            self.schedule.step(epoch["val"]["loss"])
+        torch.set_rng_state(state["random"]["cpu"])
+        shuffling.set_state(state["random"]["shuffling"])
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).set_rng_state(state["random"][self.device.type])
+
+
+def fit(
+    forecaster: Forecaster,
+    data: Data,
+    training: Training,
+    label: str,
+    state: State | None = None,
+) -> Iterator[State]:
+    """Train until validation stops improving, from the start or from a state.
+
+    Args:
+        forecaster: trained in place, on the device where it is.
+        data: what it learns from.
+        training: settings of the loop.
+        label: begins every log line.
+        state: the last one of the same training, if :func:`.resume.check_state` accepts it.
+
+    Yields:
+        After every epoch the state to resume from, :meth:`Learner.state`. Last the finished
+        training: ``weights``, the averaged ones of the epoch with the lowest validation loss, and
+        ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
+        where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
+
+    Raises:
+        ValueError: there is nothing to train on, or the loss was not finite before the first epoch
+            ended.
+    """
+    if not len(data.train):
+        raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
+    if not any(targets.isfinite().any() for _, targets in data.val):
+        raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
+    learner = Learner(forecaster, training)
+    if state is not None:
+        learner.restore(state, data.shuffling)
+        logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
+    logger.info(
+        "%s: %d training windows, %d parameters, %d threads",
+        label,
+        len(data.train.starts),
+        sum(parameter.numel() for parameter in forecaster.parameters()),
+        torch.get_num_threads(),
+    )
+
+    diverged = None
+    while len(learner.epochs) < training.epochs and not learner.stalled:
+        started, learning_rate = time.perf_counter(), learner.learning_rate
+        try:
+            train_errors = train_epoch(learner, data.train, data.new_sums(), label)
+            val_errors = validate(learner, data.val, data.new_sums())
+        except Diverged as error:
+            if not learner.epochs:
+                raise ValueError(f"{label}: {error}") from error
+            best = learner.best_epoch
+            logger.warning("%s: %s; kept the best epoch before, %d", label, error, best)
+            diverged = error.describe()
+            break
+        learner.schedule.step(val_errors["loss"])
+        number = len(learner.epochs) + 1
+        learner.epochs.append(
+            {
+                "epoch": number,
+                "seconds": time.perf_counter() - started,
+                "learning_rate": learning_rate,
+                "train": train_errors,
+                "val": val_errors,
+            }
+        )
+        is_best = learner.best_epoch == number
+        if is_best:
+            average = on_cpu(learner.average.state_dict())
+            learner.best_weights = {name: value.clone() for name, value in average.items()}
+        yield learner.state(data.shuffling)
+        logger.info(
+            "%s: epoch %d/%d  train loss %.4f  val loss %.4f%s  %.1f s",
+            label,
+            number,
+            training.epochs,
+            train_errors["loss"],
+            val_errors["loss"],
+            " (best)" if is_best else "",
+            learner.epochs[-1]["seconds"],
+        )
+
+    epochs, seconds = learner.epochs, learner.seconds
+    logger.info("%s: best epoch %d of %d, %.0f s", label, learner.best_epoch, len(epochs), seconds)
+    history = {
+        "best_epoch": learner.best_epoch,
+        "stopped_early": learner.stalled or diverged is not None,
+        "diverged": diverged,
+        "seconds": seconds,
+        "epochs": epochs,
+    }
+    yield {"weights": learner.best_weights, "history": history}
+
+
+def train_epoch(
+    learner: Learner, batches: WindowBatches, sums: ErrorSums, label: str
+) -> EpochErrors:
+    """Take a step per batch; returns the errors of the forecasts before each step.
+
+    Raises:
+        Diverged: a loss is not finite.
+    """
+    weights = [weight.detach() for weight in learner.forecaster.parameters()]
+    averages = [weight.detach() for weight in learner.average.parameters()]
+    epoch = len(learner.epochs) + 1
+    with bar(batches, f"{label}: epoch {epoch}/{learner.training.epochs}") as shown:
+        for step, (inputs, targets) in enumerate(_on(learner.device, shown), start=1):
+            forecast = learner.forecaster(inputs)
+            sums.add(forecast, targets)
+            # The sums are on the CPU already, so looking at them does not wait for a GPU.
+            if not sums.are_finite():
+                cause = likely_cause(inputs, learner.learning_rate, learner.steps)
+                raise Diverged("training", epoch, step, len(batches), cause)
+            learner.optimizer.zero_grad()
+            masked_mae(forecast, targets).backward()
+            torch.nn.utils.clip_grad_norm_(
+                learner.forecaster.parameters(), learner.training.gradient_clip
+            )
+            learner.optimizer.step()
+            if learner.steps == 0:
+                torch._foreach_copy_(averages, weights)
+            else:
+                move_average(averages, weights, learner.steps)
+            learner.steps += 1
+    return sums.result()
+
+
+@torch.inference_mode()
+def validate(learner: Learner, batches: WindowBatches, sums: ErrorSums) -> EpochErrors:
+    """The errors of the averaged weights.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    for step, (inputs, targets) in enumerate(_on(learner.device, batches), start=1):
+        sums.add(learner.average(inputs), targets)
+        if not sums.are_finite():
+            cause = likely_cause(inputs, learner.learning_rate, learner.steps)
+            raise Diverged("validation", len(learner.epochs) + 1, step, len(batches), cause)
+    return sums.result()
+
+
+def move_average(average: list[Tensor], current: list[Tensor], steps: int) -> None:
+    """Move an exponential average of weights, in place, one step towards the current ones.
+
+    Args:
+        average: tensors to move.
+        current: tensors of the same shapes.
+        steps: how many were averaged before; while they are few, the average forgets faster.
+    """
+    decay = min(AVERAGING_DECAY, (1 + steps) / (10 + steps))
+    torch._foreach_lerp_(average, current, 1 - decay)
+
+
+def bar(batches: WindowBatches, text: str) -> AbstractContextManager[Iterable[Batch]]:
+    """The batches with a progress bar, gone at its end so that log lines stand clear.
+
+    Only on a terminal and not in a worker process: a bar in a file is noise, and parallel bars
+    would write over each other.
+    """
+    if not sys.stderr.isatty() or parent_process() is not None:
+        return nullcontext(batches)
+    shown: AbstractContextManager[Iterable[Batch]] = tqdm(
+        batches, desc=text, unit="batch", leave=False
+    )
+    return shown
+
+
+def _on(device: torch.device, batches: Iterable[Batch]) -> Iterator[Batch]:
+    for inputs, targets in batches:
+        yield inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)

@@ -1,0 +1,90 @@
+"""Reads ``conf/``: base, then the environment, then what is yours alone.
+
+``conf/local`` holds in every environment but ``base``, which is read alone. One thing is the other
+way round: where the environment names a global itself, such as the detector file that it is about,
+``conf/local/globals.yml`` does not replace it, and one line says so.
+"""
+
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf import OmegaConf
+
+from vd_forecasting.running.kedro_private import environment_folder
+
+logger = logging.getLogger(__name__)
+
+LOCAL = "local"
+
+
+class ConfigLoader(OmegaConfigLoader):
+    """Kedro's loader, with ``conf/local`` on top of every environment.
+
+    Raises:
+        ValueError: Kedro would read a part of the folder's name as a pattern.
+    """
+
+    def __init__(self, conf_source: str | Path, *arguments: Any, **settings: Any) -> None:
+        check_folder(Path(conf_source))
+        super().__init__(conf_source, *arguments, **settings)
+
+    def __getitem__(self, key: str) -> Any:
+        """Everything of one kind, such as ``parameters``, as a dict."""
+        if key in self.data or (self.env or LOCAL) in (LOCAL, self.base_env):
+            return super().__getitem__(key)
+        local = self._read(LOCAL, key)
+        try:
+            shared = super().__getitem__(key)
+        except MissingConfigException:
+            if not local:
+                raise
+            return local
+        if key == "globals":
+            self._drop_what_the_environment_sets(local)
+        if self.merge_strategy.get(key) == "soft":
+            return OmegaConf.to_container(OmegaConf.unsafe_merge(shared, local))
+        return {**shared, **local}
+
+    def _drop_what_the_environment_sets(self, local: dict[str, Any]) -> None:
+        for name, value in self._read(str(self.env), "globals").items():
+            if local.pop(name, value) != value:
+                _log_once(
+                    f"conf/{LOCAL}/globals.yml: {name} is ignored, "
+                    f"as conf/{self.env}/globals.yml sets it"
+                )
+
+    def _read(self, environment: str, key: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self.load_and_merge_dir_config(
+                environment_folder(self, environment),
+                self.config_patterns[key],
+                key,
+                set(),
+                key == "credentials",
+            )
+        except MissingConfigException:  # there is no such folder
+            return {}
+        return found
+
+
+def check_folder(folder: Path) -> None:
+    """Check that Kedro can read files below a folder.
+
+    Raises:
+        ValueError: one line, naming the character that is in the way.
+    """
+    for character in "[]{}":
+        if character in str(folder.absolute()):
+            raise ValueError(
+                f"{folder.absolute()}: Kedro cannot work below a folder with {character!r} in its "
+                "name; rename the folder or move the project"
+            )
+
+
+@cache
+def _log_once(line: str) -> None:
+    """Log a line; a command may load the configuration more than once."""
+    logger.warning(line)

@@ -1,0 +1,28 @@
+"""Parameter blocks that tests share."""
+
+from vd_forecasting.parameters import Cleaning, Evaluation
+
+
+def make_evaluation(**changed: object) -> Evaluation:
+    """How forecasts are scored by default, but for what is changed."""
+    default = {
+        "mape_min_truth": 1.0,
+        "congestion_speed": 0.6,
+        "bootstrap_block": "24h",
+        "bootstrap_repetitions": 100,
+        "confidence": 0.95,
+    }
+    return Evaluation.model_validate(default | changed)
+
+
+CLEANING = Cleaning.model_validate(
+    {
+        "interval": None,
+        "error_codes": (-99, 999),
+        "min_observed": 0.5,
+        "features": {
+            "avg_speed": {"unit": "km/h", "range": (0, 200), "stuck_after": "3h"},
+            "total_volume": {"unit": "veh/interval", "error_codes": (-99,)},
+        },
+    }
+)

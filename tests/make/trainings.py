@@ -1,0 +1,64 @@
+"""A small experiment: its windows, networks and training."""
+
+from typing import Any
+
+import xarray as xr
+
+from tests.make.arrays import make_clean
+from tests.make.windows import make_independent_windows, make_joint_windows
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
+from vd_forecasting.pipelines.training import train
+
+COMPUTE = Compute(threads=1, accelerator="cpu")
+MAPE_MIN_TRUTH = 1.0
+TRAINING = Training(
+    seeds=(42,),
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.005,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    lr_patience=1,
+    patience=3,
+)
+LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)
+XLSTM = XLSTMModel(
+    embedding_dim=8,
+    num_blocks=2,
+    slstm_at=(1,),
+    slstm_backend="fused",
+    mlstm_backend="fused",
+    dropout=0.1,
+    context_length=8,
+)
+
+
+def joint_windows(clean: xr.DataArray | None = None) -> WindowSet:
+    return make_joint_windows(make_clean(500) if clean is None else clean)
+
+
+def independent_windows(clean: xr.DataArray | None = None) -> WindowSet:
+    """Two VDs of three."""
+    clean = make_clean(500) if clean is None else clean
+    return make_independent_windows(clean, num_vds=3, target_vd_index=(0, 2))
+
+
+PlainTrained = tuple[Checkpoint, dict[str, Checkpoint], Any, Any]
+"""As a training returns it, with the configuration and the history as their files hold them."""
+
+
+def train_lstm(*arguments: Any) -> PlainTrained:
+    """Train the LSTMs of an experiment."""
+    return _plain(train.train_lstm(*arguments))
+
+
+def train_xlstm(*arguments: Any) -> PlainTrained:
+    """Train the xLSTMs of an experiment."""
+    return _plain(train.train_xlstm(*arguments))
+
+
+def _plain(trained: train.Trained) -> PlainTrained:
+    best, models, config, history = trained
+    return best, models, config.model_dump(mode="json"), history.model_dump(mode="json")
