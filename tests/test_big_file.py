@@ -96,7 +96,7 @@ def test_it_is_cleaned_and_windowed_in_little_memory(
     else:
         assert clean.shape == (-(-STEPS // 3), VDS, 3)
     page = (project / "data" / "08_reporting" / "data_quality.md").read_text()
-    assert "**1,999 of 2,000 VDs are fit" in page
+    assert "**1,999 of 2,000 detectors are fit" in page
 
     seconds, peak = kedro_run(project, "--nodes", "multi_vd_lstm.make_windows")
     record_property("make_windows", f"{seconds:.0f} s, {peak / 1e6:.0f} MB")

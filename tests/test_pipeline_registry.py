@@ -36,7 +36,11 @@ def test_a_report_trains_its_own_experiment_only(
     pipelines: dict[str, Pipeline], experiment: str
 ) -> None:
     pipeline = pipelines[f"report_{experiment}"]
-    assert {node.namespace for node in pipeline.nodes} == {"data_engineering", experiment}
+    assert {node.namespace for node in pipeline.nodes} == {
+        "data_engineering",
+        "data_quality",
+        experiment,
+    }
     own = {name for name in pipeline.inputs() if name.startswith("params:")} - {
         "params:split",
         "params:cleaning",
@@ -52,6 +56,7 @@ def test_a_comparison_trains_both_models_of_its_mode(
 ) -> None:
     assert {node.namespace for node in pipelines[f"compare_{mode}"].nodes} == {
         "data_engineering",
+        "data_quality",
         f"{mode}_lstm",
         f"{mode}_xlstm",
         f"{mode}_baselines",
@@ -83,6 +88,6 @@ def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
     names = {node.name for node in pipelines["reporting"].nodes}
     every = {node.name for node in pipelines["compare_all"].nodes}
     made = {"make_windows", "train", "evaluate", "measure_cost", "forecast_baselines"}
-    left = {name for name in every - names if not name.startswith("data_engineering.")}
+    left = {name for name in every - names if not name.startswith("data_")}
     assert names < every
     assert {name.rpartition(".")[2] for name in left} == made

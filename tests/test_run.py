@@ -186,7 +186,9 @@ def test_after_failures_only_the_rest_is_made(tmp_path: Path, runner: str) -> No
     assert len(told) == 2, told
     first, second = sorted(told)
     assert first.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
-    assert second.startswith("Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no VD")
+    assert second.startswith(
+        "Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no detector"
+    )
     trained = set(re.findall(r"▸ (\w+)\.train", result.stderr))
     assert trained == set(EXPERIMENTS) - {"single_vd_lstm"}
     comparison = folder / "data/08_reporting/comparison"

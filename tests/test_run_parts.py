@@ -101,7 +101,7 @@ def used(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             LSTM_PIPELINE,
             "single_vd_lstm.windows.select_vd_id=VD-11",
-            "select_vd_id: small.h5 has no VD 'VD-11'; the nearest of its 3 is 'VD-1'",
+            "select_vd_id: small.h5 has no detector 'VD-11'; the nearest of its 3 is 'VD-1'",
         ),
         (
             LSTM_PIPELINE,

@@ -114,8 +114,8 @@ def test_a_file_that_must_be_decompressed_many_times_is_told(
     loaded = with_chunks(tmp_path / "a.h5", vd, of_file, compression)
     assert in_vd_blocks(loaded).chunksizes["vd"] == (16, 16, 5)
     told = (
-        "made.h5: compressed in chunks of 37 VDs, more than the 16 looked at together, so that all "
-        "of it is decompressed 3 times over; a copy with smaller chunks would be read faster"
+        "made.h5: compressed in chunks of 37 detectors, more than the 16 read together, so that "
+        "all of it is decompressed 3 times; a copy with smaller chunks would be read faster"
     )
     assert caplog.messages == ([told] if warned else [])
 

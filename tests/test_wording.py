@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,11 +65,47 @@ def test_percent(share: float | None, signed: bool, text: str) -> None:
         (200, "3 min 20 s"),
         (3599.7, "1 h"),
         (3900, "1 h 5 min"),
-        (180_000, "2 d 2 h"),
+        (86_380, "1 day"),
+        (180_000, "2 days 2 h"),
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 %"),
+        (0.0004, "<0.1 %"),
+        (0.5, "50 %"),
+        (0.9994, "99.9 %"),
+        (0.9996, ">99.9 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_a_share_is_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
+    assert wording.share(value) == text
+
+
+def test_time_stamps_show_seconds_only_where_the_grid_has_them() -> None:
+    time = np.datetime64("2024-03-04T08:05:30", "ns")
+    assert wording.time_stamp(time, np.timedelta64(5, "m")) == "2024-03-04 08:05"
+    assert wording.time_stamp(time, np.timedelta64(30, "s")) == "2024-03-04 08:05:30"
+
+
+def test_names_are_quoted_and_counted() -> None:
+    assert wording.quoted(["a", "b"]) == "'a', 'b'"
+    assert wording.quoted(["a", "b", "c"], most=1) == "'a' and 2 more"
+    assert wording.nearest("avg_sped", ["total_volume", "avg_speed"]) == "avg_speed"
+    assert wording.nearest("x", ["total_volume"]) == "total_volume"
+    assert wording.nearest("x", ["total_volume"], similarity=0.6) == ""
+
+
+def test_the_message_of_an_error_becomes_one_line() -> None:
+    assert wording.one_line(ValueError("a\n  b")) == "a b"
+    assert wording.first_line(ValueError("a\n  b")) == "a"
+    assert wording.one_line(KeyError()) == wording.first_line(KeyError()) == "KeyError"
 
 
 @given(st.floats(min_value=0, max_value=5e6))
@@ -76,6 +113,7 @@ def test_a_duration_never_has_sixty_of_anything(seconds: float) -> None:
     words = wording.duration(seconds).split()
     assert "60" not in words
     assert "24 h" not in " ".join(words)
+    assert "days" not in words or words[0] != "1"
 
 
 def test_physical_time_stands_beside_steps() -> None:

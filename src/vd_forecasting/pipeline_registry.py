@@ -16,7 +16,14 @@ The windows of each ``{mode}_lstm`` also go to ``{mode}_baselines``, forecasts w
 
 from kedro.pipeline import Pipeline
 
-from vd_forecasting.pipelines import data_engineering, ingest, reporting, simulate, training
+from vd_forecasting.pipelines import (
+    data_engineering,
+    data_quality,
+    ingest,
+    reporting,
+    simulate,
+    training,
+)
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.vocabulary import MODELS, MODES
@@ -64,7 +71,7 @@ def baselines(mode: str) -> Pipeline:
 
 def register_pipelines() -> dict[str, Pipeline]:
     """All pipelines by the name that ``kedro run --pipeline`` takes."""
-    clean = data_engineering.create_pipeline()
+    clean = data_engineering.create_pipeline() + data_quality.create_pipeline()
     experiments = {(mode, model): experiment(mode, model) for mode in MODES for model in MODELS}
     comparisons = {
         mode: clean

@@ -125,7 +125,8 @@ def used(package: Package, module: str, without: Collection[str] = ()) -> Code:
     todo = [module]
     while todo:
         name = todo.pop()
-        if name in seen or any(f"{name}.".startswith(f"{left_out}.") for left_out in without):
+        exempt = any(f"{name}.".startswith(f"{left_out}.") for left_out in without)
+        if exempt or name in seen or name not in package.modules:
             continue
         seen.add(name)
         digests |= _own_digests(package, name)

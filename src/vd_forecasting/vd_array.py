@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, islice
 from math import lcm
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,14 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
 DIMS: Final = ("time", "vd", "feature")
 MINUTES_PER_DAY: Final = 24 * 60
 MINUTES_PER_WEEK: Final = 7 * MINUTES_PER_DAY
 
 BLOCK_BYTES = 96 * 2**20
-"""What the values of a block take, unless a single VD takes more."""
+"""Most memory for the values of a block, unless a single detector takes more."""
 
 VDS_PER_CHUNK = 8
 """In the files that this project writes; a block of whole chunks is read and written quickest."""
@@ -39,7 +41,17 @@ _SECONDS_WITHOUT_BAR = 2
 
 def interval_of(vd: xr.DataArray) -> np.timedelta64:
     """The interval of an array on a regular grid, from its attribute ``interval_minutes``."""
-    return np.timedelta64(round(vd.attrs["interval_minutes"] * 60e9), "ns")
+    return as_interval(vd.attrs["interval_minutes"])
+
+
+def as_interval(minutes: float) -> np.timedelta64:
+    """Minutes as a time in whole nanoseconds."""
+    return np.timedelta64(round(minutes * 60e9), "ns")
+
+
+def source_of(vd: xr.DataArray) -> str:
+    """Name of the file an array was first read from, to begin messages with."""
+    return str(vd.attrs.get("source_file", "VD file"))
 
 
 def minute_of_week(time: np.ndarray) -> np.ndarray:
@@ -57,19 +69,19 @@ def minute_of_week(time: np.ndarray) -> np.ndarray:
 
 
 def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
-    """The same array, its values a dask array that is cut along ``vd`` only.
+    """The array with its values as a dask array, cut along ``vd`` only.
 
     Args:
         vd: has the dims time, vd and feature. Blocks it has along ``vd`` already are kept.
-        steps: how many time steps will be made of it, where these are more.
+        steps: time steps of the result made from it, where these are more.
     """
     widths = _widths(vd, steps)
     of_file = _vds_per_chunk(vd)
     if "compression" in vd.encoding and of_file > widths[0]:
         logger.warning(
-            "%s: compressed in chunks of %s VDs, more than the %s looked at together, so that all "
-            "of it is decompressed %s times over; a copy with smaller chunks would be read faster",
-            vd.attrs.get("source_file", "VD file"),
+            "%s: compressed in chunks of %s detectors, more than the %s read together, so that all "
+            "of it is decompressed %s times; a copy with smaller chunks would be read faster",
+            source_of(vd),
             f"{of_file:,}",
             f"{widths[0]:,}",
             len(widths),
@@ -78,14 +90,13 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
 
 
 def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.DataArray]:
-    """The blocks of an array, in memory, in the order of its VDs.
+    """The blocks of an array, in memory, in the order of its detectors.
 
-    While one is used the next is read or computed; no more than these two are there.
+    While one is used the next is read or computed; at most these two are in memory.
 
     Args:
         vd: has the dims time, vd and feature. A dask array is cut where its blocks are.
-        doing: stands before the progress bar, which a terminal shows where it takes seconds; no
-            bar without it.
+        doing: label of the progress bar, which a terminal shows after seconds; None for no bar.
     """
     ends = list(accumulate(_widths(vd)))
     blocks = (vd.isel(vd=slice(start, end)) for start, end in zip([0, *ends], ends, strict=False))
@@ -99,22 +110,40 @@ def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.Dat
             disable=True if doing is None else None,
         ) as bar,
     ):
-        ahead = deque(pool.submit(_load, block) for block in islice(blocks, _AT_ONCE))
+        ahead = deque(pool.submit(in_memory, block) for block in islice(blocks, _AT_ONCE))
         while ahead:
             block = ahead.popleft().result()
             yield block
             bar.update(block.sizes["vd"])
             del block
-            ahead.extend(pool.submit(_load, following) for following in islice(blocks, 1))
+            ahead.extend(pool.submit(in_memory, following) for following in islice(blocks, 1))
 
 
-def _load(block: xr.DataArray) -> xr.DataArray:
+def each_few_vds(
+    vd: xr.DataArray, few: int, doing: str
+) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Every detector once, ``few`` at a time, so that masks of the values stay small.
+
+    Yields:
+        Positions along ``vd`` and their values, [F, n, T], series by series.
+    """
+    first = 0
+    for block in each_vd_block(vd.transpose(*DIMS), doing):
+        values = block.to_numpy()
+        for start in range(0, values.shape[1], few):
+            series = np.ascontiguousarray(values[:, start : start + few].transpose(2, 1, 0))
+            yield slice(first + start, first + start + series.shape[1]), series
+        first += values.shape[1]
+
+
+def in_memory(values: Labelled) -> Labelled:
+    """The same with its values read or computed."""
     # A dask array would start threads of its own, and hold more blocks.
-    return block.compute(scheduler="synchronous") if block.chunks else block.compute()
+    return values.compute(scheduler="synchronous") if values.chunks else values.compute()
 
 
 def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:
-    """How many VDs each block holds."""
+    """The number of detectors in each block."""
     if vd.chunks:
         return list(vd.chunksizes["vd"])
     vds = vd.sizes["vd"]
@@ -129,12 +158,12 @@ def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:
 
 
 def _vds_per_chunk(vd: xr.DataArray) -> int:
-    """Of the file the array comes from; 1 where it has no chunks."""
+    """Detectors per chunk of the file the array comes from; 1 where it has no chunks."""
     return int(vd.encoding.get("preferred_chunks", {}).get("vd", 1))
 
 
 def targets_in(vd_clean: xr.DataArray, target_features: Sequence[str]) -> list[str]:
-    """Those of ``target_features`` the file has; if it has none of them, all its features."""
+    """The target features the file has; all its features if it has none of them."""
     features = [str(name) for name in vd_clean["feature"].to_numpy()]
     return [name for name in target_features if name in features] or features
 
@@ -149,11 +178,11 @@ def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
 def usable_vds(
     vd_clean: xr.DataArray, target_features: Sequence[str], min_observed: float
 ) -> Iterator[str]:
-    """VDIDs, in file order, of the VDs fit for training; reads no further than is asked for.
+    """VDIDs, in file order, of the detectors fit for training; reads only as far as is consumed.
 
-    A VD is fit when each target feature the file has is observed in at least the share
-    ``min_observed`` of all time steps. If the file has none of the target features, every
-    feature it has counts.
+    A detector is fit when each target feature the file has is observed in at least the share
+    ``min_observed`` of all time steps. If the file has none of the target features, all its
+    features count.
     """
     targets = vd_clean.sel(feature=targets_in(vd_clean, target_features))
     for start in range(0, targets.sizes["vd"], VDS_PER_CHUNK):

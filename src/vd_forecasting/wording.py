@@ -1,7 +1,13 @@
-"""Numbers, times and comparisons in words."""
+"""Numbers, durations, names, comparisons and errors in words.
 
+Three kinds of durations: :func:`in_words` is exact (an interval, a gap), :func:`duration` rounds
+what a clock measured, :func:`lead_time` says in one unit how far ahead a forecast reaches.
+"""
+
+import difflib
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -14,7 +20,7 @@ NOTHING = "–"
 _UNITS = (("day", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000))
 
 
-def is_number(value: float | None) -> bool:
+def is_number(value: float | None) -> TypeGuard[float]:
     """Whether a metric is defined: neither null nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
 
@@ -58,19 +64,21 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     return f"{text.replace('-', '−')} %"
 
 
+def share(value: float) -> str:
+    """A part of a whole, ``3.1 %``, ``50 %``; never rounded to all or nothing, ``>99.9 %``."""
+    if 0 < value < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= value < 1:
+        return ">99.9 %"
+    return f"{100 * value:.1f}".removesuffix(".0") + " %"
+
+
 def duration(seconds: float) -> str:
-    """``0.42 s``, ``12 s``, ``3 min 20 s``, ``1 h 5 min``, ``2 d 3 h``."""
+    """``0.42 s``, ``12 s``, ``3 min 20 s``, ``1 h 5 min``, ``2 days 3 h``."""
     if seconds < 9.95:
         return f"{number(seconds)} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return _two(whole, 60, "min", "s")
-    minutes = round(seconds / 60)
-    if minutes < 24 * 60:
-        return _two(minutes, 60, "h", "min")
-    return _two(round(seconds / 3600), 24, "d", "h")
+    grain = 1 if seconds < 3599.5 else 60 if seconds < 86_370 else 3600
+    return in_words(np.timedelta64(round(seconds / grain) * grain, "s"))
 
 
 def in_words(span: np.timedelta64) -> str:
@@ -98,6 +106,12 @@ def day(time: np.datetime64) -> str:
     return str(time)[:10]
 
 
+def time_stamp(time: np.datetime64, interval: np.timedelta64) -> str:
+    """``2024-03-04 08:05``; with seconds only on a grid that needs them."""
+    whole_minutes = interval % np.timedelta64(1, "m") == np.timedelta64(0)
+    return str(np.datetime_as_string(time, unit="m" if whole_minutes else "s")).replace("T", " ")
+
+
 def milliseconds(seconds: float) -> str:
     """``2.31 ms``."""
     return f"{number(1000 * seconds)} ms"
@@ -106,11 +120,6 @@ def milliseconds(seconds: float) -> str:
 def megabytes(size: int) -> str:
     """``12.3 MB``."""
     return f"{number(size / 1e6)} MB"
-
-
-def _two(value: int, size: int, large: str, small: str) -> str:
-    whole, rest = divmod(value, size)
-    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
 
 
 def lead_time(minutes: float) -> str:
@@ -165,6 +174,27 @@ def listed(items: Iterable[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def quoted(names: Sequence[str], most: int = 10) -> str:
+    """``'a', 'b' and 3 more``: the first names, and how many others there are."""
+    text = ", ".join(repr(name) for name in names[:most])
+    return text + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def nearest(name: str, known: Iterable[str], *, similarity: float = 0.0) -> str:
+    """The known name most like an unknown one; "" if none has this similarity, from 0 to 1."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=similarity)), "")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without its line breaks; its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message of an error; its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def unit_per_interval(unit: str, interval_minutes: float) -> str:

@@ -20,13 +20,14 @@ from vd_forecasting.evaluation.aligned import (
     mean_over_seeds,
     most_congested_day,
 )
-from vd_forecasting.evaluation.metrics import METRICS, score
+from vd_forecasting.evaluation.errors import errors_of
+from vd_forecasting.evaluation.metrics import ERRORS, score
+from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.pipelines.reporting.across_modes import align_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     SCORE_COLUMNS,
     score_forecasts,
 )
-from vd_forecasting.pipelines.reporting.plots.error_plots import mae_by_hour
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 VDS = ("A", "B", "C")
@@ -45,9 +46,8 @@ def aligned_of(
 
 def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
     """The only member of a model."""
-    found: list[xr.DataArray] = [
-        *aligned.forecast.isel(member=aligned.data["model"].values == model)
-    ]
+    of_model = aligned.forecast.isel(member=aligned.data["model"].values == model)
+    found: list[xr.DataArray] = [*of_model]
     [forecast] = found
     return forecast
 
@@ -231,7 +231,7 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=80, seeds=(7, 9))
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=70, seeds=(8,))
     baselines = make_baselines(lstm)
-    errors, congested, scores = score_forecasts(
+    errors, congested, _, scores = score_forecasts(
         aligned_of(lstm, xlstm, baselines), make_evaluation(congestion_speed=0.98)
     )
     assert list(scores.columns) == SCORE_COLUMNS
@@ -239,7 +239,7 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     seeds = scores.groupby("model")["seed"].unique()
     assert (list(seeds["lstm"]), list(seeds["xlstm"])) == ([7, 9], [8])
     assert all(seeds[name].isna().all() for name in ("persistence", *BASELINES))
-    metrics = [*METRICS, "mase", "n"]
+    metrics = [*ERRORS, "n"]
     assert set(scores["metric"]) == {*metrics, *(f"{name}_congested" for name in metrics)}
     # VDs × features × horizons × metrics × members, on all steps and on congested ones
     assert len(scores) == 3 * 3 * 12 * 7 * 8 * 2
@@ -368,16 +368,18 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
     )
     aligned = align({"lstm": Forecasts(predictions)})
     step = pd.Timedelta(minutes=interval)
-    errors: dict[int, list[float]] = {}
+    by_hand: dict[int, list[float]] = {}
     for origin in predictions["origin"].values:
         for horizon in (1, 2, 3):
             hour = (pd.Timestamp(origin) + horizon * step).hour
             at = predictions.sel(origin=origin, horizon=horizon)
-            errors.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
-    by_hour = mae_by_hour(aligned).sel(model="lstm", feature="avg_speed")
+            by_hand.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
+    by_hour = errors_of(sum_errors(aligned, MAPE_MIN_TRUTH)).by_hour.sel(
+        model="lstm", feature="avg_speed"
+    )
     assert list(by_hour["hour"].values) == list(range(24))
     for hour in range(24):
-        expected = np.nanmean(errors[hour]) if hour in errors else np.nan
+        expected = np.nanmean(by_hand[hour]) if hour in by_hand else np.nan
         np.testing.assert_allclose(by_hour.sel(hour=hour).item(), expected, rtol=1e-5)
 
 

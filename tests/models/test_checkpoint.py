@@ -12,6 +12,7 @@ from kedro.io import DatasetError
 
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import (
+    FORMAT,
     build_forecaster,
     check_checkpoint,
     check_checkpoints,
@@ -70,6 +71,14 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
     assert list(load_forecasters(dataset.load())) == ["joint"]
 
 
+def test_a_checkpoint_without_a_format_has_the_first_one() -> None:
+    first = checkpoint()
+    assert "format" not in first
+    assert check_checkpoint(first) is first
+    numbered = first | {"format": FORMAT}
+    assert check_checkpoint(numbered) is numbered
+
+
 def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def apply(whole: dict[str, Any]) -> None:
         for key in path[:-1]:
@@ -83,6 +92,8 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("spoil", "message"),
     [
         (lambda whole: whole.pop("seed"), "'seed' of the checkpoint is missing"),
+        (change("format", value=FORMAT + 1), f"has format {FORMAT + 1}, this version reads up to"),
+        (change("format", value="new"), "has format 'new', this version reads up to"),
         (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
         (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),
         (change("model_parameters", "hidden_size", value=16), "has shape .*, must be"),

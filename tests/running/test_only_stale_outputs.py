@@ -19,7 +19,7 @@ PIPELINE = ("--env", "quick", "--pipeline", "report_single_vd_lstm")
 ONLY_STALE = ("--only-stale-outputs",)
 LONGER = f"{SMALL},single_vd_lstm.training.epochs=2"
 LEARNING_CURVES = "data/08_reporting/single_vd_lstm/plots/learning_curves.png"
-QUALITY = "src/vd_forecasting/pipelines/data_quality/quality_report.py"
+QUALITY = "src/vd_forecasting/pipelines/data_quality/templates/data_quality.md.j2"
 STYLE = "src/vd_forecasting/rendering/plot_style.py"
 
 
@@ -74,24 +74,23 @@ def test_what_changed_is_told_found_and_made_again(runs: ForkedRuns, tmp_path: P
     assert nodes == []
     assert contents(folder) == there
     assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in told
-    coverage = "output data/08_reporting/data_quality_coverage.png is missing"
-    assert f"▸ data_engineering.plot_coverage: {coverage}" in told
-    quality = "▸ data_engineering.report_quality: code changed: pipelines.data_engineering."
-    assert any(line.startswith(quality) for line in told)
+    [quality] = [line for line in told if line.startswith("▸ data_quality.report_quality: ")]
+    assert ": code changed: " in quality
+    assert "output data/08_reporting/data_quality_coverage.png is missing" in quality
     assert told[-1].startswith("… and ")
     assert not any("make_windows" in line or "clean:" in line for line in told)
 
     code, verified = runs.run(folder, "verify", *PIPELINE, "--params", SMALL)
     assert code == 1
     assert verified.splitlines() == [
-        "data/08_reporting/data_quality_coverage.png (data_engineering.plot_coverage): is missing",
+        "data/08_reporting/data_quality_coverage.png (data_quality.report_quality): is missing",
         f"{LEARNING_CURVES} (single_vd_lstm.write_training_report): was changed since",
     ]
 
     runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
     _, nodes = stale(runs, folder, *PIPELINE, *runner, params=LONGER)
-    assert {"data_engineering.plot_coverage", "single_vd_lstm.train"} <= set(nodes)
-    unchanged = {"clean", "report_quality", "make_windows"}
+    assert {"data_quality.report_quality", "single_vd_lstm.train"} <= set(nodes)
+    unchanged = {"clean", "make_windows"}
     assert unchanged.isdisjoint(name.split(".")[1] for name in nodes)
     more_threads = LONGER.replace("compute.threads=1", "compute.threads=2")
     assert stale(runs, folder, *PIPELINE, params=more_threads) == (

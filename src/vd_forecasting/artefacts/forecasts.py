@@ -5,7 +5,7 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ class _OnWindows:
     """Labels that forecasts of networks and of baselines share."""
 
     data: xr.Dataset
+
+    LAZY: ClassVar = ("prediction", "truth")
+    """What a loaded file is not read for until it is asked for."""
 
     @property
     def mode(self) -> str:

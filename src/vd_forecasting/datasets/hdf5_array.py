@@ -63,7 +63,7 @@ def read_orthogonal(dataset: h5py.Dataset, positions: list[Positions]) -> Floats
     """Read the outer product of ``positions``, one non-empty array per axis, in any order.
 
     Every block read is a plain hyperslab (h5py's own fancy indexing needs increasing unique
-    positions and is slow), and none reaches into a chunk that holds nothing asked for.
+    positions and is slow), and none touches a chunk without a wanted position.
     """
     unique = [_increasing(wanted) for wanted in positions]
     grains = dataset.chunks or _UNCHUNKED_GRAIN
@@ -81,7 +81,7 @@ def read_orthogonal(dataset: h5py.Dataset, positions: list[Positions]) -> Floats
             for wanted, run in zip(unique, runs, strict=True)
         ]
         if any(part.start == part.stop for part in inside):
-            continue  # a split run may have a stretch nobody asked for
+            continue  # a split run may have a stretch without wanted positions
         local = [
             wanted[part] - run.start for wanted, part, run in zip(unique, inside, runs, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""HDF5 attributes of unknown origin as plain Python values: none of their oddities is an error."""
+"""HDF5 attributes of unknown origin as plain Python values; odd ones are no error."""
 
 import math
 from typing import Any
@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 
 UNREADABLE = (KeyError, OSError, RuntimeError, ValueError, TypeError)
-"""What h5py raises for damaged or unsupported objects, depending on where it notices."""
+"""Errors of h5py for damaged or unsupported objects, depending on where it notices."""
 
 
 def read_attributes(item: h5py.Group) -> dict[str, str | int | float]:
-    """Those attributes of ``item`` that are one string or number."""
+    """Attributes of ``item`` that are a single string or number."""
     attrs: dict[str, str | int | float] = {}
     for name in item.attrs:
         try:
@@ -56,6 +56,6 @@ def _scalar(value: Any) -> Any:
         value = value.item()
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    if isinstance(value, str):  # h5py smuggles undecodable bytes in as surrogates
+    if isinstance(value, str):  # h5py decodes invalid bytes to surrogates
         return value.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
     return value

@@ -1,4 +1,4 @@
-"""A file for HDF5 to write to, on a disk that may fill up."""
+"""A file HDF5 can write to on a disk that may fill up."""
 
 import io
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from typing import Any
 def file_for_hdf5(path: Path) -> Iterator[io.RawIOBase]:
     """Give a new file at ``path`` as an object for ``h5py.File``, to be closed before this.
 
-    HDF5 does not survive a write that fails: it fails again when the file is closed and when Python
-    ends, with tracebacks and a crash. So here the first failure is kept, nothing more is written,
-    and only when HDF5 is done is it raised.
+    HDF5 does not survive a failed write: it fails again when the file is closed and when Python
+    ends, with tracebacks and a crash. So the first failure is kept, nothing more is written, and
+    the failure is raised when HDF5 has closed the file.
 
     Raises:
         OSError: the first write that failed.
@@ -31,7 +31,7 @@ def file_for_hdf5(path: Path) -> Iterator[io.RawIOBase]:
 
 
 class _FailingLater(io.RawIOBase):
-    """Passes everything on until a write fails, then pretends."""
+    """Passes everything on until a write fails, then only claims to write."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw

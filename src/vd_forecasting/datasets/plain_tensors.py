@@ -10,12 +10,14 @@ from typing import Any
 
 from kedro.io import DatasetError
 
+from vd_forecasting.wording import first_line
+
 
 def save_plain(data: dict[str, Any], path: Path) -> None:
     """Write a new file; equal content makes equal bytes."""
     import torch  # noqa: PLC0415  (seconds to import; the catalog alone does not need it)
 
-    # Given a path, torch writes its name into the file; so equal weights, equal bytes.
+    # Given a path, torch would write its name into the file.
     with path.open("wb") as file:
         torch.save(data, file)
 
@@ -24,8 +26,8 @@ def load_plain(path: Path) -> dict[str, Any]:
     """Read a file, with its tensors on the CPU, wherever they were saved.
 
     Raises:
-        DatasetError: one line; there is no such file, or it holds anything else than plain values,
-            or larger ones than the file itself.
+        DatasetError: one line; there is no such file, or it holds anything but plain values, or
+            tensors larger than the file.
     """
     import torch  # noqa: PLC0415
 
@@ -35,8 +37,7 @@ def load_plain(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file") from error
     except Exception as error:  # torch raises a different class for every way to be broken
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DatasetError(f"{path}: not a file of plain tensors ({reason})") from error
+        raise DatasetError(f"{path}: not a file of plain tensors ({first_line(error)})") from error
     if not isinstance(data, dict):
         raise DatasetError(f"{path}: holds a {type(data).__name__}, not a dict")
     for tensor in _tensors(data):
@@ -47,7 +48,7 @@ def load_plain(path: Path) -> dict[str, Any]:
 
 
 def _refuse_inflated(path: Path) -> None:
-    """Torch never compresses; what is compressed, or there twice, could unfold to any size."""
+    """Refuse compressed or overlapping entries, which torch never writes: they may unfold."""
     with zipfile.ZipFile(path) as file:
         entries = file.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

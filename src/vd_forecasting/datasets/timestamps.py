@@ -9,7 +9,7 @@ import pandas as pd
 
 DatetimeArray = npt.NDArray[np.datetime64]
 
-# What 64-bit nanoseconds can hold, less a year for offsets.
+# The range of 64-bit nanoseconds, less a year for offsets.
 _EARLIEST = np.datetime64("1679-01-01", "s")
 _LATEST = np.datetime64("2261-01-01", "s")
 
@@ -19,10 +19,10 @@ def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
 
     Stamps with an offset are all put on the clock of the first usable one among them, so that a
     switch to or from daylight-saving time makes neither gaps nor duplicates; stamps without one
-    are taken to be on that clock already. Whatever is blank or not ISO 8601 becomes NaT.
+    are taken to be on that clock already. Blank stamps and those not in ISO 8601 become NaT.
 
     Returns:
-        times [T], and the offset such as ``"+08:00"``; None where no stamp has one.
+        The times [T], and the offset such as ``"+08:00"``; None where no stamp has one.
     """
     stamps = [text.strip() for text in texts]
     # pandas would take "now" and "today" for dates

@@ -1,7 +1,7 @@
-"""What makes an HDF5 file a VD file, checked without reading a single feature value.
+"""The VD file: its labels, checked without reading a single feature value.
 
-Nothing here follows a link out of the file: a VD file comes from anywhere, and must not be able to
-show another file of this machine.
+No link out of the file is followed: a file from anywhere must not show another file of this
+machine.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ from kedro.io import DatasetError
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, read_attributes, read_texts
 from vd_forecasting.datasets.timestamps import DatetimeArray, parse_timestamps
 from vd_forecasting.datasets.vd_info import read_info
+from vd_forecasting.wording import one_line, quoted
 
 FEATURES = "/data/features"
 VDIDS = "/metadata/vdids"
@@ -26,8 +27,8 @@ FEATURE_NAMES = "/metadata/feature_names"
 TIMESTAMPS = "/metadata/timestamps"
 VD_INFO = "/metadata/vd_info"
 
-# 38 years of minutes, of 100 bytes each: a file of a few kilobytes can declare more strings than
-# any machine holds.
+# 38 years of minutes, 100 bytes each: a file of a few kilobytes can declare more strings than any
+# machine holds.
 _MOST_LABELS = 20_000_000
 _MOST_LABEL_BYTES = 2**31
 
@@ -35,12 +36,12 @@ Info = dict[str, npt.NDArray[Any]]
 
 
 class ContractError(ValueError):
-    """The file is not what it should be; the message does not name the file."""
+    """The file breaks the contract; the message does not name the file."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Everything in a VD file but the feature values."""
+    """Everything in a VD file except the feature values."""
 
     times: DatetimeArray  # [T], naive local time
     utc_offset: str | None
@@ -60,8 +61,8 @@ def open_vd_file(path: Path) -> Iterator[h5py.File]:
     """Open ``path`` for reading.
 
     Raises:
-        DatasetError: one line that begins with ``path``, for whatever is wrong with the file,
-            whether on opening it or while the caller reads from it.
+        DatasetError: one line that begins with ``path``; the file is missing, damaged or breaks the
+            contract, found on opening it or while the caller reads from it.
     """
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "no such file"
@@ -85,7 +86,11 @@ def open_vd_file(path: Path) -> Iterator[h5py.File]:
 
 
 def features_of(file: h5py.File) -> h5py.Dataset:
-    """The feature values, [T, N, F]; nothing of them is read."""
+    """The feature values, [T, N, F], unread.
+
+    Raises:
+        ContractError: there are none, or their shape or type is wrong.
+    """
     dataset = _member(file, FEATURES)
     if dataset.ndim != 3:
         raise ContractError(
@@ -97,7 +102,11 @@ def features_of(file: h5py.File) -> h5py.Dataset:
 
 
 def read_labels(file: h5py.File) -> Labels:
-    """Read and check all that names the features' axes."""
+    """Read and check the labels of all axes.
+
+    Raises:
+        ContractError: they are missing, empty or ambiguous, or do not fit the values.
+    """
     shape = features_of(file).shape
     stamps, vdids, names = (_strings(file, name) for name in (TIMESTAMPS, VDIDS, FEATURE_NAMES))
     for axis, (size, name, labels, what) in enumerate(
@@ -121,7 +130,7 @@ def read_labels(file: h5py.File) -> Labels:
         )
     for name, labels, what in ((VDIDS, vdids, "VDIDs"), (FEATURE_NAMES, names, "features")):
         if twice := duplicates(labels):
-            raise ContractError(f"duplicate {what} in {name}: {listed(twice)}")
+            raise ContractError(f"duplicate {what} in {name}: {quoted(twice)}")
     units = read_texts(_member(file, FEATURE_NAMES), "units")
     return Labels(
         times=times,
@@ -135,7 +144,7 @@ def read_labels(file: h5py.File) -> Labels:
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
-    """Those of ``names`` that occur more than once, in their order."""
+    """Names that occur more than once, in their order."""
     seen: set[str] = set()
     twice: dict[str, None] = {}
     for name in names:
@@ -145,27 +154,20 @@ def duplicates(names: Iterable[str]) -> list[str]:
     return list(twice)
 
 
-def listed(names: list[str], most: int = 10) -> str:
-    """Name the first of ``names`` and count the others."""
-    text = ", ".join(repr(name) for name in names[:most])
-    return text + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def one_line(error: BaseException) -> str:
-    """The error's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _member(file: h5py.File, name: str) -> h5py.Dataset:
     dataset = follow(file, name)
     if dataset is None:
-        held = listed(list(islice(file, 5))) or "nothing"
+        held = quoted(list(islice(file, 5))) or "nothing"
         raise ContractError(f"not a VD file, it has no {name}; its top level holds {held}")
     return own_dataset(dataset, name)
 
 
 def own_dataset(item: Any, name: str) -> h5py.Dataset:
-    """``item``, if it is a data set whose values lie in this very file."""
+    """``item``, if it is a data set whose values lie in this file.
+
+    Raises:
+        ContractError: it is something else.
+    """
     if not isinstance(item, h5py.Dataset):
         raise ContractError(f"{name} is a group, must be a data set")
     if item.is_virtual or item.external:
@@ -175,7 +177,11 @@ def own_dataset(item: Any, name: str) -> h5py.Dataset:
 
 
 def follow(file: h5py.File, name: str) -> Any:
-    """The object called ``name``, or None; its links are looked at before they are followed."""
+    """The object called ``name``; None if there is none.
+
+    Raises:
+        ContractError: its path leads over a soft or an external link, or through a data set.
+    """
     item: Any = file
     at = ""
     for part in name.strip("/").split("/"):
@@ -212,7 +218,7 @@ def _strings(file: h5py.File, name: str) -> list[str]:
 
 
 def _read_info(file: h5py.File, vdids: list[str]) -> Info | None:
-    """What the file's vd_info says of each VD; None where there is none that can be used."""
+    """The file's vd_info of each detector; None where there is none that can be used."""
     try:
         group = follow(file, VD_INFO)
     except UNREADABLE:

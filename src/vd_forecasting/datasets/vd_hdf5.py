@@ -1,6 +1,5 @@
 """Vehicle-detector measurements as one labelled array in one HDF5 file."""
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +21,11 @@ from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 from vd_forecasting.datasets.timestamps import format_timestamps
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, each_vd_block
+from vd_forecasting.wording import nearest, one_line, quoted
 
-# A chunk is the least that can be read: half a week of 5-minute steps of a few VDs, 98 kB for three
-# features. One VD of thousands over a year, and a few days of all VDs, both read little they do not
-# need. All features of a VD are nearly always wanted together.
+# A chunk is the least that can be read: half a week of 5-minute steps of a few detectors, 98 kB for
+# three features. One detector of thousands over a year, and a few days of all detectors, both read
+# little they do not need. All features of a detector are nearly always wanted together.
 _CHUNK = (1024, VDS_PER_CHUNK)
 _WRITE_BYTES = 32 * 2**20
 _UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
@@ -37,7 +37,7 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
     """Loads and saves VD measurements, float32 [time, vd, feature], in the VD HDF5 layout.
 
     Loading checks the file and reads its labels, never its values: indexing the array reads the
-    chunks it needs, each time, so call ``.load()`` on what is used more than once.
+    chunks it needs, each time, so call ``.load()`` on a part that is used more than once.
 
     Coordinates: ``time`` (datetime64[ns], naive local time, NaT where blank), ``vd``, ``feature``,
     ``unit`` of each feature ("" unknown) and, where the file has vd_info, ``position_lon``,
@@ -70,7 +70,11 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         self.metadata = metadata
 
     def load(self) -> xr.DataArray:
-        """Raise DatasetError, in one line, if the file breaks the contract."""
+        """The array, its values unread.
+
+        Raises:
+            DatasetError: one line; the file breaks the contract.
+        """
         path = self._filepath
         with contract.open_vd_file(path) as file:
             stamp = _stamp(path)
@@ -110,20 +114,20 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
                 _write_values(file, data)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise DatasetError(
-                f"{self._filepath}: cannot be written ({contract.one_line(error)})"
+                f"{self._filepath}: cannot be written ({one_line(error)})"
             ) from error
 
     def _select(self, labels: contract.Labels) -> list[int]:
         asked, there = self._features or [], labels.feature_names
         for name in asked:
             if name not in there:
-                near = difflib.get_close_matches(str(name), there, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                near = nearest(str(name), there, similarity=0.6)
+                hint = f" (did you mean {near!r}?)" if near else ""
                 raise DatasetError(
-                    f"{self._filepath}: no feature {name!r}{hint}; it has {contract.listed(there)}"
+                    f"{self._filepath}: no feature {name!r}{hint}; it has {quoted(there)}"
                 )
         if twice := contract.duplicates(asked):
-            raise DatasetError(f"{self._filepath}: asked twice for {contract.listed(twice)}")
+            raise DatasetError(f"{self._filepath}: asked twice for {quoted(twice)}")
         return [there.index(name) for name in asked]
 
     def _check(self, data: xr.DataArray) -> None:
@@ -141,7 +145,7 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         else:
             for name in ("vd", "feature"):
                 if twice := contract.duplicates(_texts(data[name])):
-                    problem = f"duplicate {name} in the array to save: {contract.listed(twice)}"
+                    problem = f"duplicate {name} in the array to save: {quoted(twice)}"
         if problem:
             raise DatasetError(f"{self._filepath}: {problem}")
 
@@ -167,7 +171,7 @@ def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
 
 
 def _encoding(features: h5py.Dataset) -> dict[str, Any]:
-    """How the values lie in the file, in xarray's words."""
+    """How the values are stored in the file, as xarray's ``encoding``."""
     encoding: dict[str, Any] = {}
     if features.chunks is not None:
         encoding["preferred_chunks"] = dict(zip(DIMS, features.chunks, strict=True))
@@ -206,7 +210,7 @@ def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
 
 def _write_values(file: h5py.File, data: xr.DataArray) -> None:
     steps, vds, features = data.shape
-    # narrower blocks are those of very long series, of which no chunk shall be written twice
+    # blocks of very long series are narrower than a chunk, and no chunk must be written twice
     width = min(_CHUNK[1], data.chunksizes["vd"][0] if data.chunks else vds)
     target = file.create_dataset(
         contract.FEATURES,

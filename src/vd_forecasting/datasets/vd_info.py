@@ -1,4 +1,4 @@
-"""What a VD file may know of its detectors: attributes of the group /metadata/vd_info/<vdid>."""
+"""Where detectors are: attributes of the groups /metadata/vd_info/<vdid> of a VD file."""
 
 import math
 from typing import Any
@@ -55,7 +55,7 @@ def _read_one(group: h5py.Group, vdid: str) -> dict[str, Any]:
             if name in found:
                 attrs[name] = found[name]
     except UNREADABLE:
-        pass  # what could be read is better than nothing
+        pass  # the attributes read so far are kept
     return attrs
 
 

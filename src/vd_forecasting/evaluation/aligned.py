@@ -1,6 +1,6 @@
 """Forecasts of several models side by side, on the origins, horizons and detectors of all."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -11,9 +11,13 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
+BLOCK_BYTES = 32 * 2**20
+"""What the forecasts and truths of a block take, unless a single detector takes more."""
 
 NO_SEED = -1
 DIMS = ("origin", "horizon", "vd", "feature")
@@ -38,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True)
 class AlignedForecasts:
-    """Forecasts of several members for the very same truths.
+    """Forecasts of several members for the very same truths; they may still lie in their files.
 
     Args:
         data: ``truth`` (origin, horizon, vd, feature), NaN where not scored; ``forecast`` (member,
@@ -126,8 +130,16 @@ class AlignedForecasts:
         return self.data["free_flow_speed"]
 
     def sel(self, **labels: Any) -> Self:
-        """Those at some labels of a dim, given as a list."""
-        return replace(self, data=self.data.sel(labels))
+        """Those at some labels of a dim, given as a list; in memory."""
+        return replace(self, data=in_memory(self.data.sel(labels)))
+
+    def blocks(self) -> Iterator[Self]:
+        """Some detectors at a time, in memory."""
+        of_one = 4 * (self.forecast.size + self.truth.size) // max(len(self.vdids), 1)
+        width = max(BLOCK_BYTES // max(of_one, 1) // VDS_PER_CHUNK * VDS_PER_CHUNK, 1)
+        for start in range(0, len(self.vdids), width):
+            block = self.data.isel(vd=slice(start, start + width))
+            yield replace(self, data=in_memory(block))
 
     def of_mode(self, mode: str) -> "AlignedForecasts":
         """The members of one mode, without its name before theirs, and persistence."""
@@ -345,7 +357,7 @@ def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
     Returns:
         ``(time, horizon, ...)`` over all target times; NaN where a horizon has none.
     """
-    step = np.timedelta64(round(interval_minutes * 60e9), "ns")
+    step = as_interval(interval_minutes)
     parts = [
         part.drop_vars("horizon")
         .rename(origin="time")
@@ -388,7 +400,7 @@ def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:
     interval_minutes = forecasts.interval_minutes
     known = [name for name in (SPEED, "avg_occupancy", "total_volume") if name in features]
     feature = known[0] if known else features[0]
-    first_horizon = forecasts.truth.sel(feature=feature).isel(horizon=[0])
+    first_horizon = in_memory(forecasts.truth.sel(feature=feature).isel(horizon=[0]))
     series = by_target_time(first_horizon, interval_minutes).isel(horizon=0)
     wide = pd.DataFrame(
         series.transpose("time", "vd").values,

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.evaluation.aligned import AlignedForecasts, AlignedModes, mean_over_seeds
 from vd_forecasting.evaluation.significance import (
     diebold_mariano,
     holm,
     model_confidence_set,
     ratio_intervals,
 )
+from vd_forecasting.evaluation.summed import SummedErrors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.vocabulary import MODELS, NAMES
 
@@ -83,16 +83,16 @@ class Differences:
         return bool(self.confidence_set.sel(model=model, feature=feature) > 1 - self.confidence)
 
 
-def find_differences(forecasts: AlignedForecasts, evaluation: Evaluation) -> Differences:
+def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
     """Test all models.
 
     A loss is the absolute error averaged over VDs, and over the seeds of a network, at one forecast
     origin. All tests are on the series of these losses over the origins.
     """
-    series = losses(forecasts)
-    interval = pd.Timedelta(minutes=forecasts.interval_minutes)
-    block = _block_steps(forecasts, evaluation)
-    horizons = forecasts.horizons
+    series = summed.losses
+    interval = pd.Timedelta(minutes=summed.interval_minutes)
+    block = _block_steps(summed, evaluation)
+    horizons = [int(step) for step in series["horizon"].values]
     by_horizon = {
         (str(feature), step): series.sel(feature=feature, horizon=step)
         for feature, step in product(series["feature"].values, horizons)
@@ -110,16 +110,9 @@ def find_differences(forecasts: AlignedForecasts, evaluation: Evaluation) -> Dif
     )
 
 
-def find_differences_of_modes(
-    modes: AlignedModes, evaluation: Evaluation
-) -> dict[str, Differences]:
-    """:func:`find_differences` of every mode."""
-    return {
-        mode: find_differences(forecasts, evaluation) for mode, forecasts in modes.by_mode.items()
-    }
-
-
-def find_confidence_sets(modes: AlignedModes, evaluation: Evaluation) -> xr.DataArray:
+def find_confidence_sets(
+    by_mode: Mapping[str, SummedErrors], evaluation: Evaluation, *, comparable: bool
+) -> xr.DataArray:
     """p-values of the model confidence set among the models of all modes.
 
     Where modes are not comparable each has its own set.
@@ -128,9 +121,9 @@ def find_confidence_sets(modes: AlignedModes, evaluation: Evaluation) -> xr.Data
         ``(model, feature)``; a model is ``{mode}_{model}``. Baselines that are the same in several
         modes stand once, under the first.
     """
-    series = {mode: losses(forecasts) for mode, forecasts in modes.by_mode.items()}
-    block = _block_steps(modes.first, evaluation)
-    if not modes.comparable:
+    series = {mode: summed.losses for mode, summed in by_mode.items()}
+    block = _block_steps(next(iter(by_mode.values())), evaluation)
+    if not comparable:
         return xr.concat(
             [
                 _confidence_sets(_averages(_named(mode, s)), block, evaluation)
@@ -173,8 +166,8 @@ def _named(mode: str, series: xr.DataArray) -> xr.DataArray:
     return series.assign_coords(model=[f"{mode}_{model}" for model in series["model"].values])
 
 
-def _block_steps(forecasts: AlignedForecasts, evaluation: Evaluation) -> int:
-    interval = pd.Timedelta(minutes=forecasts.interval_minutes)
+def _block_steps(summed: SummedErrors, evaluation: Evaluation) -> int:
+    interval = pd.Timedelta(minutes=summed.interval_minutes)
     return round(pd.Timedelta(evaluation.bootstrap_block) / interval)
 
 
@@ -188,36 +181,6 @@ def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
     total = series.where(observed, 0).sum("horizon", skipna=False)
     average = total / count.where(count > 0)
     return {(str(f), AVERAGE): average.sel(feature=f) for f in series["feature"].values}
-
-
-def losses(forecasts: AlignedForecasts) -> xr.DataArray:
-    """Absolute errors averaged over VDs and seeds.
-
-    Returns:
-        float64 ``(model, origin, horizon, feature)`` on a regular grid of origins, NaN where no
-        truth is observed.
-    """
-    truth = forecasts.truth.values.astype("float64")  # [origin, horizon, vd, feature]
-    observed = np.isfinite(truth)
-    count = observed.sum(axis=2)
-    count = np.where(count > 0, count, np.nan)
-    of_members = [
-        np.where(observed, abs(forecast.values - truth), 0).sum(axis=2) / count
-        for forecast in forecasts.forecast
-    ]
-    series = xr.DataArray(
-        np.stack(of_members),
-        dims=("member", "origin", "horizon", "feature"),
-        coords={
-            "model": forecasts.data["model"],
-            "origin": forecasts.origins,
-            "horizon": forecasts.horizons,
-            "feature": forecasts.features,
-        },
-    )
-    step = pd.Timedelta(minutes=forecasts.interval_minutes)
-    grid = pd.date_range(forecasts.origins[0], forecasts.origins[-1], freq=step)
-    return mean_over_seeds(series).reindex(origin=grid)
 
 
 def _between(

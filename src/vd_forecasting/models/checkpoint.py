@@ -4,7 +4,7 @@ Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields o
 :class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
 and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
 physical units; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
-goes in and comes out.
+goes in and comes out; ``format`` is :data:`FORMAT`.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,12 @@ import torch
 from torch import Tensor
 
 from vd_forecasting.models import CORES, Forecaster, Network
+from vd_forecasting.wording import first_line
 
 Checkpoint = dict[str, Any]
+
+FORMAT = 1
+"""Increased when the keys of a checkpoint change; one without the key ``format`` has 1."""
 
 KEYS = {
     "model": str,
@@ -90,6 +94,12 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
+    found = checkpoint.get("format", 1)
+    if found not in range(1, FORMAT + 1):
+        raise ValueError(
+            f"the checkpoint has format {found!r}, this version reads up to {FORMAT}; update "
+            "vd_forecasting, or delete it and train again"
+        )
     for key, kind in KEYS.items():
         if not isinstance(checkpoint.get(key), kind):
             raise ValueError(f"{key!r} of the checkpoint is missing or not of type {kind.__name__}")
@@ -116,8 +126,7 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
         with torch.random.fork_rng(), torch.device("meta"):
             sketch = build_forecaster(model, parameters, checkpoint["network"])
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"the checkpoint describes no network ({reason})") from error
+        raise ValueError(f"the checkpoint describes no network ({first_line(error)})") from error
     if sum(buffer.nbytes for buffer in sketch.buffers()) > MOST_BUFFER_BYTES:
         raise ValueError("the checkpoint describes a network of unreasonable size")
     return sketch

@@ -1,13 +1,17 @@
 """Pieces of Markdown pages."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
-    """A table; the first ``text_columns`` columns are set left, the rest, numbers, right."""
+    """A table; the first ``text_columns`` columns are set left, the rest, numbers, right.
+
+    A ``|`` in a cell is escaped, unless it is already.
+    """
     rule = [":--" if column < text_columns else "--:" for column in range(len(header))]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\|", cell) for cell in row) + " |"
         for row in (header, rule, *rows)
     )
 
@@ -35,6 +39,11 @@ def link(text: str, path: str) -> str:
 def bold(text: str) -> str:
     """Text set bold."""
     return f"**{text}**"
+
+
+def plain_text(value: object) -> str:
+    """Text of unknown origin on one line, harmless in a sentence and in a table's cell."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def code(text: str) -> str:

@@ -15,16 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vd_forecasting import wording
 from vd_forecasting.rendering import markdown
 
-_MARKDOWN = (markdown.table, markdown.bullets, markdown.code, markdown.link, markdown.figure)
+_MARKDOWN = (
+    *(markdown.table, markdown.bullets, markdown.figure),
+    *(markdown.code, markdown.link, markdown.plain_text),
+)
 _WORDS = (
-    wording.listed,
-    wording.plural,
-    wording.count,
-    wording.number,
-    wording.percent,
-    wording.duration,
-    wording.lead_time,
-    wording.day,
+    *(wording.listed, wording.plural, wording.count, wording.number),
+    *(wording.percent, wording.share, wording.duration),
+    *(wording.lead_time, wording.day),
 )
 
 _BLOCK_OF_LINES = re.compile(r"[^#|]")

@@ -15,10 +15,10 @@ from hypothesis.extra import numpy as hnp
 
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
+from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_engineering.resample import bin_values, resample, unit_of_sum
 from vd_forecasting.pipelines.data_quality.coverage_plot import plot_coverage
-from vd_forecasting.pipelines.data_quality.quality_report import report_quality
+from vd_forecasting.pipelines.data_quality.report import report_quality
 from vd_forecasting.vd_array import check_regular_grid
 
 NAN = np.nan
@@ -212,7 +212,7 @@ def test_report(caplog: pytest.LogCaptureFixture) -> None:
     values[5:8, 0, 0] = NAN
     values[10, :, 1] = NAN
     cleaned, log = clean(minutes(values), parameters())
-    page = report_quality(cleaned, log, parameters())
+    page = report_quality(cleaned, log, parameters()).text
     told = (
         "resampled from 1 min to 5 min: total_volume summed (scaled up for missing steps), the "
         "others averaged; fewer than 3 of 5 values observed make a missing one"

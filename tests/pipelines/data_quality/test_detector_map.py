@@ -3,14 +3,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
 from tests.make.arrays import distinct, raw_array
 from tests.make.parameters import CLEANING
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
+from vd_forecasting.pipelines.data_engineering.clean import clean
+from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.detector_map import (
     NO_MAP,
     apart,
@@ -19,15 +19,23 @@ from vd_forecasting.pipelines.data_quality.detector_map import (
     plot_detector_map,
 )
 
+Observed = tuple[xr.DataArray, npt.NDArray[np.float64]]
+
 
 def cleaned(
     lon: npt.ArrayLike, lat: npt.ArrayLike, missing: Sequence[float] | None = None
-) -> tuple[xr.DataArray, pd.DataFrame]:
+) -> Observed:
     values = distinct(100, np.size(lon), 1)
     for vd, share in enumerate(missing or []):
         values[: round(100 * share), vd] = np.nan
     raw = raw_array(values)
-    return clean(raw.assign_coords(position_lon=("vd", lon), position_lat=("vd", lat)), CLEANING)
+    return observed(raw.assign_coords(position_lon=("vd", lon), position_lat=("vd", lat)))
+
+
+def observed(raw: xr.DataArray) -> Observed:
+    """A clean array and the share of values observed of each VD."""
+    vd, log = clean(raw, CLEANING)
+    return vd, History(vd, log).share(-1).mean(axis=1)
 
 
 def points(figure: Figure) -> list[list[list[float]]]:
@@ -81,17 +89,17 @@ def test_scale_bar_is_as_long_as_it_says() -> None:
 
 
 def test_vds_without_a_place_are_counted() -> None:
-    vd, log = cleaned([121.0, np.nan, 0.0, 25.0], [25.0, 25.0, 0.0, 121.0])
+    vd, share = cleaned([121.0, np.nan, 0.0, 25.0], [25.0, 25.0, 0.0, 121.0])
     np.testing.assert_array_equal(placed_vds(vd), [True, False, False, False])
-    assert caption(vd).endswith("3 of 4 VDs have no coordinates.")
-    figure = plot_detector_map(vd, log)
+    assert caption(vd).endswith("3 of 4 detectors have no coordinates.")
+    figure = plot_detector_map(vd, share)
     figure.draw_without_rendering()
-    assert "3 of 4 VDs have no coordinates." in figure.get_suptitle().replace("\n", " ")
+    assert "3 of 4 detectors have no coordinates." in figure.get_suptitle().replace("\n", " ")
     assert points(figure)[0] == [[121.0, 25.0]]
 
 
 def test_without_coordinates_the_figure_says_so() -> None:
-    for data in (clean(raw_array(distinct(9, 2, 1)), CLEANING), cleaned([np.nan], [np.nan])):
+    for data in (observed(raw_array(distinct(9, 2, 1))), cleaned([np.nan], [np.nan])):
         [ax] = plot_detector_map(*data).axes
         assert ax.texts[0].get_text() == NO_MAP
 
@@ -117,8 +125,7 @@ def test_labels_of_few_do_not_overlap() -> None:
 def test_any_number_of_vds(vds: int) -> None:
     random = np.random.default_rng(0)
     lon, lat = 121 + random.random(vds), 25 + random.random(vds)
-    vd, log = cleaned(lon, lat, list(random.random(vds)))
-    figure = plot_detector_map(vd, log)
+    figure = plot_detector_map(*cleaned(lon, lat, list(random.random(vds))))
     figure.draw_without_rendering()
     assert sum(map(len, points(figure))) == vds
     labels = [text for text in figure.axes[0].texts if text.get_text().startswith("VD-")]

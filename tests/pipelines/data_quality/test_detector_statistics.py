@@ -1,6 +1,7 @@
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,15 +11,16 @@ from tests.make.arrays import array, one
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.pipelines.data_quality.detector_statistics import detector_statistics
 from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
-from vd_forecasting.pipelines.data_quality.runs import longest_runs
+from vd_forecasting.pipelines.data_quality.stretches import longest_stretches, stretches
 
 NAN = np.nan
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 15))))
 @settings(deadline=None)
-def test_longest_runs_agree_with_a_plain_search(holds: np.ndarray) -> None:
-    start, length = longest_runs(holds)
+def test_stretches_agree_with_a_plain_search(holds: npt.NDArray[np.bool_]) -> None:
+    start, length = longest_stretches(holds)
+    every = list(zip(*(found.tolist() for found in stretches(holds)), strict=True))
     for index, series in enumerate(holds.tolist()):
         runs, at = [(0, 0)], 0
         for value, run in groupby(series):
@@ -26,6 +28,9 @@ def test_longest_runs_agree_with_a_plain_search(holds: np.ndarray) -> None:
             if value:
                 runs.append((size, -at))
             at += size
+        assert [run for run in every if run[0] == index] == [
+            (index, -begin, size) for size, begin in runs if size
+        ]
         expected = max(runs)
         assert length[index] == expected[0]
         if expected[0]:
@@ -53,11 +58,11 @@ def test_evenly_spread() -> None:
     assert evenly_spread(vd, 100).sizes["vd"] == 10
 
 
-def test_runs_of_a_series() -> None:
+def test_stretches_of_a_series() -> None:
     found = detector_statistics(one([5, 5, 5, 0, 0, 7, NAN, 7, 7, NAN, NAN, 0]))
-    assert (found.missing_run.start[0, 0], found.missing_run.length[0, 0]) == (9, 2)
-    assert (found.zero_run.start[0, 0], found.zero_run.length[0, 0]) == (3, 2)
-    assert (found.equal_run.start[0, 0], found.equal_run.length[0, 0]) == (0, 3)
+    assert (found.missing_stretch.start[0, 0], found.missing_stretch.length[0, 0]) == (9, 2)
+    assert (found.zero_stretch.start[0, 0], found.zero_stretch.length[0, 0]) == (3, 2)
+    assert (found.equal_stretch.start[0, 0], found.equal_stretch.length[0, 0]) == (0, 3)
     assert found.missing[0, 0] == 3
     assert found.highest[0] == 7
     # 5, 0, 7, 7 after the gap, 0

@@ -8,10 +8,12 @@ import pytest
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
+from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
-from vd_forecasting.pipelines.data_quality.findings import findings, what_to_look_at
+from vd_forecasting.pipelines.data_quality.findings import findings
+from vd_forecasting.pipelines.data_quality.report import report_quality
 
 NAN = np.nan
 SPEED, VOLUME, OCCUPANCY = range(3)
@@ -57,7 +59,13 @@ def traffic(days: int = 35, vds: int = 4, seed: int = 0) -> xr.DataArray:
 def found_in(raw: xr.DataArray, cleaning: Cleaning | None = None) -> list[str]:
     cleaning = cleaning or parameters()
     vd, log = clean(raw, cleaning)
-    return findings(vd, History(vd, log), cleaning)
+    return findings(CleanedFile(vd, History(vd, log), cleaning))
+
+
+def section_of(raw: xr.DataArray, cleaning: Cleaning) -> str:
+    """The first section of the page."""
+    text = report_quality(*clean(raw, cleaning), cleaning).text
+    return text.split("## What to look at\n\n")[1].split("\n\n## ")[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -66,8 +74,8 @@ def test_nothing_stands_out_in_clean_traffic(seed: int, missing: float) -> None:
     raw = traffic(seed=seed)
     raw.values[np.random.default_rng(seed).random(raw.shape) < missing] = NAN
     cleaning = parameters(stuck_after="3h")
-    vd, log = clean(raw, cleaning)
-    assert what_to_look_at(vd, History(vd, log), cleaning) == "Nothing stands out."
+    assert found_in(raw, cleaning) == []
+    assert section_of(raw, cleaning) == "Nothing stands out."
 
 
 def test_nothing_stands_out_in_one_vd_with_one_feature() -> None:
@@ -91,8 +99,8 @@ def test_much_missing() -> None:
     [found] = found_in(raw)
     assert found == (
         "**VD-3: nothing observed**; **VD-2: 40 % missing**, longest gap 14 days from "
-        "2024-03-04 00:00. Find out why; what is observed less than 50 % (`cleaning.min_observed`) "
-        "is not trained on."
+        "2024-03-04 00:00. Find out why; a detector observed less than 50 % "
+        "(`cleaning.min_observed`) is not trained on."
     )
 
 
@@ -104,7 +112,7 @@ def test_the_most_missing_are_named_and_the_others_counted() -> None:
     assert found.startswith("**VD-4: 34.2 % missing**, longest gap 11 days 23 h from 2024-03-04 00")
     assert "; **VD-2: " in found
     assert "VD-1" not in found
-    assert "; 2 more miss 20 % or more. Find" in found
+    assert "; 2 more have 20 % or more missing. Find" in found
 
 
 def test_clock_gaps_are_not_missed_by_each_vd() -> None:
@@ -216,8 +224,8 @@ def test_values_out_of_range() -> None:
     raw[7, 3, SPEED] = 201
     [found] = found_in(raw)
     assert found == (
-        "**total_volume: 3 values outside 0 to 3000** in 2 VDs; **avg_speed: 1 value outside 0 to "
-        "200** in VD-3. Removed; widen the range if they are real."
+        "**total_volume: 3 values outside 0 to 3000** in 2 detectors; **avg_speed: 1 value outside "
+        "0 to 200** in VD-3. Removed; widen the range if they are real."
     )
 
 
@@ -226,7 +234,7 @@ def test_a_wrong_unit() -> None:
     raw[:, :, SPEED] *= 3
     found = found_in(raw)
     assert "outside 0 to 200" in found[-1]
-    assert found[-1].endswith("So many: check the unit.")
+    assert found[-1].endswith("That many suggest a wrong unit.")
 
 
 def test_many_error_codes() -> None:
@@ -259,7 +267,7 @@ def test_a_feature_without_values() -> None:
     raw = traffic()
     raw[:, :, OCCUPANCY] = NAN
     [found] = found_in(raw)
-    assert found.startswith("**avg_occupancy has no values** in any VD.")
+    assert found.startswith("**avg_occupancy has no values** in any detector.")
 
 
 def test_time_stamps_that_are_blank() -> None:
@@ -301,9 +309,8 @@ def test_names_from_the_file_are_harmless() -> None:
 
 def test_no_more_than_ten_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaning = parameters()
-    vd, log = clean(traffic(), cleaning)
     every = tuple(lambda _, n=n: f"finding {n}" for n in range(13))
     monkeypatch.setattr(checks, "CHECKS", every)
-    lines = what_to_look_at(vd, History(vd, log), cleaning).splitlines()
+    lines = section_of(traffic(days=2), cleaning).splitlines()
     assert lines[:10] == [f"- finding {n}" for n in range(10)]
     assert lines[10:] == ["- … and 3 more of less weight; the tables below have the numbers."]

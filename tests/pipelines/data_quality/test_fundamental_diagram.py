@@ -74,7 +74,12 @@ def test_cells_hold_as_many_counts_each() -> None:
 def test_several_vds_have_panels_of_their_own() -> None:
     figure = plot_fundamental_diagram(traffic(vds=7))
     assert len(figure.axes) == 8
-    assert [ax.get_title("left") for ax in figure.axes[:4]] == ["7 VDs", "VD-0", "VD-3", "VD-6"]
+    assert [ax.get_title("left") for ax in figure.axes[:4]] == [
+        "7 detectors",
+        "VD-0",
+        "VD-3",
+        "VD-6",
+    ]
     assert counts(figure.axes[0])[0].sum() == 7 * 300
     assert counts(figure.axes[1])[0].sum() == 300
 
@@ -103,7 +108,7 @@ def test_flow_against_occupancy_alone() -> None:
 @pytest.mark.parametrize(
     "features", [["avg_speed"], ["total_volume"], ["avg_speed", "avg_occupancy"]]
 )
-def test_without_the_features_the_reason_is_told(features: Sequence[str]) -> None:
+def test_without_the_features_the_reason_is_given(features: list[str]) -> None:
     vd = traffic(features=features)
     reason = no_diagram(vd)
     assert reason is not None

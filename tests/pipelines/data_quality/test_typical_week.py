@@ -58,13 +58,13 @@ def test_plot(features: list[str]) -> None:
     assert ("nothing observed" in texts) == (len(features) == 2)
 
 
-def test_what_is_not_shown_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_shown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typical_week, "MOST_VALUES", 200)
     vd = array(np.ones((50, 6, 9)), features=[f"f{n}" for n in range(9)])
     vd.attrs["utc_offset"] = "+08:00"
     figure = plot_typical_week(vd)
     assert len(figure.axes) == 8
     detail = figure.get_suptitle()
-    assert "1 of the 6 VDs, evenly spread" in detail
+    assert "1 of the 6 detectors, evenly spread" in detail
     assert "The last 1 features are not shown" in detail
     assert "UTC+08:00" in detail

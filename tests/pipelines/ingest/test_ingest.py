@@ -56,7 +56,7 @@ def test_the_array_reaches_the_file_as_it_is(tmp_path: Path) -> None:
     assert_same(target.load(), vd)
     assert "ingest_notes" not in target.load().attrs
     assert page.startswith("# Ingested: vd_sample.h5\n\n- 300 time steps (2024-03-04T00:00 to ")
-    assert "Coordinates: of 4 of 4 VDs" in page
+    assert "Coordinates: of 4 of 4 detectors" in page
     assert "- 2 files are broken: a.xml, b.xml" in page
 
 

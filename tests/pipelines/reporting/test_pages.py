@@ -20,8 +20,6 @@ from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, H
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
-    find_confidence_sets,
-    find_differences,
 )
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
@@ -33,6 +31,7 @@ from vd_forecasting.pipelines.reporting.comparison_scores import (
     align_forecasts,
     score_forecasts,
 )
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
@@ -97,7 +96,12 @@ def week() -> Found:
 
 
 def report(outcome: Outcome) -> str:
-    return write_training_report(outcome, EVALUATION.mape_min_truth).text
+    return report_page(outcome).text
+
+
+def report_page(outcome: Outcome) -> Page:
+    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    return write_training_report(outcome, errors)
 
 
 def comparison(found: Found, mode: str) -> str:
@@ -111,14 +115,13 @@ def comprehensive(found: Found) -> str:
 def comparison_page(found: Found, mode: str) -> Page:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
     aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
-    errors, congested_errors, _ = score_forecasts(aligned, EVALUATION)
-    differences = find_differences(aligned, EVALUATION)
+    errors, congested_errors, differences, _ = score_forecasts(aligned, EVALUATION)
     return write_comparison(lstm, xlstm, aligned, errors, congested_errors, differences, EVALUATION)
 
 
 def differences_of(found: Found, mode: str) -> Differences:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
-    return find_differences(align_forecasts(lstm, xlstm, found.baselines[mode]), EVALUATION)
+    return score_forecasts(align_forecasts(lstm, xlstm, found.baselines[mode]), EVALUATION)[2]
 
 
 def mae_by_hand(found: Found, name: str, **at: Any) -> npt.NDArray[np.float64]:
@@ -143,8 +146,7 @@ def mae_by_hand(found: Found, name: str, **at: Any) -> npt.NDArray[np.float64]:
 def pages(day: Found) -> dict[str, Page]:
     """All pages of a day of test errors, by the dataset they are saved to."""
     reports = {
-        f"{name}.training_report": write_training_report(outcome, EVALUATION.mape_min_truth)
-        for name, outcome in day.outcomes.items()
+        f"{name}.training_report": report_page(outcome) for name, outcome in day.outcomes.items()
     }
     return {
         **reports,
@@ -399,8 +401,8 @@ def test_the_comprehensive_page_over_a_week_is_tested(
     week: Found, week_pages: dict[str, str]
 ) -> None:
     page = week_pages["comprehensive"]
-    aligned = compare_modes(week, EVALUATION).modes
-    sets = find_confidence_sets(aligned, EVALUATION)
+    across = compare_modes(week, EVALUATION)
+    sets = across.confidence_sets
     for mode in MODES:
         for model in MODELS:
             cells = row(page, "### total_volume (veh/60 min)", f"{mode} {NAMES[model]} |")
@@ -408,7 +410,7 @@ def test_the_comprehensive_page_over_a_week_is_tested(
             assert cells[3].strip("*").split(" ± ")[0] == number(own.mean())
             inside = float(sets.sel(model=f"{mode}_{model}", feature="total_volume")) > 0.05
             assert cells[-1] == ("✓" if inside else "")
-    differences = find_differences(aligned.by_mode["multi_vd"], EVALUATION)
+    differences = across.differences["multi_vd"]
     change = differences.between["avg_speed", AVERAGE].change
     assert (
         f"- multi_vd, avg_speed, averaged over horizons: xLSTM {percent(-change)} lower MAE than "

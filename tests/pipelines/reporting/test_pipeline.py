@@ -25,6 +25,7 @@ from tests.make.artefacts import (
 from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, History
 from vd_forecasting.datasets import PageDataset
+from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,
@@ -81,18 +82,10 @@ def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
     return {name: catalog[name].load() for name in pipeline.outputs()}
 
 
-def experiment_report(name: str) -> Pipeline:
-    return Pipeline(
-        create_experiment_report(),
-        namespace=name,
-        parameters={"params:evaluation.mape_min_truth"},
-    )
-
-
 def test_an_experiment_report_is_a_template() -> None:
     pipeline = create_experiment_report()
     assert pipeline.inputs() == {*ARTEFACTS, "params:evaluation.mape_min_truth"}
-    assert pipeline.outputs() == {"training_report"}
+    assert pipeline.outputs() == {"training_report", "metrics"}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -155,7 +148,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     for mode in MODES:
         pipeline += create_comparison(mode)
     for name in EXPERIMENTS:
-        pipeline += experiment_report(name)
+        pipeline += experiment_report(*name.rsplit("_", 1))
     outputs = run(pipeline, catalog)
     metrics = outputs["comprehensive_metrics"]
     assert set(metrics["mode"]) == set(MODES)
@@ -165,6 +158,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert metrics["seed"].dropna().unique().tolist() == [1, 2]
     kinds: dict[str, type] = {
         "training_report": Page,
+        "metrics": dict,
         "page": Page,
         "scores": type(metrics),
         "comprehensive_page_html": str,
@@ -233,7 +227,7 @@ def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
         },
         epochs=epochs,
     )
-    outputs = run(create_comparison(mode) + experiment_report(f"{mode}_lstm"), catalog)
+    outputs = run(create_comparison(mode) + experiment_report(mode, "lstm"), catalog)
     pages = {f"compare_{mode}.page": COMPARISON_PLOTS, f"{mode}_lstm.training_report": REPORT_PLOTS}
     for page, plots in pages.items():
         figures = outputs[page].figures

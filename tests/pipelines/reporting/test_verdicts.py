@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
-from vd_forecasting.evaluation.errors import ERRORS, Errors
+from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.evaluation.metrics import ERRORS
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.tables import beside_persistence, with_sd
 from vd_forecasting.wording import change
@@ -35,7 +36,16 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]]) -> Errors:
         },
     )
     average = by_horizon.mean("horizon", skipna=False).assign(n=by_horizon["n"].sum("horizon"))
-    return Errors(by_horizon, average, by_horizon * np.nan, average * np.nan, UNITS, 5.0)
+    return Errors(
+        by_horizon,
+        average,
+        by_horizon_sd=by_horizon * np.nan,
+        average_sd=average * np.nan,
+        by_vd=average.expand_dims(vd=["A"]),
+        by_hour=average["mae"].expand_dims(hour=range(24)),
+        units=UNITS,
+        interval_minutes=5.0,
+    )
 
 
 def pair(lstm: Sequence[float], xlstm: Sequence[float], persistence: Sequence[float]) -> Errors:

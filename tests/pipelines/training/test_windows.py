@@ -83,7 +83,7 @@ def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture
 
 
 def test_unknown_vd_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"no VD 'VD-01'; the nearest of its 3 is 'VD-[01]'"):
+    with pytest.raises(ValueError, match=r"no detector .VD-01.; the nearest of its 3 is 'VD-[01]'"):
         make_single_vd_windows(make_clean(), single(select_vd_id="VD-01"), SPLIT, CLEANING)
 
 

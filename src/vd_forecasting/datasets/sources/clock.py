@@ -1,4 +1,4 @@
-"""Time stamps of tables as times on one clock that never jumps."""
+"""Time stamps of tables as times on one clock without jumps."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -31,11 +31,11 @@ def read_clock(
             makes neither gaps nor duplicates. None takes stamps without an offset as they are.
 
     Returns:
-        the times, the UTC offset of their clock (None if unknown), and notes on what was left
-        out.
+        The times, the UTC offset of their clock (None if unknown), and notes on stamps that were
+        left out.
 
     Raises:
-        ValueError: the zone or the format is none, or no stamp is usable.
+        ValueError: the zone or the format is unknown, or no stamp is usable.
     """
     if time_format is not None:
         texts = _as_iso(texts, time_format)
@@ -47,7 +47,7 @@ def read_clock(
         if lost:
             notes.append(
                 f"{lost:,} time stamps lie in an hour that daylight-saving time in {timezone} "
-                "skips or repeats, so nothing tells which time is meant; left out"
+                "skips or repeats, so they are ambiguous; left out"
             )
     # 0001-01-01 and the like stand for unknown, and would make a grid of millions of steps
     times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")

@@ -24,7 +24,7 @@ class Column:
     column: str
     unit: str | None = None
     scale: float = 1
-    """What the numbers are multiplied by to be in that unit."""
+    """Factor from the numbers in the table to that unit."""
 
 
 class LongTableDataset(SourceDataset):
@@ -137,7 +137,7 @@ class _Rows:
     example: str = ""
 
     def add(self, stamps: Iterable[str], vdids: Iterable[str], cells: npt.NDArray[Any]) -> None:
-        """Take in a batch."""
+        """Add a batch of rows."""
         values, wrong, example = as_numbers(cells)
         self.values.append(values)
         self.stamp_of.append(_codes(stamps, self.stamps))
@@ -150,11 +150,11 @@ class _Rows:
     def dense(
         self, times: npt.NDArray[np.datetime64], vdids: list[str]
     ) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float32], int]:
-        """The time steps [T], the values [T, N, F] and how many rows have no place there.
+        """The time steps [T], the values [T, N, F] and the number of rows without a place there.
 
         Args:
-            times: what each stamp means, NaT where it is unusable.
-            vdids: "" is no VD.
+            times: of each stamp, NaT where it is unusable.
+            vdids: "" is no detector.
         """
         steps, step_of_stamp = np.unique(times[~np.isnat(times)], return_inverse=True)
         place = np.full(len(times), -1)

@@ -1,7 +1,7 @@
 """A pandas DataFrame in HDF5, time × detector, as METR-LA and PEMS-BAY are published.
 
-Read with h5py, without PyTables: what pandas writes in its fixed format is plain arrays and a few
-attributes. Some attributes are pickles; those are never opened.
+Read with h5py, without PyTables: pandas' fixed format is plain arrays and a few attributes. Some
+attributes are pickles; those are never opened.
 """
 
 import re
@@ -20,14 +20,14 @@ from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import (
     ContractError,
     follow,
-    listed,
     open_vd_file,
     own_dataset,
 )
+from vd_forecasting.wording import quoted
 
 _ROWS_AT_ONCE = 4096
 _MOST_LABEL_BYTES = 2**28
-# Stored as numpy bytes by today's PyTables, as a pickle of the same word by older ones.
+# Stored as NumPy bytes by today's PyTables, as a pickle of the same word by older ones.
 _DATETIME = re.compile(rb"datetime64(?:\[(s|ms|us|ns)\])?")
 
 
@@ -89,7 +89,7 @@ class PandasHDF5Dataset(SourceDataset):
 def _only_frame(file: h5py.File) -> str:
     frames = [str(name) for name in file if _is_frame(file, name)]
     if len(frames) != 1:
-        held = listed(list(file)[:5]) or "nothing"
+        held = quoted(list(file)[:5]) or "nothing"
         problem = "no pandas DataFrame in it" if not frames else f"{len(frames)} DataFrames in it"
         raise ContractError(f"{problem}: its top level holds {held}; name one by key")
     return frames[0]
@@ -106,7 +106,7 @@ def _group(file: h5py.File, key: str) -> h5py.Group:
     group = follow(file, key)
     if not isinstance(group, h5py.Group):
         raise ContractError(
-            f"no DataFrame {key!r} in it; its top level holds {listed(list(file)[:5]) or 'nothing'}"
+            f"no DataFrame {key!r} in it; its top level holds {quoted(list(file)[:5]) or 'nothing'}"
         )
     if "table" in group:
         raise ContractError(
@@ -117,7 +117,7 @@ def _group(file: h5py.File, key: str) -> h5py.Group:
 
 
 def _member(frame: h5py.Group, path: str, name: str, ndim: int) -> h5py.Dataset:
-    """The data set ``name`` of the frame, whole: what was never written would read as zeros."""
+    """The data set ``name`` of the frame, whole: values never written would read as zeros."""
     found = follow(frame, name)
     if found is None:
         raise ContractError(f"not a pandas DataFrame, it has no {path}")
@@ -147,7 +147,7 @@ def _times(frame: h5py.Group, path: str) -> DatetimeArray:
     check_size(axis.shape)
     unit = (found[1] or b"ns").decode()
     values = axis[:]
-    # what nanoseconds cannot hold would overflow into a wrong date
+    # a time beyond the range of nanoseconds would overflow into a wrong date
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
     blank = (values > limit) | (values < -limit)
     times = np.where(blank, 0, values).astype(f"datetime64[{unit}]").astype("datetime64[ns]")
@@ -201,7 +201,7 @@ def _values(frame: h5py.Group, key: str, steps: int, vdids: list[str]) -> npt.ND
         unseen -= set(items)
         columns = [place[name] for name in items]
         for start in range(0, steps, _ROWS_AT_ONCE):
-            with np.errstate(over="ignore"):  # becomes infinite, which cleaning takes away
+            with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
                 rows = stored[start : start + _ROWS_AT_ONCE].astype(np.float32)
             values[start : start + _ROWS_AT_ONCE, columns] = rows
         block += 1

@@ -24,8 +24,8 @@ _MOST_STEPS = 20_000_000
 class PemsNpzDataset(SourceDataset):
     """Loads the array ``data`` [T, N, F] of an ``.npz`` file, a block at a time and never pickled.
 
-    Occupancy is a share in these files and becomes %. The files have no clock: the entry tells
-    when the first step was, and how far apart steps are.
+    Occupancy is a share in these files and becomes %. The files have no clock: the catalog
+    entry gives the time of the first step and the interval.
 
     Example::
 
@@ -80,11 +80,11 @@ class PemsNpzDataset(SourceDataset):
 def read_npz(path: Path, key: str, most_features: int) -> npt.NDArray[np.float32]:
     """The array ``key`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
-    Only its blocks are ever in memory in the file's own type, and arrays of Python objects, which
-    would need a pickle, are refused.
+    Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
+    need a pickle, are refused.
 
     Raises:
-        ValueError: it is no such file, or damaged, or its shape or type is not that of traffic.
+        ValueError: the file is something else or damaged, or the array has another shape or type.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -123,7 +123,7 @@ def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> npt.N
         content = file.read(count * dtype.itemsize)
         if len(content) < count * dtype.itemsize:
             raise ValueError(f"the array {key!r} ends early, part of the file is missing")
-        with np.errstate(over="ignore"):  # becomes infinite, which cleaning takes away
+        with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
             block = np.frombuffer(content, dtype).astype(np.float32)
         values[start : start + rows] = block.reshape(-1, *shape[1:])
     return values

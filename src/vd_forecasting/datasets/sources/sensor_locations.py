@@ -14,7 +14,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 def read_locations(path: Path, vdids: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """``position_lat`` and ``position_lon`` of each VD, [N], NaN where the file does not say.
+    """``position_lat`` and ``position_lon`` of each detector, [N], NaN where the file has none.
 
     The file has the columns ``sensor_id, latitude, longitude``; others are ignored.
 

@@ -1,4 +1,4 @@
-"""What every source of VD data has in common: it is read, never written, and gives a VD array.
+"""The base of every source: it is read, never written, and returns a VD array.
 
 A new source is a subclass of :class:`SourceDataset` that says how to read its files, and a folder
 in conf/ with the catalog entry ``ingest_source``.
@@ -15,11 +15,12 @@ import xarray as xr
 from kedro.io import AbstractDataset, DatasetError
 
 from vd_forecasting.datasets.timestamps import DatetimeArray
-from vd_forecasting.datasets.vd_contract import duplicates, listed, one_line
+from vd_forecasting.datasets.vd_contract import duplicates
 from vd_forecasting.vd_array import DIMS
+from vd_forecasting.wording import one_line, quoted
 
 NOTES = "ingest_notes"
-"""Attribute of an array: what the reader thinks worth telling, a tuple of sentences."""
+"""Attribute of an array: what the reader left out or changed, a tuple of sentences."""
 
 MOST_VALUE_BYTES = 8 * 2**30
 """An array larger than this is refused unless its source is streamed: small files can declare
@@ -32,10 +33,10 @@ UNITS = {
     "speed_std": "km/h",
     "lane_count": "lanes",
 }
-"""The project's own units, for what a catalog entry does not say."""
+"""The project's own units, for features whose catalog entry names none."""
 
 
-# What a file of unknown origin may make of the libraries that read it.
+# Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
 
 
@@ -51,10 +52,14 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
         self.metadata = metadata
 
     def load(self) -> xr.DataArray:
-        """Raise DatasetError, in one line that begins with the path, if the source is no good."""
+        """The array.
+
+        Raises:
+            DatasetError: one line that begins with the path; the source cannot be read.
+        """
         if not self._filepath.exists():
             raise DatasetError(
-                f"{self._filepath}: no such file; put the data there, or tell where they are: "
+                f"{self._filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
             )
         try:
@@ -68,7 +73,11 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
 
     @abstractmethod
     def _read(self) -> xr.DataArray:
-        """The array; ValueError, without the path, for whatever is wrong with the file."""
+        """The array.
+
+        Raises:
+            ValueError: the file cannot be used; the message does not name it.
+        """
 
     def save(self, data: Any) -> NoReturn:
         raise DatasetError(f"{self._filepath}: a source is read, never written")
@@ -81,7 +90,7 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
 
 
 class NoSource(SourceDataset):
-    """Stands where an environment names its source; loading it says that none did.
+    """Placeholder for the source that an environment names; loading it refuses.
 
     Example::
 
@@ -128,7 +137,7 @@ def vd_array(
         source_file: the name of the file or folder, without its path.
         utc_offset: such as ``"+08:00"``, None where unknown.
         info: of the VDs, as in :mod:`vd_forecasting.datasets.vd_info`, each [N].
-        notes: what the reader thinks worth telling.
+        notes: what the reader left out or changed, in sentences.
 
     Raises:
         ValueError: nothing is in it, no time stamp is usable, or a name occurs twice.
@@ -142,7 +151,7 @@ def vd_array(
         raise ValueError(f"none of its {len(times)} time stamps is usable")
     for what, names in (("VDIDs", list(vdids)), ("features", list(features))):
         if twice := duplicates(names):
-            raise ValueError(f"duplicate {what}: {listed(twice)}")
+            raise ValueError(f"duplicate {what}: {quoted(twice)}")
     known = UNITS | dict(units or {})
     attrs: dict[str, Any] = {"source_file": source_file}
     if utc_offset is not None:

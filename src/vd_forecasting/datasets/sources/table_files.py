@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vd_forecasting.datasets.vd_contract import duplicates, listed
+from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.wording import quoted
 
 _CELLS_AT_ONCE = 1_000_000
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "nat", "-", "--")
@@ -25,7 +26,7 @@ PARQUET = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table and how its text is written; ``encoding`` and ``delimiter`` are of CSV alone."""
+    """A table and how its text is written; ``encoding`` and ``delimiter`` apply to CSV only."""
 
     path: Path
     encoding: str = "utf-8-sig"
@@ -55,7 +56,7 @@ class TableFile:
         there = self.columns()
         for name in columns:
             if name not in there:
-                raise ValueError(f"has no column {name!r}; it has {listed(there)}")
+                raise ValueError(f"has no column {name!r}; it has {quoted(there)}")
         if twice := [name for name in duplicates(there) if name in columns]:
             raise ValueError(f"has the column {twice[0]!r} more than once")
         rows = max(_CELLS_AT_ONCE // len(columns), 1)
@@ -123,7 +124,7 @@ def as_numbers(cells: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], int, s
         wrong = [text for text in unread if text.strip().lower() not in _MISSING]
     else:
         numbers, wrong = flat.astype(np.float64), []
-    with np.errstate(over="ignore"):  # becomes infinite, which cleaning takes away
+    with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
         values = numbers.astype(np.float32).reshape(cells.shape)
     return values, len(wrong), wrong[0] if wrong else ""
 

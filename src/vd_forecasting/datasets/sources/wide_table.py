@@ -29,7 +29,7 @@ class WideTableDataset(SourceDataset):
           vd_columns: [VD-1, VD-2]              # all but the time by default
           time_format: "%Y/%m/%d %H:%M"         # ISO 8601 by default
           timezone: Asia/Taipei                 # of time stamps without an offset
-          scale: 1                              # what the numbers are multiplied by
+          scale: 1                              # factor to that unit
           locations: data/01_raw/where.csv      # columns sensor_id, latitude, longitude
           encoding: big5
           delimiter: ";"

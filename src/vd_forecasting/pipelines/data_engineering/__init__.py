@@ -1,4 +1,4 @@
-"""From a raw detector file to clean data, and what was found in it."""
+"""From a raw detector file to clean data on a regular time grid."""
 
 from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
 

@@ -1,7 +1,7 @@
 """From the grid of the detectors to a coarser one.
 
-A bin is closed on the left, labelled by its start and counted from midnight: of 5 min, it holds
-the steps from 08:00 up to, not including, 08:05, and is called 08:00.
+A bin is closed on the left, labelled by its start and counted from midnight: the bin 08:00 of 5 min
+holds the steps from 08:00 up to, not including, 08:05.
 """
 
 import math
@@ -13,26 +13,26 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.vd_array import interval_of
+from vd_forecasting.vd_array import as_interval, interval_of, source_of
 from vd_forecasting.wording import in_words, per_words
 
 RESAMPLED = "resampled"
-"""Its name in the cleaning log."""
+"""Name of this step in the cleaning log."""
 
 FROM = "resampled_from_minutes"
-"""The attribute that tells the interval before, absent where nothing was resampled."""
+"""Attribute with the interval before, in minutes; absent where nothing was resampled."""
 
 _PER_TIME = re.compile(r"/\s*(\d*)\s*(s|sec|second|min|minute|h|hr|hour|d|day)s?$", re.IGNORECASE)
 
 
 def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Make one step of several, as ``cleaning.resample`` says.
+    """Join several steps into one, as ``cleaning.resample`` says.
 
-    Every VD and feature by itself: the mean of the observed steps of a bin, or, for
-    ``aggregate: sum``, that mean times the steps a bin has. So a sum over a bin with missing steps
-    is scaled up to the whole bin. Means are over time, not over vehicles. A bin with a smaller
-    share than ``resample_min_observed`` of its steps observed is NaN; what lies before the first
-    and after the last step counts as not observed.
+    Every detector and feature by itself: the mean of the observed steps of a bin, or, for
+    ``aggregate: sum``, that mean times the steps of a whole bin, so that a sum with missing steps
+    is scaled up. Means are over time, not over vehicles. A bin with a smaller share of its steps
+    observed than ``resample_min_observed`` is NaN; steps before the first and after the last of
+    the data count as not observed.
 
     Args:
         vd: ``("time", "vd", "feature")`` on a regular grid, NaN where missing, with a ``unit`` for
@@ -40,9 +40,9 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         cleaning: ``resample``, ``resample_min_observed`` and the features' ``aggregate``.
 
     Returns:
-        The same on the coarser grid, with its ``interval_minutes`` and, in
-        ``resampled_from_minutes``, that of ``vd``; or ``vd`` itself where there is nothing to do.
-        The unit of a sum follows: veh/min becomes veh/5 min, while a mean stays veh/min.
+        The array on the coarser grid, with its ``interval_minutes`` and, in
+        ``resampled_from_minutes``, that of ``vd``; ``vd`` itself where there is nothing to do.
+        The unit of a sum changes, veh/min to veh/5 min; that of a mean does not.
 
     Raises:
         ValueError: ``cleaning.resample`` is not a whole multiple of the interval or longer than
@@ -50,7 +50,7 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """
     if cleaning.resample is None:
         return vd
-    source = vd.attrs.get("source_file", "VD file")
+    source = source_of(vd)
     old, new = interval_of(vd), _nanoseconds(cleaning.resample)
     if new % old != np.timedelta64(0):
         raise ValueError(
@@ -111,7 +111,7 @@ def bin_values(
     bins = -(-(lead + length) // steps)
     total = np.zeros((bins, vds, features))
     count = np.zeros(total.shape, dtype=np.int32)
-    # All first steps of the bins at once, then all second steps, ...: no padded copy is made.
+    # The first steps of all bins at once, then the second steps, ...: no padded copy is made.
     for step in range(min(steps, length)):
         part = values[step::steps]
         seen = np.isfinite(part)
@@ -127,7 +127,7 @@ def bin_values(
 
 def steps_needed(vd: xr.DataArray, cleaning: Cleaning) -> int:
     """Observed steps that a bin needs; ``vd`` is the array before or after resampling."""
-    # 0.7 × 10 is a little more than 7.
+    # In floating point, 0.7 × 10 is a little more than 7.
     return max(1, math.ceil(cleaning.resample_min_observed * steps_per_bin(vd, cleaning) - 1e-9))
 
 
@@ -138,8 +138,8 @@ def steps_per_bin(vd: xr.DataArray, cleaning: Cleaning) -> int:
 
 
 def cleaned_interval(vd: xr.DataArray) -> np.timedelta64:
-    """The interval at which the cleaning rules saw the data, also of an array since resampled."""
-    return np.timedelta64(round(vd.attrs.get(FROM, vd.attrs["interval_minutes"]) * 60e9), "ns")
+    """The interval at which the cleaning rules saw the data, whether resampled since or not."""
+    return as_interval(vd.attrs.get(FROM, vd.attrs["interval_minutes"]))
 
 
 def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:
@@ -151,11 +151,11 @@ def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:
 
 
 def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) -> str:
-    """A unit per ``old`` interval as one per ``new`` interval; one that names no time stays.
+    """A unit per ``old`` interval as one per ``new`` interval; one that names no time is kept.
 
     Raises:
-        ValueError: the unit is per other time, such as veh/h of every minute, so that adding up
-            would make nonsense; begins with ``what``.
+        ValueError: the unit is per another time, such as veh/h of every minute, so that a sum would
+            be nonsense; begins with ``what``.
     """
     if unit.endswith(f"/{per_words(old)}"):
         return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
@@ -171,7 +171,7 @@ def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) 
 
 
 def period_of(unit: str) -> pd.Timedelta | None:
-    """The time a unit is per, 5 min of ``veh/5 min``; None where it names none."""
+    """The time in a unit, 5 min in ``veh/5 min``; None where it names none."""
     found = _PER_TIME.search(unit)
     if found is None:
         return None
@@ -179,8 +179,8 @@ def period_of(unit: str) -> pd.Timedelta | None:
     return pd.Timedelta(f"{found[1] or 1} {_PANDAS.get(name, name)}")
 
 
-def in_one_line(resampled: xr.DataArray, cleaning: Cleaning) -> str:
-    """What was done to an array that ``resample`` made."""
+def describe_resampling(resampled: xr.DataArray, cleaning: Cleaning) -> str:
+    """How an array was resampled, in one line."""
     sums = summed(resampled, cleaning)
     names = [str(name) for name, add in zip(resampled["feature"].values, sums, strict=True) if add]
     how = "all features averaged"
@@ -196,7 +196,7 @@ def in_one_line(resampled: xr.DataArray, cleaning: Cleaning) -> str:
     )
 
 
-# pandas is about to forget "d".
+# pandas deprecates "d".
 _PANDAS = {"d": "day"}
 
 

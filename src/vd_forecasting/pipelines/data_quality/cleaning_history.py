@@ -12,7 +12,7 @@ Shares = npt.NDArray[np.float64]
 
 
 class History:
-    """The cleaning log as arrays: the state after each rule, the first one being the raw file.
+    """The state after each rule, in arrays; the first is the raw file.
 
     Where the data were resampled, the last state is that of the coarser grid.
     """
@@ -23,13 +23,23 @@ class History:
         self.clean = len(self.rules) - (2 if self.resampled else 1)
         """The state after the last rule, on the file's own grid."""
         shape = (len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
-        # By position, not by name: two detectors may carry the same VDID.
+        # By position, not by name: two detectors may have the same VDID.
         self.rows: Counts = cleaning_log["rows"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
         self.moved: Counts = cleaning_log["moved"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
         self.observed: Counts = cleaning_log["observed"].to_numpy(np.int64).reshape(shape)
 
+    @property
+    def recorded(self) -> int:
+        """Values in the raw file."""
+        return int(self.observed[0].sum())
+
+    @property
+    def removed(self) -> int:
+        """Values that the rules removed."""
+        return self.recorded - int(self.observed[self.clean].sum())
+
     def share(self, state: int) -> Shares:
-        """Share observed, [vd, feature], of the time steps there were after a rule."""
+        """Share observed after a rule, [vd, feature], of the time steps then there."""
         share: Shares = self.observed[state] / max(self.rows[state], 1)
         return share
 
@@ -40,14 +50,14 @@ class History:
         return 1.0 - int(observed.sum()) / max(values, 1)
 
     def rows_after(self, rule: str) -> int:
-        """Time steps there were after a rule."""
+        """Time steps left by a rule."""
         return int(self.rows[self.rules.index(rule)])
 
     def rows_lost(self, rule: str) -> int:
-        """Time steps a rule took away."""
+        """Time steps a rule removed; negative where it added some."""
         at = self.rules.index(rule)
         return int(self.rows[at - 1] - self.rows[at])
 
     def steps_moved(self, rule: str) -> int:
-        """Time steps a rule gave another place or time stamp."""
+        """Time steps a rule moved to another place or time stamp."""
         return int(self.moved[self.rules.index(rule)])

@@ -1,4 +1,4 @@
-"""When each VD was observed, as a heatmap."""
+"""When each detector was observed, as a heatmap."""
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -9,25 +9,25 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from vd_forecasting.rendering.plot_style import panels
-from vd_forecasting.vd_array import each_vd_block, interval_of
+from vd_forecasting.vd_array import DIMS, each_vd_block, interval_of
 
 MAX_COLUMNS = 400
 MAX_LABELLED_VDS = 40
 
 _QUESTION = "When was each detector observed?"
-_DETAIL = "Share of values observed after cleaning, over all features; white: nothing."
+_DETAIL = "Share of values observed after cleaning, over all features; white: none."
 
-# White to mid blue: the gaps stand out, and a full page of blue stays calm.
+# White to mid blue: gaps stand out, and full coverage stays pale.
 _COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0, 0.75, 256)))
 
-# Ticks at years, months, days, hours, minutes, seconds; then where one begins a larger unit.
-# Days always with their month, since the axis may run over two of them.
+# For ticks at years, months, days, hours, minutes, seconds; the second list where a tick begins a
+# larger unit. Days carry their month, since the axis may run over two of them.
 _FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
 _ZERO_FORMATS = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
 
 
 def plot_coverage(vd_clean: xr.DataArray) -> Figure:
-    """Heatmap of time × VD: the share of values observed, over all features, in each cell."""
+    """Draw a heatmap of time × detector: the share of values observed, over all features."""
     times = vd_clean["time"].to_numpy().astype("datetime64[ns]")
     per_column = -(-len(times) // MAX_COLUMNS)  # steps, rounded up
     starts = np.arange(0, len(times), per_column)
@@ -60,16 +60,16 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
         axes.set_yticks(np.arange(1, len(vdids) + 1), vdids)
         axes.tick_params(axis="y", length=0)
     else:
-        axes.set_ylabel(f"number in the file, of {len(vdids):,} VDs")
+        axes.set_ylabel(f"position in the file, of {len(vdids):,} detectors")
     axes.grid(False)
     figure.colorbar(mesh, ax=axes, label="share observed", pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1])
     return figure
 
 
 def coverage(vd_clean: xr.DataArray, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of finite values, [len(starts), vd], between each start (a time step) and the next."""
+    """Share of finite values, [len(starts), N], from each start (a time step) to the next."""
     ends = np.append(starts[1:], vd_clean.sizes["time"])
-    blocks = each_vd_block(vd_clean.transpose("time", "vd", "feature"), "plot coverage")
+    blocks = each_vd_block(vd_clean.transpose(*DIMS), "plot coverage")
     return np.concatenate([_shares(block.to_numpy(), starts, ends) for block in blocks], axis=1)
 
 
@@ -77,7 +77,7 @@ def _shares(
     values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """Share of finite values [T, n, F] between each start and end, [len(starts), n]."""
-    # Column by column, so that no mask as large as the array is made.
+    # Period by period, so that no mask as large as the array is made.
     return np.stack(
         [
             np.isfinite(values[start:end]).mean(axis=(0, 2))

@@ -1,11 +1,10 @@
-"""Where the VDs are, and how much of each was observed."""
+"""Where the detectors are, and how much of each was observed."""
 
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -15,21 +14,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy.optimize import isotonic_regression
 
-from vd_forecasting.pipelines.data_quality.cleaning_history import History
-from vd_forecasting.pipelines.data_quality.wording import plural
 from vd_forecasting.rendering.plot_style import figure_without_data, legend_below, panels
+from vd_forecasting.wording import plural
 
 MAX_LABELLED_VDS = 16
 
 Floats = npt.NDArray[np.float64]
 
-_QUESTION = "Where are the detectors, and which of them miss much?"
+_QUESTION = "Where are the detectors, and which have most data missing?"
 
-# Lower limits of the classes; the last holds what is not observed at all too.
+# Lower limits of the classes; the last also holds detectors not observed at all.
 _CLASSES = ((0.99, "99 % or more"), (0.95, "95 to 99 %"), (0.8, "80 to 95 %"), (0.5, "50 to 80 %"))
 _LOWEST = "less than 50 %"
 _COLOURS = colormaps["cividis"](np.linspace(0.95, 0, len(_CLASSES) + 1))
-"""From light, where all is well, to dark, where it is not."""
+"""From light, little missing, to dark, much missing."""
 _MARKERS = ("o", "o", "o", "s", "D")
 
 _KM_PER_DEGREE = 111.2
@@ -39,23 +37,22 @@ _SHAPE = 1.6
 """Width of the panel, in heights."""
 
 
-def plot_detector_map(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame) -> Figure:
-    """A map of the VDs in colours of how much of their values was observed.
+def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
+    """Draw a map of the detectors in colours of how much of their values was observed.
 
-    Longitudes and latitudes are drawn to scale at the mean latitude. Where no VD has coordinates,
+    Longitudes and latitudes are to scale at the mean latitude. Where no detector has coordinates,
     the figure says so instead.
 
     Args:
-        vd_clean: the clean VD array, of which only the labels are read.
-        cleaning_log: what ``clean`` gave beside it.
+        vd_clean: the clean VD array; only its labels are read.
+        observed: share of values observed, [N].
     """
+    if reason := no_map(vd_clean):
+        return figure_without_data(_QUESTION, reason)
     placed = placed_vds(vd_clean)
-    if not placed.any():
-        return figure_without_data(_QUESTION, NO_MAP)
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    share = History(vd_clean, cleaning_log).share(-1).mean(axis=1)[placed]
     figure, [[ax]] = panels(_QUESTION, caption(vd_clean), 1, 1, _HEIGHT)
-    legend_below(figure, _draw(ax, lon, lat, share))
+    legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
     if len(lon) <= MAX_LABELLED_VDS:
         _label(ax, lon, lat, [str(vdid) for vdid in vd_clean["vd"].to_numpy()[placed]])
@@ -65,8 +62,13 @@ def plot_detector_map(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame) -> Fig
 NO_MAP = "No map: no detector of the file has a position_lon and a position_lat in degrees."
 
 
+def no_map(vd: xr.DataArray) -> str:
+    """Why there is no map; "" if there is one."""
+    return "" if placed_vds(vd).any() else NO_MAP
+
+
 def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
-    """Whether each VD, [N], has coordinates on this planet; 0, 0 stands for unknown."""
+    """Whether each detector, [N], has coordinates on this planet; 0, 0 stands for unknown."""
     if not {"position_lon", "position_lat"} <= set(vd.coords):
         return np.zeros(vd.sizes["vd"], dtype=bool)
     lon, lat = (np.asarray(vd[name], dtype=np.float64) for name in ("position_lon", "position_lat"))
@@ -77,19 +79,19 @@ def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
 
 
 def caption(vd: xr.DataArray) -> str:
-    """What the map shows, and how many VDs it does not show."""
+    """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
     lost = int((~placed).sum())
-    said = "Share of values observed after cleaning, over all features. Where several stand in one "
-    said += "place, the one that misses most is on top."
+    text = "Share of values observed after cleaning, over all features. In one place, the "
+    text += "worst is on top."
     if lost:
-        said += f" {lost:,} of {len(placed):,} {plural('VD', len(placed))} "
-        said += f"{'has' if lost == 1 else 'have'} no coordinates."
-    return said
+        text += f" {lost:,} of {plural(len(placed), 'detector')} "
+        text += f"{'has' if lost == 1 else 'have'} no coordinates."
+    return text
 
 
 def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
-    """The points, those with the smallest shares on top; gives the legend's handles."""
+    """Draw the points, the smallest shares on top; return the legend's handles."""
     size = float(np.clip(160 / math.sqrt(len(lon)), 3.5, 9))
     floors = [floor for floor, _ in _CLASSES]
     of_class = (share[:, np.newaxis] < floors).sum(axis=1)  # 0 is the best
@@ -104,14 +106,14 @@ def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
             "markeredgecolor": "#444444",
             "markeredgewidth": 0.4 if size > 5 else 0.25,
         }
-        larger = 1 + 0.15 * index  # what misses much is what one looks for
+        larger = 1 + 0.15 * index  # the worst must be found at a glance
         ax.plot(lon[chosen], lat[chosen], markersize=larger * size, zorder=3 + index, **style)
         handles.append(Line2D([], [], markersize=7, label=f"{name}: {len(chosen):,}", **style))
     return handles
 
 
 def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
-    """Limits around the points, to scale; a map of one point is some kilometres wide."""
+    """Set limits around the points, to scale; a map of one point is some kilometres wide."""
     stretch = math.cos(math.radians(float(lat.mean())))
     wide = max(float(np.ptp(lon)) * stretch, _SHAPE * float(np.ptp(lat)))
     wide = 1.15 * max(wide, _LEAST_KM / _KM_PER_DEGREE)  # degrees of latitude
@@ -140,7 +142,7 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
 
 
 def _degrees(positive: str, negative: str) -> Callable[[float, int], str]:
-    """Writes a number of degrees with its side of the globe."""
+    """A formatter of degrees with their side of the globe."""
 
     def written(value: float, _: int) -> str:
         side = positive if value > 0 else negative if value < 0 else ""
@@ -156,7 +158,7 @@ def _round_below(value: float) -> float:
 
 
 def _label(ax: Axes, lon: Floats, lat: Floats, vdids: Sequence[str]) -> None:
-    """VDIDs beside their points: to the right of a road that runs north, slanting above others."""
+    """Write VDIDs beside their points: right of a road that runs north, slanting above others."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     north = np.ptp(lat) / (top - bottom) >= np.ptp(lon) / (right - left)
     if north:
@@ -182,7 +184,7 @@ def apart(values: Floats, gap: float) -> Floats:
     """Values, [N], moved as little as it takes to lie ``gap`` apart, in their order."""
     order = np.argsort(values, kind="stable")
     steps = gap * np.arange(len(values))
-    # In terms of what is left when the gaps are taken out, "apart" is "not decreasing".
+    # With the gaps taken out, "apart" means "not decreasing".
     result = np.empty(len(values))
     result[order] = isotonic_regression(values[order] - steps).x + steps
     return result

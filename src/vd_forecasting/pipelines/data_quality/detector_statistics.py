@@ -1,27 +1,28 @@
-"""What each detector's series is like: a few numbers for each, from one pass over the array."""
+"""A few numbers about each detector's series, from one pass over the array."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.pipelines.data_quality.runs import longest_runs
-from vd_forecasting.vd_array import each_vd_block
+from vd_forecasting.pipelines.data_quality.stretches import longest_stretches
+from vd_forecasting.vd_array import each_few_vds
+from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
 
 NIGHT = (0, 5)
 DAY = (6, 22)
 """Hours of the clock, the last one left out."""
 
 PATCHY = 0.1
+"""Share missing above which a night is patchy."""
 
 DENSE = 30.0
 SPARSE = 10.0
-"""Occupancies in % above which a road is full, and below which it is free."""
+"""Occupancies in %: a road is full from the first on, and free up to the second."""
 
-# Of a block: the masks of so many take little memory beside it.
+# Masks of this many take little memory beside a block.
 _VDS_AT_ONCE = 16
 
 Counts = npt.NDArray[np.int64]
@@ -29,8 +30,8 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass
-class Runs:
-    """The longest run of time steps of each VD and feature, [N, F] both; length 0 for none."""
+class LongestStretches:
+    """The longest stretch of each detector and feature, [N, F] both; length 0 for none."""
 
     start: Counts
     length: Counts
@@ -38,26 +39,25 @@ class Runs:
 
 @dataclass
 class DetectorStatistics:
-    """T steps, N VDs, F features. Where a feature is not in the file, its numbers are NaN or 0."""
+    """T steps, N detectors, F features; numbers of a feature the file lacks are NaN or 0."""
 
     missing: Counts
     """Missing values, [N, F]."""
-    missing_run: Runs
-    zero_run: Runs
-    """Of zeros."""
-    equal_run: Runs
-    """Of one and the same value other than zero; a value that is there once is a run of 1."""
+    missing_stretch: LongestStretches
+    zero_stretch: LongestStretches
+    equal_stretch: LongestStretches
+    """One and the same value other than zero; a value that occurs once has length 1."""
     missing_by_night: Counts
     missing_by_day: Counts
-    """[N, F], in the hours of NIGHT and DAY. What has no value because no vehicle passed, such as a
-    speed where the volume is 0, does not count."""
+    """[N, F], in the hours of NIGHT and DAY; values missing because no vehicle passed, such as a
+    speed where the volume is 0, do not count."""
     patchy_nights: Counts
-    """Nights with more than PATCHY of their steps missing in that sense, [N, F]."""
+    """Nights with more than PATCHY of their steps missing, counted likewise, [N, F]."""
     night_steps: int
     day_steps: int
     nights: int
     changes: Counts
-    """How often a value is not that of the step before, [N, F]."""
+    """Values that differ from that of the step before, [N, F]."""
     digests: npt.NDArray[np.bytes_]
     """[N, F], equal for equal series."""
     speed_when_dense: npt.NDArray[np.float64]
@@ -65,13 +65,13 @@ class DetectorStatistics:
     """Median speed at occupancies of DENSE or more and SPARSE or less, [N]."""
     dense_steps: Counts
     sparse_steps: Counts
-    """Time steps these are medians of, [N]."""
+    """Time steps behind each median, [N]."""
     highest: npt.NDArray[np.float64]
     """Highest value of each feature, [F]."""
     volume_by_hour: npt.NDArray[np.float64]
-    """Mean volume of the hours of the day over all VDs, [24]."""
-    something: npt.NDArray[np.bool_]
-    """Whether anything was observed, [T]."""
+    """Mean volume by hour of the day, over all detectors, [24]."""
+    observed: npt.NDArray[np.bool_]
+    """Whether any detector has a value, [T]."""
 
 
 def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
@@ -80,50 +80,38 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
     column = {name: names.index(name) for name in names}
     hour = vd["time"].dt.hour.to_numpy()
     periods = _periods(vd["time"].to_numpy(), hour)
-    found = _nothing_yet(vd.sizes["time"], vd.sizes["vd"], len(names))
+    found = _empty(vd.sizes["time"], vd.sizes["vd"], len(names))
     found.night_steps = int(periods.steps[periods.night].sum())
     found.day_steps = int(periods.steps[periods.day].sum())
     found.nights = int(periods.night.sum())
     sums, seen = np.zeros(24), np.zeros(24)
-    for part, values in _few_at_a_time(vd):
+    for part, values in each_few_vds(vd, _VDS_AT_ONCE, "look at detectors"):
         missing = np.isnan(values)
         for feature, series in enumerate(values):
-            _look_at_series(found, part, feature, series, missing[feature])
-        found.something |= ~missing.all(axis=(0, 1))
-        if "total_volume" in column:
-            volume = values[column["total_volume"]]
-            finite = ~missing[column["total_volume"]]
+            _add_series(found, part, feature, series, missing[feature])
+        found.observed |= ~missing.all(axis=(0, 1))
+        if VOLUME in column:
+            volume = values[column[VOLUME]]
+            finite = ~missing[column[VOLUME]]
             seen += np.bincount(hour, finite.sum(axis=0), minlength=24)
             sums += np.bincount(hour, np.nansum(volume, axis=0, dtype=np.float64), minlength=24)
             missing &= volume != 0
-        _look_at_nights(found, part, missing, periods)
-        if {"avg_speed", "avg_occupancy"} <= column.keys():
-            speed, occupancy = (values[column[name]] for name in ("avg_speed", "avg_occupancy"))
-            _look_at_speeds(found, part, speed, occupancy)
+        _add_nights(found, part, missing, periods)
+        if {SPEED, OCCUPANCY} <= column.keys():
+            _add_speeds(found, part, values[column[SPEED]], values[column[OCCUPANCY]])
     np.divide(sums, seen, out=found.volume_by_hour, where=seen > 0)
     return found
 
 
-def _few_at_a_time(vd: xr.DataArray) -> Iterator[tuple[slice, Floats]]:
-    """Every VD once: positions along ``vd`` and their values, [F, n, T], series by series."""
-    first = 0
-    for block in each_vd_block(vd.transpose("time", "vd", "feature"), "look at detectors"):
-        values = block.to_numpy()
-        for few in range(0, values.shape[1], _VDS_AT_ONCE):
-            series = np.ascontiguousarray(values[:, few : few + _VDS_AT_ONCE].transpose(2, 1, 0))
-            yield slice(first + few, first + few + series.shape[1]), series
-        first += values.shape[1]
-
-
-def _nothing_yet(steps: int, vds: int, features: int) -> DetectorStatistics:
+def _empty(steps: int, vds: int, features: int) -> DetectorStatistics:
     def counts(*shape: int) -> Counts:
         return np.zeros(shape or (vds, features), dtype=np.int64)
 
     return DetectorStatistics(
         missing=counts(),
-        missing_run=Runs(counts(), counts()),
-        zero_run=Runs(counts(), counts()),
-        equal_run=Runs(counts(), counts()),
+        missing_stretch=LongestStretches(counts(), counts()),
+        zero_stretch=LongestStretches(counts(), counts()),
+        equal_stretch=LongestStretches(counts(), counts()),
         missing_by_night=counts(),
         missing_by_day=counts(),
         patchy_nights=counts(),
@@ -138,7 +126,7 @@ def _nothing_yet(steps: int, vds: int, features: int) -> DetectorStatistics:
         sparse_steps=counts(vds),
         highest=np.full(features, np.nan),
         volume_by_hour=np.full(24, np.nan),
-        something=np.zeros(steps, dtype=bool),
+        observed=np.zeros(steps, dtype=bool),
     )
 
 
@@ -167,7 +155,7 @@ def _within(hour: npt.NDArray[np.int64], hours: tuple[int, int]) -> npt.NDArray[
     return (hour >= hours[0]) & (hour < hours[1])
 
 
-def _look_at_series(
+def _add_series(
     found: DetectorStatistics,
     part: slice,
     feature: int,
@@ -180,14 +168,14 @@ def _look_at_series(
     zero = series == 0
     found.missing[part, feature] = missing.sum(axis=1)
     found.changes[part, feature] = (~same & ~missing).sum(axis=1)
-    for runs, holds, before in (
-        (found.missing_run, missing, 0),
-        (found.zero_run, zero, 0),
-        (found.equal_run, same & ~zero, 1),  # the first of them equals none before it
+    for longest, holds, before in (
+        (found.missing_stretch, missing, 0),
+        (found.zero_stretch, zero, 0),
+        (found.equal_stretch, same & ~zero, 1),  # its first step equals none before it
     ):
-        start, length = longest_runs(holds)
-        runs.start[part, feature] = start - before * (length > 0)
-        runs.length[part, feature] = length + before * (length > 0)
+        start, length = longest_stretches(holds)
+        longest.start[part, feature] = start - before * (length > 0)
+        longest.length[part, feature] = length + before * (length > 0)
     # All NaN are written alike, so that equal series have equal bytes.
     found.digests[part, feature] = [
         hashlib.blake2b(one.tobytes(), digest_size=16).digest()
@@ -197,10 +185,10 @@ def _look_at_series(
     found.highest[feature] = np.fmax(found.highest[feature], highest)
 
 
-def _look_at_nights(
+def _add_nights(
     found: DetectorStatistics, part: slice, missing: npt.NDArray[np.bool_], periods: _Periods
 ) -> None:
-    """What is missing without a reason, [F, n, T], by night and by day."""
+    """Values missing without a reason, [F, n, T], by night and by day."""
     by_period = np.add.reduceat(missing, periods.begins, axis=-1, dtype=np.int64)  # [F, n, P]
     patchy = by_period > PATCHY * periods.steps
     found.missing_by_night[part] = by_period[..., periods.night].sum(axis=-1).T
@@ -208,9 +196,7 @@ def _look_at_nights(
     found.patchy_nights[part] = patchy[..., periods.night].sum(axis=-1).T
 
 
-def _look_at_speeds(
-    found: DetectorStatistics, part: slice, speed: Floats, occupancy: Floats
-) -> None:
+def _add_speeds(found: DetectorStatistics, part: slice, speed: Floats, occupancy: Floats) -> None:
     """Speeds on a full road and on a free one: [n, T] both."""
     known = np.isfinite(speed)
     for chosen, steps, median in (

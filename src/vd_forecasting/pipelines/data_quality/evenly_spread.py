@@ -1,15 +1,18 @@
-"""Some VDs that stand for all, of an array that may be larger than memory."""
+"""Detectors that stand for all, of an array that may be larger than memory."""
 
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.vd_array import DIMS
+
 
 def evenly_spread(vd: xr.DataArray, most_values: int) -> xr.DataArray:
-    """So many VDs, evenly spread over the file, that they hold ``most_values``; at least one.
+    """As many detectors as hold ``most_values``, at least one, evenly spread over the file.
 
-    All VDs where they hold no more; in memory, ``("time", "vd", "feature")``.
+    Returns:
+        ``("time", "vd", "feature")``, in memory; the whole array if it holds no more values.
     """
-    vd = vd.transpose("time", "vd", "feature")
+    vd = vd.transpose(*DIMS)
     vds = vd.sizes["vd"]
     count = min(max(most_values // (vd.sizes["time"] * vd.sizes["feature"]), 1), vds)
     chosen = np.arange(vds) if count == vds else np.arange(count) * vds // count

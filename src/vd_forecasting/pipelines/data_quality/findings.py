@@ -1,46 +1,42 @@
-"""What in a file is worth a look, in plain words.
+"""Findings: what in a file deserves a look, in plain words.
 
-Each check looks for one thing and says, where it finds it, which detectors and features it is
-about, what was found and what to do. What concerns the whole file comes before single detectors,
-what is wrong before what is missing, and what is missing before what cleaning has dealt with.
+Each check looks for one thing. Where it finds it, it names the detectors and features, what was
+found and what to do. The order: the whole file before single detectors, wrong data before missing
+data, and missing data before data that cleaning has dealt with.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.detector_statistics import (
     DENSE,
     NIGHT,
     SPARSE,
-    DetectorStatistics,
-    Runs,
-    detector_statistics,
+    LongestStretches,
 )
-from vd_forecasting.pipelines.data_quality.wording import listed, percent, plain_text, plural, stamp
+from vd_forecasting.pipelines.data_quality.stretches import stretches
+from vd_forecasting.rendering.markdown import plain_text
 from vd_forecasting.vd_array import interval_of
-from vd_forecasting.vocabulary import TARGET_FEATURES
-from vd_forecasting.wording import in_words
-
-MOST_FINDINGS = 10
+from vd_forecasting.vocabulary import OCCUPANCY, SPEED, TARGET_FEATURES
+from vd_forecasting.wording import in_words, listed, plural, share
 
 NAMED_VDS = 3
-"""Those a finding is most about; the others are counted."""
+"""Detectors that a finding names; the others are counted."""
 
 MUCH_MISSING = 0.2
 MANY_CODES = 0.05
 MANY_BLANK = 0.01
 WRONG_UNIT = 0.01
-"""Shares from which on something is worth a look."""
+"""Shares from which on a finding is reported."""
 
 NIGHT_WITHOUT_VEHICLES = 0.1
-"""By how much more must be missing by night than by day, and three times as much."""
+"""Share missing by night less that by day, at least; it must also be three times as large."""
 
 LONG_GAP = np.timedelta64(3, "h")
 LONG_ZERO = np.timedelta64(24, "h")
@@ -49,105 +45,47 @@ FEWEST_REPEATS = 12
 SHORT_FILE = np.timedelta64(28, "D")
 
 FEWEST_STEPS = 24
-"""Time steps, or changes of value, that a comparison needs."""
+"""Time steps, or changes of value, that a comparison needs at least."""
 
 UNSLOWED = 0.9
-"""A speed on a full road, as a share of that on a free one, that is hard to believe."""
+"""Speed on a full road relative to a free one, from which on it is implausible."""
 
 MEASURED = (*TARGET_FEATURES, "speed_std")
-"""Features that cannot stay the same for hours; lane_count, for one, can."""
+"""Features that cannot repeat one value for hours; others, such as lane_count, can."""
 
 Positions = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class File:
-    """All that a check may look at."""
-
-    vd: xr.DataArray
-    """The clean array; its values are not read again."""
-    history: History
-    cleaning: Cleaning
-    statistics: DetectorStatistics
-
-    @property
-    def features(self) -> list[str]:
-        return [str(name) for name in self.vd["feature"].to_numpy()]
-
-    def columns(self, names: Sequence[str]) -> list[int]:
-        """Positions of those features the file has."""
-        return [at for at, name in enumerate(self.features) if name in names]
-
-    def steps(self, span: np.timedelta64) -> int:
-        """The fewest time steps that are no shorter than a time."""
-        return int(-(-span // interval_of(self.vd)))
-
-    def lasts(self, steps: int) -> str:
-        return in_words(steps * interval_of(self.vd))
-
-    def name(self, vd: int) -> str:
-        return plain_text(self.vd["vd"].to_numpy()[vd])
-
-    def names(self, vds: Sequence[int] | Positions) -> str:
-        """``VD-1, VD-2, VD-3 and 12 other VDs``."""
-        told = [self.name(vd) for vd in vds[:NAMED_VDS]]
-        return listed([*told, *_others(len(vds))])
-
-    def removed(self, rule: str) -> npt.NDArray[np.int64]:
-        """Values that a rule removed, [N, F]."""
-        at = self.history.rules.index(rule)
-        lost: npt.NDArray[np.int64] = self.history.observed[at - 1] - self.history.observed[at]
-        return lost
-
-
-def what_to_look_at(vd: xr.DataArray, history: History, cleaning: Cleaning) -> str:
-    """The findings as a Markdown list, the most important first.
-
-    Args:
-        vd: the clean VD array ``("time", "vd", "feature")``, which may be larger than memory.
-        history: what cleaning did to it.
-        cleaning: the parameters it was cleaned with.
-    """
-    found = findings(vd, history, cleaning)
-    if not found:
-        return "Nothing stands out."
-    lines = [f"- {finding}" for finding in found[:MOST_FINDINGS]]
-    if (more := len(found) - MOST_FINDINGS) > 0:
-        lines.append(f"- … and {more} more of less weight; the tables below have the numbers.")
-    return "\n".join(lines)
-
-
-def findings(vd: xr.DataArray, history: History, cleaning: Cleaning) -> list[str]:
-    """One sentence or two for each check that found something, the most important first."""
-    file = File(vd, history, cleaning, detector_statistics(vd))
-    if not file.statistics.something.any():
+def findings(file: CleanedFile) -> list[str]:
+    """One or two sentences from each check that found something, the most important first."""
+    if not file.statistics.observed.any():
         return ["**No value is left** after cleaning. Compare the limits below with the file."]
     return [finding for check in CHECKS if (finding := check(file))]
 
 
-def shared_steps(file: File) -> str | None:
+def shared_steps(file: CleanedFile) -> str | None:
     """An interval longer than that of the detectors."""
     merged, kept = file.history.rows_lost("duplicates"), file.history.rows_after("duplicates")
     if merged <= kept:
         return None
     return (
         "**More than half of the time steps share their place on the grid of "
-        f"{in_words(cleaned_interval(file.vd))} with another.** Cleaning keeps the last value of "
+        f"{file.interval_before} with another.** Cleaning keeps the last value of "
         "each, it does not average or add up; check `cleaning.interval`."
     )
 
 
-def empty_grid(file: File) -> str | None:
+def empty_grid(file: CleanedFile) -> str | None:
     """An interval shorter than that of the detectors."""
     if file.history.rows_after("absent steps") <= 2 * file.history.rows_after("duplicates"):
         return None
     return (
-        f"**More than half of the grid of {in_words(cleaned_interval(file.vd))} has no time step "
+        f"**More than half of the grid of {file.interval_before} has no time step "
         "in the file**; check `cleaning.interval`."
     )
 
 
-def blank_time_stamps(file: File) -> str | None:
+def blank_time_stamps(file: CleanedFile) -> str | None:
     """Records that nobody knows the time of."""
     blank, all_steps = file.history.rows_lost("blank time stamps"), int(file.history.rows[0])
     if blank < MANY_BLANK * all_steps or not blank:
@@ -158,64 +96,62 @@ def blank_time_stamps(file: File) -> str | None:
     )
 
 
-def occupancy_as_share(file: File) -> str | None:
+def occupancy_as_share(file: CleanedFile) -> str | None:
     """Occupancies from 0 to 1 where % are expected."""
-    for feature in file.columns(["avg_occupancy"]):
+    for feature in file.columns([OCCUPANCY]):
         highest = file.statistics.highest[feature]
-        if str(file.vd["unit"].to_numpy()[feature]) == "%" and 0 < highest <= 1:
+        if file.units[feature] == "%" and 0 < highest <= 1:
             return (
-                f"**avg_occupancy never exceeds {highest:.2g} %**: it may be a share of 1. If so, "
+                f"**{OCCUPANCY} never exceeds {highest:.2g} %**: it may be a share of 1. If so, "
                 "multiply it by 100 (`scale: 100` of a table's column)."
             )
     return None
 
 
-def busy_nights(file: File) -> str | None:
+def busy_nights(file: CleanedFile) -> str | None:
     """A clock of another place."""
     volume = file.statistics.volume_by_hour
     if np.isnan(volume).any() or volume[1:5].mean() <= volume[7:19].mean():
         return None
     return (
         "**More vehicles an hour are counted from 01:00 to 05:00 than from 07:00 to 19:00.** The "
-        "clock may be that of another time zone, such as UTC: see the typical week, and give the "
+        "clock may be that of another time zone, such as UTC: see the typical week, and set the "
         "source's `timezone`."
     )
 
 
-def clock_gaps(file: File) -> str | None:
+def clock_gaps(file: CleanedFile) -> str | None:
     """Times without a value of any detector."""
-    missing = ~file.statistics.something
-    begins = np.flatnonzero(np.diff(missing.astype(np.int8), prepend=0) == 1)
-    lengths = np.flatnonzero(np.diff(missing.astype(np.int8), append=0) == -1) - begins + 1
-    long = lengths >= file.steps(LONG_GAP)
+    _, begins, lengths = stretches(~file.statistics.observed[np.newaxis])
+    long = lengths >= file.steps_in(LONG_GAP)
     if not long.any():
         return None
     longest = int(lengths.argmax())
     found = (
-        f"**No detector reports for {file.lasts(int(lengths[longest]))}** from "
-        f"{stamp(file.vd, int(begins[longest]))}"
+        f"**No detector reports for {file.span(int(lengths[longest]))}** from "
+        f"{file.stamp(int(begins[longest]))}"
     )
     if (count := int(long.sum())) > 1:
         found += (
             f"; {count:,} such gaps of {in_words(LONG_GAP)} or more are "
-            f"{file.lasts(int(lengths[long].sum()))} together"
+            f"{file.span(int(lengths[long].sum()))} together"
         )
     return f"{found}. Ask whether the records of that time still exist."
 
 
-def features_without_values(file: File) -> str | None:
+def features_without_values(file: CleanedFile) -> str | None:
     """Features that are only a name."""
     dead = [file.features[at] for at in np.flatnonzero(np.isnan(file.statistics.highest))]
     if not dead:
         return None
     have = "has" if len(dead) == 1 else "have"
     return (
-        f"**{plain_text(listed(dead))} {have} no values** in any VD. Leave it out of "
+        f"**{plain_text(listed(dead))} {have} no values** in any detector. Leave it out of "
         "`input_features` and `target_features`."
     )
 
 
-def empty_nights(file: File) -> str | None:
+def empty_nights(file: CleanedFile) -> str | None:
     """Steps without a vehicle that were left out of the file."""
     statistics = file.statistics
     if statistics.nights < 3 or not statistics.day_steps:
@@ -227,60 +163,60 @@ def empty_nights(file: File) -> str | None:
     if not odd.any():
         return None
     feature = int(odd.sum(axis=0).argmax())
-    vds = np.flatnonzero(odd[:, feature])
-    vds = vds[np.argsort(-night[vds, feature], kind="stable")]
+    vds = _worst_first(odd[:, feature], night[:, feature])
     others = [file.features[at] for at in np.flatnonzero(odd.any(axis=0)) if at != feature]
     also = f" (and {plain_text(listed(others))})" if others else ""
     return (
         f"**{plain_text(file.features[feature])}{also} by night: "
-        f"{percent(float(night[vds, feature].mean()))} missing** from {NIGHT[0]:02d}:00 to "
-        f"{NIGHT[1]:02d}:00, by day {percent(float(day[vds, feature].mean()))}, in "
-        f"{file.names(vds)}. Steps without vehicles may have been dropped; if so, write them "
+        f"{share(float(night[vds, feature].mean()))} missing** from {NIGHT[0]:02d}:00 to "
+        f"{NIGHT[1]:02d}:00, by day {share(float(day[vds, feature].mean()))}, in "
+        f"{_named(file, vds)}. Steps without vehicles may have been dropped; if so, write them "
         "with a volume of 0, or night averages come out too high."
     )
 
 
-def silent_zeros(file: File) -> str | None:
+def silent_zeros(file: CleanedFile) -> str | None:
     """A sensor that is dead and reports 0."""
-    steps, columns = file.steps(LONG_ZERO), file.columns(TARGET_FEATURES)
-    found = _long_runs(file, file.statistics.zero_run, columns, steps, "is 0")
+    steps, columns = file.steps_in(LONG_ZERO), file.columns(TARGET_FEATURES)
+    found = _long_stretches(file, file.statistics.zero_stretch, columns, steps, "is 0")
     return found and f"{found}. A closed road, or a dead sensor: if so, its zeros are no values."
 
 
-def much_missing(file: File) -> str | None:
+def much_missing(file: CleanedFile) -> str | None:
     """Detectors that miss much of what others have."""
     statistics = file.statistics
     alive = np.flatnonzero(~np.isnan(statistics.highest))
-    steps = int(statistics.something.sum())
-    own = statistics.missing[:, alive] - (len(statistics.something) - steps)  # [N, F]
-    share = own.mean(axis=1) / steps
+    steps = int(statistics.observed.sum())
+    own = statistics.missing[:, alive] - (len(statistics.observed) - steps)  # [N, F]
+    missing = own.mean(axis=1) / steps
     limit = min(MUCH_MISSING, 1 - file.cleaning.min_observed)
-    vds = np.flatnonzero(share >= limit)
+    vds = _worst_first(missing >= limit, missing)
     if not vds.size:
         return None
-    vds = vds[np.argsort(-share[vds], kind="stable")]
-    told = []
+    worst = []
     for vd in vds[:NAMED_VDS]:
-        if share[vd] == 1:
-            told.append(f"**{file.name(vd)}: nothing observed**")
+        if missing[vd] == 1:
+            worst.append(f"**{file.vdid(vd)}: nothing observed**")
             continue
-        feature = alive[statistics.missing_run.length[vd, alive].argmax()]
-        length = int(statistics.missing_run.length[vd, feature])
-        start = int(statistics.missing_run.start[vd, feature])
-        told.append(
-            f"**{file.name(vd)}: {percent(float(share[vd]))} missing**, longest gap "
-            f"{file.lasts(length)} from {stamp(file.vd, start)}"
+        longest = statistics.missing_stretch
+        feature = alive[longest.length[vd, alive].argmax()]
+        worst.append(
+            f"**{file.vdid(vd)}: {share(float(missing[vd]))} missing**, longest gap "
+            f"{file.span(int(longest.length[vd, feature]))} from "
+            f"{file.stamp(int(longest.start[vd, feature]))}"
         )
     more = len(vds) - NAMED_VDS
-    others = f"; {more:,} more {'misses' if more == 1 else 'miss'} {percent(limit)} or more"
-    need = percent(file.cleaning.min_observed)
+    if more > 0:
+        worst.append(
+            f"{more:,} more {'has' if more == 1 else 'have'} {share(limit)} or more missing"
+        )
     return (
-        f"{'; '.join(told)}{others if more > 0 else ''}. Find out why; what is observed less than "
-        f"{need} (`cleaning.min_observed`) is not trained on."
+        f"{'; '.join(worst)}. Find out why; a detector observed less than "
+        f"{share(file.cleaning.min_observed)} (`cleaning.min_observed`) is not trained on."
     )
 
 
-def identical_series(file: File) -> str | None:
+def identical_series(file: CleanedFile) -> str | None:
     """Detectors that are copies of each other."""
     statistics = file.statistics
     features_of: dict[tuple[int, ...], list[str]] = {}
@@ -294,43 +230,44 @@ def identical_series(file: File) -> str | None:
     if not features_of:
         return None
     groups = sorted(features_of, key=lambda vds: (-len(features_of[vds]), vds))
-    told = [
-        f"**{file.names(vds)} report identical {plain_text(listed(features_of[vds]))}**"
+    copies = [
+        f"**{_named(file, vds)} report identical {plain_text(listed(features_of[vds]))}**"
         for vds in groups[:NAMED_VDS]
     ]
     more = f"; {len(groups) - NAMED_VDS:,} more such groups" if len(groups) > NAMED_VDS else ""
-    return f"{'; '.join(told)}{more}. One is likely a copy: use one of them."
+    return f"{'; '.join(copies)}{more}. One is likely a copy: use one of them."
 
 
-def stuck_sensors(file: File) -> str | None:
-    """What the rule on stuck values removed."""
+def stuck_sensors(file: CleanedFile) -> str | None:
+    """Values that the rule on stuck values removed."""
     at = file.history.rules.index("stuck values")
-    removed = file.removed("stuck values")
-    share = removed / np.maximum(file.history.observed[at - 1], 1)  # [N, F]
-    vds = np.flatnonzero(removed.any(axis=1))
+    removed = _removed(file, "stuck values")
+    part = removed / np.maximum(file.history.observed[at - 1], 1)  # [N, F]
+    vds = _worst_first(removed.any(axis=1), part.max(axis=1))
     if not vds.size:
         return None
-    vds = vds[np.argsort(-share[vds].max(axis=1), kind="stable")]
-    told = []
+    stuck = []
     for vd in vds[:NAMED_VDS]:
-        feature = int(share[vd].argmax())
-        told.append(
-            f"**{file.name(vd)}: {plain_text(file.features[feature])} was stuck** for "
+        feature = int(part[vd].argmax())
+        stuck.append(
+            f"**{file.vdid(vd)}: {plain_text(file.features[feature])} was stuck** for "
             f"{in_words(int(removed[vd, feature]) * cleaned_interval(file.vd))} in all "
-            f"({percent(float(share[vd, feature]))} of its values)"
+            f"({share(float(part[vd, feature]))} of its values)"
         )
-    return f"{_with_others(told, len(vds))}. One value for hours: removed. Check the sensor."
+    return f"{_with_others(stuck, len(vds))}. One value for hours: removed. Check the sensor."
 
 
-def repeated_values(file: File) -> str | None:
-    """What repeats one value for hours, and is not removed because the rule is off."""
-    steps = max(file.steps(LONG_REPEAT), FEWEST_REPEATS)
+def repeated_values(file: CleanedFile) -> str | None:
+    """Repeats of one value for hours, not removed because the rule is off."""
+    steps = max(file.steps_in(LONG_REPEAT), FEWEST_REPEATS)
     columns = file.columns(MEASURED)
-    found = _long_runs(file, file.statistics.equal_run, columns, steps, "repeats one value")
+    found = _long_stretches(
+        file, file.statistics.equal_stretch, columns, steps, "repeats one value"
+    )
     return found and f"{found}. Check the sensor; `stuck_after` removes such runs."
 
 
-def speed_against_occupancy(file: File) -> str | None:
+def speed_against_occupancy(file: CleanedFile) -> str | None:
     """Speed that does not fall where the road is full."""
     statistics = file.statistics
     enough = (statistics.dense_steps >= FEWEST_STEPS) & (statistics.sparse_steps >= FEWEST_STEPS)
@@ -341,60 +278,60 @@ def speed_against_occupancy(file: File) -> str | None:
         out=ratio,
         where=enough & (statistics.speed_when_sparse > 0),
     )
-    vds = np.flatnonzero(ratio > UNSLOWED)
+    vds = _worst_first(ratio > UNSLOWED, ratio)
     if not vds.size:
         return None
-    vds = vds[np.argsort(-ratio[vds], kind="stable")]
     vd = int(vds[0])
-    unit = plain_text(file.vd["unit"].to_numpy()[file.features.index("avg_speed")])
+    unit = plain_text(file.units[file.features.index(SPEED)])
     return (
-        f"**Speed does not fall when occupancy rises at {file.names(vds)}**: at {file.name(vd)} "
+        f"**Speed does not fall when occupancy rises at {_named(file, vds)}**: at {file.vdid(vd)} "
         f"its median is {statistics.speed_when_dense[vd]:.0f} {unit} above {DENSE:g} % and "
         f"{statistics.speed_when_sparse[vd]:.0f} {unit} below {SPARSE:g} %. Check the sensor."
     )
 
 
-def many_error_codes(file: File) -> str | None:
-    """Features that are error codes for a good part."""
-    removed, recorded = file.removed("error codes"), file.history.observed[0]  # [N, F]
-    share = removed.sum(axis=0) / np.maximum(recorded.sum(axis=0), 1)
+def many_error_codes(file: CleanedFile) -> str | None:
+    """Features that are error codes to a considerable part."""
+    removed, recorded = _removed(file, "error codes"), file.history.observed[0]  # [N, F]
+    part = removed.sum(axis=0) / np.maximum(recorded.sum(axis=0), 1)
     own = removed / np.maximum(recorded, 1)
     odd = own >= MANY_CODES
     if not odd.any():
         return None
-    feature = int(np.where(odd.any(axis=0), share, -1).argmax())
-    vds = np.flatnonzero(odd[:, feature])
-    vds = vds[np.argsort(-own[vds, feature], kind="stable")]
-    most = percent(float(own[vds[0], feature]))
+    feature = int(np.where(odd.any(axis=0), part, -1).argmax())
+    vds = _worst_first(odd[:, feature], own[:, feature])
+    most = share(float(own[vds[0], feature]))
     return (
-        f"**{plain_text(file.features[feature])}: {most} error codes in {file.name(vds[0])}**"
-        + (f", {percent(MANY_CODES)} or more in {len(vds) - 1:,} more" if len(vds) > 1 else "")
+        f"**{plain_text(file.features[feature])}: {most} error codes in {file.vdid(vds[0])}**"
+        + (f", {share(MANY_CODES)} or more in {len(vds) - 1:,} more" if len(vds) > 1 else "")
         + ". Check that these codes are no values (`cleaning.error_codes`)."
     )
 
 
-def out_of_range(file: File) -> str | None:
-    """Values that cannot be."""
-    removed = file.removed("physical range")  # [N, F]
-    told, unit = [], False
+def out_of_range(file: CleanedFile) -> str | None:
+    """Impossible values."""
+    removed = _removed(file, "physical range")  # [N, F]
+    outside, unit = [], False
     for feature in np.argsort(-removed.sum(axis=0), kind="stable"):
         count, name = int(removed[:, feature].sum()), file.features[feature]
         if not count:
             continue
         low, high = file.cleaning.features[name].range or (-np.inf, np.inf)
         vds = np.flatnonzero(removed[:, feature])
-        where = file.name(int(vds[0])) if len(vds) == 1 else f"{len(vds):,} VDs"
-        what = f"{count:,} {plural('value', count)} outside {low:g} to {high:g}"
-        told.append(f"**{plain_text(name)}: {what}** in {where}")
+        where = file.vdid(int(vds[0])) if len(vds) == 1 else f"{len(vds):,} detectors"
+        what = f"{plural(count, 'value')} outside {low:g} to {high:g}"
+        outside.append(f"**{plain_text(name)}: {what}** in {where}")
         unit |= count >= WRONG_UNIT * int(file.history.observed[0][:, feature].sum())
-    if not told:
+    if not outside:
         return None
-    more = f"; {len(told) - NAMED_VDS} more features" if len(told) > NAMED_VDS else ""
-    advice = "So many: check the unit." if unit else "Removed; widen the range if they are real."
-    return f"{'; '.join(told[:NAMED_VDS])}{more}. {advice}"
+    more = f"; {len(outside) - NAMED_VDS} more features" if len(outside) > NAMED_VDS else ""
+    advice = (
+        "That many suggest a wrong unit." if unit else "Removed; widen the range if they are real."
+    )
+    return f"{'; '.join(outside[:NAMED_VDS])}{more}. {advice}"
 
 
-def short_file(file: File) -> str | None:
+def short_file(file: CleanedFile) -> str | None:
     """A file too short to know what is usual on a Tuesday."""
     span = file.vd.sizes["time"] * interval_of(file.vd)
     if span >= SHORT_FILE:
@@ -405,36 +342,74 @@ def short_file(file: File) -> str | None:
     )
 
 
+def time_stamps(history: History) -> str:
+    """One sentence about the time stamps of the file."""
+    counts = {
+        "blank (dropped)": history.rows_lost("blank time stamps"),
+        "out of order": history.steps_moved("time order"),
+        "off the regular grid": history.steps_moved("time grid"),
+        "duplicates": history.rows_lost("duplicates"),
+    }
+    problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
+    steps, absent = int(history.rows[0]), -history.rows_lost("absent steps")
+    sentence = f"All {steps:,} time stamps are in order"
+    if problems:
+        sentence = f"{steps:,} time stamps, among them {problems}"
+    if not absent:
+        return f"{sentence}; no step of the regular grid is absent."
+    added = f"{'was' if absent == 1 else 'were'} added as missing"
+    return f"{sentence}; {plural(absent, 'step')} of the regular grid had none and {added}."
+
+
+def _removed(file: CleanedFile, rule: str) -> npt.NDArray[np.int64]:
+    """Values that a rule removed, [N, F]."""
+    at = file.history.rules.index(rule)
+    lost: npt.NDArray[np.int64] = file.history.observed[at - 1] - file.history.observed[at]
+    return lost
+
+
+def _worst_first(found: Any, by: npt.NDArray[Any]) -> Positions:
+    """Positions of the detectors found, [N], from the largest value of ``by``, [N]."""
+    vds = np.flatnonzero(found)
+    return vds[np.argsort(-by[vds], kind="stable")]
+
+
+def _named(file: CleanedFile, vds: Sequence[int] | Positions) -> str:
+    """``VD-1, VD-2, VD-3 and 12 other detectors``."""
+    return listed([*(file.vdid(vd) for vd in vds[:NAMED_VDS]), *_others(len(vds))])
+
+
 def _others(vds: int) -> list[str]:
-    """The VDs that are not named; none where all are."""
+    """The detectors that are not named; none where all are."""
     more = vds - NAMED_VDS
-    return [f"{more:,} other {plural('VD', more)}"] if more > 0 else []
+    return [plural(more, "other detector")] if more > 0 else []
 
 
-def _long_runs(file: File, runs: Runs, columns: Sequence[int], steps: int, what: str) -> str | None:
-    """The VDs with runs of so many steps or more, those with the longest first."""
-    lengths = runs.length[:, columns]
-    vds = np.flatnonzero((lengths >= steps).any(axis=1))
+def _with_others(parts: Sequence[str], vds: int) -> str:
+    """Statements on the named detectors, and how many others they hold for."""
+    return "; ".join([*parts, *(f"{others} too" for others in _others(vds))])
+
+
+def _long_stretches(
+    file: CleanedFile, longest: LongestStretches, columns: Sequence[int], steps: int, what: str
+) -> str | None:
+    """Detectors with stretches of at least ``steps``, the longest first."""
+    lengths = longest.length[:, columns]
+    vds = _worst_first((lengths >= steps).any(axis=1), lengths.max(axis=1, initial=0))
     if not vds.size:
         return None
-    vds = vds[np.argsort(-lengths[vds].max(axis=1), kind="stable")]
-    told = []
+    parts = []
     for vd in vds[:NAMED_VDS]:
         feature = columns[int(lengths[vd].argmax())]
-        start, length = int(runs.start[vd, feature]), int(runs.length[vd, feature])
-        told.append(
-            f"**{file.name(vd)}: {plain_text(file.features[feature])} {what} for "
-            f"{file.lasts(length)}** from {stamp(file.vd, start)}"
+        parts.append(
+            f"**{file.vdid(vd)}: {plain_text(file.features[feature])} {what} for "
+            f"{file.span(int(longest.length[vd, feature]))}** from "
+            f"{file.stamp(int(longest.start[vd, feature]))}"
         )
-    return _with_others(told, len(vds))
+    return _with_others(parts, len(vds))
 
 
-def _with_others(told: Sequence[str], vds: int) -> str:
-    """What was told of the first VDs, and how many it could be told of too."""
-    return "; ".join([*told, *(f"{others} too" for others in _others(vds))])
-
-
-CHECKS: tuple[Callable[[File], str | None], ...] = (
+CHECKS: tuple[Callable[[CleanedFile], str | None], ...] = (
     shared_steps,
     empty_grid,
     blank_time_stamps,

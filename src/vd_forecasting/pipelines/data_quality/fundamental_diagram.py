@@ -1,4 +1,4 @@
-"""The fundamental diagram: how flow, speed and occupancy hang together."""
+"""The fundamental diagram: flow, speed and occupancy against each other."""
 
 from dataclasses import dataclass
 
@@ -16,22 +16,22 @@ from vd_forecasting.pipelines.data_engineering.resample import period_of
 from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
 from vd_forecasting.rendering.plot_style import figure_without_data, panels, say_empty, title
 from vd_forecasting.vd_array import interval_of
+from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
 
 MOST_VALUES = 10_000_000
-"""40 MB; of more, VDs that are evenly spread over the file are taken."""
+"""At most this many values (40 MB); above it an even subset of detectors is used."""
 
 SINGLE_VDS = 3
-"""VDs with a diagram of their own beside the one of all."""
+"""Detectors with a diagram of their own beside the one of all."""
 
 Floats = npt.NDArray[np.float64]
 
 _QUESTION = "How much traffic does the road carry, and how fast?"
-_FEATURES = ("total_volume", "avg_speed", "avg_occupancy")
 _CELLS = 60
 _FEWEST_STEPS = 100
 _COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 256)))
 
-# An axis ends at the largest value, unless that is so far beyond nearly all others.
+# An axis ends at the largest value, unless that lies this far beyond nearly all others.
 _NEARLY_ALL = 0.999
 _FAR_BEYOND = 1.25
 
@@ -46,20 +46,20 @@ class Quantity:
 
 
 def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
-    """Flow against occupancy, or density, and speed against flow: all VDs, then some of them.
+    """Draw flow against occupancy or density, and speed against flow: all detectors, then a few.
 
-    Where the features it needs are not there, the figure says so instead.
+    Where the file lacks the features it needs, the figure says so instead.
     """
     if reason := no_diagram(vd_clean):
         return figure_without_data(_QUESTION, reason)
     names = [str(name) for name in vd_clean["feature"].to_numpy()]
-    needed = [names.index(name) for name in _FEATURES if name in names]
+    needed = [names.index(name) for name in (VOLUME, SPEED, OCCUPANCY) if name in names]
     some = evenly_spread(vd_clean.isel(feature=needed), MOST_VALUES)
     diagrams = _diagrams(some)
     single = _single_vds(diagrams) if some.sizes["vd"] > 1 else []
     whose = [slice(None), *(slice(n, n + 1) for n in single)]
     vdids = [str(vdid) for vdid in some["vd"].to_numpy()]
-    names = [f"{len(vdids):,} VDs", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    names = [f"{len(vdids):,} detectors", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
     if single:
         figure, axes = panels(
             _QUESTION,
@@ -86,56 +86,55 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
     return figure
 
 
-def no_diagram(vd: xr.DataArray) -> str | None:
-    """Why there is no diagram; None if there is one."""
+def no_diagram(vd: xr.DataArray) -> str:
+    """Why there is no diagram; "" if there is one."""
     names = [str(name) for name in vd["feature"].to_numpy()]
-    if "total_volume" in names and ("avg_speed" in names or "avg_occupancy" in names):
-        return None
+    if VOLUME in names and (SPEED in names or OCCUPANCY in names):
+        return ""
     return (
-        "No fundamental diagram: it needs total_volume and one of avg_speed and avg_occupancy; "
-        f"the file has {', '.join(names[:5])}{' …' if len(names) > 5 else ''}."
+        f"No fundamental diagram: it needs {VOLUME} and one of {SPEED} and {OCCUPANCY}; the "
+        f"file has {', '.join(names[:5])}{' …' if len(names) > 5 else ''}."
     )
 
 
 def flow_per_hour(vd: xr.DataArray) -> xr.DataArray:
     """``total_volume`` as vehicles per hour, ``("time", "vd")``.
 
-    Its unit says of how long a time it is the count; where it does not, that is the interval.
+    Its unit names the time it counts over; without one, that is the interval.
     """
-    volume = vd.isel(feature=[str(name) for name in vd["feature"].to_numpy()].index("total_volume"))
+    volume = vd.isel(feature=[str(name) for name in vd["feature"].to_numpy()].index(VOLUME))
     period = period_of(str(volume["unit"].item())) or pd.Timedelta(interval_of(vd))
     return volume.astype(np.float64) * (pd.Timedelta("1h") / period)
 
 
 def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
-    """What is drawn, as (across, up): flow against occupancy or density, speed against flow."""
+    """The diagrams as (across, up): flow against occupancy or density, speed against flow."""
     flow, per_lane = flow_per_hour(vd).to_numpy(), ""
     if "lane_num" in vd.coords and (vd["lane_num"] > 0).all():
         flow, per_lane = flow / vd["lane_num"].to_numpy(), " per lane"
     flows = Quantity(f"flow, veh/h{per_lane}", flow)
-    by_name = {
-        str(name): (vd.isel(feature=index).to_numpy().astype(np.float64), str(unit))
-        for index, (name, unit) in enumerate(
-            zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), strict=True)
-        )
+    values = {
+        str(name): vd.isel(feature=at).to_numpy().astype(np.float64)
+        for at, name in enumerate(vd["feature"].to_numpy())
     }
-    speeds = None
-    if "avg_speed" in by_name:
-        speed, unit = by_name["avg_speed"]
-        speeds = Quantity(f"avg_speed, {unit}" if unit else "avg_speed", speed)
-    if "avg_occupancy" in by_name:
-        occupancy, unit = by_name["avg_occupancy"]
-        first = Quantity(f"avg_occupancy, {unit}" if unit else "avg_occupancy", occupancy)
-    else:
-        speed, unit = by_name["avg_speed"]
-        density = np.divide(flow, speed, out=np.full_like(flow, np.nan), where=speed > 0)
-        length = "mi" if unit == "mph" else "km"
-        first = Quantity(f"density, veh/{length}{per_lane}", density)
-    return [(first, flows), *([(flows, speeds)] if speeds else [])]
+    units = dict(zip(values, map(str, vd["unit"].to_numpy()), strict=True))
+    speeds, occupancies = (
+        Quantity(f"{name}, {units[name]}" if units[name] else name, values[name])
+        if name in values
+        else None
+        for name in (SPEED, OCCUPANCY)
+    )
+    if occupancies:
+        return [(occupancies, flows), *([(flows, speeds)] if speeds else [])]
+    assert speeds is not None  # see no_diagram
+    speed = speeds.values
+    density = np.divide(flow, speed, out=np.full_like(flow, np.nan), where=speed > 0)
+    length = "mi" if units[SPEED] == "mph" else "km"
+    return [(Quantity(f"density, veh/{length}{per_lane}", density), flows), (flows, speeds)]
 
 
 def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:
-    """Positions of some VDs with enough values, evenly spread over those that have."""
+    """Positions of a few detectors, evenly spread over those with enough values."""
     across, up = diagrams[0]
     steps = (np.isfinite(across.values) & np.isfinite(up.values)).sum(axis=0)
     enough = np.flatnonzero(steps >= min(_FEWEST_STEPS, len(across.values) / 2))
@@ -144,16 +143,16 @@ def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:
 
 
 def _detail(vd: xr.DataArray, some: xr.DataArray) -> str:
-    said = "Each cell counts time steps: the darker, the more (logarithmic)."
-    if "avg_occupancy" not in vd["feature"].to_numpy():
-        said += " Density is flow divided by speed."
+    text = "Each cell counts time steps: the darker, the more (logarithmic)."
+    if OCCUPANCY not in vd["feature"].to_numpy():
+        text += " Density is flow divided by speed."
     if some.sizes["vd"] < vd.sizes["vd"]:
-        said += f" {some.sizes['vd']:,} of the {vd.sizes['vd']:,} VDs, evenly spread over the file."
-    return said
+        text += f" {some.sizes['vd']:,} of the {vd.sizes['vd']:,} detectors, evenly spread."
+    return text
 
 
 def _edges(values: Floats) -> Floats:
-    """Limits of cells from 0 on, each as wide as the others and holding as many counts.
+    """Limits of equally wide cells from 0 on, a whole number of steps of the values each.
 
     Counts come in steps; cells of 2.5 steps would hold two and three in turn, and show stripes.
     """

@@ -1,4 +1,4 @@
-"""What a week looks like, feature by feature."""
+"""A typical week, feature by feature."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ from matplotlib.patches import Patch
 
 from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
 from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
-from vd_forecasting.vd_array import interval_of
+from vd_forecasting.vd_array import DIMS, interval_of
 from vd_forecasting.wording import in_words
 
 MOST_VALUES = 40_000_000
-"""160 MB; of more, VDs that are evenly spread over the file are taken."""
+"""At most this many values (160 MB); above it an even subset of detectors is used."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -27,7 +27,7 @@ _LONGEST_STEP = np.timedelta64(24, "h")
 
 
 def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
-    """The median and the usual range of every feature by time of the week, a panel for each."""
+    """Draw the median and the usual range of every feature by time of the week."""
     some = evenly_spread(vd_clean.isel(feature=slice(_MOST_FEATURES)), MOST_VALUES)
     week = weekly_quantiles(some)
     features = [str(name) for name in some["feature"].to_numpy()]
@@ -51,22 +51,22 @@ def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
 
 
 def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
-    """Quantiles over VDs and weeks, by time of the week.
+    """Quantiles over detectors and weeks, by time of the week.
 
     Args:
         vd: ``("time", "vd", "feature")`` on a regular grid, in memory.
 
     Returns:
-        ``("quantile", "hour", "feature")``, the quantiles of :data:`QUANTILES`; NaN where nothing
-        was observed. ``hour`` counts from Monday 00:00 of the clock of ``vd``, one step every 15
-        min or every interval, if that is longer.
+        ``("quantile", "hour", "feature")``, those of :data:`QUANTILES`; NaN where nothing was
+        observed. ``hour`` counts from Monday 00:00 by the clock of ``vd``, in steps of 15 min or of
+        an interval, if that is longer.
     """
     step = min(max(_SHORTEST_STEP, interval_of(vd)), _LONGEST_STEP)
     times = vd["time"].to_numpy().astype("datetime64[ns]")
     monday = np.datetime64("2024-01-01", "ns")
     of_week = (times - monday) % np.timedelta64(7, "D") // step  # [T]
     steps = -(-np.timedelta64(7, "D") // step)
-    values = vd.transpose("time", "vd", "feature").to_numpy()
+    values = vd.transpose(*DIMS).to_numpy()
     result = np.full((len(QUANTILES), steps, vd.sizes["feature"]), np.nan)
     order = np.argsort(of_week, kind="stable")
     begins = np.flatnonzero(np.diff(of_week[order], prepend=-1))
@@ -90,24 +90,24 @@ def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
 
 def _detail(vd: xr.DataArray, some: xr.DataArray) -> str:
     vds, shown = vd.sizes["vd"], some.sizes["vd"]
-    whose = f"{shown:,} of the {vds:,} VDs, evenly spread" if shown < vds else f"{vds:,} VDs"
-    if vds == 1:
-        whose = str(vd["vd"].to_numpy()[0])
+    whose = f"{vds:,} detectors" if vds > 1 else str(vd["vd"].to_numpy()[0])
+    if shown < vds:
+        whose = f"{shown:,} of the {whose}, evenly spread"
     clock = "the file's clock"
     if "utc_offset" in vd.attrs:
         clock += f", UTC{vd.attrs['utc_offset']}"
-    said = f"{whose}, {in_words(vd.sizes['time'] * interval_of(vd))}; {clock}."
+    text = f"{whose}, {in_words(vd.sizes['time'] * interval_of(vd))}; {clock}."
     left_out = vd.sizes["feature"] - some.sizes["feature"]
-    return said + (f" The last {left_out} features are not shown." if left_out else "")
+    return text + (f" The last {left_out} features are not shown." if left_out else "")
 
 
 def _draw(ax: Axes, hours: npt.NDArray[np.float64], week: npt.NDArray[np.float64]) -> None:
-    """One feature: ``week`` is [quantile, hour]."""
+    """Draw one feature; ``week`` is [quantile, hour]."""
     if np.isnan(week).all():
         say_empty(ax, "nothing observed")
         ax.set_yticks([])
         return
-    # The last value holds until its step ends, as every other one does.
+    # The last value, like every other, holds until its step ends.
     edges = np.append(hours, _WEEK)
     low, lower, median, upper, high = np.column_stack([week, week[:, -1]])
     colour = COLOURS["lstm"]
@@ -119,7 +119,7 @@ def _draw(ax: Axes, hours: npt.NDArray[np.float64], week: npt.NDArray[np.float64
 
 
 def _label_days(ax: Axes) -> None:
-    """Names of days in the middle of them, lines where they begin."""
+    """Write names of days at their middle, draw lines where they begin."""
     ax.set_xlim(0, _WEEK)
     ax.set_xticks(np.arange(8) * 24, [])
     ax.set_xticks(np.arange(7) * 24 + 12, _DAYS, minor=True)

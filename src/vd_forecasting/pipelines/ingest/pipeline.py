@@ -1,4 +1,4 @@
-"""The graph of the ``ingest`` pipeline."""
+"""The ``ingest`` pipeline."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,12 +8,8 @@ from vd_forecasting.pipelines.ingest.ingest import ingest
 def create_pipeline() -> Pipeline:
     """Turn the source of an environment into a file in the VD HDF5 layout.
 
-    ::
-
-        ingest_source ─► ingest ─┬─► vd_ingested      (the file that vd_raw reads next)
-                                 └─► ingest_report
-
-    Which source: the catalog entry ``ingest_source`` in ``conf/<environment>/``.
+    The source is the catalog entry ``ingest_source`` in ``conf/<environment>/``; ``vd_ingested`` is
+    the file that ``vd_raw`` reads next.
     """
     return Pipeline(
         [Node(ingest, "ingest_source", ["vd_ingested", "ingest_report"], name="ingest")]

@@ -14,6 +14,7 @@ from vd_forecasting.evaluation.differences import (
     find_differences,
 )
 from vd_forecasting.evaluation.errors import Errors, errors_of
+from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
@@ -106,12 +107,15 @@ def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
     """
     forecasts = {name: outcome.forecasts for name, outcome in found.outcomes.items()}
     modes = align_modes(forecasts, found.baselines)
-    by_mode = modes.by_mode.items()
+    summed = {
+        mode: sum_errors(of_mode, evaluation.mape_min_truth)
+        for mode, of_mode in modes.by_mode.items()
+    }
     return AcrossModes(
         modes,
-        {mode: errors_of(of_mode, evaluation.mape_min_truth) for mode, of_mode in by_mode},
-        {mode: find_differences(of_mode, evaluation) for mode, of_mode in by_mode},
-        find_confidence_sets(modes, evaluation),
+        {mode: errors_of(of_mode) for mode, of_mode in summed.items()},
+        {mode: find_differences(of_mode, evaluation) for mode, of_mode in summed.items()},
+        find_confidence_sets(summed, evaluation, comparable=modes.comparable),
     )
 
 

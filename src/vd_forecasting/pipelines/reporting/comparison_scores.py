@@ -4,8 +4,10 @@ import pandas as pd
 
 from vd_forecasting.artefacts import BaselineForecasts, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, align
-from vd_forecasting.evaluation.errors import Errors, errors_of, score_members
-from vd_forecasting.evaluation.metrics import tidy
+from vd_forecasting.evaluation.differences import Differences, find_differences
+from vd_forecasting.evaluation.errors import Errors, errors_of
+from vd_forecasting.evaluation.metrics import from_sums, tidy
+from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 from vd_forecasting.parameters import Evaluation
 
 SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]
@@ -20,31 +22,33 @@ def align_forecasts(
 
 def score_forecasts(
     forecasts: AlignedForecasts, evaluation: Evaluation
-) -> tuple[Errors, Errors, pd.DataFrame]:
+) -> tuple[Errors, Errors, Differences, pd.DataFrame]:
     """Score networks and baselines.
 
     Returns:
-        The errors pooled over VDs, the same on congested steps alone, and all scores per seed, VD,
-        feature and horizon: columns ``mode, model, seed, vdid, feature, horizon, metric, value``, a
-        row per metric, where the metric ``n`` counts the scored values and ``…_congested`` are of
-        congested steps. Baselines have no seed.
+        The errors, the same on congested steps alone, the differences between the models, and all
+        scores per seed, VD, feature and horizon: columns ``mode, model, seed, vdid, feature,
+        horizon, metric, value``, a row per metric, where the metric ``n`` counts the scored values
+        and ``…_congested`` are of congested steps. Baselines have no seed.
     """
-    congested = forecasts.congested(evaluation.congestion_speed)
-    frames = [_tidy(forecasts, evaluation), _tidy(congested, evaluation)]
+    summed = sum_errors(forecasts, evaluation.mape_min_truth)
+    in_congestion = forecasts.congested(evaluation.congestion_speed)
+    congested = sum_errors(in_congestion, evaluation.mape_min_truth)
+    frames = [_tidy(summed), _tidy(congested)]
     frames[1]["metric"] += "_congested"
-    frame = pd.concat(frames, ignore_index=True)
     return (
-        errors_of(forecasts, evaluation.mape_min_truth),
-        errors_of(congested, evaluation.mape_min_truth),
-        frame,
+        errors_of(summed),
+        errors_of(congested),
+        find_differences(summed, evaluation),
+        pd.concat(frames, ignore_index=True),
     )
 
 
-def _tidy(forecasts: AlignedForecasts, evaluation: Evaluation) -> pd.DataFrame:
-    scores = score_members(forecasts, evaluation.mape_min_truth, pool=[])
+def _tidy(summed: SummedErrors) -> pd.DataFrame:
+    scores = from_sums(summed.by_vd)
     frames = []
-    for position, member in enumerate(forecasts.members):
+    for position, member in enumerate(summed.members):
         frame = tidy(scores.isel(member=position, drop=True), member.model)
         frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True).assign(mode=forecasts.mode)[SCORE_COLUMNS]
+    return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]

@@ -6,7 +6,6 @@ read of it.
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.evaluation.differences import find_differences
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting.across_modes import (
     compare_modes,
@@ -14,6 +13,7 @@ from vd_forecasting.pipelines.reporting.across_modes import (
     gather,
 )
 from vd_forecasting.pipelines.reporting.comparison_scores import align_forecasts, score_forecasts
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.reporting.outcome import gather_outcome
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import (
@@ -36,8 +36,14 @@ def create_experiment_report() -> Pipeline:
                 name="gather_outcome",
             ),
             Node(
+                score_experiment,
+                inputs=["predictions", "fit_errors", "params:evaluation.mape_min_truth"],
+                outputs=["errors", "metrics"],
+                name="score_experiment",
+            ),
+            Node(
                 write_training_report,
-                inputs=["outcome", "params:evaluation.mape_min_truth"],
+                inputs=["outcome", "errors"],
                 outputs="training_report",
                 name="write_training_report",
             ),
@@ -58,14 +64,8 @@ def create_comparison(mode: str) -> Pipeline:
             Node(
                 score_forecasts,
                 inputs=["aligned", "params:evaluation"],
-                outputs=["errors", "congested_errors", "scores"],
+                outputs=["errors", "congested_errors", "differences", "scores"],
                 name="score_forecasts",
-            ),
-            Node(
-                find_differences,
-                inputs=["aligned", "params:evaluation"],
-                outputs="differences",
-                name="find_differences",
             ),
             Node(
                 write_comparison,

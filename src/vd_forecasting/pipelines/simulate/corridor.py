@@ -34,7 +34,7 @@ WEAVING_KM = 6.8
 EXITS = {2.0: 0.10, 6.0: 0.15, 9.2: 0.13}
 """Off-ramps: km and the share of the passing vehicles that leave."""
 ENTRIES_KM = (0.0, 2.8, 6.8, 10.0)
-"""Where vehicles come in: the upstream end, then the on-ramps."""
+"""Where vehicles enter: the upstream end, then the on-ramps."""
 DETECTORS_KM = (11.4, 10.5, 9.6, 8.6, 7.5, 6.4, 5.3, 4.4, 3.4, 2.4, 1.4, 0.6, 12.6, 14.2)
 """In the order of the file: upstream from the lane drop, then downstream of it.
 
@@ -63,7 +63,7 @@ def lanes(km: float) -> int:
 
 
 def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
-    """Drive the planned days one by one and look at the traffic where the detectors stand.
+    """Drive the planned days one by one and observe the traffic at the detectors.
 
     Every day starts from an empty road half an hour before its first interval.
 

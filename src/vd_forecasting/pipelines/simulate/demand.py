@@ -1,4 +1,4 @@
-"""What each day brings to the corridor: how many want to drive, and what the road can take."""
+"""Demand and capacity: how many want to drive each day, and how many the road can take."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ LANE_DROP_CAPACITY = 0.94 * 3 * LANE_CAPACITY  # veh/h
 def plan(simulate: Simulate) -> xr.Dataset:
     """Draw the demand and the capacities of all days.
 
-    Day ``d`` depends on the seed and on ``d`` alone, so more days leave the first ones as they are.
+    Day ``d`` depends on the seed and on ``d`` alone, so more days leave earlier ones unchanged.
 
     Returns:
         ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited. The

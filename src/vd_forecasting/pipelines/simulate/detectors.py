@@ -1,4 +1,4 @@
-"""What vehicle detectors make of the traffic: counting noise first, then everything that breaks."""
+"""Detectors that measure the traffic: first with counting noise, then with every kind of fault."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ UNITS = {
     "lane_count": "lanes",
 }
 SPEED, VOLUME, OCCUPANCY = 0, 1, 2  # their places among the features
-DECIMALS = (1, 0, 1, 1, 0)  # of each feature, as a roadside controller sends them
+DECIMALS = (1, 0, 1, 1, 0)  # of each feature, as roadside controllers send them
 ERROR_CODES = (-99.0, -1.0, 255.0, 999.0)
 EFFECTIVE_LENGTH = 6.5  # m, of a vehicle and the loop together
 COUNT_DISPERSION = 0.5  # variance over mean of a count; a Poisson process has 1
@@ -31,7 +31,7 @@ OUTAGE = 6
 
 
 def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
-    """Turn the traffic at each place into what a healthy detector there reports.
+    """Turn the traffic at each place into the reports of a healthy detector.
 
     Args:
         traffic: ``flow`` (veh/h), ``speed`` and ``speed_spread`` (km/h), all (time, km).
@@ -96,7 +96,7 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
 
 
 def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
-    """Add what real files suffer from.
+    """Add the faults of real files.
 
     Gaps (single records, stretches of one detector, whole rows, a day's outage), error codes,
     impossible values, blank and repeated time stamps, and one detector unfit for use. The first

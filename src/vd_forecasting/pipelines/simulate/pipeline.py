@@ -1,9 +1,4 @@
-"""The sample file, made with uxsim: demand ─▶ traffic ─▶ measurements ─▶ what reaches the file.
-
-::
-
-    params:simulate ─▶ plan ─▶ drive ─▶ measure ─▶ spoil ─▶ vd_sample
-"""
+"""The ``simulate`` pipeline: the sample file, made with uxsim."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -13,7 +8,7 @@ from vd_forecasting.pipelines.simulate.detectors import measure, spoil
 
 
 def create_pipeline() -> Pipeline:
-    """Simulate a freeway corridor and save what its detectors report."""
+    """Simulate a freeway corridor and save the reports of its detectors, faults included."""
     return Pipeline(
         [
             Node(plan, "params:simulate", "traffic_plan", name="plan_traffic"),

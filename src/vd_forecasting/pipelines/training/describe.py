@@ -7,7 +7,7 @@ import torch
 
 from vd_forecasting.artefacts import Config, Experiment, SplitSpan, WindowSet
 from vd_forecasting.artefacts.records import WindowLengths
-from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
+from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
 from vd_forecasting.pipelines.training.resume import Weights
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.vocabulary import SPLITS
@@ -54,6 +54,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "sequence_length": windows.sequence_length,
         "prediction_length": windows.prediction_length,
         "interval_minutes": windows.interval_minutes,
+        "format": FORMAT,
     }
 
 

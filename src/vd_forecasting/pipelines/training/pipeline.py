@@ -7,7 +7,7 @@
                                             │            ├──> best_model ──┐
                                             │            └──> models ──────┤
                                             └──────────────────────────────┴──> evaluate ──┬──> predictions
-                                                                                           └──> metrics
+                                                                                           └──> fit_errors
 
 A training also gets ``training_state``, the folder in which it keeps what it needs to go on after it
 was killed.
@@ -66,7 +66,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                     "params:evaluation.mape_min_truth",
                     "params:compute",
                 ],
-                outputs=["predictions", "metrics"],
+                outputs=["predictions", "fit_errors"],
                 name="evaluate",
             ),
             Node(

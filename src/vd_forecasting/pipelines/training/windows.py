@@ -5,7 +5,6 @@ lie wholly inside one split, so no split sees values of another. They are never 
 its first step, and :mod:`.batches` cuts it out of the one array.
 """
 
-import difflib
 import logging
 import math
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from vd_forecasting.vd_array import (
     usable_vds,
 )
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -274,10 +274,9 @@ def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
     known = [str(name) for name in vd_clean["vd"].values]
     if vdid in known:
         return vdid
-    nearest = difflib.get_close_matches(vdid, known, n=1, cutoff=0.0)
     raise ValueError(
-        f"select_vd_id: {_source(vd_clean)} has no VD {vdid!r}; the nearest of its {len(known)} is "
-        f"{nearest[0]!r}"
+        f"select_vd_id: {_source(vd_clean)} has no detector {vdid!r}; the nearest of its "
+        f"{len(known)} is {nearest(vdid, known)!r}"
     )
 
 

@@ -1,6 +1,6 @@
 """Files in a folder, a tar or a zip, read one by one and never unpacked to disk.
 
-Nothing here trusts an archive: names are only ever names, links are not followed, and no member
+Archives are not trusted: a name is never a path to write to, links are not followed, and no member
 may be larger than a bound, compressed or not.
 """
 
@@ -25,7 +25,7 @@ class Member:
 
     name: str  # with "/" between folders
     size: int  # as stored
-    stamp: int  # changes when the content does: its time, or its checksum
+    stamp: int  # changes with the content: its time, or its checksum
     offset: int = -1  # where its content begins in a tar
 
 
@@ -33,7 +33,7 @@ def list_members(path: Path) -> list[Member]:
     """The regular files of an archive, in the order of their names.
 
     Raises:
-        ValueError: it is no archive, or damaged.
+        ValueError: it is not an archive, or damaged.
     """
     if path.is_dir():
         members = _in_folder(path)
@@ -115,7 +115,7 @@ def _in_tar(path: Path) -> list[Member]:
 
 @lru_cache(maxsize=1)
 def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
-    """Kept open, because listing a year of minutes takes seconds. ``stamp`` tells files apart."""
+    """Kept open, since listing a year of minutes takes seconds; ``stamp`` is part of the key."""
     return zipfile.ZipFile(path)
 
 

@@ -1,4 +1,4 @@
-"""Parts as one lazy array: a read opens only the parts that reach into it."""
+"""Parts as one lazy array: a read opens only the parts it overlaps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ Minutes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Index:
-    """What parts hold, without their values."""
+    """The labels of parts."""
 
     minutes: Minutes  # [T], increasing
     vdids: list[str]  # [N], sorted
@@ -27,7 +27,7 @@ class Index:
 
 
 def index_parts(paths: Sequence[Path]) -> Index:
-    """Look through all parts.
+    """Read the labels of all parts.
 
     Raises:
         ValueError: one is missing or damaged.
@@ -48,7 +48,7 @@ def index_parts(paths: Sequence[Path]) -> Index:
 
 
 class PartsArray(BackendArray):
-    """[T, N, F] float32 of the records in ``paths``; where several meet, the last value wins.
+    """[T, N, F] float32 of the records in ``paths``; the last of several values in one place wins.
 
     Args:
         paths: of the parts, in the order of their files.
@@ -111,7 +111,7 @@ def _loaded(path: Path, with_values: bool) -> Part:
 
 
 def notes_of(counts: Counts, others: int, most: int = 50) -> Iterable[str]:
-    """What was left out, in words; ``others`` files are neither live records nor lists of VDs."""
+    """Notes on what was left out; ``others`` files are neither live records nor lists of VDs."""
     if counts.broken:
         number = len(counts.broken)
         yield f"{number:,} broken file{'s' if number > 1 else ''} skipped"
@@ -131,5 +131,5 @@ def notes_of(counts: Counts, others: int, most: int = 50) -> Iterable[str]:
 
 
 def _printable(text: str) -> str:
-    """Names come from strangers: no line breaks, no control characters, nothing endless."""
+    """Text from outside without line breaks and control characters, cut to 300 characters."""
     return "".join(c if c.isprintable() else "?" for c in text)[:300]

@@ -30,10 +30,10 @@ from vd_forecasting.datasets.sources.vd_live.parts import (
     part_path,
 )
 from vd_forecasting.datasets.sources.vd_live.stations import Station, info_of
-from vd_forecasting.datasets.vd_contract import one_line
+from vd_forecasting.wording import one_line
 
 FILES_PER_PART = 30
-"""Half an hour: what a killed ingest loses at most per process."""
+"""Half an hour; a killed ingest loses at most that per process."""
 
 _LIVE = re.compile(r"VDLive(List)?([_-]?\d+)?\.(xml|json)(\.gz)?", re.IGNORECASE)
 _STATIONS = re.compile(r"VD(List)?([_-]?\d+)?\.(xml|json)(\.gz)?", re.IGNORECASE)
@@ -44,10 +44,10 @@ class VDLiveArchiveDataset(SourceDataset):
 
     ``filepath`` is a folder, a zip or an uncompressed tar of them, of any number of days; the lists
     of detectors among them (VD.xml, VDList.json) give the coordinates. Files are read in parallel
-    into parts, which are kept in ``parts``: what was read once, also by an ingest that was killed,
-    is not read again. That folder may be deleted at any time. The array is lazy and reads parts.
+    into parts, which are kept in ``parts``: files read once, also by an ingest that was killed,
+    are not read again. That folder may be deleted at any time. The array is lazy and reads parts.
 
-    What makes a lane valid, and what the five features are, tells
+    The five features, and which lanes count for them, are those of
     :func:`~vd_forecasting.datasets.sources.vd_live.lanes.features_of`.
 
     Example::
@@ -88,7 +88,7 @@ class VDLiveArchiveDataset(SourceDataset):
             raise ValueError(f"features: no {unknown[0]!r}; there are {', '.join(FEATURES)}")
         source = self._filepath
         reading = Reading(parse_offset(self._utc_offset), self._tolerance, self._error_codes)
-        live, lists, others = _sorted_out(source)
+        live, lists, others = _sort_files(source)
         batches = [live[i : i + FILES_PER_PART] for i in range(0, len(live), FILES_PER_PART)]
         paths = [part_path(self._parts, source, batch, reading) for batch in batches]
         self._make(batches, paths, reading)
@@ -147,7 +147,7 @@ class VDLiveArchiveDataset(SourceDataset):
             except BrokenProcessPool as error:
                 raise ValueError(
                     "a process that read it was killed, perhaps for want of memory; run again, it "
-                    "goes on where it was (workers: 1 takes less memory)"
+                    "resumes where it was (workers: 1 takes less memory)"
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -167,8 +167,8 @@ def _wait_and_exit(sentinel: int) -> None:
     os._exit(1)
 
 
-def _sorted_out(source: Path) -> tuple[list[Member], list[Member], int]:
-    """Live records in the order of their minutes, lists of detectors, and how many other files."""
+def _sort_files(source: Path) -> tuple[list[Member], list[Member], int]:
+    """Live records in the order of their minutes, lists of detectors, number of other files."""
     live, lists, others = [], [], 0
     for member in list_members(source):
         name = member.name.rpartition("/")[2]
@@ -193,9 +193,9 @@ def _minute(source: Path, member: Member) -> float:
 def _read_stations(
     source: Path, lists: Sequence[Member]
 ) -> tuple[list[Station], list[tuple[str, str]]]:
-    """The detectors of all lists, of which there may be one a day, and the lists that are broken.
+    """The detectors of all lists, and the lists that are broken.
 
-    A later list corrects an earlier one.
+    There may be a list a day; a later one corrects an earlier one.
     """
     stations: dict[str, Station] = {}
     broken = []

@@ -11,14 +11,14 @@ FEATURES = ("avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_cou
 
 Floats = npt.NDArray[np.float64]
 Cell = bytes | str | int | float | None
-"""What a file holds in place of a number; bytes are text not yet decoded."""
+"""The content of a file where a number belongs; bytes are text not yet decoded."""
 
 _FAULT = math.inf  # stands for text that is no number
 
 
 @dataclass
 class Records:
-    """What one file reports: R records of VDs, L lanes, V volumes of vehicle types."""
+    """The content of one file: R records of detectors, L lanes, V volumes of vehicle types."""
 
     vdids: list[str] = field(default_factory=list)  # [R]
     stamps: list[str] = field(default_factory=list)  # [R], when collected; "" unknown
@@ -33,11 +33,11 @@ class Records:
 
 
 def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    """The FEATURES of each record, [R, 5], NaN where no valid lane tells.
+    """The FEATURES of each record, [R, 5], NaN where no valid lane reports them.
 
-    A lane is valid if it reports anything and none of it is an error: a number below zero, an
-    error code, or no number at all. What it leaves out is merely unknown. Records of a VD that
-    reports to be faulty have no valid lane.
+    A lane is valid if it reports anything and none of it is an error: a number below zero, an error
+    code, or text that is no number. Values it leaves out are unknown, not wrong. Records of a
+    detector that reports a fault have no valid lane.
 
     - avg_speed: mean over lanes weighted with their volumes, plain where these are 0 or unknown.
     - total_volume: sum over lanes and vehicle types.
@@ -83,7 +83,7 @@ def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray
 
 
 def _numbers(cells: list[Cell], error_codes: tuple[float, ...]) -> Floats:
-    """Cells as numbers: NaN is not reported, infinite is an error."""
+    """Cells as numbers: NaN means not reported, infinite an error."""
     numbers = np.array([_number(cell) for cell in cells], dtype=np.float64)
     numbers[(numbers < 0) | np.isin(numbers, error_codes)] = _FAULT
     return numbers
@@ -106,7 +106,7 @@ def _number(cell: Cell) -> float:
 
 
 def _sums(groups: npt.NDArray[np.intp], count: int, values: Floats | None = None) -> Floats:
-    # an error makes its whole group infinite
+    # one error makes the sum of its group infinite
     return np.bincount(groups, values, minlength=count).astype(np.float64)
 
 

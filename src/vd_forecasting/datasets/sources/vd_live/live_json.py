@@ -1,4 +1,4 @@
-"""VDLive and VD in JSON: the same as in XML, under the same names."""
+"""VDLive and VD in JSON, with the names they have in XML."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ _STATION_KEYS = ("VDs", "VDList")
 
 
 def read_live_json(content: bytes) -> Records:
-    """What a VDLiveList reports.
+    """The records of a VDLiveList.
 
     Raises:
-        ValueError: it is none, or not JSON.
+        ValueError: it is something else, or not JSON.
     """
     document = _parse(content)
     records = Records(update_time=_text(document, "UpdateTime"))

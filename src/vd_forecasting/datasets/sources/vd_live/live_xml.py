@@ -16,10 +16,10 @@ _MOST_TAGS = 4_000_000
 
 
 def read_live_xml(content: bytes) -> Records:
-    """What a VDLiveList reports.
+    """The records of a VDLiveList.
 
     Raises:
-        ValueError: it is none, not well-formed, or declares a document type.
+        ValueError: it is something else, not well-formed, or declares a document type.
     """
     check(content)
     plain = read_plain(content)
@@ -27,7 +27,7 @@ def read_live_xml(content: bytes) -> Records:
 
 
 def read_tree(content: bytes) -> Records:
-    """The same by a tree, for XML of any form."""
+    """The records by way of a tree, for XML of any form."""
     root = parse(content, "VDLiveList")
     vd_live, vdid, status, time, flows, lane, speed, occupancy, vehicles, volume = _names(
         root, "VDLive", "VDID", "Status", "DataCollectTime", "LinkFlows", "Lane", "Speed"
@@ -79,7 +79,7 @@ def parse(content: bytes, root_name: str) -> ElementTree.Element:
     """The root of a document.
 
     Raises:
-        ValueError: it is not well-formed, has another root, or what an attack would have.
+        ValueError: it is not well-formed, has another root, or looks like an attack.
     """
     check(content)
     try:
@@ -93,7 +93,7 @@ def parse(content: bytes, root_name: str) -> ElementTree.Element:
 
 
 def check(content: bytes) -> None:
-    """Parse a document without keeping anything of it.
+    """Parse a document and drop it.
 
     Raises:
         ValueError: it is not well-formed, declares a document type or has too many tags.

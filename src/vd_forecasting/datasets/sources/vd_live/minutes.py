@@ -19,7 +19,7 @@ def parse_offset(text: str) -> int:
     """Minutes east of UTC of an offset such as ``+08:00``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an offset.
     """
     found = re.fullmatch(r"([+-])(\d\d):?([0-5]\d)", text, re.ASCII)
     if not found or int(found[2]) > 14:
@@ -49,7 +49,7 @@ def minute_of_record(text: str, offset: int) -> int | None:
 
 
 def minute_of_file(path: str) -> int | None:
-    """The minute that the names of a file and its folders tell; None if they do not."""
+    """The minute in the names of a file and its folders; None if there is none."""
     dates = _DATE.findall(path)
     clock = _CLOCK_OF_FILE.search(path) or _CLOCK_OF_FOLDER.search(path)
     if not dates or not clock:

@@ -1,4 +1,4 @@
-"""Some minutes of an archive, read once and kept, so that a killed ingest goes on where it was.
+"""Some minutes of an archive, read once and kept, so that a killed ingest resumes where it was.
 
 A part holds R records as arrays; its name is a digest of the files it was made from and of how they
 were read, so a part that is there is right, and one that is not is made.
@@ -23,9 +23,9 @@ from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, fea
 from vd_forecasting.datasets.sources.vd_live.live_json import read_live_json
 from vd_forecasting.datasets.sources.vd_live.live_xml import read_live_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
-from vd_forecasting.datasets.vd_contract import one_line
+from vd_forecasting.wording import one_line
 
-_FORMAT = 1  # counts up when a part of the same files would hold something else
+_FORMAT = 1  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -41,7 +41,7 @@ class Reading:
 
 @dataclass
 class Counts:
-    """What was left out of a part."""
+    """Number of records left out of a part, and its broken files."""
 
     broken: list[tuple[str, str]] = field(default_factory=list)  # files, and why
     unnamed: int = 0  # records
@@ -167,8 +167,8 @@ def _minutes(
 ) -> npt.NDArray[np.int64]:
     """The minute of each record [R], −1 where it has none.
 
-    A record is of the minute in which it was collected, so an old one that a file repeats is not
-    taken for a new one. Without a time of its own it is of the minute of the file.
+    A record belongs to the minute in which it was collected, so an old one that a file repeats is
+    not taken for a new one. Without a time of its own it belongs to the minute of the file.
     """
     of_file = minute_of_file(path)
     if of_file is None:

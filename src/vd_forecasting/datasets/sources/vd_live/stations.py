@@ -1,4 +1,4 @@
-"""What the list of detectors tells of each."""
+"""Stations: the entries of a list of detectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Station:
 
 
 def station(known: Mapping[str, Any], lanes: Sequence[Any]) -> Station:
-    """A detector from the KEYS that are known of it and the LaneNum of its links."""
+    """A detector from those of its KEYS that are known and the LaneNum of its links."""
     counts = [as_number(count) for count in lanes]
     counts = [count for count in counts if count >= 0]  # NaN is not
     return Station(
@@ -39,7 +39,7 @@ def station(known: Mapping[str, Any], lanes: Sequence[Any]) -> Station:
 
 
 def info_of(stations: Iterable[Station], vdids: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """What is known of each of ``vdids``, [N]; of several stations of a name, the last."""
+    """Coordinates, lanes and roads of ``vdids``, [N] each; the last of several of one name."""
     by_name = {one.vdid: one for one in stations}
     unknown = station({}, [])
     found = [by_name.get(vdid, unknown) for vdid in vdids]

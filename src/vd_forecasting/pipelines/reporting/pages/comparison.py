@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from vd_forecasting.artefacts import Config, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
 from vd_forecasting.evaluation.differences import Differences
-from vd_forecasting.evaluation.errors import Errors, mae_of_models
+from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import verdicts
@@ -146,7 +146,7 @@ def write_comparison(
             if errors.at("mape_left_out", "persistence", feature) > 0
         ],
         congestion=congestion_rows(congested_errors) if congested else [],
-        by_detector=detector_table(mae_of_models(forecasts, pool=["horizon"]), MODELS),
+        by_detector=detector_table(errors.by_vd["mae"], MODELS),
         costs=cost_rows(costs),
         differing=_differing(configs),
         parameters=parameter_rows(configs.values()),
@@ -197,12 +197,11 @@ def _figures(
             congested,
         ),
         "error_by_hour": partial(
-            plot_error_by_hour, "At what time of day do the forecasts go wrong?", forecasts, errors
+            plot_error_by_hour, "At what time of day do the forecasts go wrong?", errors
         ),
         "error_by_vd": partial(
             plot_error_by_vd,
             "Which detectors are hard to forecast, and which model does better there?",
-            forecasts,
             errors,
         ),
         "residuals": partial(

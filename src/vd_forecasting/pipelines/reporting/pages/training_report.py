@@ -8,8 +8,8 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
-from vd_forecasting.evaluation.aligned import AlignedForecasts, align, most_congested_day
-from vd_forecasting.evaluation.errors import Errors, errors_of, mae_of_models
+from vd_forecasting.evaluation.aligned import align, most_congested_day
+from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows, labelled_fits
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.tables import (
@@ -66,16 +66,14 @@ class TrainingReport:
     parameters: Rows
 
 
-def write_training_report(outcome: Outcome, mape_min_truth: float) -> Page:
+def write_training_report(outcome: Outcome, errors: Errors) -> Page:
     """Report one experiment beside persistence.
 
     Args:
         outcome: of the experiment.
-        mape_min_truth: truths below this are left out of MAPE.
+        errors: of its test forecasts.
     """
     config, model = outcome.config, outcome.config.model
-    forecasts = align({model: outcome.forecasts})
-    errors = errors_of(forecasts, mape_min_truth)
     costs = {model: Costs(outcome)}
     report = TrainingReport(
         config=config,
@@ -99,18 +97,17 @@ def write_training_report(outcome: Outcome, mape_min_truth: float) -> Page:
             for feature in errors.features
         },
         summary=summary_rows(errors, model),
-        by_detector=detector_table(mae_of_models(forecasts, pool=["horizon"]), [model]),
+        by_detector=detector_table(errors.by_vd["mae"], [model]),
         features=[errors.label(feature) for feature in errors.features],
         parameters=parameter_rows([config]),
     )
     text = render(__package__, "training_report", **vars(report))
-    return Page(text, _figures(outcome, forecasts, errors))
+    return Page(text, _figures(outcome, errors))
 
 
-def _figures(
-    outcome: Outcome, forecasts: AlignedForecasts, errors: Errors
-) -> dict[str, Callable[[], Figure]]:
+def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]]:
     name, model = outcome.config.experiment, outcome.config.model
+    forecasts = align({model: outcome.forecasts})
     congested = most_congested_day(forecasts)
     return {
         "forecast": partial(

@@ -3,16 +3,13 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.evaluation.aligned import AlignedForecasts, by_target_time, mean_over_seeds
 from vd_forecasting.evaluation.differences import Differences
-from vd_forecasting.evaluation.errors import Errors, mae, mae_of_models
+from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.rendering.plot_style import (
     COLOURS,
     MARKERS,
@@ -163,9 +160,8 @@ def signed_percent(value: float, _: float) -> str:
     return f"{value:+.3g} %".replace("-", "−") if round(value, 6) else "0 %"
 
 
-def plot_error_by_hour(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
+def plot_error_by_hour(question: str, errors: Errors) -> Figure:
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
-    by_hour = mae_by_hour(forecasts)
     figure, axes = feature_panels(
         question,
         "By the hour that was forecast. Of the baselines those that do better than persistence on "
@@ -176,7 +172,7 @@ def plot_error_by_hour(question: str, forecasts: AlignedForecasts, errors: Error
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
         for model in [*strong_baselines(errors, feature), *errors.networks]:
-            values = by_hour.sel(model=model, feature=feature).dropna("hour")
+            values = errors.by_hour.sel(model=model, feature=feature).dropna("hour")
             ax.plot(values["hour"].values, values.values, **line_style(model))
         ax.set_xlim(-0.5, 23.5)
         ax.set_xticks(range(0, 24, 4), [f"{hour}:00" for hour in range(0, 24, 4)])
@@ -188,27 +184,9 @@ def plot_error_by_hour(question: str, forecasts: AlignedForecasts, errors: Error
     return figure
 
 
-def mae_by_hour(forecasts: AlignedForecasts) -> xr.DataArray:
-    """MAE over (model, hour, feature) of the hour of day of what was forecast."""
-    interval = forecasts.interval_minutes
-    truth = _by_hour(by_target_time(forecasts.truth, interval))
-    forecast = _by_hour(by_target_time(forecasts.forecast, interval))
-    by_member = mae(truth, forecast, pool=["horizon", "vd"])
-    return mean_over_seeds(by_member).reindex(hour=range(24))
-
-
-def _by_hour(values: xr.DataArray) -> xr.DataArray:
-    """Split ``time`` into ``hour`` of day and ``origin``, a running number within the hour."""
-    hours = pd.Series(values["time"].dt.hour.values)
-    index = pd.MultiIndex.from_arrays([hours, hours.groupby(hours).cumcount()])
-    index.names = ["hour", "origin"]
-    coords = xr.Coordinates.from_pandas_multiindex(index, "time")
-    return values.drop_vars("time").assign_coords(coords).unstack("time")
-
-
-def plot_error_by_vd(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
+def plot_error_by_vd(question: str, errors: Errors) -> Figure:
     """MAE of every detector, all horizons together: a row of dots each, a panel per feature."""
-    by_vd = mae_of_models(forecasts, pool=["horizon"])
+    by_vd = errors.by_vd["mae"]
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
     labelled = len(vdids) <= MAX_LABELLED_VDS
     figure, axes = feature_panels(

@@ -40,12 +40,13 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
     """
     interval = aligned.interval_minutes
     step = pd.Timedelta(minutes=interval)
-    first_horizon = aligned.truth.sel(vd=congested.vdid).isel(horizon=[0])
+    of_vd = aligned.sel(vd=[congested.vdid])
+    first_horizon = of_vd.truth.isel(vd=0, horizon=[0])
     truth = by_target_time(first_horizon, interval).isel(horizon=0)
     start, end = _span(truth, congested, step)
     truth = truth.sel(time=slice(start, end))
     made = slice(start - step, end - step)
-    forecasts = aligned.shown.sel(vd=congested.vdid, origin=made)
+    forecasts = of_vd.shown.isel(vd=0).sel(origin=made)
     every = max(1, forecasts.sizes["origin"] // _FANS)
     forecasts = forecasts.isel(origin=slice(0, None, every))
     models = [name for name in MODELS if name in aligned.models]

@@ -36,8 +36,9 @@ def plot_forecast(
     interval, units = forecasts.interval_minutes, forecasts.units
     horizon = forecasts.horizons[-1]
     models = [name for name in forecasts.models if name in _WIDTHS]
-    both = xr.Dataset({"truth": forecasts.truth, "forecast": forecasts.shown.sel(model=models)})
-    lines = by_target_time(both.sel(vd=congested.vdid, horizon=[horizon]), interval)
+    drawn = forecasts.sel(vd=[congested.vdid], horizon=[horizon])
+    both = xr.Dataset({"truth": drawn.truth, "forecast": drawn.shown.sel(model=models)})
+    lines = by_target_time(both.isel(vd=0), interval)
     start, end = _span(lines["time"].values, congested.day, days)
     last = pd.Timestamp(lines["time"].values[-1])
     lines = lines.isel(horizon=0).sel(time=slice(start, end - pd.Timedelta(1, "ns")))

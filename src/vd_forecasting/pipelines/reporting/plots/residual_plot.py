@@ -33,7 +33,8 @@ def plot_residuals(question: str, forecasts: AlignedForecasts, errors: Errors) -
         errors: of these forecasts.
     """
     horizon = errors.horizons[-1]
-    residuals = (forecasts.shown - forecasts.truth).sel(horizon=horizon)
+    last = forecasts.sel(horizon=[horizon])
+    residuals = last.shown - last.truth
     models = [*errors.networks, _best_baseline(errors)]
     figure, axes = feature_panels(
         question,

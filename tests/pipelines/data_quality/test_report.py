@@ -1,36 +1,28 @@
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.figure import Figure
 
-from tests import PROJECT
 from tests.make.arrays import distinct, raw_array
 from tests.make.parameters import CLEANING
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.cleaning import clean
-from vd_forecasting.pipelines.data_engineering.pipeline import create_pipeline
+from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality.coverage_plot import coverage, plot_coverage
 from vd_forecasting.pipelines.data_quality.detector_map import NO_MAP
 from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
-from vd_forecasting.pipelines.data_quality.quality_report import (
-    COVERAGE_PLOT,
-    DIAGRAM_PLOT,
-    MAP_PLOT,
-    WEEK_PLOT,
-    report_quality,
-)
+from vd_forecasting.pipelines.data_quality.pipeline import create_pipeline
+from vd_forecasting.pipelines.data_quality.report import report_quality
 
 NAN = np.nan
 
 
 def page_of(raw: xr.DataArray, cleaning: Cleaning = CLEANING) -> str:
-    return report_quality(*clean(raw, cleaning), cleaning)
+    return report_quality(*clean(raw, cleaning), cleaning).text
 
 
 def section(page: str, title: str) -> str:
@@ -59,18 +51,18 @@ def small_page() -> str:
 def test_summary(small_page: str) -> None:
     assert small_page.startswith("# Data quality: test.h5\n\n## What to look at\n\n- **VD-1: ")
     summary = section(small_page, "In short")
-    assert "**1 of 2 VDs is fit for training** (at least 50 % of avg_speed and" in summary
+    assert "**1 of 2 detectors is fit for training** (at least 50 % of avg_speed and" in summary
     assert "**41.7 % of values are missing** after cleaning" in summary  # 10 of 24
     assert "in the raw file it was 20 %." in summary  # 4 of 20
     assert "removed 2 of 16 recorded values (12.5 %)" in summary
     assert "1 step of the regular grid had none and was added as missing." in summary
     assert "The longest gap is 25 min, from 2024-03-01 00:05 (VD-1)." in summary
-    assert "](data_quality_coverage.png)" in small_page
+    assert "](figure:coverage)" in small_page
 
 
 def test_file_table(small_page: str) -> None:
     assert dict(rows(section(small_page, "The file"))[2:]) == {
-        "VDs": "2",
+        "detectors": "2",
         "features": "avg_speed (km/h), total_volume (veh/5 min)",
         "time steps": "6, one every 5 min",
         "first step": "2024-03-01 00:00",
@@ -115,34 +107,36 @@ def test_gaps_table(small_page: str) -> None:
 
 
 def test_unfit_table(small_page: str) -> None:
-    text = section(small_page, "VDs unfit for training")
+    text = section(small_page, "Detectors unfit for training")
     assert "Needed: 50 % of avg_speed and total_volume (each)." in text
     assert rows(text)[2:] == [["VD-1", "observed: total_volume 16.7 %"]]
 
 
-def test_time_stamps_are_told() -> None:
+def test_time_stamps_are_counted() -> None:
     raw = raw_array(distinct(7, 1, 1), minutes=[0, 5, 15, 10, 10, 21, 25])
     assert (
-        "Of 7 time stamps, found: 2 out of order, 1 off the regular grid, 1 duplicates; no step of"
+        "7 time stamps, among them 2 out of order, 1 off the regular grid and 1 duplicates; no step"
     ) in page_of(raw)
 
 
 def test_perfect_file() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
-    assert "**1 of 1 VD is fit for training**" in page
+    assert "**1 of 1 detector is fit for training**" in page
     assert "**0 % of values are missing**" in page
     assert "All 6 time stamps are in order; no step of the regular grid is absent." in page
     assert "longest gap" not in page
     assert section(page, "Longest gaps").strip() == "None: every value is observed."
-    assert section(page, "VDs unfit for training").strip() == "None."
+    assert section(page, "Detectors unfit for training").strip() == "None."
 
 
-def test_no_usable_vd_is_said_first() -> None:
+def test_no_fit_detector_is_said_first() -> None:
     page = page_of(raw_array(np.full((6, 3, 2), NAN)))
-    assert page.split("\n\n")[1].startswith("> **No VD is fit for training.**")
-    assert rows(section(page, "VDs unfit for training"))[2] == ["VD-0", "no value at all"]
+    assert page.split("\n\n")[1].startswith("> **No detector is fit for training.**")
+    assert rows(section(page, "Detectors unfit for training"))[2] == ["VD-0", "no value at all"]
     gap = rows(section(page, "Longest gaps"))[2:]
-    assert gap == [["all VDs", "all features", "2024-03-01 00:00", "2024-03-01 00:25", "30 min"]]
+    assert gap == [
+        ["all detectors", "all features", "2024-03-01 00:00", "2024-03-01 00:25", "30 min"]
+    ]
 
 
 def test_many_vds_are_summarised() -> None:
@@ -151,7 +145,7 @@ def test_many_vds_are_summarised() -> None:
         values[: 1 + n // 5, n] = NAN
     text = section(page_of(raw_array(values)), "Observed values")
     tables = rows(text)
-    worst = tables.index(["VD", "avg_speed"])
+    worst = tables.index(["detector", "avg_speed"])
     quantiles = dict(tables[2:worst])
     assert quantiles["lowest"] == "50 % → 50 %"
     assert quantiles["25 %"] == "77.5 % → 77.5 %"  # between the 15th, 70 %, and the 16th, 80 %
@@ -163,7 +157,7 @@ def test_many_vds_are_summarised() -> None:
 
 
 def test_many_unfit_vds_are_counted() -> None:
-    text = section(page_of(raw_array(np.full((6, 100, 1), NAN))), "VDs unfit for training")
+    text = section(page_of(raw_array(np.full((6, 100, 1), NAN))), "Detectors unfit for training")
     assert len(rows(text)) == 42
     assert "… and 60 more." in text
 
@@ -172,7 +166,7 @@ def test_tables_stay_narrow() -> None:
     features = [f"channel_{n}" for n in range(14)]
     page = page_of(raw_array(distinct(6, 2, 14), features=features))
     assert max(len(row) for row in rows(page)) <= 8
-    head = [row for row in rows(section(page, "Observed values")) if row[0] == "VD"]
+    head = [row for row in rows(section(page, "Observed values")) if row[0] == "detector"]
     assert [name for row in head for name in row[1:]] == features
 
 
@@ -190,22 +184,36 @@ def test_plots_are_shown_where_there_is_something_to_show() -> None:
         position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
     )
     page = page_of(raw)
-    assert "](data_quality_map.png)" in section(page, "Where they are")
-    assert "](data_quality_typical_week.png)" in section(page, "A typical week")
+    assert "](figure:map)" in section(page, "Where they are")
+    assert "](figure:typical_week)" in section(page, "A typical week")
     fundamental = section(page, "Flow, speed and occupancy")
-    assert "](data_quality_fundamental_diagram.png)" in fundamental
+    assert "](figure:fundamental_diagram)" in fundamental
 
 
-def test_the_plots_of_the_page_are_where_the_catalog_puts_them() -> None:
-    catalog = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
-    folder = Path(catalog["data_quality"]["filepath"]).parent
-    drawn = {
-        catalog[name]["filepath"]
-        for name in create_pipeline().all_outputs()
-        if name.endswith("_plot")
-    }
-    plots = (COVERAGE_PLOT, MAP_PLOT, WEEK_PLOT, DIAGRAM_PLOT)
-    assert {str(folder / plot) for plot in plots} == drawn
+def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
+    raw = raw_array(distinct(6, 1, 2)).assign_coords(
+        position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
+    )
+    page = report_quality(*clean(raw, CLEANING), CLEANING)
+    assert list(page.figures) == ["coverage", "map", "typical_week", "fundamental_diagram"]
+    for name, figure in page.figures.items():
+        assert isinstance(figure, Figure)
+        titles = [text.get_text() for text in figure.texts]
+        assert any(f"![{title}](figure:{name})" in page.text for title in titles)
+
+
+def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
+    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING)
+    assert set(page.figures) == {"coverage", "map", "typical_week", "fundamental_diagram"}
+    assert "figure:map" not in page.text
+    assert "figure:fundamental_diagram" not in page.text
+
+
+def test_the_pipeline_is_one_node_for_one_page() -> None:
+    [node] = create_pipeline().nodes
+    assert node.name == "data_quality.report_quality"
+    assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning"}
+    assert node.outputs == ["data_quality"]
 
 
 def test_shares_are_never_rounded_to_all_or_nothing() -> None:
@@ -230,7 +238,7 @@ def test_gaps_that_begin_and_end_together_are_one() -> None:
     ]
 
 
-def test_gap_of_most_features_is_told_in_few_words() -> None:
+def test_a_gap_of_most_features_is_described_in_few_words() -> None:
     values = distinct(6, 1, 5)
     values[:3, 0, :4] = NAN
     values[:2, 0, 4] = NAN

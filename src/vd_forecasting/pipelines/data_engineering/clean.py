@@ -1,0 +1,200 @@
+"""The node that cleans: rules applied to a file that may be larger than memory, and a log of them.
+
+What a rule does to time steps depends on the time stamps alone, and what it does to the values of a
+detector on that detector alone. So ``clean`` applies the rules once to an array without detectors,
+which yields the labels of the clean one, and then to a few detectors at a time.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.parameters import Cleaning
+from vd_forecasting.pipelines.data_engineering.resample import (
+    RESAMPLED,
+    describe_resampling,
+    resample,
+)
+from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order, times_of
+from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
+from vd_forecasting.wording import per_words
+
+logger = logging.getLogger(__name__)
+
+# The rules hold several copies of the values they see: only part of a block at a time.
+_BYTES_AT_ONCE = 16 * 2**20
+
+Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
+
+
+def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.DataFrame]:
+    """Apply all rules to a raw VD array, then resample it where the parameters say so.
+
+    The values are read twice, block by block: here for the log, and when the result, a dask array,
+    is saved. Neither array has to fit in memory.
+
+    Returns:
+        The clean VD array, on a regular time grid, with a ``unit`` for every feature and the
+        attribute ``interval_minutes``.
+
+        The cleaning log, a tidy table with a row per rule, detector and feature: ``rule``,
+        ``vdid``, ``feature``, ``rows`` (time steps after the rule), ``observed`` (finite values
+        after the rule) and ``moved`` (time steps the rule gave another place or time stamp). Its
+        first rule is "raw", the state of the file; a rule removed the difference to the rule
+        before. ``RESAMPLED``, where it applies, comes last and counts on the coarser grid.
+
+    Raises:
+        ValueError: the file holds no values, fewer than two usable time stamps, or time stamps so
+            far apart that the regular grid would be mostly empty; or as :func:`resample` says.
+    """
+    raw = vd_raw.transpose(*DIMS)
+    if raw.sizes["vd"] == 0 or raw.sizes["feature"] == 0:
+        raise ValueError(
+            f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
+            "features); export the file again"
+        )
+    labels = raw[:, :0].compute()
+    stages = dict(_stages(labels, cleaning))
+    moved = {"raw": 0}
+    for (_, before), (name, after) in pairwise(stages.items()):
+        moved[name] = _MOVED[name](before, after) if name in _MOVED else 0
+        _log_steps(name, before, after, moved[name])
+    final = _with_units(after, cleaning)
+    if RESAMPLED in stages:
+        logger.info("%s: %s", source_of(final), describe_resampling(final, cleaning))
+
+    rows = {name: stage.sizes["time"] for name, stage in stages.items()}
+    blocks = in_vd_blocks(raw, max(rows.values()))
+    few = _BYTES_AT_ONCE // (4 * max(rows.values()) * raw.sizes["feature"])
+    in_parts = partial(_by_block, blocks=blocks, labels=labels, vds=max(few, 1))
+    # The interval is found once, not in the time stamps of every part.
+    interval = int(interval_of(stages["time grid"]).astype(np.int64))
+    known = cleaning.model_copy(update={"interval": f"{interval}ns"})
+
+    clean_values = in_parts(partial(_last_stage, cleaning=known), len(final), np.float32)
+    of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
+    coords = {**final.drop_vars(of_vds).coords, **of_vds}
+    vd = xr.DataArray(clean_values, coords, DIMS, raw.name, final.attrs)
+
+    counts = in_parts(partial(_observed_by_stage, cleaning=known), len(stages), np.int64)
+    by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
+    observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
+    return vd, _log(vd, rows, moved, observed)
+
+
+def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.DataArray]]:
+    """The array as it is, after each rule and, where the parameters say so, resampled."""
+    yield "raw", vd
+    for name, rule in RULES.items():
+        vd = rule(vd, cleaning)
+        yield name, vd
+    vd = _with_units(vd, cleaning)
+    resampled = resample(vd, cleaning)
+    if resampled is not vd:
+        yield RESAMPLED, resampled
+
+
+def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
+    """The values after the last stage."""
+    for _, stage in _stages(vd, cleaning):
+        last = stage  # earlier ones are not kept in memory
+    values: Floats = last.to_numpy()
+    return values
+
+
+def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> Counts:
+    """Number of finite values in each stage, [stage, vd, feature]."""
+    return np.stack(
+        [np.isfinite(stage.to_numpy()).sum(axis=0) for _, stage in _stages(vd, cleaning)]
+    )
+
+
+def _by_block(
+    function: Callable[[xr.DataArray], npt.NDArray[Any]],
+    length: int,
+    dtype: npt.DTypeLike,
+    *,
+    blocks: xr.DataArray,
+    labels: xr.DataArray,
+    vds: int,
+) -> Any:
+    """The dask array [length, N, F] that ``function`` makes, ``vds`` detectors at a time.
+
+    ``function`` gets VD arrays with the coordinates of ``labels`` [T, 0, F], but without VDIDs.
+    """
+    from dask import array  # noqa: PLC0415  (slow to import)
+
+    coords = {name: coord for name, coord in labels.coords.items() if "vd" not in coord.dims}
+
+    def of_block(values: Floats) -> npt.NDArray[Any]:
+        made = np.empty((length, *values.shape[1:]), dtype)
+        for start in range(0, values.shape[1], vds):
+            few = np.s_[:, start : start + vds]
+            part = values[few].astype(np.float32, copy=False)
+            made[few] = function(xr.DataArray(part, coords, DIMS, attrs=labels.attrs))
+        return made
+
+    chunks = (length, *(blocks.chunksizes[dim] for dim in ("vd", "feature")))
+    empty: npt.NDArray[Any] = np.empty((0, 0, 0), dtype)
+    return array.map_blocks(of_block, blocks.data, chunks=chunks, dtype=dtype, meta=empty)
+
+
+def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Give every feature a unit: the file's own, else that of the parameters, else ""."""
+    features = [str(name) for name in vd["feature"].to_numpy()]
+    own = map(str, vd["unit"].to_numpy()) if "unit" in vd.coords else [""] * len(features)
+    units = [
+        unit or (cleaning.features[feature].unit if feature in cleaning.features else "")
+        for feature, unit in zip(features, own, strict=True)
+    ]
+    filled = [unit.replace("/interval", f"/{per_words(interval_of(vd))}") for unit in units]
+    return vd.assign_coords(unit=("feature", np.array(filled, dtype=str)))
+
+
+_MOVED: dict[str, Callable[[xr.DataArray, xr.DataArray], int]] = {
+    "time order": lambda before, _: steps_out_of_order(times_of(before)),
+    "time grid": lambda before, after: int((times_of(before) != times_of(after)).sum()),
+}
+"""Number of time steps a rule moved, by rule; the other rules move none."""
+
+
+def _log(
+    vd: xr.DataArray, rows: dict[str, int], moved: dict[str, int], observed: Counts
+) -> pd.DataFrame:
+    """The cleaning log, ordered by stage, detector and feature, as is ``observed``."""
+    vdids, features = (np.array(vd[dim].to_numpy(), dtype=str) for dim in ("vd", "feature"))
+    each = len(vdids) * len(features)
+    return pd.DataFrame(
+        {
+            "rule": np.repeat(list(rows), each),
+            "vdid": np.tile(np.repeat(vdids, len(features)), len(rows)),
+            "feature": np.tile(features, len(vdids) * len(rows)),
+            "rows": np.repeat(list(rows.values()), each),
+            "observed": observed.ravel(),
+            "moved": np.repeat([moved[name] for name in rows], each),
+        }
+    )
+
+
+def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray, moved: int) -> None:
+    """Log what a rule did to whole time steps, if it did anything."""
+    steps, change = before.sizes["time"], after.sizes["time"] - before.sizes["time"]
+    done = {
+        "blank time stamps": (-change, "have no time stamp; dropped"),
+        "time order": (moved, "were out of order; sorted"),
+        "time grid": (moved, "were off the regular grid; moved to its nearest point"),
+        "duplicates": (-change, "repeat a time stamp; the last value of each was kept"),
+    }
+    count, what = done.get(rule, (0, ""))
+    if count:
+        logger.warning(
+            "%s: %s of %s time steps %s", source_of(before), f"{count:,}", f"{steps:,}", what
+        )

@@ -1,0 +1,27 @@
+"""The ``data_quality`` pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from vd_forecasting.pipelines.data_quality.report import report_quality
+
+
+def create_pipeline() -> Pipeline:
+    """Report on a cleaned file: one page with its figures.
+
+    The node lives in the namespace ``data_quality``; the datasets keep their own names.
+    """
+    inputs = {"vd_clean", "cleaning_log"}
+    return Pipeline(
+        [
+            Node(
+                report_quality,
+                inputs=["vd_clean", "cleaning_log", "params:cleaning"],
+                outputs="data_quality",
+                name="report_quality",
+            )
+        ],
+        namespace="data_quality",
+        inputs=inputs,
+        outputs={"data_quality"},
+        parameters={"params:cleaning"},
+    )

@@ -1,0 +1,142 @@
+"""Rows of the page's tables; names from the file are harmless text in them."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, summed, unit_of_sum
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
+from vd_forecasting.pipelines.data_quality.cleaning_history import History
+from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
+from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.vd_array import interval_of
+from vd_forecasting.wording import in_words, share
+
+MAX_LISTED_VDS = 40
+WORST_VDS = 20
+LONGEST_GAPS = 10
+
+# The words after the number of time steps that a rule dropped or moved.
+_DROPPED = {"blank time stamps": "dropped", "duplicates": "merged"}
+_MOVED = {"time order": "out of order", "time grid": "off the grid"}
+
+_QUANTILES = {"lowest": 0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1}
+
+Rows = list[list[str]]
+
+
+def observed_rows(file: CleanedFile) -> tuple[Rows, Rows]:
+    """Shares observed in the raw, the clean and the resampled data, a column per feature.
+
+    Returns:
+        Quantiles over detectors, none for a few; and all of a few detectors, else the worst ones.
+    """
+    states = [0, file.history.clean, *([-1] if file.history.resampled else [])]
+    shares = np.stack([file.history.share(state) for state in states])  # [state, vd, feature]
+    vds, quantiles, final = np.arange(shares.shape[1]), [], shares[-1]
+    if len(vds) > MAX_LISTED_VDS:
+        quantiles = [
+            [name, *_arrows(np.quantile(shares, at, axis=1))] for name, at in _QUANTILES.items()
+        ]
+        incomplete = (final < 1).any(axis=1)
+        worst = np.argsort(final.mean(axis=1), kind="stable")
+        vds = worst[incomplete[worst]][:WORST_VDS]
+    return quantiles, [[file.vdid(vd), *_arrows(shares[:, vd])] for vd in vds.tolist()]
+
+
+def _arrows(shares: Iterable[Iterable[float]]) -> list[str]:
+    """Shares [state, feature] as one text for each feature."""
+    return [" → ".join(map(share, of_feature)) for of_feature in zip(*shares, strict=True)]
+
+
+def rule_rows(history: History) -> Rows:
+    """Each rule, what it did to time steps and how many values it removed of each feature."""
+    removed = -np.diff(history.observed[: history.clean + 1].sum(axis=1), axis=0)  # [rule, feature]
+    rows = []
+    for rule, counts in zip(history.rules[1 : history.clean + 1], removed, strict=True):
+        lost, steps = history.rows_lost(rule), "–"
+        if rule in _MOVED:
+            steps = f"{history.steps_moved(rule):,} {_MOVED[rule]}"
+        elif rule in _DROPPED:
+            steps = f"{lost:,} {_DROPPED[rule]}"
+        elif rule == "absent steps":
+            steps = f"{-lost:,} added"
+        rows.append([rule, steps, *(f"{count:,}" for count in counts)])
+    return [*rows, ["**all**", "", *(f"**{count:,}**" for count in removed.sum(axis=0))]]
+
+
+def limit_rows(file: CleanedFile) -> Rows:
+    """Each feature, its unit, error codes, range and time after which it counts as stuck."""
+    cleaning, rows = file.cleaning, []
+    for name, unit in zip(file.features, _units_before_resampling(file), strict=True):
+        own = cleaning.features.get(name)
+        codes = cleaning.error_codes
+        if own and own.error_codes is not None:
+            codes = own.error_codes
+        stuck = own and own.stuck_after
+        rows.append(
+            [
+                plain_text(name),
+                plain_text(unit) or "unknown",
+                ", ".join(f"{code:g}".replace("-", "−") for code in codes) or "none",
+                f"{own.range[0]:g} to {own.range[1]:g}" if own and own.range else "off",
+                in_words(pd.Timedelta(stuck).to_timedelta64()) if stuck else "off",
+            ]
+        )
+    return rows
+
+
+def _units_before_resampling(file: CleanedFile) -> list[str]:
+    """The units the limits are in."""
+    if not file.history.resampled:
+        return file.units
+    old, new, adds = cleaned_interval(file.vd), interval_of(file.vd), summed(file.vd, file.cleaning)
+    return [
+        unit_of_sum(unit, new, old, name) if add else unit
+        for name, unit, add in zip(file.features, file.units, adds, strict=True)
+    ]
+
+
+def gap_rows(file: CleanedFile) -> Rows:
+    """The longest gaps: detectors, features, first and last missing step, length."""
+    return [
+        [
+            _detectors(file, gap),
+            _features(file, gap),
+            file.stamp(gap.start),
+            file.stamp(gap.start + gap.length - 1),
+            file.span(gap.length),
+        ]
+        for gap in longest_gaps(file.vd, LONGEST_GAPS)
+    ]
+
+
+def _detectors(file: CleanedFile, gap: Gap) -> str:
+    if len(gap.vds) == 1:
+        return file.vdid(gap.vds[0])
+    return "all detectors" if len(gap.vds) == file.detectors else f"{len(gap.vds):,} detectors"
+
+
+def _features(file: CleanedFile, gap: Gap) -> str:
+    others = [name for at, name in enumerate(file.features) if at not in gap.features]
+    if not others and len(file.features) > 1:
+        return "all features"
+    if len(others) == 1 and len(gap.features) > 2:
+        return f"all but {plain_text(others[0])}"
+    return plain_text(", ".join(file.features[at] for at in gap.features))
+
+
+def unfit_rows(file: CleanedFile) -> Rows:
+    """The detectors that cannot be trained on, and why."""
+    rows = []
+    for vd, shares in enumerate(file.target_shares):
+        short = [
+            f"{plain_text(name)} {share(observed)}"
+            for name, observed in zip(file.targets, shares, strict=True)
+            if observed < file.cleaning.min_observed
+        ]
+        if short:
+            reason = "no value at all" if not shares.any() else f"observed: {', '.join(short)}"
+            rows.append([file.vdid(vd), reason])
+    return rows
