@@ -46,16 +46,18 @@ BOXES = """
     const [text, box] = ['text', '.pipeline-node__bg'].map(part => node.querySelector(part))
     const [label, around] = [text, box].map(part => part.getBoundingClientRect())
     const middle = label.top + label.height / 2
-    const ends = [label.left, label.right].map(x => document.elementFromPoint(x, middle))
+    const seen = x => document.elementsFromPoint(x, middle).find(
+        element => element.checkVisibility({opacityProperty: true}))
+    const ends = [label.left, label.right].map(seen)
     return {
         id: node.dataset.id,
         kind: node.dataset.nodeType,
         name: node.dataset.nodeFullname,
         label: text.textContent,
-        height: label.height,
+        height: Math.round(100 * label.height) / 100,
         place: [around.left, around.top, label.height, getComputedStyle(node).opacity].join(),
         whole: label.left >= around.left && label.right <= around.right
-            && ends.every(end => end !== null && end.closest('.pipeline-node') === node),
+            && ends.every(end => end?.closest('.pipeline-node') === node),
     }
 })
 """
@@ -83,9 +85,7 @@ def kedro_viz() -> Iterator[str]:
     Raises:
         RuntimeError: it does not answer; with what it printed.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/"
     # It asks the package index for a newer version: the closed port answers at once.
     environment = os.environ | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
@@ -99,6 +99,15 @@ def kedro_viz() -> Iterator[str]:
             yield address
         finally:
             stop(process)
+
+
+def free_port() -> int:
+    """A port that nothing listens on; kedro viz takes none that systems hand out, above 49151."""
+    for port in range(20_000 + os.getpid() % 10_000, 49_152):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def start(*command: str, stdout: Any = subprocess.DEVNULL, **how: Any) -> subprocess.Popen[bytes]:
@@ -115,7 +124,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def answers(address: str, process: subprocess.Popen[str]) -> bool:
+def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
     """Whether the address answers before the time is up and before the process ends."""
     until = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < until and process.poll() is None:
@@ -156,10 +165,12 @@ def browser(profile: Path) -> Iterator[Ask]:
                     answer: dict[str, Any] = json.loads(connection.recv(timeout=60))
                     if answer.get("id") == number:
                         assert "error" not in answer, answer
-                        return answer["result"]
+                        result: dict[str, Any] = answer["result"]
+                        return result
 
             size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
             ask("Emulation.setDeviceMetricsOverride", **size)
+            ask("Page.enable")
             ask("Page.addScriptToEvaluateOnNewDocument", source=NO_HINTS)
             yield ask
     finally:
