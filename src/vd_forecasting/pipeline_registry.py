@@ -49,7 +49,11 @@ def experiment(mode: str, model: str) -> Pipeline:
 
 def experiment_report(mode: str, model: str) -> Pipeline:
     """The report of one experiment, in its namespace."""
-    return Pipeline(reporting.create_experiment_report(), namespace=f"{mode}_{model}")
+    return Pipeline(
+        reporting.create_experiment_report(),
+        namespace=f"{mode}_{model}",
+        parameters={"params:evaluation.mape_min_truth"},
+    )
 
 
 def baselines(mode: str) -> Pipeline:

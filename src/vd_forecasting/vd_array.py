@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, islice
 from math import lcm
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ import xarray as xr
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 DIMS: Final = ("time", "vd", "feature")
 MINUTES_PER_DAY: Final = 24 * 60
@@ -108,13 +110,13 @@ def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.Dat
             disable=True if doing is None else None,
         ) as bar,
     ):
-        ahead = deque(pool.submit(_load, block) for block in islice(blocks, _AT_ONCE))
+        ahead = deque(pool.submit(in_memory, block) for block in islice(blocks, _AT_ONCE))
         while ahead:
             block = ahead.popleft().result()
             yield block
             bar.update(block.sizes["vd"])
             del block
-            ahead.extend(pool.submit(_load, following) for following in islice(blocks, 1))
+            ahead.extend(pool.submit(in_memory, following) for following in islice(blocks, 1))
 
 
 def each_few_vds(
@@ -134,9 +136,10 @@ def each_few_vds(
         first += values.shape[1]
 
 
-def _load(block: xr.DataArray) -> xr.DataArray:
+def in_memory(values: Labelled) -> Labelled:
+    """The same with its values read or computed."""
     # A dask array would start threads of its own, and hold more blocks.
-    return block.compute(scheduler="synchronous") if block.chunks else block.compute()
+    return values.compute(scheduler="synchronous") if values.chunks else values.compute()
 
 
 def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:

@@ -7,6 +7,7 @@ what a clock measured, :func:`lead_time` says in one unit how far ahead a foreca
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -19,7 +20,7 @@ NOTHING = "–"
 _UNITS = (("day", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000))
 
 
-def is_number(value: float | None) -> bool:
+def is_number(value: float | None) -> TypeGuard[float]:
     """Whether a metric is defined: neither null nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
 
@@ -98,6 +99,11 @@ def per_words(span: np.timedelta64) -> str:
     """A span as it stands after "per": ``min``, ``5 min``, ``1 h 30 min``."""
     words = in_words(span)
     return words.removeprefix("1 ") if words.count(" ") == 1 else words
+
+
+def day(time: np.datetime64) -> str:
+    """``2026-03-24``."""
+    return str(time)[:10]
 
 
 def time_stamp(time: np.datetime64, interval: np.timedelta64) -> str:

@@ -1,4 +1,6 @@
-"""The points that several forecasts have in common, and what they are relabelled to."""
+"""Forecasts side by side, on what all have in common, and what they are relabelled to."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,28 +9,25 @@ import xarray as xr
 
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
 from tests.make.parameters import make_evaluation
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation.aligned import (
     NO_SEED,
+    AlignedForecasts,
+    Member,
+    align,
     by_target_time,
-    common_points,
-    congested_only,
     deviation_over_seeds,
     mean_over_seeds,
-    models_in,
     most_congested_day,
-    shown_forecasts,
 )
-from vd_forecasting.evaluation.metrics import METRICS, score
+from vd_forecasting.evaluation.errors import errors_of
+from vd_forecasting.evaluation.metrics import ERRORS, score
+from vd_forecasting.evaluation.summed import sum_errors
+from vd_forecasting.pipelines.reporting.across_modes import align_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     SCORE_COLUMNS,
-    find_common_points,
-    score_common_points,
+    score_forecasts,
 )
-from vd_forecasting.pipelines.reporting.comprehensive_points import (
-    concatenate_scores,
-    find_common_target,
-)
-from vd_forecasting.pipelines.reporting.plots.error_plots import mae_by_hour
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 VDS = ("A", "B", "C")
@@ -36,54 +35,60 @@ EVALUATION = make_evaluation()
 MODELS_AND_BASELINES = ["lstm", "xlstm", "persistence", *BASELINES]
 
 
-def points_of(lstm: xr.Dataset, xlstm: xr.Dataset) -> xr.Dataset:
-    """With baselines that forecast what the LSTM does."""
-    return find_common_points(lstm, xlstm, make_baselines(lstm))
+def aligned_of(
+    lstm: xr.Dataset, xlstm: xr.Dataset, baselines: xr.Dataset | None = None
+) -> AlignedForecasts:
+    """With baselines that forecast what the LSTM does, unless they are given."""
+    baselines = make_baselines(lstm) if baselines is None else baselines
+    networks = {"lstm": Forecasts(lstm), "xlstm": Forecasts(xlstm)}
+    return align(networks, {"": BaselineForecasts(baselines)})
 
 
-def forecast_of(points: xr.Dataset, model: str) -> xr.DataArray:
-    """The only run of a model."""
-    found: list[xr.DataArray] = [*points["forecast"].isel(run=points["model"].values == model)]
+def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
+    """The only member of a model."""
+    of_model = aligned.forecast.isel(member=aligned.data["model"].values == model)
+    found: list[xr.DataArray] = [*of_model]
     [forecast] = found
     return forecast
 
 
-def test_the_same_points_are_compared_as_they_are() -> None:
+def test_forecasts_of_the_same_truths_are_compared_as_they_are() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=60)
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=60)
     baselines = make_baselines(lstm)
-    points = find_common_points(lstm, xlstm, baselines)
-    assert points.attrs["left_out"] == []
-    assert points.attrs["mode"] == "multi_vd"
-    assert models_in(points) == list(points["model"].values) == MODELS_AND_BASELINES
-    xr.testing.assert_identical(points["truth"], lstm["truth"])
-    xr.testing.assert_identical(points["mase_scale"], lstm["mase_scale"])
-    xr.testing.assert_identical(points["free_flow_speed"], lstm["free_flow_speed"])
-    np.testing.assert_array_equal(forecast_of(points, "xlstm"), xlstm["prediction"].sel(seed=42))
+    aligned = aligned_of(lstm, xlstm, baselines)
+    assert aligned.left_out == ()
+    assert (aligned.mode, aligned.source) == ("multi_vd", "vd_sample.h5")
+    assert aligned.models == MODELS_AND_BASELINES
+    assert [member.model for member in aligned.members] == MODELS_AND_BASELINES
+    xr.testing.assert_identical(aligned.truth, lstm["truth"])
+    xr.testing.assert_identical(aligned.mase_scale, lstm["mase_scale"])
+    xr.testing.assert_identical(aligned.free_flow_speed, lstm["free_flow_speed"])
+    np.testing.assert_array_equal(forecast_of(aligned, "xlstm"), xlstm["prediction"].sel(seed=42))
     for name in BASELINES:
         expected = baselines["prediction"].sel(model=name)
-        np.testing.assert_array_equal(forecast_of(points, name), expected)
-    assert points.attrs["fit_seconds"] == dict(zip(BASELINES, (0.01, 0.02, 0.5, 20.0), strict=True))
-    persistence = forecast_of(points, "persistence")
+        np.testing.assert_array_equal(forecast_of(aligned, name), expected)
+    assert aligned.fit_seconds == dict(zip(BASELINES, (0.01, 0.02, 0.5, 20.0), strict=True))
+    persistence = forecast_of(aligned, "persistence")
     for step in (1, 12):
         np.testing.assert_array_equal(persistence.sel(horizon=step), lstm["persistence"])
 
 
-def test_differing_points_are_cut_to_the_common_ones_and_told() -> None:
+def test_differing_forecasts_are_cut_to_what_they_have_in_common_and_told() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=60)
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=60)
     xlstm = xlstm.isel(origin=slice(5, None), horizon=slice(0, 6)).sel(
         vd=["C", "B"], feature=["avg_occupancy", "avg_speed"]
     )
-    points = points_of(lstm, xlstm)
-    assert dict(points["truth"].sizes) == {"origin": 55, "horizon": 6, "vd": 2, "feature": 2}
+    aligned = aligned_of(lstm, xlstm)
+    assert dict(aligned.truth.sizes) == {"origin": 55, "horizon": 6, "vd": 2, "feature": 2}
     for vd in ("B", "C"):
         np.testing.assert_array_equal(
-            forecast_of(points, "xlstm").sel(vd=vd, feature="avg_speed"),
+            forecast_of(aligned, "xlstm").sel(vd=vd, feature="avg_speed"),
             xlstm["prediction"].sel(seed=42, vd=vd, feature="avg_speed"),
         )
         np.testing.assert_array_equal(
-            forecast_of(points, "ridge").sel(vd=vd, feature="avg_speed"),
+            forecast_of(aligned, "ridge").sel(vd=vd, feature="avg_speed"),
             make_baselines(lstm)["prediction"].sel(
                 model="ridge",
                 vd=vd,
@@ -92,7 +97,7 @@ def test_differing_points_are_cut_to_the_common_ones_and_told() -> None:
                 horizon=range(1, 7),
             ),
         )
-    text = " ".join(points.attrs["left_out"])
+    text = " ".join(aligned.left_out)
     assert (
         "multi_vd_lstm has 60 forecast origins and multi_vd_xlstm has 55 forecast origins" in text
     )
@@ -104,16 +109,16 @@ def test_a_truth_that_only_one_observed_is_not_scored() -> None:
     lstm = make_predictions(origins=40, missing=0.0)
     xlstm = make_predictions(model="xlstm", origins=40, missing=0.0).copy(deep=True)
     xlstm["truth"][3, 4, 0, 1] = np.nan
-    points = points_of(lstm, xlstm)
-    assert int(points["truth"].isnull().sum()) == 1
-    assert "1 value observed for only some" in points.attrs["left_out"][0]
+    aligned = aligned_of(lstm, xlstm)
+    assert int(aligned.truth.isnull().sum()) == 1
+    assert "1 value observed for only some" in aligned.left_out[0]
 
 
 def test_nothing_in_common_is_an_error_that_names_both_sides() -> None:
     with pytest.raises(
         ValueError, match=r"no VD in common \(single_vd_lstm: A, single_vd_xlstm: B\)"
     ):
-        points_of(
+        aligned_of(
             make_predictions(vdids=["A"], origins=20),
             make_predictions(model="xlstm", vdids=["B"], origins=20),
         )
@@ -123,77 +128,74 @@ def test_forecasts_of_different_data_are_not_compared() -> None:
     other = make_predictions(model="xlstm", origins=20, source="other.h5").copy(deep=True)
     other["truth"] += 1
     with pytest.raises(ValueError, match=r"vd_sample.h5 and other.h5.*train both again"):
-        points_of(make_predictions(origins=20), other)
+        aligned_of(make_predictions(origins=20), other)
 
 
-def test_baselines_are_cut_to_the_points_of_the_networks_and_the_reverse() -> None:
+def test_baselines_are_cut_to_what_the_networks_forecast_and_the_reverse() -> None:
     lstm = make_predictions(vdids=VDS, origins=30, horizons=3)
     xlstm = make_predictions(model="xlstm", vdids=VDS, origins=30, horizons=3)
     baselines = make_baselines(lstm).isel(origin=slice(4, None), vd=[2, 0, 1])
-    points = find_common_points(lstm, xlstm, baselines)
-    assert points.sizes["origin"] == 26
-    assert list(points["vd"].values) == list(VDS)
+    aligned = aligned_of(lstm, xlstm, baselines)
+    assert len(aligned.origins) == 26
+    assert aligned.vdids == list(VDS)
     np.testing.assert_array_equal(
-        forecast_of(points, "ridge"), baselines["prediction"].sel(model="ridge", vd=list(VDS))
+        forecast_of(aligned, "ridge"), baselines["prediction"].sel(model="ridge", vd=list(VDS))
     )
-    assert "compared on the 26 in common" in points.attrs["left_out"][0]
+    assert "compared on the 26 in common" in aligned.left_out[0]
 
 
-def test_a_run_is_one_seed_of_a_network_or_a_baseline() -> None:
+def test_a_member_is_one_seed_of_a_network_or_a_baseline() -> None:
     lstm = make_predictions(origins=20, horizons=2, seeds=(3, 1, 2)).assign_attrs(best_seed=1)
     xlstm = make_predictions(model="xlstm", origins=20, horizons=2, seeds=(7, 5))
-    points = points_of(lstm, xlstm)
-    runs = list(
-        zip(points["model"].values, points["seed"].values, points["best"].values, strict=True)
-    )
-    assert runs == [
-        ("lstm", 3, False),
-        ("lstm", 1, True),
-        ("lstm", 2, False),
-        ("xlstm", 7, False),
-        ("xlstm", 5, True),
-        *((name, NO_SEED, True) for name in ("persistence", *BASELINES)),
+    aligned = aligned_of(lstm, xlstm)
+    assert aligned.members == [
+        Member("lstm", 3, best=False),
+        Member("lstm", 1, best=True),
+        Member("lstm", 2, best=False),
+        Member("xlstm", 7, best=False),
+        Member("xlstm", 5, best=True),
+        *(Member(name, None, best=True) for name in ("persistence", *BASELINES)),
     ]
-    for run, seed in enumerate((3, 1, 2)):
+    for position, seed in enumerate((3, 1, 2)):
         np.testing.assert_array_equal(
-            points["forecast"].isel(run=run), lstm["prediction"].sel(seed=seed)
+            aligned.forecast.isel(member=position), lstm["prediction"].sel(seed=seed)
         )
-    shown = shown_forecasts(points)
+    shown = aligned.shown
     assert list(shown["model"].values) == MODELS_AND_BASELINES
     np.testing.assert_array_equal(shown.sel(model="lstm"), lstm["prediction"].sel(seed=1))
     np.testing.assert_array_equal(shown.sel(model="xlstm"), xlstm["prediction"].sel(seed=5))
 
 
 def test_baselines_have_the_name_of_their_mode_before_theirs() -> None:
-    predictions = make_predictions(origins=20, horizons=2)
-    baselines = make_baselines(predictions)
-    points = common_points(
-        {"single_vd_lstm": predictions, "multi_vd_lstm": predictions},
+    forecasts = Forecasts(make_predictions(origins=20, horizons=2))
+    baselines = BaselineForecasts(make_baselines(forecasts.data))
+    aligned = align(
+        {"single_vd_lstm": forecasts, "multi_vd_lstm": forecasts},
         {"single_vd": baselines, "multi_vd": baselines},
     )
     names = [f"{mode}_{name}" for mode in ("single_vd", "multi_vd") for name in BASELINES]
-    assert models_in(points) == ["single_vd_lstm", "multi_vd_lstm", "persistence", *names]
-    assert list(points.attrs["fit_seconds"]) == names
-    assert points.attrs["fit_seconds"]["multi_vd_ridge"] == 0.5
-    assert models_in(common_points({"lstm": predictions})) == ["lstm", "persistence"]
+    assert aligned.models == ["single_vd_lstm", "multi_vd_lstm", "persistence", *names]
+    assert list(aligned.fit_seconds) == names
+    assert aligned.fit_seconds["multi_vd_ridge"] == 0.5
+    assert align({"lstm": forecasts}).models == ["lstm", "persistence"]
 
 
-def runs_of(values: list[list[float]], models: list[str]) -> xr.DataArray:
-    """Made-up values ``[run, feature]``."""
+def members_of(values: list[list[float]], models: list[str]) -> xr.DataArray:
+    """Made-up values ``[member, feature]``."""
     return xr.DataArray(
         values,
-        dims=("run", "feature"),
+        dims=("member", "feature"),
         coords={
-            "model": ("run", models),
-            "seed": ("run", range(len(models))),
-            "best": ("run", [True] * len(models)),
+            "model": ("member", models),
+            "seed": ("member", range(len(models))),
+            "best": ("member", [True] * len(models)),
             "feature": ["a", "b"],
         },
     )
 
 
 def test_mean_and_deviation_over_seeds_by_hand() -> None:
-    values = runs_of(
+    values = members_of(
         [[1.0, 4.0], [7.0, 1.0], [2.0, np.nan], [6.0, 4.0]], ["lstm", "naive", "lstm", "lstm"]
     )
     mean, deviation = mean_over_seeds(values), deviation_over_seeds(values)
@@ -209,36 +211,37 @@ def test_mean_and_deviation_over_seeds_by_hand() -> None:
 def test_congested_is_what_is_slower_than_a_share_of_free_flow() -> None:
     speeds = [59.0, 60.0, 61.0, np.nan, 10.0]
     truth = np.stack([speeds, np.arange(5.0)], axis=-1)[:, None, None, :]
-    points = xr.Dataset(
+    data = xr.Dataset(
         {
             "truth": (("origin", "horizon", "vd", "feature"), truth),
             "free_flow_speed": ("vd", [100.0]),
         },
         coords={"feature": ["avg_speed", "total_volume"]},
     )
-    kept = congested_only(points, 0.6)["truth"].values[:, 0, 0]
+    aligned = AlignedForecasts(data, "single_vd", "made.h5", 5.0)
+    kept = aligned.congested(0.6).truth.values[:, 0, 0]
     nan = np.nan
     np.testing.assert_array_equal(kept, [[59, 0], [nan, nan], [nan, nan], [nan, nan], [10, 4]])
-    unknown = points.assign(free_flow_speed=("vd", [nan]))
-    assert congested_only(unknown, 0.6)["truth"].isnull().all()
-    assert congested_only(points.sel(feature=["total_volume"]), 0.6)["truth"].isnull().all()
+    unknown = replace(aligned, data=data.assign(free_flow_speed=("vd", [nan])))
+    assert unknown.congested(0.6).truth.isnull().all()
+    assert aligned.sel(feature=["total_volume"]).congested(0.6).truth.isnull().all()
 
 
-def test_scores_are_those_of_the_metrics_module_on_the_common_points() -> None:
+def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=80, seeds=(7, 9))
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=70, seeds=(8,))
     baselines = make_baselines(lstm)
-    errors, congested, scores = score_common_points(
-        find_common_points(lstm, xlstm, baselines), make_evaluation(congestion_speed=0.98)
+    errors, congested, _, scores = score_forecasts(
+        aligned_of(lstm, xlstm, baselines), make_evaluation(congestion_speed=0.98)
     )
     assert list(scores.columns) == SCORE_COLUMNS
     assert set(scores["model"]) == set(MODELS_AND_BASELINES)
     seeds = scores.groupby("model")["seed"].unique()
     assert (list(seeds["lstm"]), list(seeds["xlstm"])) == ([7, 9], [8])
     assert all(seeds[name].isna().all() for name in ("persistence", *BASELINES))
-    metrics = [*METRICS, "mase", "n"]
+    metrics = [*ERRORS, "n"]
     assert set(scores["metric"]) == {*metrics, *(f"{name}_congested" for name in metrics)}
-    # VDs × features × horizons × metrics × runs, on all steps and on congested ones
+    # VDs × features × horizons × metrics × members, on all steps and on congested ones
     assert len(scores) == 3 * 3 * 12 * 7 * 8 * 2
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
     rows = scores.fillna({"seed": NO_SEED}).set_index(SCORE_COLUMNS[:-1])["value"].sort_index()
@@ -316,10 +319,10 @@ def test_forecasts_by_the_time_they_are_for() -> None:
     np.testing.assert_array_equal(moved.values, [[1.0, 3.0, 5.0, np.nan], [np.nan, 2.0, 4.0, 6.0]])
 
 
-def truth_of(speeds: np.ndarray, feature: str = "avg_speed") -> xr.DataArray:
+def truth_of(speeds: np.ndarray, feature: str = "avg_speed") -> AlignedForecasts:
     """Hand-made truths ``[time, vd]`` at 5 min, one horizon."""
     steps, vds = speeds.shape
-    return xr.DataArray(
+    truth = xr.DataArray(
         speeds[:, None, :, None],
         coords={
             "origin": pd.date_range("2026-03-22 23:55", periods=steps, freq="5min"),
@@ -329,6 +332,7 @@ def truth_of(speeds: np.ndarray, feature: str = "avg_speed") -> xr.DataArray:
         },
         dims=("origin", "horizon", "vd", "feature"),
     )
+    return AlignedForecasts(truth.to_dataset(name="truth"), "multi_vd", "made.h5", 5.0)
 
 
 def test_the_most_congested_day_is_that_of_the_lowest_hour_not_of_one_reading() -> None:
@@ -337,7 +341,7 @@ def test_the_most_congested_day_is_that_of_the_lowest_hour_not_of_one_reading() 
     speeds[50, 0] = 1.0  # one odd reading
     speeds[600:605, 0] = 2.0  # an hour that is mostly missing
     speeds[605:612, 0] = np.nan
-    day = most_congested_day(truth_of(speeds), 5.0)
+    day = most_congested_day(truth_of(speeds))
     assert (day.vdid, str(day.day.date()), day.feature) == ("VD1", "2026-03-24", "avg_speed")
     assert day.value == pytest.approx(30.0)
 
@@ -345,14 +349,14 @@ def test_the_most_congested_day_is_that_of_the_lowest_hour_not_of_one_reading() 
 def test_without_speeds_the_highest_value_chooses_the_day() -> None:
     volumes = np.full((2 * 288, 1), 50.0)
     volumes[300:330] = 200.0
-    day = most_congested_day(truth_of(volumes, "total_volume"), 5.0)
+    day = most_congested_day(truth_of(volumes, "total_volume"))
     assert str(day.day.date()) == "2026-03-24"
     assert day.value == pytest.approx(200.0)
     assert not day.is_congestion
 
 
 def test_without_any_truth_the_first_day_is_shown() -> None:
-    day = most_congested_day(truth_of(np.full((288, 1), np.nan)), 5.0)
+    day = most_congested_day(truth_of(np.full((288, 1), np.nan)))
     assert day.vdid == "VD0"
     assert np.isnan(day.value)
 
@@ -362,54 +366,63 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
     predictions = make_predictions(
         vdids=["A", "B"], features=["avg_speed"], horizons=3, origins=100, interval_minutes=interval
     )
-    points = common_points({"lstm": predictions})
+    aligned = align({"lstm": Forecasts(predictions)})
     step = pd.Timedelta(minutes=interval)
-    errors: dict[int, list[float]] = {}
+    by_hand: dict[int, list[float]] = {}
     for origin in predictions["origin"].values:
         for horizon in (1, 2, 3):
             hour = (pd.Timestamp(origin) + horizon * step).hour
             at = predictions.sel(origin=origin, horizon=horizon)
-            errors.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
-    by_hour = mae_by_hour(points).sel(model="lstm", feature="avg_speed")
+            by_hand.setdefault(hour, []).extend(abs(at["prediction"] - at["truth"]).values.flat)
+    by_hour = errors_of(sum_errors(aligned, MAPE_MIN_TRUTH)).by_hour.sel(
+        model="lstm", feature="avg_speed"
+    )
     assert list(by_hour["hour"].values) == list(range(24))
     for hour in range(24):
-        expected = np.nanmean(errors[hour]) if hour in errors else np.nan
+        expected = np.nanmean(by_hand[hour]) if hour in by_hand else np.nan
         np.testing.assert_allclose(by_hour.sel(hour=hour).item(), expected, rtol=1e-5)
 
 
 def six(
     single: list[str], multi: list[str], independent: list[str], **settings: int
-) -> dict[str, xr.Dataset]:
+) -> tuple[dict[str, Forecasts], dict[str, BaselineForecasts]]:
+    """Forecasts by experiment, and of the baselines by mode."""
     vdids = {"single_vd": single, "multi_vd": multi, "independent_multi_vd": independent}
     found = {
-        name: make_predictions(mode, model, vdids=vdids[mode], origins=settings.get(name, 50))
+        name: Forecasts(
+            make_predictions(mode, model, vdids=vdids[mode], origins=settings.get(name, 50))
+        )
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
-    return found | {f"{mode}_baselines": make_baselines(found[f"{mode}_lstm"]) for mode in MODES}
+    return found, {
+        mode: BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data)) for mode in MODES
+    }
 
 
-def test_modes_are_compared_on_the_vd_and_points_all_six_forecast() -> None:
-    found = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
-    by_mode = find_common_target(**found)
-    for mode, points in by_mode.items():
-        assert points.attrs["comparable"]
-        assert list(points["vd"].values) == ["B"]
-        assert points.sizes["origin"] == 45
-        xr.testing.assert_equal(points["truth"], by_mode["single_vd"]["truth"])
-        assert list(points["model"].values) == MODELS_AND_BASELINES
-        assert list(points.attrs["fit_seconds"]) == list(BASELINES)
-        cut = found[f"{mode}_lstm"]["prediction"].sel(vd=["B"], seed=42, origin=points["origin"])
-        np.testing.assert_array_equal(forecast_of(points, "lstm"), cut)
-        ridge = found[f"{mode}_baselines"]["prediction"].sel(vd=["B"], model="ridge")
+def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
+    found, baselines = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
+    modes = align_modes(found, baselines)
+    assert modes.comparable
+    assert list(modes.by_mode) == [*MODES]
+    for mode, aligned in modes.by_mode.items():
+        assert aligned.mode == mode
+        assert aligned.vdids == ["B"]
+        assert len(aligned.origins) == 45
+        xr.testing.assert_equal(aligned.truth, modes.first.truth)
+        assert [member.model for member in aligned.members] == MODELS_AND_BASELINES
+        assert list(aligned.fit_seconds) == list(BASELINES)
+        cut = found[f"{mode}_lstm"].prediction.sel(vd=["B"], seed=42, origin=aligned.origins)
+        np.testing.assert_array_equal(forecast_of(aligned, "lstm"), cut)
+        ridge = baselines[mode].prediction.sel(vd=["B"], model="ridge")
         np.testing.assert_array_equal(
-            forecast_of(points, "ridge"), ridge.sel(origin=points["origin"])
+            forecast_of(aligned, "ridge"), ridge.sel(origin=aligned.origins)
         )
-    assert "45 in common" in by_mode["single_vd"].attrs["left_out"][0]
+    assert "45 in common" in modes.first.left_out[0]
 
 
 def test_without_a_common_vd_each_mode_stays_on_its_own() -> None:
-    by_mode = find_common_target(**six(["A"], ["B", "C"], ["C"]))
-    assert not any(points.attrs["comparable"] for points in by_mode.values())
-    assert list(by_mode["multi_vd"]["vd"].values) == ["B", "C"]
-    assert all(models_in(points) == MODELS_AND_BASELINES for points in by_mode.values())
+    modes = align_modes(*six(["A"], ["B", "C"], ["C"]))
+    assert not modes.comparable
+    assert modes.by_mode["multi_vd"].vdids == ["B", "C"]
+    assert all(aligned.models == MODELS_AND_BASELINES for aligned in modes.by_mode.values())

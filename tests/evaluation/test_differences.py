@@ -1,6 +1,7 @@
 """Losses over time and the tests on them, against differences that were planted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,58 +9,63 @@ import pytest
 import xarray as xr
 
 from tests.make.parameters import make_evaluation
-from vd_forecasting.evaluation.aligned import NO_SEED
+from vd_forecasting.evaluation.aligned import NO_SEED, AlignedForecasts
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
     find_confidence_sets,
     find_differences,
-    find_differences_of_modes,
-    losses,
     model_labels,
 )
 from vd_forecasting.evaluation.significance import diebold_mariano, holm
+from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 
 STEPS_PER_DAY = 24
 FEATURES = ("avg_speed", "total_volume")
 EVALUATION = make_evaluation()
 
 
-def make_points(
+def make_aligned(
     forecasts: Mapping[tuple[str, int], np.ndarray],
     truth: np.ndarray,
     origins: Sequence[int] | None = None,
-    *,
-    comparable: bool = True,
-) -> xr.Dataset:
-    """Points of runs (model, seed) from arrays ``[origin, horizon, vd, feature]``, hourly.
+) -> AlignedForecasts:
+    """Forecasts of members (model, seed) from arrays ``[origin, horizon, vd, feature]``, hourly.
 
     Args:
         forecasts: by model and seed.
         truth: the same shape.
         origins: which hours the origins are at; all without gaps if not given.
-        comparable: as of the points of all modes.
     """
     hours = np.arange(len(truth)) if origins is None else np.asarray(origins)
     dims = ("origin", "horizon", "vd", "feature")
-    return xr.Dataset(
-        {"truth": (dims, truth), "forecast": (("run", *dims), np.stack(list(forecasts.values())))},
+    data = xr.Dataset(
+        {
+            "truth": (dims, truth),
+            "forecast": (("member", *dims), np.stack(list(forecasts.values()))),
+            "mase_scale": (("vd", "feature"), np.ones(truth.shape[2:])),
+        },
         coords={
             "origin": pd.Timestamp("2026-03-23") + pd.to_timedelta(hours, unit="h"),
             "horizon": range(1, truth.shape[1] + 1),
             "vd": [f"VD{n}" for n in range(truth.shape[2])],
             "feature": list(FEATURES[: truth.shape[3]]),
-            "model": ("run", [model for model, _ in forecasts]),
-            "seed": ("run", [seed for _, seed in forecasts]),
-            "best": ("run", [True] * len(forecasts)),
+            "unit": ("feature", ["km/h", "veh"][: truth.shape[3]]),
+            "model": ("member", [model for model, _ in forecasts]),
+            "seed": ("member", [seed for _, seed in forecasts]),
+            "best": ("member", [True] * len(forecasts)),
         },
-        attrs={"interval_minutes": 60.0, "comparable": comparable},
     )
+    return AlignedForecasts(data, "multi_vd", "made.h5", 60.0)
+
+
+def summed(aligned: AlignedForecasts) -> SummedErrors:
+    return sum_errors(aligned, mape_min_truth=1.0)
 
 
 def noise(
     sizes: Mapping[str, float], *, days: int = 8, horizons: int = 3, seed: int = 0, share: float = 1
-) -> xr.Dataset:
+) -> AlignedForecasts:
     """Forecasts of zeros whose absolute errors are so large on average, on both VDs and features.
 
     Args:
@@ -72,7 +78,7 @@ def noise(
     rng = np.random.default_rng(seed)
     shape = (days * STEPS_PER_DAY, horizons, 2, 2)
     common = rng.uniform(0.2, 1.8, shape)
-    return make_points(
+    return make_aligned(
         {
             (model, 1 if model in ("lstm", "xlstm") else NO_SEED): size
             * ((1 - share) * common + share * rng.uniform(0.2, 1.8, shape))
@@ -88,9 +94,9 @@ def test_losses_are_means_over_observed_vds_and_over_seeds() -> None:
     lstm1 = np.array([[[11.0, 17.0]], [[nan, 31.0]], [[5.0, 5.0]]])[..., None]
     lstm2 = np.array([[[10.0, 20.0]], [[99.0, 25.0]], [[5.0, 5.0]]])[..., None]
     ridge = np.array([[[9.0, nan]], [[0.0, 30.0]], [[5.0, 5.0]]])[..., None]
-    found = losses(
-        make_points({("lstm", 1): lstm1, ("lstm", 2): lstm2, ("ridge", NO_SEED): ridge}, truth)
-    )
+    found = summed(
+        make_aligned({("lstm", 1): lstm1, ("lstm", 2): lstm2, ("ridge", NO_SEED): ridge}, truth)
+    ).losses
     assert found.dims == ("model", "origin", "horizon", "feature")
     # First origin: (1 + 3) / 2 and 0, second: 1 and 5 of the only VD observed, third: none is.
     np.testing.assert_array_equal(found.sel(model="lstm")[:, 0, 0], [1.0, 3.0, nan])
@@ -100,7 +106,7 @@ def test_losses_are_means_over_observed_vds_and_over_seeds() -> None:
 def test_losses_are_on_a_grid_whatever_origins_are_missing() -> None:
     truth = np.zeros((3, 2, 1, 1))
     forecast = np.arange(6.0).reshape(truth.shape)
-    found = losses(make_points({("lstm", 1): forecast}, truth, origins=[0, 1, 4]))
+    found = summed(make_aligned({("lstm", 1): forecast}, truth, origins=[0, 1, 4])).losses
     assert list(pd.to_datetime(found["origin"].values).hour) == [0, 1, 2, 3, 4]
     nan = np.nan
     np.testing.assert_array_equal(found[0, :, 1, 0], [1.0, 3.0, nan, nan, 5.0])
@@ -109,8 +115,8 @@ def test_losses_are_on_a_grid_whatever_origins_are_missing() -> None:
 @pytest.fixture(scope="module")
 def planted() -> Differences:
     """xLSTM's errors are 10 % smaller, and both beat persistence."""
-    points = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=10, share=0.3)
-    return find_differences(points, EVALUATION)
+    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=10, share=0.3)
+    return find_differences(summed(aligned), EVALUATION)
 
 
 def test_a_planted_difference_is_found_with_its_sign_and_size(planted: Differences) -> None:
@@ -127,7 +133,7 @@ def test_a_planted_difference_is_found_with_its_sign_and_size(planted: Differenc
 
 
 def test_swapped_the_difference_has_the_other_sign() -> None:
-    found = find_differences(noise({"lstm": 0.9, "xlstm": 1.0}, share=0.3), EVALUATION)
+    found = find_differences(summed(noise({"lstm": 0.9, "xlstm": 1.0}, share=0.3)), EVALUATION)
     for difference in found.between.values():
         assert 0 < difference.low < difference.high
         assert difference.change == pytest.approx(1 / 0.9 - 1, abs=0.04)
@@ -136,8 +142,8 @@ def test_swapped_the_difference_has_the_other_sign() -> None:
 def test_equal_networks_are_mostly_told_equal() -> None:
     wrong = 0
     for seed in range(8):
-        points = noise({"lstm": 1.0, "xlstm": 1.0}, days=6, horizons=1, seed=seed)
-        found = find_differences(points.isel(feature=[0], vd=[0]), EVALUATION)
+        aligned = noise({"lstm": 1.0, "xlstm": 1.0}, days=6, horizons=1, seed=seed)
+        found = find_differences(summed(aligned.sel(feature=["avg_speed"], vd=["VD0"])), EVALUATION)
         wrong += not found.between["avg_speed", AVERAGE].spans_zero
     assert wrong <= 2
 
@@ -153,9 +159,9 @@ def test_intervals_hold_the_mae_and_baselines_have_none(planted: Differences) ->
 
 
 def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
-    points = noise({"lstm": 1.0, "xlstm": 0.97}, horizons=4)
-    found = find_differences(points, EVALUATION)
-    series = losses(points)
+    aligned = noise({"lstm": 1.0, "xlstm": 0.97}, horizons=4)
+    found = find_differences(summed(aligned), EVALUATION)
+    series = summed(aligned).losses
     for feature in FEATURES:
         of_feature = series.sel(feature=feature)
         raw = [
@@ -172,8 +178,8 @@ def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
 
 
 def test_too_short_a_span_is_not_tested() -> None:
-    points = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0}, days=4)
-    found = find_differences(points, EVALUATION)
+    aligned = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0}, days=4)
+    found = find_differences(summed(aligned), EVALUATION)
     assert not found.is_tested
     assert found.span_days == 4
     assert found.confidence_set.isnull().all()
@@ -181,21 +187,23 @@ def test_too_short_a_span_is_not_tested() -> None:
     average = found.between["avg_speed", AVERAGE]
     assert not average.is_tested
     assert average.change == pytest.approx(-0.2, abs=0.05)
-    longer = find_differences(points, make_evaluation(bootstrap_block="48h"))
+    longer = find_differences(summed(aligned), make_evaluation(bootstrap_block="48h"))
     assert longer.block_days == 2
 
 
 def test_with_one_network_nothing_is_between() -> None:
-    found = find_differences(noise({"lstm": 1.0, "persistence": 2.0}, horizons=1), EVALUATION)
+    found = find_differences(
+        summed(noise({"lstm": 1.0, "persistence": 2.0}, horizons=1)), EVALUATION
+    )
     assert found.between == {}
     assert found.is_tested
 
 
 def test_the_average_uses_every_observed_horizon() -> None:
-    points = noise({"lstm": 1.0, "xlstm": 0.9}, share=0.3)
-    gone = np.random.default_rng(0).random(points["truth"].shape) < 0.4
-    points["truth"] = points["truth"].where(~gone)
-    found = find_differences(points, EVALUATION).between["avg_speed", AVERAGE]
+    aligned = noise({"lstm": 1.0, "xlstm": 0.9}, share=0.3)
+    gone = np.random.default_rng(0).random(aligned.truth.shape) < 0.4
+    aligned = replace(aligned, data=aligned.data.assign(truth=aligned.truth.where(~gone)))
+    found = find_differences(summed(aligned), EVALUATION).between["avg_speed", AVERAGE]
     assert found.is_tested
     assert found.change == pytest.approx(-0.1, abs=0.05)
 
@@ -209,28 +217,32 @@ def test_the_confidence_set_holds_the_best_and_not_the_worse(planted: Difference
 
 
 def test_a_diverged_network_does_not_void_the_others() -> None:
-    points = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5})
-    points["forecast"][0, 5, 1] = np.nan
-    found = find_differences(points, EVALUATION)
+    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5})
+    aligned.forecast[0, 5, 1] = np.nan
+    found = find_differences(summed(aligned), EVALUATION)
     assert found.in_set("xlstm", "avg_speed")
     assert not found.in_set("persistence", "avg_speed")
     assert not found.in_set("lstm", "avg_speed")
     assert found.confidence_set.sel(model="lstm").isnull().all()
 
 
-def modes(*, comparable: bool = True) -> dict[str, xr.Dataset]:
+def modes() -> dict[str, AlignedForecasts]:
     """Two modes with the same persistence; ridge is another in the second."""
     one = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0, "ridge": 1.6}, horizons=2)
     two = noise({"lstm": 1.3, "xlstm": 1.2, "persistence": 2.0, "ridge": 1.7}, horizons=2, seed=1)
-    two["forecast"][2] = one["forecast"][2]
-    return {
-        mode: points.assign_attrs(comparable=comparable)
-        for mode, points in (("single_vd", one), ("multi_vd", two))
-    }
+    two.forecast[2] = one.forecast[2]
+    return {"single_vd": one, "multi_vd": two}
+
+
+def confidence_sets(
+    by_mode: dict[str, AlignedForecasts], *, comparable: bool = True
+) -> xr.DataArray:
+    of_modes = {mode: summed(aligned) for mode, aligned in by_mode.items()}
+    return find_confidence_sets(of_modes, EVALUATION, comparable=comparable)
 
 
 def test_a_confidence_set_across_modes_has_equal_baselines_once() -> None:
-    found = find_confidence_sets(modes(), EVALUATION)
+    found = confidence_sets(modes())
     assert list(found["model"].values) == [
         *(f"single_vd_{name}" for name in ("lstm", "xlstm", "persistence", "ridge")),
         *(f"multi_vd_{name}" for name in ("lstm", "xlstm", "ridge")),
@@ -243,23 +255,24 @@ def test_a_confidence_set_across_modes_has_equal_baselines_once() -> None:
 
 def test_identical_networks_of_two_modes_both_stand_in_the_set() -> None:
     found = modes()
-    found["multi_vd"]["forecast"][:] = found["single_vd"]["forecast"]
-    sets = find_confidence_sets(found, EVALUATION)
+    found["multi_vd"].forecast[:] = found["single_vd"].forecast
+    sets = confidence_sets(found)
     assert list(sets["model"].values)[4:] == ["multi_vd_lstm", "multi_vd_xlstm"]
     assert (sets.sel(model=["single_vd_xlstm", "multi_vd_xlstm"]) == 1).all()
 
 
 def test_modes_that_cannot_be_compared_have_a_set_each() -> None:
-    found = modes(comparable=False)
-    sets = find_confidence_sets(found, EVALUATION)
+    found = modes()
+    sets = confidence_sets(found, comparable=False)
     assert sets.sizes == {"model": 8, "feature": 2}
-    for mode, differences in find_differences_of_modes(found, EVALUATION).items():
+    for mode, aligned in found.items():
+        differences = find_differences(summed(aligned), EVALUATION)
         for model in ("lstm", "xlstm", "persistence", "ridge"):
             alone = differences.confidence_set.sel(model=model)
             np.testing.assert_array_equal(sets.sel(model=f"{mode}_{model}"), alone)
     assert (sets.sel(model=["single_vd_xlstm", "multi_vd_xlstm"]) > 0.05).all()
     found["multi_vd"] = found["multi_vd"].sel(feature=["total_volume"])
-    fewer = find_confidence_sets(found, EVALUATION)
+    fewer = confidence_sets(found, comparable=False)
     assert fewer.sel(model="multi_vd_xlstm", feature="avg_speed").isnull()
     assert fewer.sel(model="single_vd_xlstm", feature="avg_speed") > 0.05
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.evaluation.metrics import METRICS, score
+from vd_forecasting.artefacts import Config, Cost, FitErrors, Forecasts, History, Outcome
+from vd_forecasting.artefacts.records import Metrics
 
 UNITS = {"avg_speed": "km/h", "total_volume": "veh/interval", "avg_occupancy": "%"}
 FEATURES = tuple(UNITS)
@@ -137,98 +138,42 @@ def make_baselines(
     )
 
 
-def make_metrics(predictions: xr.Dataset) -> dict[str, Any]:
-    """The ``metrics`` that go with predictions; on train 0.8 and on val 0.9 of the test errors."""
+def make_fit_errors(predictions: xr.Dataset) -> FitErrors:
+    """Errors on train that are 0.8 of those on test, and on val 0.9."""
+    dims = [dim for dim in predictions["prediction"].dims if dim != "feature"]
+    mae = abs(predictions["prediction"] - predictions["truth"]).mean(dims)
+    known = {str(f): float(value) for f, value in zip(mae["feature"].values, mae, strict=True)}
 
-    def scores(forecast: xr.DataArray, pool: list[str]) -> xr.Dataset:
-        return score(
-            predictions["truth"],
-            forecast,
-            MAPE_MIN_TRUTH,
-            pool=pool,
-            mase_scale=predictions["mase_scale"],
-        )
+    def of(factor: float) -> dict[str, Metrics]:
+        return {f: {"mae": factor * v if np.isfinite(v) else None} for f, v in known.items()}
 
-    def by_feature(forecast: str, pool: list[str], factor: float = 1.0) -> dict[str, Any]:
-        if forecast == "persistence":
-            return _nested(scores(predictions[forecast], pool), factor)
-        return _nested(of_seeds(pool).mean("seed", skipna=False), factor)
-
-    @cache
-    def of_pool(*pool: str) -> xr.Dataset:
-        of_seed = [scores(forecast, list(pool)) for forecast in predictions["prediction"]]
-        return xr.concat(of_seed, "seed")
-
-    def of_seeds(pool: list[str]) -> xr.Dataset:
-        return of_pool(*pool)
-
-    def deviation(pool: list[str]) -> dict[str, Any]:
-        found = of_seeds(pool)
-        several = found.sizes["seed"] > 1
-        sd = found.std("seed", skipna=False, ddof=1) if several else found.isel(seed=0) * np.nan
-        return _nested(sd)
-
-    by_vd = of_seeds(["horizon"]).mean("seed", skipna=False)
-    test = by_feature("prediction", ["horizon", "vd"])
-    for name, unit in zip(predictions["feature"].values, predictions["unit"].values, strict=True):
-        test[str(name)]["unit"] = str(unit)
-    return {
-        "experiment": f"{predictions.attrs['mode']}_{predictions.attrs['model']}",
-        "source": predictions.attrs["source"],
-        "seeds": [int(seed) for seed in predictions["seed"].values],
-        "test": test,
-        "test_sd": deviation(["horizon", "vd"]),
-        "by_horizon_sd": deviation(["vd"]),
-        "persistence": by_feature("persistence", ["horizon", "vd"]),
-        "by_horizon": by_feature("prediction", ["vd"]),
-        "persistence_by_horizon": by_feature("persistence", ["vd"]),
-        "by_vd": {str(vdid): _nested(by_vd.sel(vd=vdid)) for vdid in by_vd["vd"].values},
-        "train": by_feature("prediction", ["horizon", "vd"], 0.8),
-        "val": by_feature("prediction", ["horizon", "vd"], 0.9),
-    }
+    return FitErrors(train=of(0.8), val=of(0.9))
 
 
-def _nested(scores: xr.Dataset, factor: float = 1.0) -> dict[str, Any]:
-    return {
-        str(feature): {
-            name: _plain(scores[name].sel(feature=feature), factor if name == "mae" else 1.0)
-            for name in (*METRICS, "mase", "n", "mape_left_out")
-        }
-        for feature in scores["feature"].values
-    }
-
-
-def _plain(values: xr.DataArray, factor: float) -> Any:
-    if values.ndim:
-        return [_plain(value, factor) for value in values]
-    value = values.item()
-    return value * factor if np.isfinite(value) else None
-
-
-def make_history(
-    predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0
-) -> dict[str, Any]:
+def make_history(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0) -> History:
     """A training history that over-fits after two thirds of the epochs."""
     mode, model = predictions.attrs["mode"], predictions.attrs["model"]
     vdids = [str(vdid) for vdid in predictions["vd"].values]
     names = vdids if mode == "independent_multi_vd" else ["joint"]
     features = list(map(str, predictions["feature"].values))
-    return {
-        str(seed): {name: _run(f"{name}{model}", features, epochs, seconds) for name in names}
-        for seed in predictions["seed"].values
-    }
+    return History.model_validate(
+        {
+            str(seed): {name: _fit(f"{name}{model}", features, epochs, seconds) for name in names}
+            for seed in predictions["seed"].values
+        }
+    )
 
 
-def make_cost(predictions: xr.Dataset) -> dict[str, Any]:
+def make_cost(predictions: xr.Dataset) -> Cost:
     """What forecasts and training steps of the two models are made to cost."""
     factor = 2 if predictions.attrs["model"] == "xlstm" else 1
-    return {
-        "latency_seconds": {"1": 0.0021 * factor, "256": 0.12 * factor},
-        "training_step_bytes": 32_600_000 * factor,
-    }
+    return Cost(
+        latency_seconds={1: 0.0021 * factor, 256: 0.12 * factor},
+        training_step_bytes=32_600_000 * factor,
+    )
 
 
-def _run(label: str, features: list[str], epochs: int, seconds: float) -> dict[str, Any]:
+def _fit(label: str, features: list[str], epochs: int, seconds: float) -> dict[str, Any]:
     rng = np.random.default_rng(list(map(ord, label)))
     at = np.arange(epochs)
     train = 0.25 + 0.35 * np.exp(-at / (epochs / 5)) + rng.normal(0, 0.004, epochs)
@@ -267,7 +212,7 @@ def _run(label: str, features: list[str], epochs: int, seconds: float) -> dict[s
     }
 
 
-def make_config(predictions: xr.Dataset) -> dict[str, Any]:
+def make_config(predictions: xr.Dataset) -> Config:
     """The configuration of an experiment with the base parameters."""
     mode, model = predictions.attrs["mode"], predictions.attrs["model"]
     vdids = [str(vdid) for vdid in predictions["vd"].values]
@@ -282,62 +227,62 @@ def make_config(predictions: xr.Dataset) -> dict[str, Any]:
         "dropout": 0.1,
         "context_length": 256,
     }
-    return {
-        "experiment": f"{mode}_{model}",
-        "mode": mode,
-        "model": model,
-        "source": predictions.attrs["source"],
-        "vdids": vdids,
-        "input_features": [*features, "speed_std"],
-        "target_features": features,
-        "units": {name: UNITS[name] for name in features} | {"speed_std": "km/h"},
-        "interval_minutes": predictions.attrs["interval_minutes"],
-        "windows": {"sequence_length": 20, "prediction_length": predictions.sizes["horizon"]},
-        "model_parameters": lstm if model == "lstm" else xlstm,
-        "training": {
-            "seeds": [int(seed) for seed in predictions["seed"].values],
-            "epochs": 100,
-            "batch_size": 32 if model == "lstm" or mode == "single_vd" else 16,
-            "learning_rate": 0.001,
-            "weight_decay": 0.01,
-            "gradient_clip": 1.0,
-            "lr_patience": 3,
-            "patience": 8,
-        },
-        "compute": {"threads": 1, "accelerator": "cpu"},
-        "best_seed": predictions.attrs["best_seed"],
-        "num_parameters": 1_385_252 if model == "lstm" else 742_901,
-        "num_models": len(vdids) if mode == "independent_multi_vd" else 1,
-        "versions": {"vd_forecasting": "0.1.0", "torch": "2.13.0"},
-        "split": {
-            "train": {
-                "start": "2026-03-02T00:00:00",
-                "end": "2026-03-21T14:20:00",
-                "windows": 5611,
+    return Config.model_validate(
+        {
+            "experiment": f"{mode}_{model}",
+            "mode": mode,
+            "model": model,
+            "source": predictions.attrs["source"],
+            "vdids": vdids,
+            "input_features": [*features, "speed_std"],
+            "target_features": features,
+            "units": {name: UNITS[name] for name in features} | {"speed_std": "km/h"},
+            "interval_minutes": predictions.attrs["interval_minutes"],
+            "windows": {"sequence_length": 20, "prediction_length": predictions.sizes["horizon"]},
+            "model_parameters": lstm if model == "lstm" else xlstm,
+            "network": {},
+            "training": {
+                "seeds": [int(seed) for seed in predictions["seed"].values],
+                "epochs": 100,
+                "batch_size": 32 if model == "lstm" or mode == "single_vd" else 16,
+                "learning_rate": 0.001,
+                "weight_decay": 0.01,
+                "gradient_clip": 1.0,
+                "lr_patience": 2,
+                "patience": 5,
             },
-            "val": {
-                "start": "2026-03-21T14:25:00",
-                "end": "2026-03-24T09:30:00",
-                "windows": 775,
+            "compute": {"threads": 1, "accelerator": "cpu"},
+            "best_seed": predictions.attrs["best_seed"],
+            "num_parameters": 1_385_252 if model == "lstm" else 742_901,
+            "num_models": len(vdids) if mode == "independent_multi_vd" else 1,
+            "versions": {"vd_forecasting": "0.1.0", "torch": "2.13.0"},
+            "split": {
+                "train": {
+                    "start": "2026-03-02T00:00:00",
+                    "end": "2026-03-21T14:20:00",
+                    "windows": 5611,
+                },
+                "val": {
+                    "start": "2026-03-21T14:25:00",
+                    "end": "2026-03-24T09:30:00",
+                    "windows": 775,
+                },
+                "test": {
+                    "start": "2026-03-24T09:35:00",
+                    "end": "2026-03-29T23:55:00",
+                    "windows": predictions.sizes["origin"],
+                },
             },
-            "test": {
-                "start": "2026-03-24T09:35:00",
-                "end": "2026-03-29T23:55:00",
-                "windows": predictions.sizes["origin"],
-            },
-        },
-    }
+        }
+    )
 
 
-def make_artefacts(
-    predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0
-) -> dict[str, Any]:
-    """``config``, ``training_history``, ``metrics``, ``cost`` and ``predictions`` of one
-    experiment."""
-    return {
-        "config": make_config(predictions),
-        "training_history": make_history(predictions, epochs=epochs, seconds=seconds),
-        "metrics": make_metrics(predictions),
-        "cost": make_cost(predictions),
-        "predictions": predictions,
-    }
+def make_outcome(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0) -> Outcome:
+    """The outcome of an experiment with these predictions."""
+    return Outcome(
+        make_config(predictions),
+        make_history(predictions, epochs=epochs, seconds=seconds),
+        make_cost(predictions),
+        make_fit_errors(predictions),
+        Forecasts(predictions),
+    )

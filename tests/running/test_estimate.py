@@ -41,7 +41,7 @@ SINGLE = SingleVDWindows.model_validate({**LENGTHS, "select_vd_id": None})
 
 def training(**changed: Any) -> Training:
     config = make_config(make_predictions())
-    return Training.model_validate({**config["training"], **changed})
+    return config.training.model_copy(update=changed)
 
 
 def independent(target_vd_index: Any) -> Windows:
@@ -75,7 +75,8 @@ def catalog(folder: Path, **datasets: Any) -> DataCatalog:
 def save_records(known: DataCatalog) -> None:
     """What a run of 25 epochs left, 101.5 s in all, with 5,611 windows in training."""
     predictions = make_predictions()
-    known.save("single_vd_lstm.config", {**make_config(predictions), "network": {}})
+    config = make_config(predictions).model_copy(update={"network": {}})
+    known.save("single_vd_lstm.config", config)
     known.save("single_vd_lstm.training_history", make_history(predictions))
     known.save("single_vd_lstm.cost", make_cost(predictions))
 

@@ -85,7 +85,7 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     assert code == 1
     assert verified.splitlines() == [
         "data/08_reporting/data_quality_coverage.png (data_engineering.report_quality): is missing",
-        f"{LEARNING_CURVES} (single_vd_lstm.plot_learning_curves): was changed since",
+        f"{LEARNING_CURVES} (single_vd_lstm.write_training_report): was changed since",
     ]
 
     runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
@@ -148,8 +148,11 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(
         _, nodes = stale(runs, folder, *everything, params=params)
         trained = [name for name in nodes if name.endswith(".train")]
         assert trained == [f"single_vd_{model}.train"]
-        assert not any(name.startswith(f"single_vd_{other}.") for name in nodes)
-        assert {"compare_single_vd.write_comparison", "write_comprehensive"} <= set(nodes)
+        of_other = [name for name in nodes if name.startswith(f"single_vd_{other}.")]
+        assert of_other == [f"single_vd_{other}.gather_outcome"]  # to be compared with
+        assert {"compare_single_vd.write_comparison", "comprehensive.write_comprehensive"} <= set(
+            nodes
+        )
         assert "compare_multi_vd.write_comparison" not in nodes
         assert "single_vd_baselines.forecast_baselines" not in nodes
         _, nodes = stale(runs, folder, *everything)  # back to what it was
@@ -157,13 +160,14 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(
 
     with edited(folder / STYLE, "COLOURS: Final = {", 'COLOURS: Final = {"new": "red",'):
         lines, nodes = stale_after_an_edit(folder, *everything, "--params", SMALL)
-        assert all("plot_" in line for line in lines if line.startswith("▸"))
-        assert "render_comprehensive" in nodes
+        redrawn = [line for line in lines if line.startswith("▸")]
+        assert all("plot_" in line or ".write_" in line for line in redrawn)
+        assert "comprehensive.render_comprehensive" in nodes
         assert not any(name.endswith((".train", ".evaluate", ".clean")) for name in nodes)
 
     _, nodes = stale(runs, folder, "--env", "quick", "--namespace", "single_vd_xlstm")
-    assert nodes  # drawn in the old colours again
-    assert all(name.startswith("single_vd_xlstm.plot_") for name in nodes)
+    made = {"single_vd_xlstm.gather_outcome", "single_vd_xlstm.write_training_report"}
+    assert set(nodes) == made  # drawn in the old colours again
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ An origin is the time stamp of the last input step; a forecast is for ``horizon`
 The arrays may be lazy: they then stay in their file until they are asked for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,9 @@ class _OnWindows:
     """Labels that forecasts of networks and of baselines share."""
 
     data: xr.Dataset
+
+    LAZY: ClassVar = ("prediction", "truth")
+    """What a loaded file is not read for until it is asked for."""
 
     @property
     def mode(self) -> str:
@@ -75,6 +79,10 @@ class _OnWindows:
     def prediction(self) -> xr.DataArray:
         """float32 ``(seed or model, origin, horizon, vd, feature)``."""
         return self.data["prediction"]
+
+    def sel(self, **labels: Any) -> Self:
+        """Those at some labels of a dim, given as a list."""
+        return replace(self, data=self.data.sel(labels))
 
     def to_xarray(self) -> xr.Dataset:
         """Return what a file holds."""

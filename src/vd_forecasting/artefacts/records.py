@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from vd_forecasting.parameters import Compute, Training
 
-Metrics = dict[str, float | None]
+Metrics = dict[str, int | float | None]
 """By metric; None where undefined."""
 
 

@@ -1,17 +1,28 @@
 """Labelled arrays of several variables as one netCDF-4 file."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
+import dask
+import dask.array as da
 import h5netcdf
 import h5py
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
+from xarray.backends.common import ArrayWriter
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
+from vd_forecasting.vd_array import VDS_PER_CHUNK
+
+_SMALL = 2**16
+_ORIGINS_PER_CHUNK = 128
 
 
 class XarrayDataset(AbstractDataset[Any, Any]):
@@ -29,7 +40,8 @@ class XarrayDataset(AbstractDataset[Any, Any]):
     Args:
         filepath: of the netCDF file.
         holds: dotted name of the type to load and save, with ``from_xarray`` and ``to_xarray``;
-            None for a bare ``xarray.Dataset``.
+            None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file until it
+            is asked for; nothing stays open.
         metadata: for plugins.
     """
 
@@ -41,10 +53,16 @@ class XarrayDataset(AbstractDataset[Any, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
+        holds = load_obj(self._holds) if self._holds else None
+        lazy = getattr(holds, "LAZY", ())
         try:
-            data = xr.load_dataset(self._filepath, engine="h5netcdf")
+            with xr.open_dataset(self._filepath, engine="h5netcdf") as stored:
+                data = stored.drop_vars(lazy, errors="ignore").load()
+                data = data.assign(
+                    {name: _lazily(self._filepath, stored[name]) for name in lazy if name in stored}
+                )
             data = data.assign_attrs(_lists_of_one(self._filepath, data.attrs))
-            return load_obj(self._holds).from_xarray(data) if self._holds else data
+            return holds.from_xarray(data) if holds else data
         except FileNotFoundError as error:
             raise DatasetError(f"{self._filepath}: no such file") from error
         except (OSError, ValueError, KeyError) as error:
@@ -56,19 +74,71 @@ class XarrayDataset(AbstractDataset[Any, Any]):
     def save(self, data: Any) -> None:
         if not isinstance(data, xr.Dataset):
             data = data.to_xarray()
-        compression = {name: {"zlib": True, "complevel": 1} for name in data.data_vars}
+        encoding = {
+            name: {"zlib": True, "complevel": 1, "chunksizes": _chunks(variable)}
+            for name, variable in data.data_vars.items()
+        }
+        writer = ArrayWriter()
         with (
             replacing(self._filepath) as temporary,
             file_for_hdf5(temporary) as raw,
             h5netcdf.File(raw, "w") as file,
+            dask.config.set(scheduler="synchronous"),  # one block in memory at a time
         ):
-            data.dump_to_store(H5NetCDFStore(file), encoding=compression)
+            data.dump_to_store(H5NetCDFStore(file), writer=writer, encoding=encoding)
+            writer.sync()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
+
+
+def _chunks(variable: xr.DataArray) -> tuple[int, ...] | None:
+    """The shape of HDF5's chunks: whole along small dims, so that any block is a few of them."""
+    if variable.size * variable.dtype.itemsize <= _SMALL:
+        return None
+    most = {"vd": VDS_PER_CHUNK, "origin": _ORIGINS_PER_CHUNK, "seed": 1, "model": 1}
+    return tuple(min(size, most.get(str(dim), size)) for dim, size in variable.sizes.items())
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An array that lies in a file; every read opens the file anew, so this pickles."""
+
+    path: Path
+    name: str
+    modified: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        if _modified(self.path) != self.modified:
+            raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
+        with h5py.File(self.path, "r") as file:
+            values: npt.NDArray[Any] = file[self.name][key]
+        return values
+
+
+def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
+    """A variable as a dask array in blocks of some detectors."""
+    of_file = _Stored(
+        path, str(variable.name), _modified(path), variable.shape, variable.encoding["dtype"]
+    )
+    chunks = tuple(
+        {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}.get(str(dim), -1) for dim in variable.dims
+    )
+    array = da.from_array(of_file, chunks, name=f"stored-{token_hex(8)}", fancy=False)
+    return xr.Variable(variable.dims, array, variable.attrs)
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _lists_of_one(path: Path, attrs: dict[str, Any]) -> dict[str, list[str]]:

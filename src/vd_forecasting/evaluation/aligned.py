@@ -1,17 +1,23 @@
-"""Forecasts of several models side by side on the points all of them forecast."""
+"""Forecasts of several models side by side, on the origins, horizons and detectors of all."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from vd_forecasting import wording
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
+
+BLOCK_BYTES = 32 * 2**20
+"""What the forecasts and truths of a block take, unless a single detector takes more."""
 
 NO_SEED = -1
 DIMS = ("origin", "horizon", "vd", "feature")
@@ -23,136 +29,310 @@ _NOUNS = {
 }
 
 
-def common_points(
-    predictions: Mapping[str, xr.Dataset], baselines: Mapping[str, xr.Dataset] | None = None
-) -> xr.Dataset:
-    """Align predictions on their common origins, horizons, VDs, features and observed truths.
+@dataclass(frozen=True)
+class Member:
+    """A network trained from one seed, or a baseline."""
+
+    model: str
+    seed: int | None
+    """None for baselines."""
+    best: bool
+    """True for baselines and for the seed of a network that did best in validation."""
+
+
+@dataclass(frozen=True)
+class AlignedForecasts:
+    """Forecasts of several members for the very same truths; they may still lie in their files.
 
     Args:
-        predictions: per network, as of :func:`..training.evaluate.forecast_split`. A key such as
-            ``single_vd_lstm`` will do.
-        baselines: ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model);
-            a key is put before the
-            names of its models, as ``single_vd`` makes ``single_vd_ridge``; an empty one is not.
+        data: ``truth`` (origin, horizon, vd, feature), NaN where not scored; ``forecast`` (member,
+            origin, horizon, vd, feature); ``mase_scale`` (vd, feature) and ``free_flow_speed``
+            (vd); the coordinates ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best``
+            on member, ``unit`` on feature.
+        mode: of the experiments; the first one's where they are of several modes.
+        source: name of the detector file.
+        interval_minutes: one step.
+        left_out: sentences that say where the models did not forecast the same.
+        fit_seconds: time it took to learn and to forecast, by baseline.
+    """
 
-    Returns:
-        ``truth`` (origin, horizon, vd, feature), NaN where not scored, and ``forecast``
-        (run, origin, horizon, vd, feature). A run is one seed of a network or a baseline, the first
-        of which is persistence; coordinates on it are ``model``, ``seed`` (−1 for baselines) and
-        ``best``, true for baselines and for the seed of each network that did best in validation.
-        ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd); ``unit`` on feature; attrs
-        ``interval_minutes``, ``source``, ``fit_seconds`` of the baselines and ``left_out``, a list
-        of sentences that say where the models' points differed.
+    data: xr.Dataset
+    mode: str
+    source: str
+    interval_minutes: float
+    left_out: tuple[str, ...] = ()
+    fit_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def members(self) -> list[Member]:
+        """In the order of the forecasts; persistence comes first among the baselines."""
+        labels = (self.data[name].values for name in ("model", "seed", "best"))
+        return [
+            Member(str(model), None if seed == NO_SEED else int(seed), bool(best))
+            for model, seed, best in zip(*labels, strict=True)
+        ]
+
+    @property
+    def models(self) -> list[str]:
+        """Networks and baselines, in order."""
+        return list(dict.fromkeys(map(str, self.data["model"].values)))
+
+    @property
+    def origins(self) -> npt.NDArray[np.datetime64]:
+        return self.data["origin"].values
+
+    @property
+    def horizons(self) -> list[int]:
+        """From 1."""
+        return [int(step) for step in self.data["horizon"].values]
+
+    @property
+    def vdids(self) -> list[str]:
+        return [str(vdid) for vdid in self.data["vd"].values]
+
+    @property
+    def features(self) -> list[str]:
+        """Target features."""
+        return [str(name) for name in self.data["feature"].values]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """In words, by target feature: ``veh/5 min``."""
+        return {
+            feature: wording.unit_per_interval(str(unit), self.interval_minutes)
+            for feature, unit in zip(self.features, self.data["unit"].values, strict=True)
+        }
+
+    @property
+    def truth(self) -> xr.DataArray:
+        """``(origin, horizon, vd, feature)``, NaN where not scored."""
+        return self.data["truth"]
+
+    @property
+    def forecast(self) -> xr.DataArray:
+        """``(member, origin, horizon, vd, feature)``."""
+        return self.data["forecast"]
+
+    @property
+    def shown(self) -> xr.DataArray:
+        """One forecast per model ``(model, origin, horizon, vd, feature)``, a network's best."""
+        best = self.forecast.isel(member=self.data["best"].values)
+        return best.swap_dims(member="model").drop_vars(["seed", "best"])
+
+    @property
+    def mase_scale(self) -> xr.DataArray:
+        """``(vd, feature)``."""
+        return self.data["mase_scale"]
+
+    @property
+    def free_flow_speed(self) -> xr.DataArray:
+        """``(vd,)``."""
+        return self.data["free_flow_speed"]
+
+    def sel(self, **labels: Any) -> Self:
+        """Those at some labels of a dim, given as a list; in memory."""
+        return replace(self, data=in_memory(self.data.sel(labels)))
+
+    def blocks(self) -> Iterator[Self]:
+        """Some detectors at a time, in memory."""
+        of_one = 4 * (self.forecast.size + self.truth.size) // max(len(self.vdids), 1)
+        width = max(BLOCK_BYTES // max(of_one, 1) // VDS_PER_CHUNK * VDS_PER_CHUNK, 1)
+        for start in range(0, len(self.vdids), width):
+            block = self.data.isel(vd=slice(start, start + width))
+            yield replace(self, data=in_memory(block))
+
+    def of_mode(self, mode: str) -> "AlignedForecasts":
+        """The members of one mode, without its name before theirs, and persistence."""
+        own = [m.model == "persistence" or m.model.startswith(f"{mode}_") for m in self.members]
+        data = self.data.isel(member=own)
+        names = [str(name).removeprefix(f"{mode}_") for name in data["model"].values]
+        return replace(
+            self,
+            data=data.assign_coords(model=("member", np.array(names, dtype=object))),
+            mode=mode,
+            fit_seconds={
+                name.removeprefix(f"{mode}_"): seconds
+                for name, seconds in self.fit_seconds.items()
+                if name.startswith(f"{mode}_")
+            },
+        )
+
+    def congested(self, share: float) -> "AlignedForecasts":
+        """Keep the truths of steps at which their VD is slower than a share of free flow.
+
+        Without speeds among the targets nothing is kept, nor where the speed is not observed.
+        """
+        if SPEED not in self.features:
+            kept = xr.full_like(self.truth, np.nan)
+        else:
+            speed = self.truth.sel(feature=SPEED, drop=True)
+            kept = self.truth.where(speed < share * self.free_flow_speed)
+        return replace(self, data=self.data.assign(truth=kept))
+
+
+@dataclass(frozen=True)
+class AlignedModes:
+    """Aligned forecasts of every mode."""
+
+    by_mode: Mapping[str, AlignedForecasts]
+    comparable: bool
+    """Whether all modes are on the same detectors and truths."""
+
+    @property
+    def first(self) -> AlignedForecasts:
+        """Those of the first mode, which stand for all where these are comparable."""
+        return next(iter(self.by_mode.values()))
+
+
+def align(
+    forecasts: Mapping[str, Forecasts], baselines: Mapping[str, BaselineForecasts] | None = None
+) -> AlignedForecasts:
+    """Keep the origins, horizons, detectors, features and observed truths that all have.
+
+    Args:
+        forecasts: of networks, by what they are to be called: ``lstm`` or ``single_vd_lstm``.
+        baselines: a key is put before the names of its models, as ``single_vd`` makes
+            ``single_vd_ridge``; an empty one is not.
 
     Raises:
-        ValueError: if there is no common point, or if the truths differ.
+        ValueError: if they have nothing in common, or if the truths differ.
     """
-    networks, baselines = list(predictions.values()), dict(baselines or {})
+    baselines = dict(baselines or {})
+    networks = [of_network.data for of_network in forecasts.values()]
+    names = [of_network.experiment for of_network in forecasts.values()]
     together = xr.align(
-        *networks, *baselines.values(), join="inner", copy=False, exclude=["seed", "model"]
+        *networks,
+        *(of_mode.data for of_mode in baselines.values()),
+        join="inner",
+        copy=False,
+        exclude=["seed", "model"],
     )
     aligned = together[: len(networks)]
-    shared = aligned[0]
+    shared, first = aligned[0], next(iter(forecasts.values()))
     for dim in DIMS:
         if shared.sizes[dim] == 0:
             raise ValueError(
-                f"{wording.listed(map(_name, aligned))} have no {_NOUNS[dim]} in common "
-                f"({_describe(networks, dim)}); give them the same windows and train again"
+                f"{wording.listed(names)} have no {_NOUNS[dim]} in common "
+                f"({_describe(names, networks, dim)}); give them the same windows and train again"
             )
-    left_out = [_difference(networks, shared, dim) for dim in DIMS]
+    left_out = [_difference(names, networks, shared, dim) for dim in DIMS]
     observed_by_all = observed_by_any = shared["truth"].notnull()
-    for dataset in aligned[1:]:
-        _check_same_truth(shared, dataset)
-        observed_by_all = observed_by_all & dataset["truth"].notnull()
-        observed_by_any = observed_by_any | dataset["truth"].notnull()
+    for other, data in zip(list(forecasts.values())[1:], aligned[1:], strict=True):
+        differing = _differing(shared["truth"], data["truth"])
+        if differing:
+            raise ValueError(
+                f"{first.experiment} and {other.experiment} were tested on different data "
+                f"({first.source} and {other.source}): {differing:,} "
+                "truths differ; train both again on the same file"
+            )
+        observed_by_all = observed_by_all & data["truth"].notnull()
+        observed_by_any = observed_by_any | data["truth"].notnull()
     lost = int(observed_by_any.sum() - observed_by_all.sum())
     if lost:
         left_out.append(
             f"{wording.plural(lost, 'value')} observed for only some of the experiments: left out."
         )
     truth = shared["truth"].where(observed_by_all)
-    runs = [
-        *map(_runs_of_network, predictions, aligned),
-        _as_runs(shared["persistence"].broadcast_like(truth).expand_dims("run"), ["persistence"]),
-        *map(_runs_of_baselines, baselines, together[len(networks) :]),
+    persistence = shared["persistence"].broadcast_like(truth).expand_dims("member")
+    members = [
+        *(
+            _members_of_network(name, of_network, data)
+            for (name, of_network), data in zip(forecasts.items(), aligned, strict=True)
+        ),
+        _as_members(persistence, ["persistence"]),
+        *map(_members_of_baselines, baselines, together[len(networks) :]),
     ]
-    return xr.Dataset(
-        {
-            "truth": truth,
-            "forecast": xr.concat(runs, "run").transpose("run", *DIMS),
-            "mase_scale": shared["mase_scale"],
-            "free_flow_speed": shared["free_flow_speed"],
-        },
-        attrs={
-            "interval_minutes": float(shared.attrs["interval_minutes"]),
-            "source": shared.attrs["source"],
-            "left_out": [sentence for sentence in left_out if sentence],
-            "fit_seconds": {
-                _prefixed(prefix, model): float(dataset["fit_seconds"].sel(model=model))
-                for prefix, dataset in baselines.items()
-                for model in dataset["model"].values
-            },
+    return AlignedForecasts(
+        xr.Dataset(
+            {
+                "truth": truth,
+                "forecast": xr.concat(members, "member").transpose("member", *DIMS),
+                "mase_scale": shared["mase_scale"],
+                "free_flow_speed": shared["free_flow_speed"],
+            }
+        ),
+        mode=first.mode,
+        source=first.source,
+        interval_minutes=first.interval_minutes,
+        left_out=tuple(sentence for sentence in left_out if sentence),
+        fit_seconds={
+            _prefixed(prefix, model): seconds
+            for prefix, of_mode in baselines.items()
+            for model, seconds in of_mode.fit_seconds.items()
         },
     )
 
 
-def _runs_of_network(name: str, dataset: xr.Dataset) -> xr.DataArray:
-    seeds = [int(seed) for seed in dataset["seed"].values]
-    forecasts = dataset["prediction"].rename(seed="run").drop_vars("run")
-    best = [seed == dataset.attrs["best_seed"] for seed in seeds]
-    return _as_runs(forecasts, [name] * len(seeds), seeds, best)
+def _members_of_network(name: str, forecasts: Forecasts, aligned: xr.Dataset) -> xr.DataArray:
+    predictions = aligned["prediction"].rename(seed="member").drop_vars("member")
+    best = [seed == forecasts.best_seed for seed in forecasts.seeds]
+    return _as_members(predictions, [name] * len(best), forecasts.seeds, best)
 
 
-def _runs_of_baselines(prefix: str, dataset: xr.Dataset) -> xr.DataArray:
-    models = [_prefixed(prefix, model) for model in dataset["model"].values]
-    return _as_runs(dataset["prediction"].rename(model="run").drop_vars("run"), models)
+def _members_of_baselines(prefix: str, aligned: xr.Dataset) -> xr.DataArray:
+    models = [_prefixed(prefix, model) for model in aligned["model"].values]
+    return _as_members(aligned["prediction"].rename(model="member").drop_vars("member"), models)
 
 
 def _prefixed(prefix: str, model: str) -> str:
     return f"{prefix}_{model}" if prefix else str(model)
 
 
-def _as_runs(
-    forecasts: xr.DataArray,
+def _as_members(
+    predictions: xr.DataArray,
     models: Sequence[str],
     seeds: Sequence[int] | None = None,
     best: Sequence[bool] | None = None,
 ) -> xr.DataArray:
-    return forecasts.reset_coords(drop=True).assign_coords(
-        model=("run", np.array(models, dtype=object)),
-        seed=("run", list(seeds or [NO_SEED] * len(models))),
-        best=("run", list(best or [True] * len(models))),
+    return predictions.reset_coords(drop=True).assign_coords(
+        model=("member", np.array(models, dtype=object)),
+        seed=("member", list(seeds or [NO_SEED] * len(models))),
+        best=("member", list(best or [True] * len(models))),
     )
 
 
-def models_in(points: xr.Dataset) -> list[str]:
-    """Networks and baselines, in order."""
-    return list(dict.fromkeys(map(str, points["model"].values)))
+def _describe(names: Sequence[str], networks: Sequence[xr.Dataset], dim: str) -> str:
+    return ", ".join(
+        f"{name}: {data[dim].values[0]} to {data[dim].values[-1]}"
+        if dim in ("origin", "horizon")
+        else f"{name}: {wording.listed(map(str, data[dim].values[:3]))}"
+        for name, data in zip(names, networks, strict=True)
+        if data.sizes[dim]
+    )
 
 
-def shown_forecasts(points: xr.Dataset) -> xr.DataArray:
-    """One forecast per model: of a network that of its best seed.
+def _difference(
+    names: Sequence[str], networks: Iterable[xr.Dataset], shared: xr.Dataset, dim: str
+) -> str:
+    """A sentence about labels that not all forecasts have; empty if all have the same."""
+    sizes = [data.sizes[dim] for data in networks]
+    if set(sizes) == {shared.sizes[dim]}:
+        return ""
+    counts = (
+        f"{name} has {wording.plural(size, _NOUNS[dim])}"
+        for name, size in zip(names, sizes, strict=True)
+    )
+    return f"{wording.listed(counts)}; compared on the {shared.sizes[dim]:,} in common."
 
-    Returns:
-        ``(model, origin, horizon, vd, feature)``.
-    """
-    best = points["forecast"].isel(run=points["best"].values)
-    return best.swap_dims(run="model").drop_vars(["seed", "best"])
+
+def _differing(one: xr.DataArray, other: xr.DataArray) -> int:
+    """How many values that both observed are not the same."""
+    return int((abs(one - other) > 1e-3 + 1e-3 * abs(other)).sum())  # not where one is NaN
 
 
 def mean_over_seeds(values: Labelled) -> Labelled:
-    """From ``(run, ...)`` to ``(model, ...)``; undefined in one seed is undefined."""
-    return _over_seeds(values, lambda of_model: of_model.mean("run", skipna=False))
+    """From ``(member, ...)`` to ``(model, ...)``; undefined in one seed is undefined."""
+    return _over_seeds(values, lambda of_model: of_model.mean("member", skipna=False))
 
 
 def deviation_over_seeds(values: Labelled) -> Labelled:
-    """Standard deviation from ``(run, ...)`` to ``(model, ...)``; NaN where there is one seed."""
+    """Standard deviation from ``(member, ...)`` to ``(model, ...)``; NaN for a single seed."""
     return _over_seeds(
         values,
         lambda of_model: (
-            of_model.std("run", skipna=False, ddof=1)
-            if of_model.sizes["run"] > 1
-            else of_model.isel(run=0, drop=True) * np.nan
+            of_model.std("member", skipna=False, ddof=1)
+            if of_model.sizes["member"] > 1
+            else of_model.isel(member=0, drop=True) * np.nan
         ),
     )
 
@@ -160,56 +340,11 @@ def deviation_over_seeds(values: Labelled) -> Labelled:
 def _over_seeds(values: Labelled, statistic: Callable[[Labelled], Labelled]) -> Labelled:
     names = values["model"].values
     models = list(dict.fromkeys(map(str, names)))
-    parts = [statistic(values.isel(run=names == model)) for model in models]
+    parts = [statistic(values.isel(member=names == model)) for model in models]
     return xr.concat(
         [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts],
         pd.Index(models, name="model"),
     )
-
-
-def congested_only(points: xr.Dataset, share: float) -> xr.Dataset:
-    """Keep the truths of steps at which their VD is slower than a share of its free-flow speed.
-
-    Without speeds among the targets nothing is kept, nor where the speed is not observed.
-    """
-    if SPEED not in points["feature"].values:
-        return points.assign(truth=xr.full_like(points["truth"], np.nan))
-    speed = points["truth"].sel(feature=SPEED, drop=True)
-    return points.assign(truth=points["truth"].where(speed < share * points["free_flow_speed"]))
-
-
-def _name(predictions: xr.Dataset) -> str:
-    return f"{predictions.attrs['mode']}_{predictions.attrs['model']}"
-
-
-def _describe(predictions: Iterable[xr.Dataset], dim: str) -> str:
-    return ", ".join(
-        f"{_name(dataset)}: {dataset[dim].values[0]} to {dataset[dim].values[-1]}"
-        if dim in ("origin", "horizon")
-        else f"{_name(dataset)}: {wording.listed(map(str, dataset[dim].values[:3]))}"
-        for dataset in predictions
-        if dataset.sizes[dim]
-    )
-
-
-def _difference(predictions: Iterable[xr.Dataset], shared: xr.Dataset, dim: str) -> str:
-    """A sentence about labels that not all predictions have; empty if all have the same."""
-    sizes = {_name(dataset): dataset.sizes[dim] for dataset in predictions}
-    if set(sizes.values()) == {shared.sizes[dim]}:
-        return ""
-    counts = (f"{name} has {wording.plural(size, _NOUNS[dim])}" for name, size in sizes.items())
-    return f"{wording.listed(counts)}; compared on the {shared.sizes[dim]:,} in common."
-
-
-def _check_same_truth(first: xr.Dataset, second: xr.Dataset) -> None:
-    one, other = first["truth"], second["truth"]
-    equal = np.isclose(one, other, rtol=1e-3, atol=1e-3) | one.isnull() | other.isnull()
-    if not equal.all():
-        raise ValueError(
-            f"{_name(first)} and {_name(second)} were tested on different data "
-            f"({first.attrs['source']} and {second.attrs['source']}): {int((~equal).sum()):,} "
-            "truths differ; train both again on the same file"
-        )
 
 
 def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
@@ -222,7 +357,7 @@ def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
     Returns:
         ``(time, horizon, ...)`` over all target times; NaN where a horizon has none.
     """
-    step = np.timedelta64(round(interval_minutes * 60e9), "ns")
+    step = as_interval(interval_minutes)
     parts = [
         part.drop_vars("horizon")
         .rename(origin="time")
@@ -250,23 +385,23 @@ class CongestedDay:
 
     @property
     def is_congestion(self) -> bool:
-        """Whether the feature tells congestion from mere demand."""
+        """Whether the feature separates congestion from mere demand."""
         return self.feature in (SPEED, "avg_occupancy")
 
+    @property
+    def event(self) -> str:
+        """What it shows, in words."""
+        return "congestion" if self.is_congestion else "the peak"
 
-def most_congested_day(truth: xr.DataArray, interval_minutes: float) -> CongestedDay:
-    """Find the day to look at, by hourly means, so that one odd reading does not choose it.
 
-    Args:
-        truth: ``(origin, horizon, vd, feature)``, NaN where not observed.
-        interval_minutes: one step.
-    """
-    features = [str(name) for name in truth["feature"].values]
+def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:
+    """Find the day to look at, by hourly means, so that one odd reading does not choose it."""
+    features, vdids = forecasts.features, forecasts.vdids
+    interval_minutes = forecasts.interval_minutes
     known = [name for name in (SPEED, "avg_occupancy", "total_volume") if name in features]
     feature = known[0] if known else features[0]
-    first_horizon = truth.sel(feature=feature).isel(horizon=[0])
+    first_horizon = in_memory(forecasts.truth.sel(feature=feature).isel(horizon=[0]))
     series = by_target_time(first_horizon, interval_minutes).isel(horizon=0)
-    vdids = [str(vdid) for vdid in series["vd"].values]
     wide = pd.DataFrame(
         series.transpose("time", "vd").values,
         index=pd.DatetimeIndex(series["time"].values),

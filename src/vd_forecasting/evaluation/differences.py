@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.evaluation.aligned import mean_over_seeds
 from vd_forecasting.evaluation.significance import (
     diebold_mariano,
     holm,
     model_confidence_set,
     ratio_intervals,
 )
+from vd_forecasting.evaluation.summed import SummedErrors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.vocabulary import MODELS, NAMES
 
@@ -58,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """Tests on one set of points."""
+    """Tests on one set of truths."""
 
     between: Mapping[tuple[str, int], Difference]
     """By feature and horizon, :data:`AVERAGE` for all of them; empty unless two networks."""
@@ -83,16 +83,16 @@ class Differences:
         return bool(self.confidence_set.sel(model=model, feature=feature) > 1 - self.confidence)
 
 
-def find_differences(points: xr.Dataset, evaluation: Evaluation) -> Differences:
-    """Test all models on the dataset of :func:`.points.common_points`.
+def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
+    """Test all models.
 
     A loss is the absolute error averaged over VDs, and over the seeds of a network, at one forecast
     origin. All tests are on the series of these losses over the origins.
     """
-    series = losses(points)
-    interval = pd.Timedelta(minutes=points.attrs["interval_minutes"])
-    block = _block_steps(points, evaluation)
-    horizons = [int(step) for step in points["horizon"].values]
+    series = summed.losses
+    interval = pd.Timedelta(minutes=summed.interval_minutes)
+    block = _block_steps(summed, evaluation)
+    horizons = [int(step) for step in series["horizon"].values]
     by_horizon = {
         (str(feature), step): series.sel(feature=feature, horizon=step)
         for feature, step in product(series["feature"].values, horizons)
@@ -110,34 +110,20 @@ def find_differences(points: xr.Dataset, evaluation: Evaluation) -> Differences:
     )
 
 
-def find_differences_of_modes(
-    comprehensive_points: dict[str, xr.Dataset], evaluation: Evaluation
-) -> dict[str, Differences]:
-    """:func:`find_differences` of every mode."""
-    return {
-        mode: find_differences(points, evaluation) for mode, points in comprehensive_points.items()
-    }
-
-
 def find_confidence_sets(
-    comprehensive_points: dict[str, xr.Dataset], evaluation: Evaluation
+    by_mode: Mapping[str, SummedErrors], evaluation: Evaluation, *, comparable: bool
 ) -> xr.DataArray:
     """p-values of the model confidence set among the models of all modes.
 
     Where modes are not comparable each has its own set.
 
-    Args:
-        comprehensive_points: by mode, as of :func:`.comprehensive_points.find_common_target`.
-        evaluation: block, repetitions and confidence.
-
     Returns:
         ``(model, feature)``; a model is ``{mode}_{model}``. Baselines that are the same in several
         modes stand once, under the first.
     """
-    series = {mode: losses(points) for mode, points in comprehensive_points.items()}
-    first = next(iter(comprehensive_points.values()))
-    block = _block_steps(first, evaluation)
-    if not first.attrs["comparable"]:
+    series = {mode: summed.losses for mode, summed in by_mode.items()}
+    block = _block_steps(next(iter(by_mode.values())), evaluation)
+    if not comparable:
         return xr.concat(
             [
                 _confidence_sets(_averages(_named(mode, s)), block, evaluation)
@@ -180,8 +166,8 @@ def _named(mode: str, series: xr.DataArray) -> xr.DataArray:
     return series.assign_coords(model=[f"{mode}_{model}" for model in series["model"].values])
 
 
-def _block_steps(points: xr.Dataset, evaluation: Evaluation) -> int:
-    interval = pd.Timedelta(minutes=points.attrs["interval_minutes"])
+def _block_steps(summed: SummedErrors, evaluation: Evaluation) -> int:
+    interval = pd.Timedelta(minutes=summed.interval_minutes)
     return round(pd.Timedelta(evaluation.bootstrap_block) / interval)
 
 
@@ -195,34 +181,6 @@ def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
     total = series.where(observed, 0).sum("horizon", skipna=False)
     average = total / count.where(count > 0)
     return {(str(f), AVERAGE): average.sel(feature=f) for f in series["feature"].values}
-
-
-def losses(points: xr.Dataset) -> xr.DataArray:
-    """Absolute errors averaged over VDs and seeds.
-
-    Returns:
-        float64 ``(model, origin, horizon, feature)`` on a regular grid of origins, NaN where no
-        truth is observed.
-    """
-    truth = points["truth"].values.astype("float64")  # [origin, horizon, vd, feature]
-    observed = np.isfinite(truth)
-    count = observed.sum(axis=2)
-    count = np.where(count > 0, count, np.nan)
-    of_runs = [
-        np.where(observed, abs(forecast.values - truth), 0).sum(axis=2) / count
-        for forecast in points["forecast"].transpose("run", "origin", "horizon", "vd", "feature")
-    ]
-    series = xr.DataArray(
-        np.stack(of_runs),
-        dims=("run", "origin", "horizon", "feature"),
-        coords={
-            "model": points["model"],
-            **{name: points[name].values for name in ("origin", "horizon", "feature")},
-        },
-    )
-    step = pd.Timedelta(minutes=points.attrs["interval_minutes"])
-    grid = pd.date_range(points["origin"].values[0], points["origin"].values[-1], freq=step)
-    return mean_over_seeds(series).reindex(origin=grid)
 
 
 def _between(

@@ -1,4 +1,4 @@
-"""Errors of several models on the same points, however they came to be known."""
+"""Errors of several models for the same truths."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.evaluation.aligned import deviation_over_seeds, mean_over_seeds
-from vd_forecasting.evaluation.metrics import METRICS, score
+from vd_forecasting.evaluation.metrics import ERRORS, from_sums
+from vd_forecasting.evaluation.summed import SummedErrors
+from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODELS
-from vd_forecasting.wording import unit_per_interval, with_unit
+from vd_forecasting.wording import plural, with_unit
 
 Json = dict[str, Any]
-ERRORS = (*METRICS, "mase")
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Scores of networks and baselines, pooled over VDs; of a network the mean over its seeds."""
+    """Scores of networks and baselines, most pooled over VDs; a network's are means over seeds."""
 
     by_horizon: xr.Dataset
     """Metrics over (model, horizon, feature)."""
@@ -29,6 +30,10 @@ class Errors:
     by_horizon_sd: xr.Dataset
     """Standard deviations over the seeds; NaN where there is one."""
     average_sd: xr.Dataset
+    by_vd: xr.Dataset
+    """Metrics over (model, vd, feature), pooled over horizons."""
+    by_hour: xr.DataArray
+    """MAE over (model, hour, feature), by the hour of day that was forecast."""
     units: Mapping[str, str]
     interval_minutes: float
 
@@ -104,85 +109,40 @@ class Errors:
         """A feature with its unit."""
         return with_unit(feature, self.units.get(feature, ""))
 
+    @property
+    def scored_in_words(self) -> str:
+        """``1,200 to 1,234 observed values per feature``."""
+        counts = [self.count(feature) for feature in self.features]
+        low, high = min(counts), max(counts)
+        if low == high:
+            return f"{plural(low, 'observed value')} per feature"
+        return f"{low:,} to {high:,} observed values per feature"
 
-def score_points(points: xr.Dataset, mape_min_truth: float) -> Errors:
-    """Score everything in the dataset of :func:`.points.common_points`."""
-    interval = points.attrs["interval_minutes"]
-    units = zip(points["feature"].values, points["unit"].values, strict=True)
-    by_horizon = score_runs(points, mape_min_truth, pool=["vd"])
-    average = score_runs(points, mape_min_truth, pool=["horizon", "vd"])
+
+def errors_of(summed: SummedErrors) -> Errors:
+    """The errors that sums amount to."""
+
+    def pooled(*dims: str) -> xr.Dataset:
+        return from_sums(summed.by_vd.sum(dims, skipna=False))
+
+    by_horizon, average = pooled("vd"), pooled("horizon", "vd")
     return Errors(
         by_horizon=mean_over_seeds(by_horizon),
         average=mean_over_seeds(average),
         by_horizon_sd=deviation_over_seeds(by_horizon),
         average_sd=deviation_over_seeds(average),
-        units=_units(units, interval),
-        interval_minutes=interval,
+        by_vd=mean_over_seeds(pooled("horizon")),
+        by_hour=_by_hour(summed),
+        units=summed.units,
+        interval_minutes=summed.interval_minutes,
     )
 
 
-def score_runs(points: xr.Dataset, mape_min_truth: float, *, pool: Sequence[str]) -> xr.Dataset:
-    """:func:`vd_forecasting.evaluation.metrics.score` of every run, along a dim ``run``."""
-    scores = score(
-        points["truth"],
-        points["forecast"],
-        mape_min_truth,
-        pool=pool,
-        mase_scale=points["mase_scale"],
+def _by_hour(summed: SummedErrors) -> xr.DataArray:
+    total = summed.by_origin
+    ahead = total["horizon"] * as_interval(summed.interval_minutes)
+    hours = (total["origin"] + ahead).dt.hour.rename("hour")
+    of_hour = total.groupby(hours).sum(skipna=False)
+    return mean_over_seeds(of_hour["absolute"] / of_hour["n"].where(of_hour["n"] > 0)).reindex(
+        hour=range(24)
     )
-    return scores.map(lambda of_runs: of_runs.broadcast_like(scores["mae"]))  # as n, of all runs
-
-
-def mae(truth: xr.DataArray, forecast: xr.DataArray, *, pool: Sequence[str]) -> xr.DataArray:
-    """The MAE of :func:`vd_forecasting.evaluation.metrics.score`."""
-    return score(truth, forecast, 0, pool=pool)["mae"]  # what is left out of MAPE does not matter
-
-
-def mae_of_models(points: xr.Dataset, *, pool: Sequence[str]) -> xr.DataArray:
-    """MAE of every model, the mean over its seeds, along a dim ``model``."""
-    return mean_over_seeds(score_runs(points, 0, pool=pool)["mae"])  # as in mae
-
-
-def from_metrics(metrics: Json, config: Json) -> Errors:
-    """The errors that an experiment's ``metrics`` hold."""
-    model = config["model"]
-    features = list(metrics["test"])
-    names = xr.IndexVariable("model", [model, "persistence"])
-    undefined = {feature: dict.fromkeys(ERRORS, np.nan) for feature in features}
-
-    def both(own: Json, reference: Json, dims: tuple[str, ...], columns: Sequence[str]) -> Any:
-        return xr.concat([_dataset(of, features, dims, columns) for of in (own, reference)], names)
-
-    by_horizon, pooled = ("feature", "horizon"), ("feature",)
-    columns = (*ERRORS, "n", "mape_left_out")
-    horizons = len(metrics["by_horizon"][features[0]]["mae"])
-    undefined_by_horizon = {
-        feature: {name: [np.nan] * horizons for name in ERRORS} for feature in features
-    }
-    return Errors(
-        by_horizon=both(
-            metrics["by_horizon"], metrics["persistence_by_horizon"], by_horizon, columns
-        ),
-        average=both(metrics["test"], metrics["persistence"], pooled, columns),
-        by_horizon_sd=both(metrics["by_horizon_sd"], undefined_by_horizon, by_horizon, ERRORS),
-        average_sd=both(metrics["test_sd"], undefined, pooled, ERRORS),
-        units=_units(config["units"].items(), config["interval_minutes"]),
-        interval_minutes=config["interval_minutes"],
-    )
-
-
-def _units(named: Any, interval_minutes: float) -> dict[str, str]:
-    return {str(name): unit_per_interval(str(unit), interval_minutes) for name, unit in named}
-
-
-def _dataset(
-    values: Json, features: Sequence[str], dims: tuple[str, ...], columns: Sequence[str]
-) -> xr.Dataset:
-    arrays = {
-        name: (dims, np.array([values[feature][name] for feature in features], dtype="float64"))
-        for name in columns
-    }
-    dataset = xr.Dataset(arrays, coords={"feature": list(features)})
-    if "horizon" in dims:
-        dataset = dataset.assign_coords(horizon=np.arange(1, dataset.sizes["horizon"] + 1))
-    return dataset

@@ -5,13 +5,14 @@ so an average over horizons, VDs or batches weighs every observed point the same
 """
 
 from collections.abc import Hashable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 METRICS: Final = ("mae", "mse", "rmse", "mape", "r2")
+ERRORS: Final = (*METRICS, "mase")
 
 
 def sums(
@@ -114,6 +115,23 @@ def score(
     return from_sums(total.sum(list(pool), skipna=False))
 
 
+def by_feature(scores: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Scores over (feature) or (feature, horizon) as nested dicts for JSON; undefined ones None."""
+    return {
+        str(feature): {str(name): _plain(scores[name].sel(feature=feature)) for name in scores}
+        for feature in scores["feature"].values
+    }
+
+
+def _plain(values: xr.DataArray) -> Any:
+    if values.ndim:
+        return [_plain(value) for value in values]
+    value = values.item()
+    if values.name == "n":
+        return int(value)
+    return value if np.isfinite(value) else None
+
+
 def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
     """One row per model, vdid, feature, horizon and metric; ``n`` counts the scored points.
 
@@ -124,7 +142,7 @@ def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
     Returns:
         Columns ``model, vdid, feature, horizon, metric, value``; undefined values are NaN.
     """
-    names = [name for name in (*METRICS, "mase", "n") if name in scores]
+    names = [name for name in (*ERRORS, "n") if name in scores]
     wide = scores[names].reset_coords(drop=True).to_dataframe().reset_index()
     long = wide.melt(
         id_vars=["vd", "feature", "horizon"], var_name="metric", value_name="value"

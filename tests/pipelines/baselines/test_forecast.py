@@ -16,7 +16,7 @@ from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
-from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.pipelines.training.evaluate import forecast_test
 
 BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
 COMPUTE = Compute(threads=1, accelerator="cpu")
@@ -40,15 +40,18 @@ def test_labels_are_those_of_the_networks_forecasts(
     )
     lstm = LSTMModel(hidden_size=8, num_layers=1, dropout=0)
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
-    network = forecast_split({"42": checkpoint}, windows, "test").isel(seed=0, drop=True)
+    lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
+    network = lazy.data.isel(seed=0, drop=True).compute()
     predictions = forecast_baselines(windows, BASELINES, COMPUTE).data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
         own = predictions["prediction"].sel(model=model).drop_vars("model")
-        xr.testing.assert_identical(xr.zeros_like(own), xr.zeros_like(network["prediction"]))
+        xr.testing.assert_identical(
+            xr.zeros_like(own), xr.zeros_like(network["prediction"].drop_vars("seed").compute())
+        )
         assert np.isfinite(own).all()
-    assert predictions.attrs == {**network.attrs, "model": "baselines"}
+    assert {**predictions.attrs, "model": "lstm", "best_seed": 42} == network.attrs
     assert (predictions["fit_seconds"] > 0).all()
 
 

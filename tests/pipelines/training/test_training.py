@@ -28,9 +28,10 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
-from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_split
+from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_test
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 
 
@@ -77,17 +78,41 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     assert one["loss"] == pytest.approx((forecast - target).abs().nanmean().item(), rel=1e-5)
 
 
-def test_history_and_final_metrics_agree() -> None:
-    """Two roads to one number: sums over batches in training, and the scored forecasts."""
+def test_history_and_errors_at_the_chosen_epoch_agree() -> None:
     windows = joint_windows()
     checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
-    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, errors = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
     best = history["42"]["joint"]["epochs"][history["42"]["joint"]["best_epoch"] - 1]
     for feature in ("avg_speed", "total_volume"):
         for name in ("mae", "mse", "rmse", "mape", "r2"):
-            assert metrics["val"][feature][name] == pytest.approx(
-                best["val"][feature][name], rel=1e-3
-            )
+            assert errors.val[feature][name] == pytest.approx(best["val"][feature][name], rel=1e-3)
+
+
+@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> None:  # type: ignore[no-untyped-def]
+    """A window of the training split after the other, without batches, blocks or sums."""
+    windows = make()
+    models = {str(seed): untrained(windows, seed) for seed in (3, 7)}
+    _, errors = evaluate(models["7"], models, windows, MAPE_MIN_TRUTH, COMPUTE)
+    target = windows.features.index("total_volume")
+    scale = mase_scale(windows).sel(feature="total_volume").values
+    absolute, scaled, n = [], [], 0
+    for checkpoint in models.values():
+        of_seed, of_seed_scaled, n = [], [], 0
+        for name, forecaster in load_forecasters(checkpoint).items():
+            vds = windows.models[name]
+            for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
+                forecast = forecaster(inputs).detach()
+                error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
+                error = error * windows.std[vds, target]
+                of_seed.append(np.nansum(error))
+                of_seed_scaled.append(np.nansum(error / scale[vds]))
+                n += int(np.isfinite(error).sum())
+        absolute.append(sum(of_seed) / n)
+        scaled.append(sum(of_seed_scaled) / n)
+    assert errors.train["total_volume"]["n"] == n
+    assert errors.train["total_volume"]["mae"] == pytest.approx(np.mean(absolute), rel=1e-4)
+    assert errors.train["total_volume"]["mase"] == pytest.approx(np.mean(scaled), rel=1e-4)
 
 
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
@@ -133,10 +158,11 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     among = models["42"]["weights"]["joint"]
     assert all(torch.equal(alone[name], among[name]) for name in alone)
 
-    predictions, metrics = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
-    assert predictions["seed"].values.tolist() == metrics["seeds"] == [3, 42, 7]
-    assert predictions.attrs["best_seed"] == int(lowest)
-    errors = abs(predictions["prediction"] - predictions["truth"]).sel(feature="avg_speed")
+    predictions, fit_errors = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
+    assert predictions.seeds == metrics["seeds"] == [3, 42, 7]
+    assert predictions.best_seed == int(lowest)
+    errors = abs(predictions.prediction - predictions.truth).sel(feature="avg_speed")
     by_seed = errors.mean(["origin", "horizon", "vd"]).to_numpy()
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(by_seed.mean(), rel=1e-5)
     assert metrics["test_sd"]["avg_speed"]["mae"] == pytest.approx(by_seed.std(ddof=1), rel=1e-3)
@@ -197,7 +223,8 @@ def test_training_learns() -> None:
     windows = joint_windows(make_clean(1500, missing=0.02))
     longer = TRAINING.model_copy(update={"epochs": 15})
     checkpoint, _, _, _ = train_lstm(windows, LSTM, longer, MAPE_MIN_TRUTH, COMPUTE)
-    _, metrics = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    evaluated = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
     assert (
         metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
     )
@@ -267,12 +294,17 @@ def test_variables_of_a_batch_system_change_nothing(monkeypatch: pytest.MonkeyPa
 # --- forecasts ------------------------------------------------------------------------------------
 
 
-def untrained(windows: WindowSet) -> dict:  # type: ignore[type-arg]
+def untrained(windows: WindowSet, seed: int = 42) -> dict:  # type: ignore[type-arg]
     """A checkpoint whose head does something, without the cost of training."""
-    checkpoint, _, _, _ = train_lstm(
-        windows, LSTM, TRAINING.model_copy(update={"epochs": 1}), MAPE_MIN_TRUTH, COMPUTE
-    )
+    short = TRAINING.model_copy(update={"epochs": 1, "seeds": (seed,)})
+    checkpoint, _, _, _ = train_lstm(windows, LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
     return checkpoint
+
+
+def forecasts_of(checkpoint: dict, windows: WindowSet) -> xr.Dataset:  # type: ignore[type-arg]
+    """The test forecasts of a checkpoint."""
+    lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
+    return lazy.data.compute()
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
@@ -281,7 +313,7 @@ def test_truth_and_persistence_are_the_observed_series(
 ) -> None:
     clean = make_clean(500)
     windows = make(clean)
-    predictions = forecast_split({"42": untrained(windows)}, windows, "test")
+    predictions = forecasts_of(untrained(windows), windows)
     series = clean.sel(vd=predictions["vd"], feature=predictions["feature"])
     step = np.timedelta64(5, "m")
     for horizon in (1, 2, 3):
@@ -304,8 +336,8 @@ def test_changing_the_future_never_changes_a_forecast(
     checkpoint = untrained(windows)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_split({"42": checkpoint}, windows, "test")
-    after = forecast_split({"42": checkpoint}, make(changed), "test")
+    before = forecasts_of(checkpoint, windows)
+    after = forecasts_of(checkpoint, make(changed))
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     for name in ("prediction", "persistence"):
@@ -318,9 +350,9 @@ def test_changing_the_future_never_changes_a_forecast(
 def test_metrics_by_hand() -> None:
     windows = joint_windows()
     checkpoint = untrained(windows)
-    predictions, metrics = evaluate(
-        checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE
-    )
+    evaluated = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
+    predictions = evaluated[0].data.compute()
     error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(float(abs(error).mean()), rel=1e-5)
     assert metrics["test"]["avg_speed"]["n"] == int(error.notnull().sum())
@@ -345,8 +377,8 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path: Path) -> None:
     dataset.save(copy.deepcopy(checkpoint))
     loaded = dataset.load()
     xr.testing.assert_identical(
-        forecast_split({"42": checkpoint}, windows, "test"),
-        forecast_split({"42": loaded}, windows, "test"),
+        forecasts_of(checkpoint, windows),
+        forecasts_of(loaded, windows),
     )
     raw = make_clean(500).sel(vd=loaded["vdids"]).to_numpy()[:6]
     scaled = (raw - loaded["scaler"]["mean"].numpy()) / loaded["scaler"]["std"].numpy()

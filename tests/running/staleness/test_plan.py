@@ -111,7 +111,8 @@ class Project:
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:
-            catalog[name] = FailedDataset(Failure("double", "no reason"), self.file(name))
+            path = self.file(name) if name in FILES else None
+            catalog[name] = FailedDataset(Failure("double", "no reason"), path)
         self.runner.run(pipeline, catalog, manager)
 
     def run_stale(self) -> set[str]:
@@ -299,6 +300,13 @@ def test_outputs_of_unknown_origin(made: Project) -> None:
     assert made.alterations() == ["page.json (write): there is no record of how it was made"]
 
 
+def test_what_was_made_without_an_input_in_memory_that_failed_is_made_again(made: Project) -> None:
+    made.run(PIPELINE.only_nodes("write"), "summary")
+    assert made.plan().reasons == {"write": ["input doubled was not there"]}
+    assert made.run_stale() == {"summarise", "write"}
+    assert json.loads(made.file("page").read_text()) == "page 7"
+
+
 def test_a_run_that_fails_keeps_what_it_finished(
     made: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,5 +368,5 @@ def test_the_parameters_of_one_model_never_touch_the_other(model: str, other: st
 
     nodes = set(arrange(pipeline, files, why).nodes)
     assert {f"{mode}_{model}.train" for mode in MODES} <= nodes
-    assert "write_comprehensive" in nodes
+    assert "comprehensive.write_comprehensive" in nodes
     assert not any(name.startswith(f"{mode}_{other}.") for mode in MODES for name in nodes)

@@ -1,59 +1,54 @@
-"""The scores of both models of a mode, and of the baselines, on the very same points."""
+"""The scores of both models of a mode, and of the baselines, for the very same truths."""
 
 import pandas as pd
-import xarray as xr
 
-from vd_forecasting.evaluation.aligned import NO_SEED, common_points, congested_only
-from vd_forecasting.evaluation.errors import Errors, score_points, score_runs
-from vd_forecasting.evaluation.metrics import tidy
+from vd_forecasting.artefacts import BaselineForecasts, Outcome
+from vd_forecasting.evaluation.aligned import AlignedForecasts, align
+from vd_forecasting.evaluation.differences import Differences, find_differences
+from vd_forecasting.evaluation.errors import Errors, errors_of
+from vd_forecasting.evaluation.metrics import from_sums, tidy
+from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 from vd_forecasting.parameters import Evaluation
 
 SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]
 
 
-def find_common_points(
-    lstm_predictions: xr.Dataset, xlstm_predictions: xr.Dataset, baselines: xr.Dataset
-) -> xr.Dataset:
-    """Both models' forecasts and the baselines' on the points that all of them forecast.
-
-    See :func:`.points.common_points`.
-    """
-    points = common_points({"lstm": lstm_predictions, "xlstm": xlstm_predictions}, {"": baselines})
-    return points.assign_attrs(mode=lstm_predictions.attrs["mode"])
+def align_forecasts(
+    lstm: Outcome, xlstm: Outcome, baselines: BaselineForecasts
+) -> AlignedForecasts:
+    """Both models' forecasts and the baselines', for the truths of all."""
+    return align({"lstm": lstm.forecasts, "xlstm": xlstm.forecasts}, {"": baselines})
 
 
-def score_common_points(
-    points: xr.Dataset, evaluation: Evaluation
-) -> tuple[Errors, Errors, pd.DataFrame]:
+def score_forecasts(
+    forecasts: AlignedForecasts, evaluation: Evaluation
+) -> tuple[Errors, Errors, Differences, pd.DataFrame]:
     """Score networks and baselines.
 
     Returns:
-        The errors pooled over VDs, the same on congested steps alone (see
-        :func:`.points.congested_only`), and all scores per seed, VD, feature and horizon: columns
-        ``mode, model, seed, vdid, feature, horizon, metric, value``, a row per metric, where the
-        metric ``n`` counts the scored points and ``…_congested`` are of congested steps. Baselines
-        have no seed.
+        The errors, the same on congested steps alone, the differences between the models, and all
+        scores per seed, VD, feature and horizon: columns ``mode, model, seed, vdid, feature,
+        horizon, metric, value``, a row per metric, where the metric ``n`` counts the scored values
+        and ``…_congested`` are of congested steps. Baselines have no seed.
     """
-    congested = congested_only(points, evaluation.congestion_speed)
-    frames = [_tidy(points, evaluation), _tidy(congested, evaluation)]
+    summed = sum_errors(forecasts, evaluation.mape_min_truth)
+    in_congestion = forecasts.congested(evaluation.congestion_speed)
+    congested = sum_errors(in_congestion, evaluation.mape_min_truth)
+    frames = [_tidy(summed), _tidy(congested)]
     frames[1]["metric"] += "_congested"
-    frame = pd.concat(frames, ignore_index=True)
     return (
-        score_points(points, evaluation.mape_min_truth),
-        score_points(congested, evaluation.mape_min_truth),
-        frame,
+        errors_of(summed),
+        errors_of(congested),
+        find_differences(summed, evaluation),
+        pd.concat(frames, ignore_index=True),
     )
 
 
-def _tidy(points: xr.Dataset, evaluation: Evaluation) -> pd.DataFrame:
-    scores = score_runs(points, evaluation.mape_min_truth, pool=[])
+def _tidy(summed: SummedErrors) -> pd.DataFrame:
+    scores = from_sums(summed.by_vd)
     frames = []
-    for run, (model, seed) in enumerate(
-        zip(points["model"].values, points["seed"].values, strict=True)
-    ):
-        frame = tidy(scores.isel(run=run, drop=True), str(model))
-        frame["seed"] = pd.array(
-            [pd.NA if seed == NO_SEED else int(seed)] * len(frame), dtype="Int64"
-        )
+    for position, member in enumerate(summed.members):
+        frame = tidy(scores.isel(member=position, drop=True), member.model)
+        frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True).assign(mode=points.attrs["mode"])[SCORE_COLUMNS]
+    return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]

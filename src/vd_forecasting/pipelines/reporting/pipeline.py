@@ -1,136 +1,81 @@
-"""The graphs of the reporting pipelines."""
+"""The graphs of the reporting pipelines.
 
-from typing import Any
+The ``outcome`` of an experiment, in memory, is all that its comparison and the comprehensive page
+read of it.
+"""
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.evaluation.differences import (
-    find_confidence_sets,
-    find_differences,
-    find_differences_of_modes,
-)
 from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.pipelines.reporting.comparison_scores import (
-    find_common_points,
-    score_common_points,
-)
-from vd_forecasting.pipelines.reporting.comprehensive_points import (
+from vd_forecasting.pipelines.reporting.across_modes import (
+    compare_modes,
     concatenate_scores,
-    find_common_target,
     gather,
-    gather_failures,
-    score_modes,
 )
-from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
-from vd_forecasting.pipelines.reporting.pages.comprehensive_page import (
+from vd_forecasting.pipelines.reporting.comparison_scores import align_forecasts, score_forecasts
+from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
+from vd_forecasting.pipelines.reporting.outcome import gather_outcome
+from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
+from vd_forecasting.pipelines.reporting.pages.comprehensive import (
     render_comprehensive,
     write_comprehensive,
 )
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
-from vd_forecasting.pipelines.reporting.plots import (
-    comparison_plots,
-    comprehensive_plots,
-    experiment_plots,
-)
 from vd_forecasting.running.failure import TAKES_FAILURES
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
-ARTEFACTS = ("config", "training_history", "metrics", "cost", "predictions")
-"""What the comparisons read of every experiment."""
-
 
 def create_experiment_report() -> Pipeline:
-    """Report one experiment: a template, to be stamped out by namespace.
-
-    ::
-
-        config ───────────┬─► write_training_report ──► training_report
-        training_history ─┤
-        metrics ──────────┤─► plot_learning_curves ───► plot_learning_curves
-        predictions ──────┘   plot_metric_evolution ──► plot_metric_evolution
-                              plot_forecast ──────────► plot_forecast
-                              plot_error_by_horizon ──► plot_error_by_horizon
-    """
+    """Report one experiment: a template, to be stamped out by namespace."""
     return Pipeline(
         [
             Node(
+                gather_outcome,
+                inputs=["config", "training_history", "cost", "fit_errors", "predictions"],
+                outputs="outcome",
+                name="gather_outcome",
+            ),
+            Node(
+                score_experiment,
+                inputs=["predictions", "fit_errors", "params:evaluation.mape_min_truth"],
+                outputs=["errors", "metrics"],
+                name="score_experiment",
+            ),
+            Node(
                 write_training_report,
-                inputs=["config", "training_history", "metrics", "cost", "predictions"],
+                inputs=["outcome", "errors"],
                 outputs="training_report",
                 name="write_training_report",
             ),
-            _plot(experiment_plots.plot_learning_curves, "config", "training_history"),
-            _plot(experiment_plots.plot_metric_evolution, "config", "training_history", "metrics"),
-            _plot(experiment_plots.plot_forecast, "config", "predictions"),
-            _plot(experiment_plots.plot_error_by_horizon, "config", "metrics"),
         ]
     )
 
 
 def create_comparison(mode: str) -> Pipeline:
-    """Compare both models of a mode, in the namespace ``compare_{mode}``.
-
-    ::
-
-        {mode}_lstm.predictions ──┬─► find_common_points ──► points ──┬─► plot_forecast
-        {mode}_xlstm.predictions ─┘                            │      │
-                                                               ▼      ├─► plot_error_by_hour
-        params:evaluation ─────────────────────► score_common_points  ├─► plot_error_by_vd
-                                                       │       │      │
-                                                       ▼       ▼      ├─► write_comparison ──► page
-                                                    scores   errors ──┤
-                                                                      ├─► plot_error_by_horizon
-                                                                      └─► plot_gain_by_horizon
-
-    The page also reads ``config``, ``training_history`` and ``metrics`` of both experiments, the
-    scores their ``config``; ``plot_learning_curves`` reads their ``training_history`` alone.
-    """
+    """Compare both models of a mode, in the namespace ``compare_{mode}``."""
     template = Pipeline(
         [
             Node(
-                find_common_points,
-                inputs=["lstm_predictions", "xlstm_predictions", "baselines"],
-                outputs="points",
-                name="find_common_points",
+                align_forecasts,
+                inputs=[*MODELS, "baselines"],
+                outputs="aligned",
+                name="align_forecasts",
             ),
             Node(
-                score_common_points,
-                inputs=["points", "params:evaluation"],
-                outputs=["errors", "congested_errors", "scores"],
-                name="score_common_points",
+                score_forecasts,
+                inputs=["aligned", "params:evaluation"],
+                outputs=["errors", "congested_errors", "differences", "scores"],
+                name="score_forecasts",
             ),
-            Node(
-                find_differences,
-                inputs=["points", "params:evaluation"],
-                outputs="differences",
-                name="find_differences",
-            ),
-            _plot(
-                comparison_plots.plot_learning_curves,
-                "lstm_training_history",
-                "xlstm_training_history",
-            ),
-            _plot(comparison_plots.plot_error_by_horizon, "errors", "differences"),
-            _plot(comparison_plots.plot_gain_by_horizon, "errors"),
-            _plot(comparison_plots.plot_difference_by_horizon, "errors", "differences"),
-            _plot(comparison_plots.plot_error_by_hour, "points", "errors"),
-            _plot(comparison_plots.plot_error_by_vd, "points", "errors"),
-            _plot(comparison_plots.plot_forecast, "points"),
-            _plot(comparison_plots.plot_forecast_fan, "points"),
-            _plot(comparison_plots.plot_residuals, "points", "errors"),
             Node(
                 write_comparison,
                 inputs=[
-                    "points",
+                    *MODELS,
+                    "aligned",
                     "errors",
                     "congested_errors",
                     "differences",
                     "params:evaluation",
-                    *(
-                        f"{model}_{artefact}"
-                        for model in MODELS
-                        for artefact in ("config", "training_history", "metrics", "cost")
-                    ),
                 ],
                 outputs="page",
                 name="write_comparison",
@@ -142,138 +87,54 @@ def create_comparison(mode: str) -> Pipeline:
         namespace=f"compare_{mode}",
         inputs={
             "baselines": f"{mode}_baselines.predictions",
-            **{
-                f"{model}_{artefact}": f"{mode}_{model}.{artefact}"
-                for model in MODELS
-                for artefact in ARTEFACTS
-            },
+            **{model: f"{mode}_{model}.outcome" for model in MODELS},
         },
         parameters={"params:evaluation"},
     )
 
 
 def create_comprehensive() -> Pipeline:
-    """Compare all six experiments on the VD that every mode forecasts.
+    """Compare all experiments, in the namespace ``comprehensive``.
 
-    Where some failed, the rest is compared: the nodes that read experiments take failures.
-
-    ::
-
-        compare_{mode}.scores ──► concatenate_scores ──► comprehensive_metrics
-
-        {mode}_{model}.config ───────────► gather ──► comprehensive_configs ────┐
-        {mode}_{model}.training_history ─► gather ──► comprehensive_histories ──┤
-        {mode}_{model}.metrics ──────────► gather ──► comprehensive_evaluations ┤
-        {mode}_{model}.predictions ──► find_common_target                       │
-                                          │                                     │
-                                  comprehensive_points                          │
-                                          │                                     │
-        params:evaluation ──────────► score_modes ──► comprehensive_errors      │
-                                                           ├─► write_comprehensive ◄──┤
-                                                           ├─► plot_cost ◄────────────┘
-                                                           ├─► plot_error
-                                                           └─► plot_error_by_horizon
-
-    The page and the plots read ``comprehensive_points`` too. They are
-    ``comprehensive_model_comparison`` and ``comprehensive_plot_{cost,error,error_by_horizon}``;
-    ``render_comprehensive`` makes them one file, ``comprehensive_page_html``. The plots reach it as
-    the image files that the catalog saved, so these datasets cannot stay in memory.
+    Where some failed, the rest is compared: the nodes that read other namespaces take failures.
     """
-    predictions = {
-        **{name: f"{name}_predictions" for name in EXPERIMENTS},
-        **{f"{mode}_baselines": f"{mode}_baselines_predictions" for mode in MODES},
-    }
-    points = ["comprehensive_points", "comprehensive_errors"]
-    plots = {
-        "error": (comprehensive_plots.plot_error, points),
-        "error_by_horizon": (comprehensive_plots.plot_error_by_horizon, points),
-        "best_set": (
-            comprehensive_plots.plot_best_set,
-            [*points, "comprehensive_confidence_sets", "comprehensive_differences"],
-        ),
-        "cost": (
-            comprehensive_plots.plot_cost,
-            [*points, "comprehensive_configs", "comprehensive_histories"],
-        ),
+    scores = {f"compare_{mode}": f"compare_{mode}.scores" for mode in MODES}
+    sources = {
+        **{name: f"{name}.outcome" for name in EXPERIMENTS},
+        **{f"{mode}_baselines": f"{mode}_baselines.predictions" for mode in MODES},
+        **scores,
     }
     template = Pipeline(
         [
             Node(
                 concatenate_scores,
-                inputs=[f"compare_{mode}_scores" for mode in MODES],
+                inputs=list(scores),
                 outputs="comprehensive_metrics",
                 name="concatenate_scores",
                 tags=TAKES_FAILURES,
             ),
-            _gather("config", "comprehensive_configs"),
-            _gather("training_history", "comprehensive_histories"),
-            _gather("metrics", "comprehensive_evaluations"),
-            _gather("cost", "comprehensive_costs"),
             Node(
-                gather_failures,
-                inputs={
-                    **predictions,
-                    **{f"compare_{mode}": f"compare_{mode}_scores" for mode in MODES},
-                },
-                outputs="comprehensive_failures",
-                name="gather_failures",
+                gather,
+                inputs={name: name for name in sources},
+                outputs="found",
+                name="gather",
                 tags=TAKES_FAILURES,
             ),
             Node(
-                find_common_target,
-                inputs=predictions,
-                outputs="comprehensive_points",
-                name="find_common_target",
-                tags=TAKES_FAILURES,
-            ),
-            Node(
-                score_modes,
-                inputs=["comprehensive_points", "params:evaluation"],
-                outputs="comprehensive_errors",
-                name="score_modes",
-            ),
-            Node(
-                find_differences_of_modes,
-                inputs=["comprehensive_points", "params:evaluation"],
-                outputs="comprehensive_differences",
-                name="find_differences_of_modes",
-            ),
-            Node(
-                find_confidence_sets,
-                inputs=["comprehensive_points", "params:evaluation"],
-                outputs="comprehensive_confidence_sets",
-                name="find_confidence_sets",
-            ),
-            *(
-                Node(
-                    draw,
-                    inputs=inputs,
-                    outputs=f"comprehensive_plot_{name}",
-                    name=f"plot_comprehensive_{name}",
-                )
-                for name, (draw, inputs) in plots.items()
+                compare_modes,
+                inputs=["found", "params:evaluation"],
+                outputs="across",
+                name="compare_modes",
             ),
             Node(
                 write_comprehensive,
-                inputs=[
-                    *points,
-                    "comprehensive_differences",
-                    "comprehensive_confidence_sets",
-                    "comprehensive_configs",
-                    "comprehensive_histories",
-                    "comprehensive_evaluations",
-                    "comprehensive_costs",
-                    "comprehensive_failures",
-                ],
+                inputs=["found", "across"],
                 outputs="comprehensive_model_comparison",
                 name="write_comprehensive",
             ),
             Node(
                 render_comprehensive,
-                inputs={
-                    "page": "comprehensive_model_comparison",
-                    **{name: f"comprehensive_plot_{name}" for name in plots},
-                },
+                inputs="comprehensive_model_comparison",
                 outputs="comprehensive_page_html",
                 name="render_comprehensive",
             ),
@@ -281,29 +142,12 @@ def create_comprehensive() -> Pipeline:
     )
     return across_namespaces(
         template,
-        inputs={
-            **{
-                f"{name}_{artefact}": f"{name}.{artefact}"
-                for name in EXPERIMENTS
-                for artefact in ARTEFACTS
-            },
-            **{f"{mode}_baselines_predictions": f"{mode}_baselines.predictions" for mode in MODES},
-            **{f"compare_{mode}_scores": f"compare_{mode}.scores" for mode in MODES},
+        namespace="comprehensive",
+        inputs=sources,
+        outputs={
+            "comprehensive_metrics",
+            "comprehensive_model_comparison",
+            "comprehensive_page_html",
         },
-    )
-
-
-def _plot(draw: Any, *inputs: str) -> Node:
-    """A node that draws a figure; node and dataset have the function's name."""
-    return Node(draw, inputs=list(inputs), outputs=draw.__name__, name=draw.__name__)
-
-
-def _gather(artefact: str, output: str) -> Node:
-    """A node that puts one artefact of every experiment into a dict."""
-    return Node(
-        gather,
-        inputs={name: f"{name}_{artefact}" for name in EXPERIMENTS},
-        outputs=output,
-        name=f"gather_{artefact}",
-        tags=TAKES_FAILURES,
+        parameters={"params:evaluation"},
     )

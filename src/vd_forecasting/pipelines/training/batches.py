@@ -64,8 +64,14 @@ class WindowBatches:
         if self.generator is not None:
             starts = starts[torch.randperm(len(starts), generator=self.generator)]
         for first in range(0, len(starts), self.batch_size):
-            batch = starts[first : first + self.batch_size]
-            inputs = torch.cat([self.past[batch].flatten(2), self.past_calendar[batch]], dim=2)
-            future = self.future[batch][..., self.target_positions]
-            observed = self.future_observed[batch][..., self.target_positions]
-            yield inputs, future.masked_fill(~observed, torch.nan)
+            yield self._cut_out(starts[first : first + self.batch_size])
+
+    def at(self, rows: slice) -> Batch:
+        """Some windows, in the order of time."""
+        return self._cut_out(self.starts[rows])
+
+    def _cut_out(self, starts: Tensor) -> Batch:
+        inputs = torch.cat([self.past[starts].flatten(2), self.past_calendar[starts]], dim=2)
+        future = self.future[starts][..., self.target_positions]
+        observed = self.future_observed[starts][..., self.target_positions]
+        return inputs, future.masked_fill(~observed, torch.nan)

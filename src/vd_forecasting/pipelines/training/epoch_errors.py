@@ -1,6 +1,5 @@
 """Errors while training: the loss of a batch and the metrics of an epoch."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from vd_forecasting.evaluation.metrics import METRICS, from_sums
+from vd_forecasting.evaluation.metrics import METRICS, by_feature, from_sums
 
 EpochErrors = dict[str, Any]
 """``loss``, and per feature its metrics in physical units; undefined ones are None."""
@@ -67,23 +66,22 @@ class ErrorSums:
         """True if the loss so far is a number; judged on the CPU, where the sums are anyway."""
         return bool(self.totals["scaled"].sum().isfinite())
 
+    def sums(self) -> xr.Dataset:
+        """The sums that :func:`~.metrics.from_sums` takes, over (horizon, vd, feature)."""
+        n, deviation = self.totals["n"], self.totals["deviation"]
+        totals = {name: self.totals[name] for name in _SUMS} | {
+            "variation": self.totals["deviation_squared"] - deviation**2 / n.clamp(1)
+        }
+        return xr.Dataset(
+            {name: (("horizon", "vd", "feature"), of.numpy()) for name, of in totals.items()},
+            coords={"feature": list(self.features)},
+        )
+
     def result(self) -> EpochErrors:
         """The epoch's loss and metrics."""
-        totals = dict(self.totals)
-        n = totals["n"]
-        totals["variation"] = totals["deviation_squared"] - totals["deviation"] ** 2 / n.clamp(1)
-        metrics = from_sums(
-            xr.Dataset(
-                {
-                    name: (("horizon", "vd", "feature"), total.numpy())
-                    for name, total in totals.items()
-                }
-            ).sum(("horizon", "vd"))
-        )
-        errors: EpochErrors = {"loss": float(totals["scaled"].sum() / n.sum().clamp(1))}
-        for f, feature in enumerate(self.features):
-            values = {name: float(metrics[name][f]) for name in METRICS}
-            errors[feature] = {
-                name: value if math.isfinite(value) else None for name, value in values.items()
-            }
-        return errors
+        metrics = from_sums(self.sums().sum(("horizon", "vd")))[[*METRICS]]
+        loss = self.totals["scaled"].sum() / self.totals["n"].sum().clamp(1)
+        return {"loss": float(loss), **by_feature(metrics)}
+
+
+_SUMS = ("n", "absolute", "squared", "percentage", "n_percentage")

@@ -68,7 +68,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                     "params:evaluation.mape_min_truth",
                     "params:compute",
                 ],
-                outputs=["predictions", "metrics"],
+                outputs=["predictions", "fit_errors"],
                 name="evaluate",
             ),
             Node(

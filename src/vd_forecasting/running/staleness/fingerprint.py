@@ -117,6 +117,7 @@ def take_fingerprint(
         "outputs": {},
     }
     for part in (node, *in_memory_before(node, makers, catalog)):
+        failed = any(isinstance(catalog.get(name), FailedDataset) for name in part.outputs)
         code = code_of(part.func, _other_models(part.namespace))
         taken["code"] |= {**code.digests, f"node {part.name}": _wiring(part)}
         for package in code.packages & set(VERSIONED):
@@ -127,7 +128,7 @@ def take_fingerprint(
                 taken["parameters"][name.removeprefix("params:")] = value
             elif files := files_of(catalog, name):
                 # A failure was read in place of whatever is in the file.
-                made = not isinstance(catalog.get(name), FailedDataset)
+                made = not failed and not isinstance(catalog.get(name), FailedDataset)
                 for key, path in files.items():
                     taken["inputs"][key] = [path.name, content_hash(path, known) if made else None]
                 if made:

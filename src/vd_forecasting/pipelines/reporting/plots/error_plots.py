@@ -1,19 +1,15 @@
-"""Errors by horizon, hour of day and VD, of any number of models."""
+"""Errors by horizon, hour of day and detector, of any number of models."""
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.evaluation.aligned import by_target_time, mean_over_seeds
 from vd_forecasting.evaluation.differences import Differences
-from vd_forecasting.evaluation.errors import Errors, mae, mae_of_models
-from vd_forecasting.pipelines.reporting.pages.verdicts import scored_in_words
+from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.rendering.plot_style import (
     COLOURS,
     MARKERS,
@@ -94,7 +90,7 @@ def _legend_models(errors: Errors) -> list[str]:
     return [*errors.networks, *(name for name in errors.baselines if name in strong)]
 
 
-def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
+def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
     """Relative difference of each MAE from persistence's, a panel per feature."""
     figure, axes = feature_panels(
         question,
@@ -164,9 +160,8 @@ def signed_percent(value: float, _: float) -> str:
     return f"{value:+.3g} %".replace("-", "−") if round(value, 6) else "0 %"
 
 
-def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Figure:
+def plot_error_by_hour(question: str, errors: Errors) -> Figure:
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
-    by_hour = mae_by_hour(points)
     figure, axes = feature_panels(
         question,
         "By the hour that was forecast. Of the baselines those that do better than persistence on "
@@ -177,7 +172,7 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
     for feature, ax in axes.items():
         title(ax, f"MAE of {errors.label(feature)}")
         for model in [*strong_baselines(errors, feature), *errors.networks]:
-            values = by_hour.sel(model=model, feature=feature).dropna("hour")
+            values = errors.by_hour.sel(model=model, feature=feature).dropna("hour")
             ax.plot(values["hour"].values, values.values, **line_style(model))
         ax.set_xlim(-0.5, 23.5)
         ax.set_xticks(range(0, 24, 4), [f"{hour}:00" for hour in range(0, 24, 4)])
@@ -189,33 +184,15 @@ def plot_error_by_hour(question: str, points: xr.Dataset, errors: Errors) -> Fig
     return figure
 
 
-def mae_by_hour(points: xr.Dataset) -> xr.DataArray:
-    """MAE over (model, hour, feature) of the hour of day of what was forecast."""
-    interval = points.attrs["interval_minutes"]
-    truth = _by_hour(by_target_time(points["truth"], interval))
-    forecast = _by_hour(by_target_time(points["forecast"], interval))
-    by_run = mae(truth, forecast, pool=["horizon", "vd"])
-    return mean_over_seeds(by_run).reindex(hour=range(24))
-
-
-def _by_hour(values: xr.DataArray) -> xr.DataArray:
-    """Split ``time`` into ``hour`` of day and ``origin``, a running number within the hour."""
-    hours = pd.Series(values["time"].dt.hour.values)
-    index = pd.MultiIndex.from_arrays([hours, hours.groupby(hours).cumcount()])
-    index.names = ["hour", "origin"]
-    coords = xr.Coordinates.from_pandas_multiindex(index, "time")
-    return values.drop_vars("time").assign_coords(coords).unstack("time")
-
-
-def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figure:
-    """MAE of every VD, all horizons together: a row of dots per VD, a panel per feature."""
-    by_vd = mae_of_models(points, pool=["horizon"])
+def plot_error_by_vd(question: str, errors: Errors) -> Figure:
+    """MAE of every detector, all horizons together: a row of dots each, a panel per feature."""
+    by_vd = errors.by_vd["mae"]
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
     labelled = len(vdids) <= MAX_LABELLED_VDS
     figure, axes = feature_panels(
         question,
-        f"{_scored(errors)}"
-        + ("" if labelled else " In each panel the VDs are in the order of persistence's error."),
+        _scored(errors)
+        + ("" if labelled else " Detectors are in the order of persistence's error."),
         errors.features,
         max(1.2, 0.27 * len(vdids) + 0.9) if labelled else 6.0,
     )
@@ -243,7 +220,7 @@ def plot_error_by_vd(question: str, points: xr.Dataset, errors: Errors) -> Figur
         else:
             ax.set_yticks([])
             if first:
-                ax.set_ylabel(f"{plural(len(vdids), 'VD')}")
+                ax.set_ylabel(plural(len(vdids), "detector"))
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not panel.notnull().any():
@@ -274,7 +251,7 @@ def model_handles(models: list[str]) -> list[Line2D]:
 
 
 def _scored(errors: Errors) -> str:
-    return f"Scored on {scored_in_words(errors)}."
+    return f"Scored on {errors.scored_in_words}."
 
 
 def _minutes_ahead(errors: Errors) -> tuple[list[float], str]:

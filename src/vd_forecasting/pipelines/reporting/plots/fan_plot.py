@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vd_forecasting.evaluation.aligned import (
+    AlignedForecasts,
     CongestedDay,
     by_target_time,
-    models_in,
-    shown_forecasts,
 )
 from vd_forecasting.rendering.plot_style import (
     COLOURS,
@@ -24,45 +23,45 @@ from vd_forecasting.rendering.plot_style import (
     title,
 )
 from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import lead_time, plural, unit_per_interval, with_unit
+from vd_forecasting.wording import lead_time, plural, with_unit
 
 _HOURS_AROUND = 4
 _MIN_STEPS_AROUND = 8
 _FANS = 16
 
 
-def plot_fans(question: str, points: xr.Dataset, congested: CongestedDay) -> Figure:
+def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay) -> Figure:
     """Forecasts of all horizons from a row of origins around the most congested hour.
 
     Args:
         question: the title.
-        points: as of :func:`.points.common_points`.
+        aligned: of all models.
         congested: which VD and day.
     """
-    interval = points.attrs["interval_minutes"]
+    interval = aligned.interval_minutes
     step = pd.Timedelta(minutes=interval)
-    of_vd = points.sel(vd=congested.vdid)
-    truth = by_target_time(of_vd["truth"].isel(horizon=[0]), interval).isel(horizon=0)
+    of_vd = aligned.sel(vd=[congested.vdid])
+    first_horizon = of_vd.truth.isel(vd=0, horizon=[0])
+    truth = by_target_time(first_horizon, interval).isel(horizon=0)
     start, end = _span(truth, congested, step)
     truth = truth.sel(time=slice(start, end))
-    forecasts = shown_forecasts(of_vd).sel(origin=slice(start - step, end - step))
+    made = slice(start - step, end - step)
+    forecasts = of_vd.shown.isel(vd=0).sel(origin=made)
     every = max(1, forecasts.sizes["origin"] // _FANS)
     forecasts = forecasts.isel(origin=slice(0, None, every))
-    models = [name for name in MODELS if name in models_in(points)]
-    features = [str(name) for name in points["feature"].values]
+    models = [name for name in MODELS if name in aligned.models]
     figure, axes = panels(
         question,
         f"{congested.vdid}, {congested.day:%Y-%m-%d}. A line is one forecast of all "
-        f"{plural(points.sizes['horizon'], 'step')}; a dot is the last value known to it, every "
+        f"{plural(len(aligned.horizons), 'step')}; a dot is the last value known to it, every "
         f"{lead_time(every * interval)}.",
-        len(features),
+        len(aligned.features),
         len(models),
         2.3,
         share_x=True,
         share_y="row",
     )
-    units = dict(zip(features, map(str, points["unit"].values), strict=True))
-    for row, feature in zip(axes, features, strict=True):
+    for row, feature in zip(axes, aligned.features, strict=True):
         for ax, model in zip(row, models, strict=True):
             last = truth.sel(feature=feature)
             ax.plot(last["time"].values, last.values, **_truth())
@@ -84,7 +83,7 @@ def plot_fans(question: str, points: xr.Dataset, congested: CongestedDay) -> Fig
                 ax.plot(origin, made_at[0], ".", color=COLOURS[model], markersize=5)
             if row is axes[0]:
                 title(ax, NAMES[model], fontweight="bold")
-        row[0].set_ylabel(with_unit(feature, unit_per_interval(units[feature], interval)))
+        row[0].set_ylabel(with_unit(feature, aligned.units[feature]))
     for ax in axes[-1]:
         ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=8))
         if end - start > pd.Timedelta("24h"):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vd_forecasting.evaluation.aligned import CongestedDay, by_target_time, shown_forecasts
+from vd_forecasting.evaluation.aligned import AlignedForecasts, CongestedDay, by_target_time
 from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
 from vd_forecasting.vocabulary import NAMES
 from vd_forecasting.wording import (
@@ -18,35 +18,27 @@ from vd_forecasting.wording import (
     is_number,
     lead_time,
     quantity,
-    unit_per_interval,
     with_unit,
 )
 
 
 def plot_forecast(
-    question: str, points: xr.Dataset, congested: CongestedDay, *, days: int
+    question: str, forecasts: AlignedForecasts, congested: CongestedDay, *, days: int
 ) -> Figure:
     """Forecasts of the last horizon over the most congested day and the days around it.
 
     Args:
         question: the title.
-        points: as of :func:`.points.common_points`; the VD of ``congested`` and the last horizon
-            are enough.
+        forecasts: of all models.
         congested: what to show.
         days: how many days to show, fewer where the forecasts cover fewer.
     """
-    interval = points.attrs["interval_minutes"]
-    units = {
-        str(feature): unit_per_interval(str(unit), interval)
-        for feature, unit in zip(points["feature"].values, points["unit"].values, strict=True)
-    }
-    horizon = int(points["horizon"].values[-1])
-    shown = points.sel(vd=congested.vdid, horizon=[horizon])
-    forecasts = shown_forecasts(shown)
-    models = [name for name in forecasts["model"].values if name in _WIDTHS]
-    lines = by_target_time(
-        xr.Dataset({"truth": shown["truth"], "forecast": forecasts.sel(model=models)}), interval
-    )
+    interval, units = forecasts.interval_minutes, forecasts.units
+    horizon = forecasts.horizons[-1]
+    models = [name for name in forecasts.models if name in _WIDTHS]
+    drawn = forecasts.sel(vd=[congested.vdid], horizon=[horizon])
+    both = xr.Dataset({"truth": drawn.truth, "forecast": drawn.shown.sel(model=models)})
+    lines = by_target_time(both.isel(vd=0), interval)
     start, end = _span(lines["time"].values, congested.day, days)
     last = pd.Timestamp(lines["time"].values[-1])
     lines = lines.isel(horizon=0).sel(time=slice(start, end - pd.Timedelta(1, "ns")))
@@ -66,9 +58,8 @@ def plot_forecast(
             f"{quantity(congested.value, units[congested.feature])} "
             f"({lead_time(max(60.0, interval))} mean)."
         )
-    features = [str(name) for name in points["feature"].values]
-    figure, axes = panels(question, detail, len(features), 1, 2.3, share_x=True)
-    for [ax], feature in zip(axes, features, strict=True):
+    figure, axes = panels(question, detail, len(forecasts.features), 1, 2.3, share_x=True)
+    for [ax], feature in zip(axes, forecasts.features, strict=True):
         _draw(ax, lines.sel(feature=feature))
         title(ax, with_unit(feature, units[feature]))
         if days > 1:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vd_forecasting.evaluation.aligned import shown_forecasts
+from vd_forecasting.evaluation.aligned import AlignedForecasts
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.rendering.plot_style import (
     feature_panels,
@@ -24,17 +24,17 @@ _BINS = 41
 _SHOWN_PERCENTILES = (0.5, 99.5)
 
 
-def plot_residuals(question: str, points: xr.Dataset, errors: Errors) -> Figure:
+def plot_residuals(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """Histograms of forecast − truth at the last horizon, a panel per feature.
 
     Args:
         question: the title.
-        points: as of :func:`.points.common_points`.
-        errors: on these points.
+        forecasts: of all models.
+        errors: of these forecasts.
     """
     horizon = errors.horizons[-1]
-    forecasts = shown_forecasts(points).sel(horizon=horizon)
-    residuals = forecasts - points["truth"].sel(horizon=horizon)
+    last = forecasts.sel(horizon=[horizon])
+    residuals = last.shown - last.truth
     models = [*errors.networks, _best_baseline(errors)]
     figure, axes = feature_panels(
         question,
