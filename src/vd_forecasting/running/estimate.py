@@ -210,7 +210,9 @@ def _record(catalog: CatalogProtocol, name: str, kind: type[Kind]) -> Kind | Non
         return None
 
 
-def _or_unknown(text: str, planned: Iterable[Planned], known: Collection[str]) -> str:
+def _or_unknown(text: str, planned: list[Planned], known: Collection[str]) -> str:
+    unknown = "not known before a first run with these settings"
+    if not known:
+        return unknown
     names = [one.experiment for one in planned if one.experiment not in known]
-    unknown = f"not known before a first run with these settings: {listed(names)}"
-    return "; ".join([*([text] if known else []), *([unknown] if names else [])])
+    return f"{text}; {unknown}: {listed(names)}" if names else text
