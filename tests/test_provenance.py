@@ -136,7 +136,8 @@ def test_a_module_changes_with_what_it_reaches_and_with_nothing_else(
 
 @pytest.fixture(scope="module")
 def everything() -> Pipeline:
-    return register_pipelines()["compare_all"]
+    pipelines = register_pipelines()
+    return pipelines["compare_all"] + pipelines["ingest"]
 
 
 def changed_nodes(pipeline: Pipeline, name: str) -> set[str]:
@@ -177,7 +178,7 @@ def test_a_core_is_used_by_its_own_experiments(
         f"{experiment}.{node}"
         for experiment in EXPERIMENTS
         if not experiment.endswith(f"_{other}")
-        for node in ("train", "evaluate", "measure_cost")
+        for node in ("begin_training", "train", "evaluate", "measure_cost")
     }
 
 

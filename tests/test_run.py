@@ -169,7 +169,7 @@ def test_a_failed_training_leaves_the_others_alone(
 
     plan = kedro(folder, *command, "--params", SMALL, "--dry-run")
     stale = [line for line in plan.stdout.splitlines() if line.startswith("▸")]
-    assert any(line.startswith("▸ write_comprehensive: input ") for line in stale)
+    assert any(line.startswith("▸ comprehensive.write_comprehensive: input ") for line in stale)
     assert all(" was not there" in line or "comprehensive" in line for line in stale)
     assert not any(".train:" in line for line in stale)
 

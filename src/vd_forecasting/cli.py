@@ -1,35 +1,45 @@
 """``kedro run`` with what Kedro 1.7 lacks.
 
 - ``--only-stale-outputs`` runs what was made with other code, parameters or data than there are
-  now; with ``--dry-run`` it only tells why. ``kedro verify`` looks for outputs that were altered.
+  now, and says why. ``kedro verify`` looks for outputs that were altered.
+- ``--dry-run`` runs nothing: it says what would run, and estimates time, memory and disk.
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
-  whose outputs are not there yet.
-- A node that fails stops only what needs it (:mod:`.runners`).
+  whose outputs are missing.
+- A node that fails stops only what needs it (:mod:`.running.runners`).
 - ``--runner ParallelRunner`` shares the cores out among its workers.
-- What went wrong is told in one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml
-  the traceback goes before it.
+- Errors are one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml the traceback
+  comes before it.
 """
 
 import copy
 import logging
 import os
+import sys
 import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.project import pipelines
+from kedro.framework.project import configure_logging, configure_project, pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+from omegaconf import OmegaConf
 
 from vd_forecasting.running import runners
+from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
 from vd_forecasting.running.kedro_private import validate_only
 from vd_forecasting.running.messages import USER_ERRORS, in_one_line
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
-from vd_forecasting.running.staleness.plan import make_plan, problems, told
+from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +48,8 @@ warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 
 ONLY_STALE_OUTPUTS_HELP = """Run only nodes whose outputs are missing, were altered, or were made
 with other code, parameters or data than there are now, and what depends on them."""
-DRY_RUN_HELP = """With --only-stale-outputs: only print what would run, and why."""
+DRY_RUN_HELP = """Only print what would run, with estimated time, memory and disk; with
+--only-stale-outputs, also why."""
 VERIFY_HELP = """Read every output again and report what was altered since it was made, or was made
 with other code, parameters or data than there are now. The exit code is 1 if there is any."""
 VERIFY_OPTIONS = ("env", "conf_source", "params", "pipeline", "pipelines", "namespaces", "tags")
@@ -46,7 +57,18 @@ VERIFY_OPTIONS = ("env", "conf_source", "params", "pipeline", "pipelines", "name
 
 @click.group(name="vd_forecasting")
 def cli() -> None:
-    """The project's own commands."""
+    """The project's own commands; ``run`` if none is named."""
+
+
+def main() -> None:
+    """Run the package without Kedro's command: ``python -m vd_forecasting --conf-source conf``."""
+    # Kedro's telemetry would ask the project's .telemetry, which is not where this is run.
+    os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
+    configure_project(__package__)
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] not in {*cli.commands, "--help"}:
+        arguments = ["run", *arguments]
+    cli(arguments, prog_name=__package__)
 
 
 def _options() -> list[click.Parameter]:
@@ -65,28 +87,27 @@ def _options() -> list[click.Parameter]:
 def run(**options: Any) -> Any:
     """Run a pipeline."""
     only_stale, dry = options.pop("only_stale_outputs"), options.pop("dry_run")
-    if dry and not only_stale:
-        raise click.UsageError("--dry-run tells what --only-stale-outputs would run; give both")
-    if only_stale and options["only_missing_outputs"]:
-        raise click.UsageError("--only-stale-outputs runs what is missing too; give it alone")
+    if options["only_missing_outputs"] and (only_stale or dry):
+        raise click.UsageError(
+            "--only-missing-outputs does not go with --only-stale-outputs, which runs what is "
+            "missing too, nor with --dry-run; give it alone"
+        )
     _settle_pipelines(options)
-    try:
+    _configure_logs(options["conf_source"])
+    with _errors_in_one_line():
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
-        known = all(name in pipelines for name in options["pipelines"])  # of others, Kedro tells
         options["runner"] = own_runner(options["runner"])
-        if only_stale and known:
+        if not all(name in pipelines for name in options["pipelines"]):
+            return kedro_run.callback(**options)  # Kedro names the unknown one
+        if only_stale:
             return _run_stale(options, dry=dry)
-        if options["namespaces"] and known and not options["node_names"]:
+        if options["namespaces"] and not options["node_names"]:
             options["node_names"] = nodes_for_namespaces(options["pipelines"], options)
             options["namespaces"] = []
+        if dry:
+            return _print_estimate(*select(options))
         return kedro_run.callback(**options)
-    except NodesFailed as failed:
-        # It says "Error: " before the first of them.
-        raise click.ClickException("\nError: ".join(map(str, failed.failures))) from failed
-    except USER_ERRORS as error:
-        logger.debug("What led to the error:", exc_info=error)
-        raise click.ClickException(in_one_line(error)) from error
 
 
 def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
@@ -95,15 +116,29 @@ def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
 
     selected, catalog = select(options)
     plan = make_plan(selected, makers_of(pipelines.values()), catalog)
-    for line in told(plan):
+    for line in describe_plan(plan):
         click.echo(line)
     if dry:
-        return None
+        return _print_estimate(selected.only_nodes(*plan.nodes), catalog) if plan.nodes else None
     chosen: dict[str, Any] = {option: [] for option in SELECTIONS} | {"node_names": plan.nodes}
     result = kedro_run.callback(**{**options, **chosen}) if plan.nodes else None
-    # What an earlier run trained before it was killed; of those that ran now, a hook does it.
+    # States that a run left that was killed after a training; a hook clears those of this run.
     clear_states((node for node in selected.nodes if node.name not in plan.nodes), catalog)
     return result
+
+
+def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Print what a run of these nodes would take."""
+    spaces = Counter(node.namespace or "the rest" for node in pipeline.nodes)
+    by_space = ", ".join(f"{space} {number}" for space, number in spaces.items())
+    click.echo(f"{plural(len(pipeline.nodes), 'node')} would run: {by_space}")
+    planned = plan_trainings(pipeline.nodes, catalog)
+    if planned:
+        click.echo(count_trainings(planned))
+        # Cleaned data that the run makes anew may have another length.
+        steps = time_steps(catalog, "vd_raw" if "vd_raw" in pipeline.inputs() else "vd_clean")
+        for line in estimate(planned, steps, catalog):
+            click.echo(line)
 
 
 @cli.command(
@@ -114,18 +149,28 @@ def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
 def verify(**options: Any) -> None:
     """Compare outputs with their fingerprints."""
     _settle_pipelines(options)
-    try:
+    _configure_logs(options["conf_source"])
+    with _errors_in_one_line():
         if unknown := [name for name in options["pipelines"] if name not in pipelines]:
             raise ValueError(f"there is no pipeline named {unknown[0]!r}")
         selected, catalog = select(options)
-        found = problems(selected, makers_of(pipelines.values()), catalog)
-    except USER_ERRORS as error:
-        logger.debug("What led to the error:", exc_info=error)
-        raise click.ClickException(in_one_line(error)) from error
+        found = find_alterations(selected, makers_of(pipelines.values()), catalog)
     for line in found or ["Every output is as it was made."]:
         click.echo(line)
     if found:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except NodesFailed as failed:
+        # click says "Error: " before the first of them.
+        raise click.ClickException("\nError: ".join(map(str, failed.failures))) from failed
+    except USER_ERRORS as error:
+        logger.debug("The error was raised here:", exc_info=error)
+        raise click.ClickException(in_one_line(error)) from error
 
 
 def _settle_pipelines(options: dict[str, Any]) -> None:
@@ -134,6 +179,16 @@ def _settle_pipelines(options: dict[str, Any]) -> None:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
         options["pipelines"], options["pipeline"] = [options["pipeline"]], None
     options["pipelines"] = options["pipelines"] or ["__default__"]
+
+
+def _configure_logs(conf_source: str | None) -> None:
+    """Use the project's ``logging.yml`` also from a sub-folder and with ``--conf-source``."""
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    path = Path(conf_source or project / "conf") / "logging.yml"
+    by_kedro = Path("conf", "logging.yml")  # the only place where it looks
+    if "KEDRO_LOGGING_CONFIG" in os.environ or not path.is_file() or by_kedro.exists():
+        return
+    configure_logging(OmegaConf.to_container(OmegaConf.load(path)))
 
 
 RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
@@ -152,7 +207,7 @@ SELECTIONS = (
 def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     """The nodes that the options select, and the catalog they are run with.
 
-    What lies before a namespace is selected with it, since any of it may be stale.
+    The nodes before a namespace are selected with it, since any of them may be stale.
 
     Raises:
         ValueError: the options select no node, or one that is not there.
@@ -183,7 +238,7 @@ def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
     """Give every worker as many torch threads as there are cores for it.
 
     Without this each worker would take all cores, and they would slow each other down many times.
-    What the user gave stays as it is.
+    Values the user gave stay.
 
     Args:
         runner_params: gets ``max_workers``: the cores, but no more than there are experiments.
@@ -195,14 +250,14 @@ def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
 
 
 def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[str]:
-    """Names of the nodes in the namespaces and of those before them that have yet to run."""
+    """Names of the nodes in the namespaces, and of those before them that have yet to run."""
     pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
     with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
     ) as session:
         catalog = session.load_context().catalog
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
-    # What is given on the command line must not meet data of another file, or cleaned otherwise.
+    # Parameters of the command line must not meet data of another file, or cleaned otherwise.
     fresh = {"vd_raw"} if {"vd_file", "cleaning"} & options["params"].keys() else set()
     needed = wanted + missing_before(pipeline, wanted, catalog, fresh)
     return sorted(node.name for node in needed.nodes)
@@ -211,12 +266,12 @@ def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[
 def missing_before(
     pipeline: Pipeline, wanted: Pipeline, catalog: CatalogProtocol, changed: set[str]
 ) -> Pipeline:
-    """The nodes upstream of ``wanted`` without which it has not all of its inputs.
+    """The nodes upstream of ``wanted`` that make those of its inputs that are missing.
 
     Args:
-        pipeline: all nodes there are.
+        pipeline: all nodes.
         wanted: the nodes to run in any case.
-        catalog: tells which datasets are there.
+        catalog: knows which datasets exist.
         changed: free inputs that are new, so that what depends on them is made again.
     """
     upstream = Pipeline([])

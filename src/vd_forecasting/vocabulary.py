@@ -24,3 +24,11 @@ NAMES: Final = {
     "truth": "measured",
 }
 """In print."""
+
+MODES_IN_WORDS: Final = {
+    "single_vd": "one detector in, the same detector out",
+    "multi_vd": "all detectors jointly in and out of one model",
+    "independent_multi_vd": (
+        "a model of its own for each detector, which sees only that detector's past"
+    ),
+}

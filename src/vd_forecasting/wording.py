@@ -101,6 +101,11 @@ def per_words(span: np.timedelta64) -> str:
     return words.removeprefix("1 ") if words.count(" ") == 1 else words
 
 
+def day(time: np.datetime64) -> str:
+    """``2026-03-24``."""
+    return str(time)[:10]
+
+
 def time_stamp(time: np.datetime64, interval: np.timedelta64) -> str:
     """``2024-03-04 08:05``; with seconds only on a grid that needs them."""
     whole_minutes = interval % np.timedelta64(1, "m") == np.timedelta64(0)

@@ -26,7 +26,6 @@ from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.pipelines.reporting.across_modes import align_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     SCORE_COLUMNS,
-    align_forecasts,
     score_forecasts,
 )
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
@@ -41,7 +40,8 @@ def aligned_of(
 ) -> AlignedForecasts:
     """With baselines that forecast what the LSTM does, unless they are given."""
     baselines = make_baselines(lstm) if baselines is None else baselines
-    return align_forecasts(Forecasts(lstm), Forecasts(xlstm), BaselineForecasts(baselines))
+    networks = {"lstm": Forecasts(lstm), "xlstm": Forecasts(xlstm)}
+    return align(networks, {"": BaselineForecasts(baselines)})
 
 
 def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
@@ -385,7 +385,8 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
 
 def six(
     single: list[str], multi: list[str], independent: list[str], **settings: int
-) -> dict[str, Forecasts | BaselineForecasts]:
+) -> tuple[dict[str, Forecasts], dict[str, BaselineForecasts]]:
+    """Forecasts by experiment, and of the baselines by mode."""
     vdids = {"single_vd": single, "multi_vd": multi, "independent_multi_vd": independent}
     found = {
         name: Forecasts(
@@ -394,15 +395,14 @@ def six(
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
-    return found | {
-        f"{mode}_baselines": BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data))
-        for mode in MODES
+    return found, {
+        mode: BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data)) for mode in MODES
     }
 
 
 def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
-    found = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
-    modes = align_modes(**found)
+    found, baselines = six(["B"], ["A", "B", "C"], ["A", "B"], multi_vd_xlstm=45, single_vd_lstm=48)
+    modes = align_modes(found, baselines)
     assert modes.comparable
     assert list(modes.by_mode) == [*MODES]
     for mode, aligned in modes.by_mode.items():
@@ -414,7 +414,7 @@ def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
         assert list(aligned.fit_seconds) == list(BASELINES)
         cut = found[f"{mode}_lstm"].prediction.sel(vd=["B"], seed=42, origin=aligned.origins)
         np.testing.assert_array_equal(forecast_of(aligned, "lstm"), cut)
-        ridge = found[f"{mode}_baselines"].prediction.sel(vd=["B"], model="ridge")
+        ridge = baselines[mode].prediction.sel(vd=["B"], model="ridge")
         np.testing.assert_array_equal(
             forecast_of(aligned, "ridge"), ridge.sel(origin=aligned.origins)
         )
@@ -422,7 +422,7 @@ def test_modes_are_compared_on_the_vd_and_truths_of_all_six() -> None:
 
 
 def test_without_a_common_vd_each_mode_stays_on_its_own() -> None:
-    modes = align_modes(**six(["A"], ["B", "C"], ["C"]))
+    modes = align_modes(*six(["A"], ["B", "C"], ["C"]))
     assert not modes.comparable
     assert modes.by_mode["multi_vd"].vdids == ["B", "C"]
     assert all(aligned.models == MODELS_AND_BASELINES for aligned in modes.by_mode.values())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.artefacts import FitErrors, Forecasts
+from vd_forecasting.artefacts import Config, Cost, FitErrors, Forecasts, History, Outcome
 from vd_forecasting.artefacts.records import Metrics
 
 UNITS = {"avg_speed": "km/h", "total_volume": "veh/interval", "avg_occupancy": "%"}
@@ -150,30 +150,30 @@ def make_fit_errors(predictions: xr.Dataset) -> FitErrors:
     return FitErrors(train=of(0.8), val=of(0.9))
 
 
-def make_history(
-    predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0
-) -> dict[str, Any]:
+def make_history(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0) -> History:
     """A training history that over-fits after two thirds of the epochs."""
     mode, model = predictions.attrs["mode"], predictions.attrs["model"]
     vdids = [str(vdid) for vdid in predictions["vd"].values]
     names = vdids if mode == "independent_multi_vd" else ["joint"]
     features = list(map(str, predictions["feature"].values))
-    return {
-        str(seed): {name: _run(f"{name}{model}", features, epochs, seconds) for name in names}
-        for seed in predictions["seed"].values
-    }
+    return History.model_validate(
+        {
+            str(seed): {name: _fit(f"{name}{model}", features, epochs, seconds) for name in names}
+            for seed in predictions["seed"].values
+        }
+    )
 
 
-def make_cost(predictions: xr.Dataset) -> dict[str, Any]:
+def make_cost(predictions: xr.Dataset) -> Cost:
     """What forecasts and training steps of the two models are made to cost."""
     factor = 2 if predictions.attrs["model"] == "xlstm" else 1
-    return {
-        "latency_seconds": {"1": 0.0021 * factor, "256": 0.12 * factor},
-        "training_step_bytes": 32_600_000 * factor,
-    }
+    return Cost(
+        latency_seconds={1: 0.0021 * factor, 256: 0.12 * factor},
+        training_step_bytes=32_600_000 * factor,
+    )
 
 
-def _run(label: str, features: list[str], epochs: int, seconds: float) -> dict[str, Any]:
+def _fit(label: str, features: list[str], epochs: int, seconds: float) -> dict[str, Any]:
     rng = np.random.default_rng(list(map(ord, label)))
     at = np.arange(epochs)
     train = 0.25 + 0.35 * np.exp(-at / (epochs / 5)) + rng.normal(0, 0.004, epochs)
@@ -212,7 +212,7 @@ def _run(label: str, features: list[str], epochs: int, seconds: float) -> dict[s
     }
 
 
-def make_config(predictions: xr.Dataset) -> dict[str, Any]:
+def make_config(predictions: xr.Dataset) -> Config:
     """The configuration of an experiment with the base parameters."""
     mode, model = predictions.attrs["mode"], predictions.attrs["model"]
     vdids = [str(vdid) for vdid in predictions["vd"].values]
@@ -227,62 +227,62 @@ def make_config(predictions: xr.Dataset) -> dict[str, Any]:
         "dropout": 0.1,
         "context_length": 256,
     }
-    return {
-        "experiment": f"{mode}_{model}",
-        "mode": mode,
-        "model": model,
-        "source": predictions.attrs["source"],
-        "vdids": vdids,
-        "input_features": [*features, "speed_std"],
-        "target_features": features,
-        "units": {name: UNITS[name] for name in features} | {"speed_std": "km/h"},
-        "interval_minutes": predictions.attrs["interval_minutes"],
-        "windows": {"sequence_length": 20, "prediction_length": predictions.sizes["horizon"]},
-        "model_parameters": lstm if model == "lstm" else xlstm,
-        "training": {
-            "seeds": [int(seed) for seed in predictions["seed"].values],
-            "epochs": 100,
-            "batch_size": 32 if model == "lstm" or mode == "single_vd" else 16,
-            "learning_rate": 0.001,
-            "weight_decay": 0.01,
-            "gradient_clip": 1.0,
-            "lr_patience": 3,
-            "patience": 8,
-        },
-        "compute": {"threads": 1, "accelerator": "cpu"},
-        "best_seed": predictions.attrs["best_seed"],
-        "num_parameters": 1_385_252 if model == "lstm" else 742_901,
-        "num_models": len(vdids) if mode == "independent_multi_vd" else 1,
-        "versions": {"vd_forecasting": "0.1.0", "torch": "2.13.0"},
-        "split": {
-            "train": {
-                "start": "2026-03-02T00:00:00",
-                "end": "2026-03-21T14:20:00",
-                "windows": 5611,
+    return Config.model_validate(
+        {
+            "experiment": f"{mode}_{model}",
+            "mode": mode,
+            "model": model,
+            "source": predictions.attrs["source"],
+            "vdids": vdids,
+            "input_features": [*features, "speed_std"],
+            "target_features": features,
+            "units": {name: UNITS[name] for name in features} | {"speed_std": "km/h"},
+            "interval_minutes": predictions.attrs["interval_minutes"],
+            "windows": {"sequence_length": 20, "prediction_length": predictions.sizes["horizon"]},
+            "model_parameters": lstm if model == "lstm" else xlstm,
+            "network": {},
+            "training": {
+                "seeds": [int(seed) for seed in predictions["seed"].values],
+                "epochs": 100,
+                "batch_size": 32 if model == "lstm" or mode == "single_vd" else 16,
+                "learning_rate": 0.001,
+                "weight_decay": 0.01,
+                "gradient_clip": 1.0,
+                "lr_patience": 2,
+                "patience": 5,
             },
-            "val": {
-                "start": "2026-03-21T14:25:00",
-                "end": "2026-03-24T09:30:00",
-                "windows": 775,
+            "compute": {"threads": 1, "accelerator": "cpu"},
+            "best_seed": predictions.attrs["best_seed"],
+            "num_parameters": 1_385_252 if model == "lstm" else 742_901,
+            "num_models": len(vdids) if mode == "independent_multi_vd" else 1,
+            "versions": {"vd_forecasting": "0.1.0", "torch": "2.13.0"},
+            "split": {
+                "train": {
+                    "start": "2026-03-02T00:00:00",
+                    "end": "2026-03-21T14:20:00",
+                    "windows": 5611,
+                },
+                "val": {
+                    "start": "2026-03-21T14:25:00",
+                    "end": "2026-03-24T09:30:00",
+                    "windows": 775,
+                },
+                "test": {
+                    "start": "2026-03-24T09:35:00",
+                    "end": "2026-03-29T23:55:00",
+                    "windows": predictions.sizes["origin"],
+                },
             },
-            "test": {
-                "start": "2026-03-24T09:35:00",
-                "end": "2026-03-29T23:55:00",
-                "windows": predictions.sizes["origin"],
-            },
-        },
-    }
+        }
+    )
 
 
-def make_artefacts(
-    predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0
-) -> dict[str, Any]:
-    """``config``, ``training_history``, ``fit_errors``, ``cost`` and ``predictions`` of one
-    experiment."""
-    return {
-        "config": make_config(predictions),
-        "training_history": make_history(predictions, epochs=epochs, seconds=seconds),
-        "fit_errors": make_fit_errors(predictions),
-        "cost": make_cost(predictions),
-        "predictions": Forecasts(predictions),
-    }
+def make_outcome(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 4.0) -> Outcome:
+    """The outcome of an experiment with these predictions."""
+    return Outcome(
+        make_config(predictions),
+        make_history(predictions, epochs=epochs, seconds=seconds),
+        make_cost(predictions),
+        make_fit_errors(predictions),
+        Forecasts(predictions),
+    )

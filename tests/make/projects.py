@@ -14,15 +14,8 @@ from tests.make.arrays import make_clean
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.vocabulary import EXPERIMENTS
 
-SMALL = (
-    "vd_file=small.h5,compute.threads=1,"
-    + ",".join(f"{experiment}.training.epochs=1" for experiment in EXPERIMENTS)
-    + ","
-    + ",".join(
-        f"{experiment}.windows.num_vds=2"
-        for experiment in EXPERIMENTS
-        if not experiment.startswith("single")
-    )
+SMALL = "vd_file=small.h5,num_vds=2,compute.threads=1," + ",".join(
+    f"{experiment}.training.epochs=1" for experiment in EXPERIMENTS
 )
 COMPILED = Path("src/vd_forecasting/models/fused_xlstm/__pycache__")
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")

@@ -7,12 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vd_forecasting.pipelines.reporting.pages.comprehensive_page import (
-    plot_path,
-    render_comprehensive,
-)
+from vd_forecasting.pipelines.reporting.pages.comprehensive import render_comprehensive
 from vd_forecasting.rendering.html_page import render_page
-from vd_forecasting.rendering.markdown import code, image, link, page, table
+from vd_forecasting.rendering.markdown import code, figure, image, link, page, table
+from vd_forecasting.rendering.page import Page
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PAGE = page(
@@ -137,8 +135,10 @@ def test_no_link_runs_a_script() -> None:
     assert Elements(render_page("[a](javascript:alert(1))", {})).attributes("a") == []
 
 
-def test_the_comprehensive_page_takes_its_plots_by_name() -> None:
-    markdown = page("# All", *(image(name, plot_path(name)) for name in ("error", "cost")))
-    elements = Elements(render_comprehensive(markdown, cost=b"cost", error=b"error"))
-    data = [(found["src"] or "").partition(",")[2] for found in elements.attributes("img")]
+def test_a_page_has_its_figures_inside() -> None:
+    text = page("# All", *(figure(name, name) for name in ("error", "cost")))
+    rendered = render_comprehensive(Page(text, {"cost": b"cost", "error": b"error"}))
+    data = [
+        (found["src"] or "").partition(",")[2] for found in Elements(rendered).attributes("img")
+    ]
     assert [b64decode(content) for content in data] == [b"error", b"cost"]

@@ -29,17 +29,17 @@ def stale(
     """What is said to be stale, and the nodes that ran."""
     code, printed = runs.run(folder, "run", *arguments, *ONLY_STALE, "--params", params)
     assert code == 0, printed
-    return told_and_ran(printed)
+    return printed_and_ran(printed)
 
 
 def stale_after_an_edit(folder: Path, *arguments: str) -> tuple[list[str], list[str]]:
     """The same, not forked: that would have imported the code as it is here."""
     result = kedro(folder, "run", *arguments, *ONLY_STALE)
     assert result.returncode == 0, result.stderr
-    return told_and_ran(result.stdout + result.stderr)
+    return printed_and_ran(result.stdout + result.stderr)
 
 
-def told_and_ran(printed: str) -> tuple[list[str], list[str]]:
+def printed_and_ran(printed: str) -> tuple[list[str], list[str]]:
     lines = printed.splitlines()
     logged = [line for line in lines if LOG_LINE.match(line)]
     nodes = [line.split("▸ ")[1] for line in logged if "▸ " in line]
@@ -61,7 +61,7 @@ def edited(path: Path, before: str, after: str) -> Iterator[None]:
     path.write_text(text, "utf-8")
 
 
-def test_what_changed_is_told_found_and_made_again(runs: ForkedRuns, tmp_path: Path) -> None:
+def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: Path) -> None:
     """... by whichever runner."""
     folder = copy_of_the_project(tmp_path)
     stale(runs, folder, *PIPELINE)
@@ -70,26 +70,27 @@ def test_what_changed_is_told_found_and_made_again(runs: ForkedRuns, tmp_path: P
     (folder / "data/08_reporting/data_quality_coverage.png").unlink()
     there = contents(folder)
     with edited(folder / QUALITY, "# Data quality", "# Quality of the data"):
-        told, nodes = stale_after_an_edit(folder, *PIPELINE, "--dry-run", "--params", LONGER)
+        lines, nodes = stale_after_an_edit(folder, *PIPELINE, "--dry-run", "--params", LONGER)
     assert nodes == []
     assert contents(folder) == there
-    assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in told
-    [quality] = [line for line in told if line.startswith("▸ data_quality.report_quality: ")]
+    assert "▸ single_vd_lstm.train: parameter single_vd_lstm.training.epochs 1 → 2" in lines
+    [quality] = [line for line in lines if line.startswith("▸ data_engineering.report_quality: ")]
     assert ": code changed: " in quality
     assert "output data/08_reporting/data_quality_coverage.png is missing" in quality
-    assert told[-1].startswith("… and ")
-    assert not any("make_windows" in line or "clean:" in line for line in told)
+    assert any(line.startswith("… and ") for line in lines)
+    assert "1 training: single_vd_lstm of 1 model × 1 seed" in lines
+    assert not any("make_windows" in line or "clean:" in line for line in lines)
 
     code, verified = runs.run(folder, "verify", *PIPELINE, "--params", SMALL)
     assert code == 1
     assert verified.splitlines() == [
-        "data/08_reporting/data_quality_coverage.png (data_quality.report_quality): is missing",
-        f"{LEARNING_CURVES} (single_vd_lstm.plot_learning_curves): was changed since",
+        "data/08_reporting/data_quality_coverage.png (data_engineering.report_quality): is missing",
+        f"{LEARNING_CURVES} (single_vd_lstm.write_training_report): was changed since",
     ]
 
     runner = ("--runner", "ParallelRunner", "--runner-params", "max_workers=2")
     _, nodes = stale(runs, folder, *PIPELINE, *runner, params=LONGER)
-    assert {"data_quality.report_quality", "single_vd_lstm.train"} <= set(nodes)
+    assert {"data_engineering.report_quality", "single_vd_lstm.train"} <= set(nodes)
     unchanged = {"clean", "make_windows"}
     assert unchanged.isdisjoint(name.split(".")[1] for name in nodes)
     more_threads = LONGER.replace("compute.threads=1", "compute.threads=2")
@@ -123,7 +124,7 @@ def test_what_a_killed_run_finished_is_not_done_again(runs: ForkedRuns, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dry-run"], "--only-stale-outputs"),
+        (["--dry-run", "--only-missing-outputs"], "give it alone"),
         (["--only-stale-outputs", "--only-missing-outputs"], "give it alone"),
     ],
 )
@@ -147,22 +148,26 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(
         _, nodes = stale(runs, folder, *everything, params=params)
         trained = [name for name in nodes if name.endswith(".train")]
         assert trained == [f"single_vd_{model}.train"]
-        assert not any(name.startswith(f"single_vd_{other}.") for name in nodes)
-        assert {"compare_single_vd.write_comparison", "write_comprehensive"} <= set(nodes)
+        of_other = [name for name in nodes if name.startswith(f"single_vd_{other}.")]
+        assert of_other == [f"single_vd_{other}.gather_outcome"]  # to be compared with
+        assert {"compare_single_vd.write_comparison", "comprehensive.write_comprehensive"} <= set(
+            nodes
+        )
         assert "compare_multi_vd.write_comparison" not in nodes
         assert "single_vd_baselines.forecast_baselines" not in nodes
         _, nodes = stale(runs, folder, *everything)  # back to what it was
         assert f"single_vd_{model}.train" in nodes
 
     with edited(folder / STYLE, "COLOURS: Final = {", 'COLOURS: Final = {"new": "red",'):
-        told, nodes = stale_after_an_edit(folder, *everything, "--params", SMALL)
-        assert all("plot_" in line for line in told if line.startswith("▸"))
-        assert "render_comprehensive" in nodes
+        lines, nodes = stale_after_an_edit(folder, *everything, "--params", SMALL)
+        redrawn = [line for line in lines if line.startswith("▸")]
+        assert all("plot_" in line or ".write_" in line for line in redrawn)
+        assert "comprehensive.render_comprehensive" in nodes
         assert not any(name.endswith((".train", ".evaluate", ".clean")) for name in nodes)
 
     _, nodes = stale(runs, folder, "--env", "quick", "--namespace", "single_vd_xlstm")
-    assert nodes  # drawn in the old colours again
-    assert all(name.startswith("single_vd_xlstm.plot_") for name in nodes)
+    made = {"single_vd_xlstm.gather_outcome", "single_vd_xlstm.write_training_report"}
+    assert set(nodes) == made  # drawn in the old colours again
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ class PageDataset(AbstractDataset[Page, Page]):
                 if isinstance(figure, bytes):
                     temporary.write_bytes(figure)
                 else:
-                    figure.savefig(temporary, format="png", dpi=_DPI)
+                    drawn = figure() if callable(figure) else figure
+                    drawn.savefig(temporary, format="png", dpi=_DPI)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")

@@ -1,11 +1,12 @@
 """The states of trainings in progress, kept so that a killed one can go on."""
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
@@ -47,10 +48,11 @@ class TrainingState:
         with replacing(self._path(name)) as temporary:
             save_plain(state, temporary)
 
-    def clear(self) -> None:
-        """Forget all states."""
+    def clear(self, besides: Collection[str] = ()) -> None:
+        """Remove all states but some, given by name."""
+        kept = {self._path(name) for name in besides}
         with suppress(OSError):  # one that stays is ignored or overwritten by the next training
-            for path in self.folder.glob(f"*{SUFFIX}"):
+            for path in set(self.folder.glob(f"*{SUFFIX}")) - kept:
                 path.unlink(missing_ok=True)
             remove_leftovers(self.folder)
             self.folder.rmdir()
@@ -62,10 +64,11 @@ class TrainingState:
         return self.folder / f"{readable}-{digest}{SUFFIX}"
 
 
-class TrainingStateDataset(AbstractDataset[NoReturn, TrainingState]):
-    """Gives a training the folder in which to keep its state as it goes.
+class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
+    """Gives a training the folder in which it keeps its states as it proceeds.
 
-    It is an input of the training, and always there; nothing is read before the training asks.
+    Saved are the names of the states that the training may use; others are removed. The training
+    itself writes the states: a node's output would come too late for a run that is killed.
 
     Example::
 
@@ -82,8 +85,8 @@ class TrainingStateDataset(AbstractDataset[NoReturn, TrainingState]):
         remove_leftovers(self._folder)
         return TrainingState(self._folder)
 
-    def save(self, data: NoReturn) -> None:
-        raise DatasetError(f"{self._folder}: only a training itself writes its state")
+    def save(self, data: Collection[str]) -> None:
+        TrainingState(self._folder).clear(data)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}

@@ -388,6 +388,11 @@ class CongestedDay:
         """Whether the feature separates congestion from mere demand."""
         return self.feature in (SPEED, "avg_occupancy")
 
+    @property
+    def event(self) -> str:
+        """What it shows, in words."""
+        return "congestion" if self.is_congestion else "the peak"
+
 
 def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:
     """Find the day to look at, by hourly means, so that one odd reading does not choose it."""

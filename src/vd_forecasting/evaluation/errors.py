@@ -14,7 +14,7 @@ from vd_forecasting.evaluation.metrics import ERRORS, from_sums
 from vd_forecasting.evaluation.summed import SummedErrors
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODELS
-from vd_forecasting.wording import with_unit
+from vd_forecasting.wording import plural, with_unit
 
 Json = dict[str, Any]
 
@@ -108,6 +108,15 @@ class Errors:
     def label(self, feature: str) -> str:
         """A feature with its unit."""
         return with_unit(feature, self.units.get(feature, ""))
+
+    @property
+    def scored_in_words(self) -> str:
+        """``1,200 to 1,234 observed values per feature``."""
+        counts = [self.count(feature) for feature in self.features]
+        low, high = min(counts), max(counts)
+        if low == high:
+            return f"{plural(low, 'observed value')} per feature"
+        return f"{low:,} to {high:,} observed values per feature"
 
 
 def errors_of(summed: SummedErrors) -> Errors:

@@ -1,6 +1,6 @@
 """A page: Markdown and the figures it shows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -15,8 +15,9 @@ class Page:
 
     Args:
         text: Markdown; it refers to its figures as :data:`REFERENCE` says.
-        figures: by name; of a page that was loaded the PNG files.
+        figures: by name; or functions that draw them when the page is saved, so that memory holds
+            one figure at a time; of a page that was loaded the PNG files.
     """
 
     text: str
-    figures: Mapping[str, Figure | bytes]
+    figures: Mapping[str, Figure | Callable[[], Figure] | bytes]

@@ -1,11 +1,14 @@
 """One look for every plot: a colour, a marker and a name for everything that is drawn."""
 
+import logging
 import math
 import textwrap
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -62,6 +65,34 @@ _STYLE: Final[Any] = {
     "xtick.color": "#444444",
     "ytick.color": "#444444",
 }
+
+_FALLBACK_FONTS: Final = (
+    "Noto Sans CJK TC",
+    "Noto Sans TC",
+    "Source Han Sans TC",
+    "PingFang TC",
+    "Microsoft JhengHei",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Arial Unicode MS",
+    "Last Resort High-Efficiency",  # comes with matplotlib: a box that names the script
+)
+"""For the names of detectors and roads in Chinese, Japanese and Korean."""
+
+
+def font_families() -> list[str]:
+    """matplotlib's font, then those of this system that have the characters it lacks."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["sans-serif", *(name for name in _FALLBACK_FONTS if name in installed)]
+
+
+# For the whole process: texts are added to a figure until it is saved.
+matplotlib.rcParams["font.family"] = font_families()
+warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
+logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # such fonts have no bold face
 
 
 def panels(

@@ -1,7 +1,9 @@
 """Markdown pages from Jinja2 templates: ``templates/*.md.j2`` beside the module that fills them in.
 
 A template holds the text of a page; numbers arrive in a typed view. An undefined name is an error.
-Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names.
+Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names, and
+used as filters.
+Paragraphs and list items may be broken into lines anywhere.
 """
 
 import re
@@ -20,7 +22,11 @@ _MARKDOWN = (
 _WORDS = (
     *(wording.listed, wording.plural, wording.count, wording.number),
     *(wording.percent, wording.share, wording.duration),
+    *(wording.lead_time, wording.day),
 )
+
+_BLOCK_OF_LINES = re.compile(r"[^#|]")
+_CONTINUATION = re.compile(r" *(?![#|!>\s]|- )\S")
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -32,10 +38,17 @@ def render(package: str, template: str, **values: Any) -> str:
         values: names that the template uses.
 
     Returns:
-        Markdown. Blank lines that a left-out part leaves behind are merged into one.
+        Markdown, a line for each paragraph, list item and table row. Blank lines that a left-out
+        part leaves behind are merged into one.
     """
     text = _environment(package).get_template(f"{template}.md.j2").render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text.strip()) + "\n"
+    lines: list[str] = []
+    for line in text.strip().splitlines():
+        if lines and _BLOCK_OF_LINES.match(lines[-1]) and _CONTINUATION.match(line):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line.rstrip())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 @cache
@@ -46,5 +59,7 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {function.__name__: function for function in (*_MARKDOWN, *_WORDS)}
+    functions = {function.__name__: function for function in (*_MARKDOWN, *_WORDS)}
+    environment.globals |= functions
+    environment.filters |= functions
     return environment

@@ -1,4 +1,4 @@
-"""What stands where something would be, had the node that makes it not failed."""
+"""Placeholder for a dataset whose node failed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 TAKES_FAILURES = "takes_failures"
-"""Nodes with this tag run also if some of their inputs were not made; they get a :class:`Failure`
-for each of those."""
+"""Nodes with this tag also run if some of their inputs are missing; for each of those they get a
+:class:`Failure`."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """That a node failed, and why."""
+    """A node that failed, and why."""
 
     node: str
     reason: str
@@ -25,11 +25,11 @@ class Failure:
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
-    """Takes the place of a dataset that was not made; what its file holds is of an earlier run.
+    """Takes the place of a dataset that was not made; its file is that of an earlier run.
 
     Args:
-        failure: what it gives to the nodes that read it.
-        filepath: of the dataset whose place it takes.
+        failure: loaded by the nodes that read it.
+        filepath: file of the dataset that it replaces.
     """
 
     def __init__(self, failure: Failure, filepath: Path | None) -> None:
@@ -40,7 +40,7 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
         return self._failure
 
     def save(self, data: NoReturn) -> None:
-        raise DatasetError("what was not made cannot be saved")
+        raise DatasetError("a failure cannot be saved")
 
     def _exists(self) -> bool:
         return False

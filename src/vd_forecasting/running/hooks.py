@@ -1,6 +1,5 @@
-"""What happens around a run, besides its nodes."""
+"""Kedro hooks: parameter checks, logs, fingerprints, clean-up."""
 
-import difflib
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
 from vd_forecasting.running.config_loader import check_folder
+from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
 from vd_forecasting.running.messages import USER_ERRORS, reason
 from vd_forecasting.running.staleness.fingerprint import (
     Fingerprint,
@@ -32,6 +32,7 @@ from vd_forecasting.running.staleness.fingerprint import (
     take_fingerprint,
 )
 from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class KnownParameters:
         Raises:
             ValueError: it has not, see :func:`.models.device.find_device`.
         """
-        if any(name.endswith(".training_state") for name in pipeline.inputs()):
+        if any(map(is_training, pipeline.nodes)):
             find_device(catalog.load("params:compute").accelerator)
 
 
@@ -97,8 +98,9 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
     for key, value in given.items():
         name = f"{above}{key}"
         if key not in siblings:
-            [nearest] = difflib.get_close_matches(key, siblings, n=1, cutoff=0.0)
-            raise ValueError(f"parameter {name} is not known; did you mean {above}{nearest}?")
+            raise ValueError(
+                f"parameter {name} is not known; did you mean {above}{nearest(key, siblings)}?"
+            )
         if name in known:
             continue
         if not isinstance(value, Mapping):
@@ -107,7 +109,13 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
 
 
 class Progress:
-    """Logs every node as it starts."""
+    """Logs what a run trains, and every node as it starts."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Log the number of trainings."""
+        if planned := plan_trainings(pipeline.nodes, catalog):
+            logger.info("%s", count_trainings(planned))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -118,8 +126,8 @@ class Progress:
 class _ExperimentLog(logging.FileHandler):
     """A log file of what one thread logs, as ThreadRunner runs a node in each.
 
-    A full disk does not stop it, nor anyone from reading why: Python would print a traceback for
-    every line that cannot be written.
+    Write errors are swallowed: logging must not hide the original error, and Python would print a
+    traceback for every line that cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,11 +180,11 @@ class ExperimentLogs:
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Node) -> None:
-        """Log the error in the experiment's log alone (the command line tells it), and close it."""
+        """Log the error in the experiment's log alone, as the command line prints it; close it."""
         if node.name in self._handlers:
-            # Of what no user can help, the developer wants to know where it happened.
-            told = isinstance(error, USER_ERRORS)
-            trace = None if told else (type(error), error, error.__traceback__)
+            # Not a user error: log the traceback.
+            expected = isinstance(error, USER_ERRORS)
+            trace = None if expected else (type(error), error, error.__traceback__)
             record = logger.makeRecord(logger.name, logging.ERROR, "", 0, reason(error), (), trace)
             self._handlers[node.name].handle(record)
         self._close(node)
@@ -191,8 +199,8 @@ class ExperimentLogs:
 class Fingerprints:
     """Writes the fingerprint of every node that ran, as soon as its last output is saved.
 
-    With ParallelRunner each worker process has its own of these, which knows nothing of the run but
-    the nodes it is given; so all that is needed comes from the node, the catalog and the registry.
+    With ParallelRunner each worker process has a hook of its own, which knows only the nodes that
+    the worker runs; so all it needs comes from the node, the catalog and the registry.
     """
 
     def __init__(self) -> None:
@@ -200,7 +208,7 @@ class Fingerprints:
 
     @hook_impl
     def before_pipeline_run(self) -> None:
-        """Read the sources now: what is edited while the run lasts is not what runs."""
+        """Read the sources now: later edits are not what runs."""
         this_package()
 
     @hook_impl
@@ -229,10 +237,10 @@ class Fingerprints:
 
 
 class FinishedTrainings:
-    """Removes the states of trainings when the run they were for has ended well.
+    """Removes the states of trainings after a run that ended well.
 
-    Not earlier: a run that is killed after a training, or fails elsewhere, is typed again, and what
-    it had trained shall not be trained again.
+    Not earlier: when a run that was killed or failed elsewhere is started again, finished trainings
+    must not be repeated.
     """
 
     @hook_impl
@@ -242,7 +250,7 @@ class FinishedTrainings:
 
 
 def clear_states(nodes: Iterable[Node], catalog: CatalogProtocol) -> None:
-    """Remove the states that trainings among the nodes have kept."""
+    """Remove the states that trainings among the nodes have saved."""
     for name in {name for node in nodes for name in node.inputs}:
         dataset = catalog.get(name)
         if isinstance(dataset, TrainingStateDataset):

@@ -1,4 +1,4 @@
-"""What went wrong, in one line."""
+"""Errors in one line."""
 
 import re
 
@@ -13,11 +13,11 @@ USER_ERRORS = (
     DataValidationError,
     ParameterValidationError,
 )
-"""Those whose message tells a user what to do; of others, developers want the traceback."""
+"""Errors shown as one line; anything else is a bug and shown with its traceback."""
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line, whatever the error is."""
+    """Why something failed, in one line, for any error."""
     if isinstance(error, USER_ERRORS):
         return in_one_line(error)
     message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -39,8 +39,8 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _parameter_problems(message: str) -> str:
-    """From pydantic's report, three lines a problem, to ``block.key: what is wrong; ...``."""
-    block, key, problems = "", "", []
+    """Turn pydantic's report, three lines an error, into ``block.key: what is wrong; ...``."""
+    block, key, lines = "", "", []
     for line in message.splitlines():
         indent = len(line) - len(line.lstrip())
         if found := re.match(r"- Parameter '(.+?)'", line):
@@ -55,5 +55,5 @@ def _parameter_problems(message: str) -> str:
                 what = "no such parameter; check its spelling"
             elif value and key:
                 what = f"{what} (found {value[1]})"
-            problems.append(f"{block}{key}: {what}")
-    return "; ".join(problems) or " ".join(message.split())
+            lines.append(f"{block}{key}: {what}")
+    return "; ".join(lines) or " ".join(message.split())

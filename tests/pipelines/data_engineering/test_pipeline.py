@@ -23,7 +23,7 @@ def test_names() -> None:
     assert pipeline.all_outputs() == OUTPUTS
     assert {node.name for node in pipeline.nodes} == {
         "data_engineering.clean",
-        "data_quality.report_quality",
+        "data_engineering.report_quality",
     }
 
 

@@ -211,7 +211,7 @@ def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
 
 def test_the_pipeline_is_one_node_for_one_page() -> None:
     [node] = create_pipeline().nodes
-    assert node.name == "data_quality.report_quality"
+    assert node.name == "data_engineering.report_quality"
     assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning"}
     assert node.outputs == ["data_quality"]
 

@@ -1,19 +1,22 @@
 """The pages: numbers against hand-computed ones, links, width, honesty."""
 
 import re
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
 from tests import PROJECT
-from tests.make.artefacts import BASELINES, make_artefacts, make_baselines, make_predictions
+from tests.make.artefacts import BASELINES, make_baselines, make_outcome, make_predictions
 from tests.make.parameters import make_evaluation
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
@@ -23,18 +26,16 @@ from vd_forecasting.pipelines.reporting import (
     create_comprehensive,
     create_experiment_report,
 )
-from vd_forecasting.pipelines.reporting.across_modes import (
-    align_modes,
-    score_modes,
-)
+from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     align_forecasts,
     score_forecasts,
 )
 from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
-from vd_forecasting.pipelines.reporting.pages.comparison_page import write_comparison
-from vd_forecasting.pipelines.reporting.pages.comprehensive_page import write_comprehensive
+from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
+from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
+from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
 from vd_forecasting.wording import number, percent
 
@@ -47,14 +48,12 @@ SOME_VDS = [f"VD-{n:02d}" for n in range(4)]
 WEAK = (1.4, 1.6, 0.8, 1.2)
 """Errors of baselines, none below those of the networks."""
 
-Artefacts = dict[str, dict[str, Any]]
 
-
-def make_all(**settings: Any) -> Artefacts:
+def make_all(**settings: Any) -> Found:
     vdids = {"single_vd": SOME_VDS[:1], "multi_vd": SOME_VDS, "independent_multi_vd": SOME_VDS[:2]}
     defaults = {"origins": 300}
-    found = {
-        name: make_artefacts(
+    outcomes = {
+        name: make_outcome(
             make_predictions(
                 mode,
                 model,
@@ -68,122 +67,110 @@ def make_all(**settings: Any) -> Artefacts:
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
-    return found | {
-        f"{mode}_baselines": {
-            "predictions": BaselineForecasts(
-                make_baselines(
-                    found[f"{mode}_lstm"]["predictions"].data,
-                    errors=settings.get("baselines", WEAK),
-                )
-            )
-        }
+    return with_outcomes(outcomes, settings.get("baselines", WEAK))
+
+
+def with_outcomes(outcomes: dict[str, Outcome], errors: Sequence[float] = WEAK) -> Found:
+    """Results with baselines of such errors."""
+    baselines = {
+        mode: BaselineForecasts(
+            make_baselines(outcomes[f"{mode}_lstm"].forecasts.data, errors=errors)
+        )
         for mode in MODES
     }
+    return Found(outcomes, baselines, failures={})
 
 
 @pytest.fixture(scope="module")
-def artefacts() -> Artefacts:
+def day() -> Found:
     """A day of test errors: too short for intervals."""
     return make_all()
 
 
 @pytest.fixture(scope="module")
-def week() -> Artefacts:
+def week() -> Found:
     """Hourly test errors of a week, of networks trained with two seeds."""
     return make_all(
         shape={"origins": 7 * 24, "interval_minutes": 60.0, "horizons": 3, "seeds": (1, 2)}
     )
 
 
-def comparison(artefacts: Artefacts, mode: str) -> str:
-    lstm, xlstm = (artefacts[f"{mode}_{model}"] for model in MODELS)
-    aligned = align_forecasts(
-        lstm["predictions"], xlstm["predictions"], artefacts[f"{mode}_baselines"]["predictions"]
-    )
+def report(outcome: Outcome) -> str:
+    return report_page(outcome).text
+
+
+def report_page(outcome: Outcome) -> Page:
+    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    return write_training_report(outcome, errors)
+
+
+def comparison(found: Found, mode: str) -> str:
+    return comparison_page(found, mode).text
+
+
+def comprehensive(found: Found) -> str:
+    return write_comprehensive(found, compare_modes(found, EVALUATION)).text
+
+
+def comparison_page(found: Found, mode: str) -> Page:
+    lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
+    aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
     errors, congested_errors, differences, _ = score_forecasts(aligned, EVALUATION)
-    return write_comparison(
-        aligned,
-        errors,
-        congested_errors,
-        differences,
-        EVALUATION,
-        **{
-            f"{model}_{name}": found[name]
-            for model, found in (("lstm", lstm), ("xlstm", xlstm))
-            for name in ("config", "training_history", "fit_errors", "cost")
-        },
-    )
+    return write_comparison(lstm, xlstm, aligned, errors, congested_errors, differences, EVALUATION)
 
 
-def comprehensive(artefacts: Artefacts) -> str:
-    def of_all(artefact: str) -> dict[str, Any]:
-        return {name: artefacts[name][artefact] for name in EXPERIMENTS}
-
-    aligned = align_modes(**{name: a["predictions"] for name, a in artefacts.items()})
-    errors, differences, confidence_sets = score_modes(aligned, EVALUATION)
-    return write_comprehensive(
-        aligned,
-        errors,
-        differences,
-        confidence_sets,
-        of_all("config"),
-        of_all("training_history"),
-        of_all("fit_errors"),
-        of_all("cost"),
-        failures={},
-    )
+def differences_of(found: Found, mode: str) -> Differences:
+    lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
+    return score_forecasts(align_forecasts(lstm, xlstm, found.baselines[mode]), EVALUATION)[2]
 
 
-def differences_of(artefacts: Artefacts, mode: str) -> Differences:
-    names = [*(f"{mode}_{model}" for model in MODELS), f"{mode}_baselines"]
-    aligned = align_forecasts(*(artefacts[name]["predictions"] for name in names))
-    return score_forecasts(aligned, EVALUATION)[2]
-
-
-def mae_by_hand(artefacts: Artefacts, name: str, **at: Any) -> np.ndarray:
-    """Per run of an experiment, or of a baseline such as ``multi_vd_ridge``."""
+def mae_by_hand(found: Found, name: str, **at: Any) -> npt.NDArray[np.float64]:
+    """Per seed of an experiment, or of a baseline such as ``multi_vd_ridge``."""
     if name in EXPERIMENTS:
-        predictions = artefacts[name]["predictions"].data
-        forecast, of_run = predictions["prediction"], "seed"
+        predictions = found.outcomes[name].forecasts.data
+        forecast, member = predictions["prediction"], "seed"
     else:
         mode = next(mode for mode in MODES if name.startswith(f"{mode}_"))
-        predictions = artefacts[f"{mode}_lstm"]["predictions"].data
+        predictions = found.outcomes[f"{mode}_lstm"].forecasts.data
         model = name.removeprefix(f"{mode}_")
-        forecast, of_run = artefacts[f"{mode}_baselines"]["predictions"].prediction, "model"
+        forecast, member = found.baselines[mode].prediction, "model"
         if model == "persistence":
-            forecast = predictions["persistence"].expand_dims(of_run)
+            forecast = predictions["persistence"].expand_dims(member)
         else:
             forecast = forecast.sel(model=[model])
-    error = np.abs(forecast - predictions["truth"]).sel(at)
-    return np.asarray(error.mean([dim for dim in error.dims if dim != of_run]).values)
-
-
-def training_report(found: dict[str, Any]) -> str:
-    """The page of an experiment."""
-    errors, _ = score_experiment(
-        found["predictions"], found["fit_errors"], EVALUATION.mape_min_truth
-    )
-    names = ("config", "training_history", "fit_errors", "cost")
-    return write_training_report(**{name: found[name] for name in names}, errors=errors)
-
-
-def all_pages(artefacts: Artefacts) -> dict[str, str]:
-    """Pages by the dataset they are saved to."""
-    pages = {f"{name}.training_report": training_report(artefacts[name]) for name in EXPERIMENTS}
-    pages |= {f"compare_{mode}.page": comparison(artefacts, mode) for mode in MODES}
-    return pages | {"comprehensive_model_comparison": comprehensive(artefacts)}
+    error = abs(forecast - predictions["truth"]).sel(at)
+    return np.asarray(error.mean([dim for dim in error.dims if dim != member]).values)
 
 
 @pytest.fixture(scope="module")
-def pages(artefacts: Artefacts) -> dict[str, str]:
-    """All pages of a day of test errors."""
-    return all_pages(artefacts)
+def pages(day: Found) -> dict[str, Page]:
+    """All pages of a day of test errors, by the dataset they are saved to."""
+    reports = {
+        f"{name}.training_report": report_page(outcome) for name, outcome in day.outcomes.items()
+    }
+    return {
+        **reports,
+        **{f"compare_{mode}.page": comparison_page(day, mode) for mode in MODES},
+        "comprehensive_model_comparison": write_comprehensive(day, compare_modes(day, EVALUATION)),
+    }
 
 
 @pytest.fixture(scope="module")
-def week_pages(week: Artefacts) -> dict[str, str]:
-    """Those that compare several modes or VDs over a week."""
-    return {"comparison": comparison(week, "multi_vd"), "comprehensive": comprehensive(week)}
+def week_pages(week: Found) -> dict[str, str]:
+    """One of each kind that compares several modes or detectors over a week."""
+    return {
+        "training_report": report(week.outcomes["multi_vd_xlstm"]),
+        "comparison": comparison(week, "multi_vd"),
+        "comprehensive": comprehensive(week),
+    }
+
+
+@pytest.mark.parametrize("name", ["training_report", "comparison", "comprehensive"])
+def test_a_page_reads_as_it_did(week_pages: dict[str, str], name: str, tmp_path: Path) -> None:
+    written = tmp_path / f"{name}.md"
+    written.write_text(week_pages[name], "utf-8")
+    golden = Path(__file__).parent / "golden" / f"{name}.md"
+    assert week_pages[name] == golden.read_text("utf-8"), f"meant? copy {written} to {golden}"
 
 
 def row(page: str, heading: str, start: str) -> list[str]:
@@ -193,10 +180,10 @@ def row(page: str, heading: str, start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefacts) -> None:
-    found = artefacts["multi_vd_xlstm"]
-    page = training_report(found)
-    data = found["predictions"].data.sel(feature="avg_speed", horizon=6)
+def test_a_training_report_has_the_errors_beside_persistence(day: Found) -> None:
+    found = day.outcomes["multi_vd_xlstm"]
+    page = report(found)
+    data = found.forecasts.data.sel(feature="avg_speed", horizon=6)
     own = float(np.abs(data["prediction"] - data["truth"]).mean())
     reference = float(np.abs(data["persistence"] - data["truth"]).mean())
     cells = row(page, "### avg_speed (km/h)", "30 min (step 6)")
@@ -211,31 +198,31 @@ def test_a_training_report_has_the_errors_beside_persistence(artefacts: Artefact
     assert "`slstm_at` | [1, 3]" in page
 
 
-def test_a_training_report_tells_the_chosen_epoch_and_the_gap(artefacts: Artefacts) -> None:
-    found = artefacts["single_vd_lstm"]
-    page = training_report(found)
-    run = found["training_history"]["42"]["joint"]
-    assert f"| chosen epoch | {run['best_epoch']} of 12 |" in page
+def test_a_training_report_has_the_chosen_epoch_and_the_gap(day: Found) -> None:
+    found = day.outcomes["single_vd_lstm"]
+    page = report(found)
+    [(_, _, fit)] = found.history.fits()
+    assert f"| chosen epoch | {fit.best_epoch} of 12 |" in page
     assert "| forecast of 1 window, one CPU thread | 2.10 ms |" in page
     assert "| forecast of 256 windows, one CPU thread | 120 ms |" in page
     assert "| memory of a training step | 32.6 MB |" in page
     assert "Seed 42; " in page
     assert "| training time | 50 s |" in page  # 12 epochs of 4 s, and 1.5 s, rounded
-    assert "| over-fitting gap, mean | 1.12 |" in page  # made as 0.9 / 0.8
-    assert "By VD" not in page
+    assert "| generalisation gap, mean | 1.12 |" in page  # made as 0.9 / 0.8
+    assert "By detector" not in page
 
 
-def test_independent_models_are_told_apart_and_their_times_added(artefacts: Artefacts) -> None:
-    page = training_report(artefacts["independent_multi_vd_lstm"])
+def test_independent_models_have_a_row_each_and_their_times_added(day: Found) -> None:
+    page = report(day.outcomes["independent_multi_vd_lstm"])
     assert "| training time | 1 min 39 s |" in page  # 2 × 49.5 s
     assert "| trainable parameters | 2 × 1,385,252 |" in page
-    for vdid, run in artefacts["independent_multi_vd_lstm"]["training_history"]["42"].items():
-        assert f"| `{vdid}` | {run['best_epoch']} of 12 |" in page
+    for _, vdid, fit in day.outcomes["independent_multi_vd_lstm"].history.fits():
+        assert f"| `{vdid}` | {fit.best_epoch} of 12 |" in page
 
 
-def test_a_training_report_of_several_seeds_has_means_and_deviations(week: Artefacts) -> None:
-    found = week["independent_multi_vd_lstm"]
-    page = training_report(found)
+def test_a_training_report_of_several_seeds_has_means_and_deviations(week: Found) -> None:
+    found = week.outcomes["independent_multi_vd_lstm"]
+    page = report(found)
     own = mae_by_hand(week, "independent_multi_vd_lstm", feature="avg_speed", horizon=3)
     cell = row(page, "### avg_speed (km/h)", "3 h (step 3)")[1]
     assert cell.split(" ± ")[0] == number(own.mean())
@@ -248,15 +235,15 @@ def test_a_training_report_of_several_seeds_has_means_and_deviations(week: Artef
 
 
 def test_a_comparison_has_every_model_with_the_lowest_error_bold(
-    artefacts: Artefacts, pages: dict[str, str]
+    day: Found, pages: dict[str, Page]
 ) -> None:
-    page = pages["compare_multi_vd.page"]
+    page = pages["compare_multi_vd.page"].text
     heading = "### total_volume (veh/5 min)"
-    reference = mae_by_hand(artefacts, "multi_vd_persistence", feature="total_volume").item()
+    reference = mae_by_hand(day, "multi_vd_persistence", feature="total_volume").item()
     found = {}
     for model in (*MODELS, "persistence", *BASELINES):
-        found[model] = mae_by_hand(artefacts, f"multi_vd_{model}", feature="total_volume").item()
-        later = mae_by_hand(artefacts, f"multi_vd_{model}", feature="total_volume", horizon=6)
+        found[model] = mae_by_hand(day, f"multi_vd_{model}", feature="total_volume").item()
+        later = mae_by_hand(day, f"multi_vd_{model}", feature="total_volume", horizon=6)
         cells = row(page, heading, f"{NAMES[model]} |")
         assert cells[3].strip("*") == number(later.item())
         assert cells[5].strip("*") == number(found[model])
@@ -268,9 +255,9 @@ def test_a_comparison_has_every_model_with_the_lowest_error_bold(
     header = row(page, heading, "total_volume")
     assert header[1:] == [
         "5 min", "15 min", "30 min", "60 min", "average",
-        "skill", "RMSE", "MASE", "R²", "MAPE", "best set",
+        "skill", "RMSE", "MASE", "R²", "MAPE", "MCS",
     ]  # fmt: skip
-    data = artefacts["multi_vd_lstm"]["predictions"].data.sel(feature="total_volume", seed=42)
+    data = day.outcomes["multi_vd_lstm"].forecasts.data.sel(feature="total_volume", seed=42)
     error = (data["prediction"] - data["truth"]).astype("float64")
     cells = row(page, heading, "LSTM")
     assert cells[7] == number(float((error**2).mean()) ** 0.5)
@@ -283,11 +270,9 @@ def test_a_comparison_has_every_model_with_the_lowest_error_bold(
     assert cells[9] == number(float(1 - (error**2).sum() / variation))
 
 
-def test_a_comparison_too_short_to_test_says_so(
-    artefacts: Artefacts, pages: dict[str, str]
-) -> None:
-    page = pages["compare_multi_vd.page"]
-    change = differences_of(artefacts, "multi_vd").between["total_volume", AVERAGE].change
+def test_a_comparison_too_short_to_test_says_so(day: Found, pages: dict[str, Page]) -> None:
+    page = pages["compare_multi_vd.page"].text
+    change = differences_of(day, "multi_vd").between["total_volume", AVERAGE].change
     verdict = page.split("## Test errors", maxsplit=1)[0]
     assert "**xLSTM forecasts better than LSTM** on every target feature." in verdict
     assert (
@@ -297,7 +282,7 @@ def test_a_comparison_too_short_to_test_says_so(
         f"total_volume, averaged over horizons: xLSTM {percent(-change)} lower MAE than LSTM "
         "(no interval, the test span is too short; DM p"
     ) in verdict
-    assert "Best set: not known, the test span is too short." in page
+    assert "MCS, the model confidence set: not known, the test span is too short." in page
     assert "✓" not in page
     cells = row(page, "## Is the difference more than chance?", "average of 12 steps")
     assert cells[2] == cells[4] == "–"
@@ -311,7 +296,7 @@ def test_a_comparison_too_short_to_test_says_so(
 
 
 def test_a_comparison_over_a_week_has_deviations_intervals_and_the_best_set(
-    week: Artefacts, week_pages: dict[str, str]
+    week: Found, week_pages: dict[str, str]
 ) -> None:
     page = week_pages["comparison"]
     differences = differences_of(week, "multi_vd")
@@ -341,19 +326,17 @@ def test_a_comparison_over_a_week_has_deviations_intervals_and_the_best_set(
     assert "is not known" not in page
 
 
-def test_a_comparison_scores_congested_steps_apart(
-    week: Artefacts, week_pages: dict[str, str]
-) -> None:
+def test_a_comparison_scores_congested_steps_apart(week: Found, week_pages: dict[str, str]) -> None:
     page = week_pages["comparison"]
-    data = week["multi_vd_xlstm"]["predictions"].data
+    data = week.outcomes["multi_vd_xlstm"].forecasts.data
     slow = data["truth"].sel(feature="avg_speed") < 0.6 * data["free_flow_speed"]
-    error = np.abs(data["prediction"] - data["truth"]).where(slow).sel(feature="total_volume")
+    error = abs(data["prediction"] - data["truth"]).where(slow).sel(feature="total_volume")
     by_seed = error.mean(["origin", "horizon", "vd"])
     cells = row(page, "## In congestion", "xLSTM")
     assert cells[2].strip("*").split(" ± ")[0] == number(float(by_seed.mean()))
     scored = row(page, "## In congestion", "values scored")
     assert scored[2] == f"{int(error.sel(seed=1).count()):,}"
-    assert "slower than 60 % of the VD's free-flow speed" in page
+    assert "slower than 60 % of the detector's free-flow speed" in page
 
 
 def test_without_speeds_no_step_is_known_to_be_congested() -> None:
@@ -385,21 +368,23 @@ def test_a_comparison_says_first_where_persistence_wins() -> None:
     assert "avg_speed: persistence beats xLSTM at every horizon." in before_tables
 
 
-def test_a_comparison_says_when_forecasts_were_left_out(artefacts: Artefacts) -> None:
-    found = {name: dict(a) for name, a in artefacts.items()}
-    shorter = found["single_vd_xlstm"]["predictions"].data.isel(origin=slice(10, None))
-    found["single_vd_xlstm"]["predictions"] = Forecasts(shorter)
-    page = comparison(found, "single_vd")
-    assert "**The two did not forecast the same points**" in page
+def test_a_comparison_says_when_forecasts_were_left_out(day: Found) -> None:
+    whole = day.outcomes["single_vd_xlstm"]
+    shorter = replace(whole, forecasts=Forecasts(whole.forecasts.data.isel(origin=slice(10, None))))
+    outcomes = {**day.outcomes, "single_vd_xlstm": shorter}
+    page = comparison(replace(day, outcomes=outcomes), "single_vd")
+    assert "**The two did not forecast the same values**" in page
     assert "compared on the 290 in common" in page
 
 
-def test_the_comprehensive_page_compares_modes_on_their_common_vd(
-    artefacts: Artefacts, pages: dict[str, str]
+def test_the_comprehensive_page_compares_modes_on_their_common_detector(
+    day: Found, pages: dict[str, Page]
 ) -> None:
-    page = pages["comprehensive_model_comparison"]
-    assert "Compared on the VD that every mode forecasts, `VD-00`: 300 forecast origins" in page
-    data = artefacts["multi_vd_lstm"]["predictions"].data.sel(vd="VD-00", feature="avg_speed")
+    page = pages["comprehensive_model_comparison"].text
+    assert (
+        "Compared on the detector that every mode forecasts, `VD-00`: 300 forecast origins" in page
+    )
+    data = day.outcomes["multi_vd_lstm"].forecasts.data.sel(vd="VD-00", feature="avg_speed")
     error = float(np.abs(data["prediction"] - data["truth"]).mean())
     cells = row(page, "### avg_speed (km/h)", "multi_vd LSTM")
     assert cells[5].strip("*") == number(error)
@@ -407,17 +392,17 @@ def test_the_comprehensive_page_compares_modes_on_their_common_vd(
     assert "which is simulated" in page
     assert "Each model was trained once (seed 42)" in page
     assert "nor that of another seed" in page
-    assert "Best set: not known, the test span is too short." in page
+    assert "MCS, the model confidence set: not known, the test span is too short." in page
     assert "Whether that is more than chance is not known" in page
     assert "No baseline beats a network, averaged over horizons." in page
 
 
 def test_the_comprehensive_page_over_a_week_is_tested(
-    week: Artefacts, week_pages: dict[str, str]
+    week: Found, week_pages: dict[str, str]
 ) -> None:
     page = week_pages["comprehensive"]
-    aligned = align_modes(**{name: a["predictions"] for name, a in week.items()})
-    _, differences, sets = score_modes(aligned, EVALUATION)
+    across = compare_modes(week, EVALUATION)
+    sets = across.confidence_sets
     for mode in MODES:
         for model in MODELS:
             cells = row(page, "### total_volume (veh/60 min)", f"{mode} {NAMES[model]} |")
@@ -425,33 +410,34 @@ def test_the_comprehensive_page_over_a_week_is_tested(
             assert cells[3].strip("*").split(" ± ")[0] == number(own.mean())
             inside = float(sets.sel(model=f"{mode}_{model}", feature="total_volume")) > 0.05
             assert cells[-1] == ("✓" if inside else "")
-    change = differences["multi_vd"].between["avg_speed", AVERAGE].change
+    differences = across.differences["multi_vd"]
+    change = differences.between["avg_speed", AVERAGE].change
     assert (
         f"- multi_vd, avg_speed, averaged over horizons: xLSTM {percent(-change)} lower MAE than "
         "LSTM (95 % interval "
     ) in page
     assert "beyond chance" in page.split("In numbers", maxsplit=1)[0]
-    assert "among all models of all modes, those that no other beats beyond chance (95 %)" in page
+    among = "among all models of all modes, those that no other model beats beyond chance (95 %)"
+    assert among in page
     assert "nor that of another seed" not in page
 
 
-def test_without_a_common_vd_the_comprehensive_page_says_so() -> None:
-    found = make_all(shape=SMALL)
+def test_without_a_common_detector_the_comprehensive_page_says_so() -> None:
+    outcomes = dict(make_all(shape=SMALL).outcomes)
     for model in MODELS:
-        name = f"single_vd_{model}"
-        found[name] = make_artefacts(make_predictions("single_vd", model, vdids=["alone"], **SMALL))
-    alone = make_baselines(found["single_vd_lstm"]["predictions"].data)
-    found["single_vd_baselines"] = {"predictions": BaselineForecasts(alone)}
-    page = comprehensive(found)
-    assert "**No VD is forecast in every mode**" in page
+        alone = make_predictions("single_vd", model, vdids=["alone"], **SMALL)
+        outcomes[f"single_vd_{model}"] = make_outcome(alone)
+    page = comprehensive(with_outcomes(outcomes))
+    assert "**No detector is forecast in every mode**" in page
     assert page.count("| persistence |") == 9  # one per mode and feature
 
 
-def test_divergence_is_told() -> None:
-    found = make_artefacts(make_predictions(origins=60, horizons=2, interval_minutes=60.0))
-    run = found["training_history"]["42"]["joint"]
-    run |= {"stopped_early": True, "diverged": {"loss": "training", "epoch": 9, "step": 3}}
-    text = training_report(found)
+def test_a_report_says_that_training_diverged() -> None:
+    outcome = make_outcome(make_predictions(origins=60, horizons=2, interval_minutes=60.0))
+    [(seed, name, fit)] = outcome.history.fits()
+    where = Divergence(loss="training", epoch=9, step=3, cause="")
+    fit = fit.model_copy(update={"stopped_early": True, "diverged": where})
+    text = report(replace(outcome, history=History({seed: {name: fit}})))
     assert "LSTM diverged in training; the best epoch before is used." in text
     assert "| training ended by | divergence |" in text
 
@@ -490,18 +476,17 @@ def normal(path: PurePosixPath) -> PurePosixPath:
 
 
 @pytest.mark.skipif(not CATALOG.exists(), reason="no catalog")
-def test_every_link_leads_to_a_file_that_the_catalog_writes(pages: dict[str, str]) -> None:
+def test_every_link_leads_to_a_file_that_the_catalog_writes(pages: dict[str, Page]) -> None:
     paths = dataset_paths()
-    linked = set()
     for name, page in pages.items():
-        links = LINK.findall(page)
-        assert links
+        links = LINK.findall(page.text)
+        shown = [link.removeprefix(REFERENCE) for link in links if link.startswith(REFERENCE)]
+        assert set(shown) == set(page.figures), name
+        assert len(links) > len(shown) or name.endswith("training_report")
         for link in links:
-            target = normal(paths[name].parent / link)
-            assert target in paths.values(), f"{name}: {link}"
-            linked.add(target)
-    unlinked = {path for path in paths.values() if path.suffix == ".png"} - linked
-    assert not unlinked, "plots that no page shows"
+            if not link.startswith(REFERENCE):
+                target = normal(paths[name].parent / link)
+                assert target in paths.values(), f"{name}: {link}"
 
 
 ODD = {
@@ -527,7 +512,7 @@ ODD = {
 def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, Any]) -> None:
     found = make_all(**settings)
     pages = {
-        "training report": training_report(found["multi_vd_xlstm"]),
+        "training report": report(found.outcomes["multi_vd_xlstm"]),
         "comparison": comparison(found, "multi_vd"),
         "comprehensive": comprehensive(found),
     }
@@ -541,8 +526,8 @@ def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, 
         assert page.startswith("# ")
 
 
-def test_the_share_left_out_of_mape_is_told() -> None:
+def test_a_report_has_the_share_left_out_of_mape() -> None:
     predictions = make_predictions(origins=100, missing=0.0).copy(deep=True)
     predictions["truth"][:25, :, :, 1] = 0.0
-    page = training_report(make_artefacts(predictions))
+    page = report(make_outcome(predictions))
     assert row(page, "All horizons together:", "total_volume")[-1] == "25.0 %"

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,28 @@ from matplotlib.figure import Figure
 from tests.make.artefacts import (
     BASELINES,
     MAPE_MIN_TRUTH,
-    make_artefacts,
     make_baselines,
-    make_config,
-    make_history,
+    make_outcome,
     make_predictions,
 )
 from tests.make.parameters import make_evaluation
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.datasets import AtomicFigureDataset, AtomicTextDataset
+from vd_forecasting.artefacts import BaselineForecasts, History
+from vd_forecasting.datasets import PageDataset
 from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,
     create_experiment_report,
 )
-from vd_forecasting.pipelines.reporting.across_modes import align_modes, score_modes
-from vd_forecasting.pipelines.reporting.plots import comprehensive_plots
+from vd_forecasting.pipelines.reporting.across_modes import align_modes, compare_modes, gather
+from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
+from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_metric_evolution
+from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
-ARTEFACTS = ("config", "training_history", "fit_errors", "cost", "predictions")
-EXPERIMENT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
+ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions")
+REPORT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
 COMPARISON_PLOTS = (
     "learning_curves",
     "error_by_horizon",
@@ -54,13 +55,18 @@ COMPREHENSIVE_PLOTS = ("error", "error_by_horizon", "best_set", "cost")
 
 
 def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatalog:
-    """Artefacts of experiments in memory."""
+    """Outcomes of experiments, and the artefacts they are gathered from, in memory."""
     catalog = DataCatalog()
     catalog["params:evaluation"] = MemoryDataset(make_evaluation())
     catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     for name, dataset in predictions.items():
-        for artefact, value in make_artefacts(dataset, **settings).items():
-            catalog[f"{name}.{artefact}"] = MemoryDataset(value)
+        outcome = make_outcome(dataset, **settings)
+        catalog[f"{name}.config"] = MemoryDataset(outcome.config)
+        catalog[f"{name}.training_history"] = MemoryDataset(outcome.history)
+        catalog[f"{name}.cost"] = MemoryDataset(outcome.cost)
+        catalog[f"{name}.fit_errors"] = MemoryDataset(outcome.fit_errors)
+        catalog[f"{name}.predictions"] = MemoryDataset(outcome.forecasts)
+        catalog[f"{name}.outcome"] = MemoryDataset(outcome)
         mode, _, model = name.rpartition("_")
         if model == "lstm":
             catalog[f"{mode}_baselines.predictions"] = MemoryDataset(
@@ -79,38 +85,33 @@ def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
 def test_an_experiment_report_is_a_template() -> None:
     pipeline = create_experiment_report()
     assert pipeline.inputs() == {*ARTEFACTS, "params:evaluation.mape_min_truth"}
-    assert pipeline.outputs() == {"training_report", "metrics"} | {
-        f"plot_{p}" for p in EXPERIMENT_PLOTS
-    }
+    assert pipeline.outputs() == {"training_report", "metrics"}
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_comparison_reads_both_experiments_and_writes_its_own_namespace(mode: str) -> None:
+def test_a_comparison_reads_outcomes_and_baselines_and_writes_its_own_namespace(mode: str) -> None:
     pipeline = create_comparison(mode)
-    assert pipeline.inputs() == {"params:evaluation", f"{mode}_baselines.predictions"} | {
-        f"{mode}_{model}.{artefact}" for model in ("lstm", "xlstm") for artefact in ARTEFACTS
+    assert pipeline.inputs() == {
+        "params:evaluation",
+        f"{mode}_baselines.predictions",
+        f"{mode}_lstm.outcome",
+        f"{mode}_xlstm.outcome",
     }
-    assert pipeline.outputs() == {
-        f"compare_{mode}.{name}"
-        for name in ("scores", "page", *(f"plot_{plot}" for plot in COMPARISON_PLOTS))
-    }
+    assert pipeline.outputs() == {f"compare_{mode}.{name}" for name in ("scores", "page")}
     assert all(node.namespace == f"compare_{mode}" for node in pipeline.nodes)
 
 
-def test_the_comprehensive_report_reads_all_six_and_the_scores_of_each_mode() -> None:
+def test_the_comprehensive_report_reads_all_six_outcomes_and_the_scores_of_each_mode() -> None:
     pipeline = create_comprehensive()
     assert pipeline.inputs() == (
         {"params:evaluation"}
-        | {f"{name}.{artefact}" for name in EXPERIMENTS for artefact in ARTEFACTS}
+        | {f"{name}.outcome" for name in EXPERIMENTS}
         | {f"compare_{mode}.scores" for mode in MODES}
         | {f"{mode}_baselines.predictions" for mode in MODES}
     )
     assert pipeline.outputs() == {"comprehensive_page_html", "comprehensive_metrics"}
-    page = {"comprehensive_model_comparison"}
-    plots = {f"comprehensive_plot_{plot}" for plot in COMPREHENSIVE_PLOTS}
-    assert pipeline.only_nodes("render_comprehensive").inputs() == page | plots
-    assert page | plots < pipeline.all_outputs()
-    assert not any("." in node.name for node in pipeline.nodes)
+    assert "comprehensive_model_comparison" in pipeline.all_outputs()
+    assert all(node.namespace == "comprehensive" for node in pipeline.nodes)
 
 
 def test_nodes_can_be_sent_to_another_process() -> None:
@@ -141,8 +142,8 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
         },
         epochs=3,
     )
-    for plot in COMPREHENSIVE_PLOTS:  # the HTML page takes them as files
-        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
+    page = PageDataset(filepath=str(tmp_path / "page.md"), figures="plots/")
+    catalog["comprehensive_model_comparison"] = page
     pipeline = create_comprehensive()
     for mode in MODES:
         pipeline += create_comparison(mode)
@@ -156,15 +157,16 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (2 + 2 + 5) * 2
     assert metrics["seed"].dropna().unique().tolist() == [1, 2]
     kinds: dict[str, type] = {
-        "training_report": str,
+        "training_report": Page,
         "metrics": dict,
-        "page": str,
+        "page": Page,
         "scores": type(metrics),
         "comprehensive_page_html": str,
         "comprehensive_metrics": type(metrics),
     }
+    assert set(outputs) == pipeline.outputs()
     for name, value in outputs.items():
-        assert isinstance(value, kinds.get(name.rpartition(".")[2], Figure)), name
+        assert isinstance(value, kinds[name.rpartition(".")[2]]), name
     html = outputs["comprehensive_page_html"]
     assert html.count('src="data:image/png;base64,iVBORw0KGgo') == len(COMPREHENSIVE_PLOTS)
 
@@ -225,18 +227,23 @@ def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
         },
         epochs=epochs,
     )
-    pipeline = create_comparison(mode) + experiment_report(mode, "lstm")
-    figures = {name: v for name, v in run(pipeline, catalog).items() if isinstance(v, Figure)}
-    assert len(figures) == len(COMPARISON_PLOTS) + len(EXPERIMENT_PLOTS)
-    for name, figure in figures.items():
-        check_figure(name, figure)
+    outputs = run(create_comparison(mode) + experiment_report(mode, "lstm"), catalog)
+    pages = {f"compare_{mode}.page": COMPARISON_PLOTS, f"{mode}_lstm.training_report": REPORT_PLOTS}
+    for page, plots in pages.items():
+        figures = outputs[page].figures
+        assert set(figures) == set(plots)
+        for name, draw in figures.items():
+            check_figure(name, draw)
 
 
-def check_figure(name: str, figure: Figure) -> None:
+def check_figure(name: str, draw: Figure | Callable[[], Figure] | bytes) -> Figure:
+    assert callable(draw)
+    figure = draw()
     figure.draw_without_rendering()
     assert figure.get_figwidth() == 10, name
     assert figure.get_figheight() <= 14, name
     assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
+    return figure
 
 
 FAILED = Failure("single_vd_xlstm.train", "a | reason `with` signs\nof <Markdown>")
@@ -275,19 +282,18 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
     for name in pipeline.inputs():
         if name.partition(".")[0] in missing:
             catalog[name] = FailedDataset(FAILED, None)
-    for plot in COMPREHENSIVE_PLOTS:
-        catalog[f"comprehensive_plot_{plot}"] = AtomicFigureDataset(filepath=tmp_path / plot)
     compared = {mode for mode in MODES if f"compare_{mode}" not in missing}
     if not compared:  # the runner leaves it out, there is nothing it could read
-        pipeline = pipeline - pipeline.only_nodes("concatenate_scores")
-    catalog["comprehensive_model_comparison"] = AtomicTextDataset(filepath=f"{tmp_path}/page.md")
+        pipeline = pipeline - pipeline.only_nodes("comprehensive.concatenate_scores")
+    saved = PageDataset(filepath=f"{tmp_path}/page.md", figures="plots/")
+    catalog["comprehensive_model_comparison"] = saved
     outputs = run(pipeline, catalog)
     page = (tmp_path / "page.md").read_text()
     experiments = [name for name in EXPERIMENTS if name not in missing]
     first = page.splitlines()[2]
     assert first == (
-        "**Something is missing here, because it failed.** The page compares the rest; earlier "
-        "results of what failed are not on it."
+        "**Something is missing here, because it failed.** The page compares the rest; it holds no "
+        "earlier results of the parts that failed."
     )
     named = page.splitlines()[4]
     assert named.endswith(
@@ -310,9 +316,11 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
 
 def test_without_any_experiment_there_is_no_comprehensive_page() -> None:
     baselines = BaselineForecasts(make_baselines(make_predictions()))
-    failed: dict[str, Failure | Forecasts] = dict.fromkeys(EXPERIMENTS, FAILED)
+    failed: dict[str, Failure] = dict.fromkeys(EXPERIMENTS, FAILED)
+    found = gather(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
+    assert found.failures == failed
     with pytest.raises(ValueError, match="no experiment has forecasts"):
-        align_modes(**failed, **{f"{mode}_baselines": baselines for mode in MODES})
+        align_modes({}, found.baselines)
 
 
 HOURLY = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 2}
@@ -341,21 +349,13 @@ def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any
         for mode in MODES
     }
     found["multi_vd_xlstm"] = change(found["multi_vd_xlstm"])
-    networks = {name: Forecasts(predictions) for name, predictions in found.items()}
-    modes = align_modes(**networks, **baselines)
-    by_mode, differences, sets = score_modes(modes, make_evaluation())
-    configs = {name: make_config(predictions) for name, predictions in found.items()}
-    histories = {name: make_history(predictions, epochs=2) for name, predictions in found.items()}
-    figures = {
-        "error": comprehensive_plots.plot_error(modes, by_mode),
-        "error_by_horizon": comprehensive_plots.plot_error_by_horizon(modes, by_mode),
-        "best_set": comprehensive_plots.plot_best_set(modes, by_mode, sets, differences),
-        "cost": comprehensive_plots.plot_cost(modes, by_mode, configs, histories),
-    }
-    assert tuple(figures) == COMPREHENSIVE_PLOTS
-    for name, figure in figures.items():
-        check_figure(name, figure)
-    best_set = figures["best_set"]
+    outcomes = {name: make_outcome(predictions, epochs=2) for name, predictions in found.items()}
+    gathered = gather(**outcomes, **baselines)
+    across = compare_modes(gathered, make_evaluation())
+    figures = write_comprehensive(gathered, across).figures
+    assert set(figures) == set(COMPREHENSIVE_PLOTS)
+    drawn = {name: check_figure(name, draw) for name, draw in figures.items()}
+    best_set, sets = drawn["best_set"], across.confidence_sets
     filled = {str(line.get_markerfacecolor()) for ax in best_set.axes for line in ax.get_lines()}
     assert ("white" in filled) == (bool(sets.notnull().any())), "hollow where beaten"
     labels = [label.get_text() for label in best_set.axes[0].get_yticklabels()]
@@ -363,16 +363,13 @@ def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any
 
 
 def test_undefined_metrics_in_the_history_leave_a_gap() -> None:
-    predictions = make_predictions(origins=40, horizons=2)
-    found = make_artefacts(predictions, epochs=3)
-    for epoch in found["training_history"]["42"]["joint"]["epochs"]:
+    outcome = make_outcome(make_predictions(origins=40, horizons=2), epochs=3)
+    plain = outcome.history.model_dump()
+    for epoch in plain["42"]["joint"]["epochs"]:
         for split in ("train", "val"):
             epoch[split]["avg_speed"] = dict.fromkeys(epoch[split]["avg_speed"])
-    catalog = DataCatalog()
-    catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
-    for name, value in found.items():
-        catalog[name] = MemoryDataset(value)
-    figure = run(create_experiment_report(), catalog)["plot_metric_evolution"]
+    history = History.model_validate(plain)
+    figure = plot_metric_evolution("Which errors?", "lstm", history, {"avg_speed": "km/h"})
     figure.draw_without_rendering()
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert texts.count("undefined") == 4

@@ -13,7 +13,6 @@ from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differenc
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.metrics import ERRORS
 from vd_forecasting.pipelines.reporting.pages import verdicts
-from vd_forecasting.pipelines.reporting.pages.comprehensive_page import best_of, tally
 from vd_forecasting.pipelines.reporting.pages.tables import beside_persistence, with_sd
 from vd_forecasting.wording import change
 
@@ -141,7 +140,7 @@ def test_without_an_interval_the_sentence_says_so() -> None:
     ]
 
 
-def test_details_tell_the_average_and_the_last_horizon() -> None:
+def test_details_have_the_average_and_the_last_horizon() -> None:
     errors = pair([10.0] * 12, [9.0] * 12, [12.0] * 12)
     average, last = verdicts.difference_details(errors, with_intervals(errors, 0.05))
     assert average.startswith("total_volume, averaged over horizons: xLSTM 10.0 % lower")
@@ -268,7 +267,7 @@ def test_baselines_that_beat_both_networks_make_a_headline() -> None:
     assert headline([9, 9, 9], [1.5, 1.5, 1]) == (
         "**Ridge beats both networks** on avg_speed and avg_occupancy, averaged over horizons."
     )
-    # Of two that beat both, the better one is named.
+    # The better one of two that beat both is named.
     assert headline([1.5, 0.5, 9], [1, 0.9, 9]) == (
         "**Ridge beats both networks** on avg_speed, averaged over horizons. "
         "**Persistence beats both networks** on total_volume, averaged over horizons."
@@ -279,7 +278,7 @@ def test_baselines_that_beat_both_networks_make_a_headline() -> None:
     )
 
 
-def test_what_seeds_tell_of_seed_noise() -> None:
+def test_seed_noise_is_covered_by_several_seeds_only() -> None:
     once = verdicts.seed_caveat({"LSTM": [42], "xLSTM": [42]})
     assert once.startswith("Each model was trained once (seed 42). Seed noise is not covered")
     assert "(seeds 1 and 2)" in verdicts.seed_caveat({"LSTM": [2], "xLSTM": [1]})
@@ -316,7 +315,7 @@ def test_the_headline_of_an_experiment_names_what_it_does_not_beat() -> None:
     assert "could not be scored" in headline(NAN, NAN, NAN)
 
 
-def test_an_experiment_tells_the_horizons_it_loses_at() -> None:
+def test_an_experiment_names_the_horizons_it_loses_at() -> None:
     errors = make_errors(
         {
             "xlstm": {"avg_speed": [2.0, 2.0, 2.0, 2.0]},
@@ -414,7 +413,7 @@ def test_a_diverged_network_is_not_taken_for_missing_truths() -> None:
 
 
 def tally_of(margin: float | None, **by_mode: Errors) -> str:
-    return tally(
+    return verdicts.tally(
         by_mode,
         {
             mode: without_intervals(errors) if margin is None else with_intervals(errors, margin)
@@ -438,8 +437,8 @@ def test_the_tally_counts_pairs_and_identical_modes_once() -> None:
     assert tally_of(0.1, single_vd=better, multi_vd=worse, independent_multi_vd=better) == (
         "**LSTM and xLSTM are even**: of 2 pairs of mode and feature, each has the lower MAE "
         "beyond chance in 1. independent_multi_vd came out identical to single_vd and is counted "
-        "once: where both train a model on the same VD alone with the same settings, they are the "
-        "same experiment."
+        "once: where both train a model on the same detector alone with the same settings, they "
+        "are the same experiment."
     )
     equal = pair([2.0], [2.0], [3.0])
     assert tally_of(0.1, single_vd=better, multi_vd=equal) == (
@@ -458,16 +457,16 @@ def test_the_tally_counts_pairs_and_identical_modes_once() -> None:
     assert tally_of(None, single_vd=nothing).startswith("**Nothing could be compared**")
 
 
-def test_the_best_of_all_is_told_with_its_gain() -> None:
+def test_the_best_of_all_stands_beside_persistence() -> None:
     by_mode = {
         "single_vd": pair([2.0], [1.5], [3.0]),
         "multi_vd": pair([1.51], [2.5], [3.0]),
     }
-    assert best_of(by_mode, "total_volume") == (
+    assert verdicts.best_of(by_mode, "total_volume") == (
         "total_volume: the lowest MAE is single_vd xLSTM's, 1.50 veh/5 min, 50.0 % lower than "
         "persistence's (3.00); multi_vd LSTM is practically equal; the highest is multi_vd "
         "xLSTM's, 2.50."
     )
-    assert "yet persistence's is lower (1.00)" in best_of(
+    assert "yet persistence's is lower (1.00)" in verdicts.best_of(
         {"single_vd": pair([2.0], [1.5], [1.0])}, "total_volume"
     )

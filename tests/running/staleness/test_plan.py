@@ -18,7 +18,13 @@ from vd_forecasting.running.hooks import Fingerprints
 from vd_forecasting.running.kedro_private import create_hook_manager
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import makers_of
-from vd_forecasting.running.staleness.plan import Plan, arrange, make_plan, problems, told
+from vd_forecasting.running.staleness.plan import (
+    Plan,
+    arrange,
+    describe_plan,
+    find_alterations,
+    make_plan,
+)
 from vd_forecasting.running.staleness.reasons import flat
 from vd_forecasting.vocabulary import MODES
 
@@ -105,7 +111,8 @@ class Project:
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:
-            catalog[name] = FailedDataset(Failure("double", "no reason"), self.file(name))
+            path = self.file(name) if name in FILES else None
+            catalog[name] = FailedDataset(Failure("double", "no reason"), path)
         self.runner.run(pipeline, catalog, manager)
 
     def run_stale(self) -> set[str]:
@@ -116,8 +123,8 @@ class Project:
         assert self.plan().nodes == []
         return set(plan.nodes)
 
-    def problems(self) -> list[str]:
-        return problems(PIPELINE, makers_of([PIPELINE]), self.catalog())
+    def alterations(self) -> list[str]:
+        return find_alterations(PIPELINE, makers_of([PIPELINE]), self.catalog())
 
 
 @pytest.fixture
@@ -149,12 +156,12 @@ def test_after_a_run_nothing_is_stale(empty: Project, runner: Any) -> None:
     empty.runner = runner
     assert set(empty.plan().nodes) == ALL
     empty.run()
-    assert told(empty.plan()) == ["Everything is up to date."]
-    assert empty.problems() == []
+    assert describe_plan(empty.plan()) == ["Everything is up to date."]
+    assert empty.alterations() == []
 
 
 def test_a_first_run_names_what_comes_first(empty: Project) -> None:
-    assert told(empty.plan()) == [
+    assert describe_plan(empty.plan()) == [
         "▸ double: output doubled.json is missing",
         "… and 5 nodes that depend on them",
         "… and 1 node whose outputs in memory they need",
@@ -201,7 +208,7 @@ def test_a_deleted_output_and_nothing_before_it(made: Project) -> None:
 def test_an_altered_output(made: Project) -> None:
     made.write("table", [7])
     assert made.plan().reasons == {"collect": ["output table.json was changed since"]}
-    assert made.problems() == ["table.json (collect): was changed since"]
+    assert made.alterations() == ["table.json (collect): was changed since"]
     assert made.run_stale() == {"collect"}
     assert json.loads(made.file("table").read_text()) == [6]
 
@@ -211,7 +218,7 @@ def test_an_altered_output_is_made_again_with_all_that_reads_it(made: Project) -
     plan = made.plan()
     assert plan.reasons == {"score": ["output scores.json was changed since"]}
     assert set(plan.dependent) == {"draw_errors", "collect"}
-    assert made.problems() == [
+    assert made.alterations() == [
         "scores.json (score): was changed since",
         "table.json (collect): input scores changed",
     ]
@@ -289,8 +296,15 @@ def test_what_was_made_without_an_input_that_failed_is_made_again(made: Project)
 def test_outputs_of_unknown_origin(made: Project) -> None:
     for path in (made.folder / ".fingerprints").glob("write*"):
         path.write_text("{not JSON")
-    assert made.plan().reasons == {"write": ["nothing tells what page.json was made of"]}
-    assert made.problems() == ["page.json (write): nothing tells what it was made of"]
+    assert made.plan().reasons == {"write": ["there is no record of how page.json was made"]}
+    assert made.alterations() == ["page.json (write): there is no record of how it was made"]
+
+
+def test_what_was_made_without_an_input_in_memory_that_failed_is_made_again(made: Project) -> None:
+    made.run(PIPELINE.only_nodes("write"), "summary")
+    assert made.plan().reasons == {"write": ["input doubled was not there"]}
+    assert made.run_stale() == {"summarise", "write"}
+    assert json.loads(made.file("page").read_text()) == "page 7"
 
 
 def test_a_run_that_fails_keeps_what_it_finished(
@@ -329,7 +343,7 @@ def test_an_input_that_changes_while_a_node_runs(
     assert "double" in empty.plan().reasons
 
 
-def test_blocks_are_told_by_their_keys() -> None:
+def test_blocks_are_named_by_their_keys() -> None:
     assert flat({"a": {"b": {"c": [1, {"d": 2}]}, "e": {}}, "f": None}) == {
         "a.b.c": [1, {"d": 2}],
         "a.e": {},
@@ -354,5 +368,5 @@ def test_the_parameters_of_one_model_never_touch_the_other(model: str, other: st
 
     nodes = set(arrange(pipeline, files, why).nodes)
     assert {f"{mode}_{model}.train" for mode in MODES} <= nodes
-    assert "write_comprehensive" in nodes
+    assert "comprehensive.write_comprehensive" in nodes
     assert not any(name.startswith(f"{mode}_{other}.") for mode in MODES for name in nodes)

@@ -8,7 +8,8 @@ from vd_forecasting.pipelines.data_quality.report import report_quality
 def create_pipeline() -> Pipeline:
     """Report on a cleaned file: one page with its figures.
 
-    The node lives in the namespace ``data_quality``; the datasets keep their own names.
+    The node lives in the namespace ``data_engineering``, whose log it reads; so kedro-viz folds the
+    two into one box.
     """
     inputs = {"vd_clean", "cleaning_log"}
     return Pipeline(
@@ -20,7 +21,7 @@ def create_pipeline() -> Pipeline:
                 name="report_quality",
             )
         ],
-        namespace="data_quality",
+        namespace="data_engineering",
         inputs=inputs,
         outputs={"data_quality"},
         parameters={"params:cleaning"},

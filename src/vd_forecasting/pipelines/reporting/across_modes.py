@@ -1,11 +1,12 @@
-"""All six experiments, or those that did not fail, on the VD that every mode forecasts."""
+"""All six experiments, or those that did not fail, on the detectors that every mode forecasts."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts, Outcome
 from vd_forecasting.evaluation.aligned import AlignedModes, align
 from vd_forecasting.evaluation.differences import (
     Differences,
@@ -18,17 +19,104 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
-Artefact = TypeVar("Artefact")
+
+@dataclass(frozen=True)
+class Found:
+    """Results of the experiments and baselines that did not fail, and why the others did."""
+
+    outcomes: Mapping[str, Outcome]
+    """By experiment."""
+    baselines: Mapping[str, BaselineForecasts]
+    """By mode."""
+    failures: Mapping[str, Failure]
+    """By the name of what should have made something: an experiment, ``{mode}_baselines`` or
+    ``compare_{mode}``."""
 
 
-def gather(**by_experiment: Artefact | Failure) -> dict[str, Artefact]:
-    """One artefact of each experiment that did not fail, by the experiment's name."""
-    return {name: found for name, found in by_experiment.items() if not isinstance(found, Failure)}
+def gather(**by_name: Outcome | BaselineForecasts | pd.DataFrame | Failure) -> Found:
+    """Separate results from failures.
+
+    Args:
+        by_name: outcomes by experiment, forecasts by ``{mode}_baselines``, scores by
+            ``compare_{mode}``.
+    """
+    return Found(
+        {name: found for name, found in by_name.items() if isinstance(found, Outcome)},
+        {
+            name.removesuffix("_baselines"): found
+            for name, found in by_name.items()
+            if isinstance(found, BaselineForecasts)
+        },
+        {name: found for name, found in by_name.items() if isinstance(found, Failure)},
+    )
 
 
-def gather_failures(**by_name: object) -> dict[str, Failure]:
-    """What is missing, and why, by the name of what should have made it."""
-    return {name: found for name, found in by_name.items() if isinstance(found, Failure)}
+@dataclass(frozen=True)
+class AcrossModes:
+    """Errors of all modes, and which differences are beyond chance."""
+
+    modes: AlignedModes
+    errors: Mapping[str, Errors]
+    """By mode."""
+    differences: Mapping[str, Differences]
+    """Between the networks of a mode, by mode."""
+    confidence_sets: xr.DataArray
+    """p-values over (model, feature), see :func:`.differences.find_confidence_sets`."""
+
+    @property
+    def features(self) -> list[str]:
+        """Target features of any mode."""
+        return list(dict.fromkeys(f for errors in self.errors.values() for f in errors.features))
+
+    def label(self, feature: str) -> str:
+        """A feature with its unit."""
+        return next(e.label(feature) for e in self.errors.values() if feature in e.features)
+
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """Mode and model; baselines that are the same in several modes stand once."""
+        names = set(map(str, self.confidence_sets["model"].values))
+        return [
+            (mode, model)
+            for mode, errors in self.errors.items()
+            for model in (*errors.networks, *errors.baselines)
+            if f"{mode}_{model}" in names
+        ]
+
+    @property
+    def confidence(self) -> float:
+        """Of intervals, tests and the model confidence set."""
+        return next(iter(self.differences.values())).confidence
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the test span is long enough for a model confidence set."""
+        return next(iter(self.differences.values())).is_tested
+
+    def in_set(self, mode: str, model: str, feature: str) -> bool:
+        """Whether no other model is better beyond chance."""
+        p_value = self.confidence_sets.sel(model=f"{mode}_{model}", feature=feature)
+        return bool(p_value > 1 - self.confidence)
+
+
+def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
+    """Align, score and test all modes.
+
+    Raises:
+        ValueError: no experiment has forecasts.
+    """
+    forecasts = {name: outcome.forecasts for name, outcome in found.outcomes.items()}
+    modes = align_modes(forecasts, found.baselines)
+    summed = {
+        mode: sum_errors(of_mode, evaluation.mape_min_truth)
+        for mode, of_mode in modes.by_mode.items()
+    }
+    return AcrossModes(
+        modes,
+        {mode: errors_of(of_mode) for mode, of_mode in summed.items()},
+        {mode: find_differences(of_mode, evaluation) for mode, of_mode in summed.items()},
+        find_confidence_sets(summed, evaluation, comparable=modes.comparable),
+    )
 
 
 def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
@@ -41,55 +129,30 @@ def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
     return frame
 
 
-def score_modes(
-    modes: AlignedModes, evaluation: Evaluation
-) -> tuple[dict[str, Errors], dict[str, Differences], xr.DataArray]:
-    """Score the networks and baselines of every mode.
-
-    Returns:
-        By mode the errors and the differences between its models, and the p-values of
-        :func:`.find_confidence_sets`.
-    """
-    summed = {
-        mode: sum_errors(forecasts, evaluation.mape_min_truth)
-        for mode, forecasts in modes.by_mode.items()
-    }
-    return (
-        {mode: errors_of(of_mode) for mode, of_mode in summed.items()},
-        {mode: find_differences(of_mode, evaluation) for mode, of_mode in summed.items()},
-        find_confidence_sets(summed, evaluation, comparable=modes.comparable),
-    )
-
-
-def align_modes(**predictions: Forecasts | BaselineForecasts | Failure) -> AlignedModes:
+def align_modes(
+    forecasts: Mapping[str, Forecasts], baselines: Mapping[str, BaselineForecasts]
+) -> AlignedModes:
     """Align all forecasts of all modes on the detectors that every experiment forecasts.
 
-    If there is no such detector, each mode is aligned on its own detectors. Experiments and
-    baselines that failed are left out, and so are modes without any experiment.
+    If there is no such detector, each mode is aligned on its own detectors. Modes without any
+    experiment are left out.
 
     Args:
-        predictions: by experiment, and of the baselines of each mode by ``{mode}_baselines``.
+        forecasts: by experiment.
+        baselines: by mode.
 
     Raises:
         ValueError: no experiment has forecasts.
     """
-    networks = {
-        name: forecasts
-        for name in EXPERIMENTS
-        if isinstance(forecasts := predictions.get(name), Forecasts)
-    }
+    networks = {name: forecasts[name] for name in EXPERIMENTS if name in forecasts}
     if not networks:
         raise ValueError("no experiment has forecasts, so there is nothing to compare")
     modes = [mode for mode in MODES if any(f"{mode}_{model}" in networks for model in MODELS)]
-    baselines = {
-        mode: of_mode
-        for mode in modes
-        if isinstance(of_mode := predictions.get(f"{mode}_baselines"), BaselineForecasts)
-    }
+    baselines = {mode: baselines[mode] for mode in modes if mode in baselines}
     shared = [
         vdid
         for vdid in next(iter(networks.values())).vdids
-        if all(vdid in forecasts.vdids for forecasts in networks.values())
+        if all(vdid in of_one.vdids for of_one in networks.values())
     ]
     if not shared:
         alone = {
@@ -101,7 +164,7 @@ def align_modes(**predictions: Forecasts | BaselineForecasts | Failure) -> Align
         }
         return AlignedModes(alone, comparable=False)
     together = align(
-        {name: forecasts.sel(vd=shared) for name, forecasts in networks.items()},
+        {name: of_one.sel(vd=shared) for name, of_one in networks.items()},
         {mode: of_mode.sel(vd=shared) for mode, of_mode in baselines.items()},
     )
     return AlignedModes({mode: together.of_mode(mode) for mode in modes}, comparable=True)

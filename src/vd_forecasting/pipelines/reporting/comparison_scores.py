@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.artefacts import BaselineForecasts, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, align
 from vd_forecasting.evaluation.differences import Differences, find_differences
 from vd_forecasting.evaluation.errors import Errors, errors_of
@@ -14,10 +14,10 @@ SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric"
 
 
 def align_forecasts(
-    lstm: Forecasts, xlstm: Forecasts, baselines: BaselineForecasts
+    lstm: Outcome, xlstm: Outcome, baselines: BaselineForecasts
 ) -> AlignedForecasts:
     """Both models' forecasts and the baselines', for the truths of all."""
-    return align({"lstm": lstm, "xlstm": xlstm}, {"": baselines})
+    return align({"lstm": lstm.forecasts, "xlstm": xlstm.forecasts}, {"": baselines})
 
 
 def score_forecasts(

@@ -2,22 +2,18 @@
 
 ::
 
-    vd_clean ──> make_windows ──> windows ──┬──> train ──┬──> config
-                                            │            ├──> training_history
-                                            │            ├──> best_model ──┐
-                                            │            └──> models ──────┤
-                                            └──────────────────────────────┴──> evaluate ──┬──> predictions
-                                                                                           └──> fit_errors
-
-A training also gets ``training_state``, the folder in which it keeps what it needs to go on after it
-was killed.
-"""  # noqa: E501
+    vd_clean ──► make_windows ──► windows
+    windows ──► begin_training ──► training_state, the folder a training resumes from
+    windows, training_state ──► train ──► best_model, models, config, training_history
+    best_model, models, windows ──► evaluate ──► predictions, fit_errors
+    best_model, windows ──► measure_cost ──► cost
+"""
 
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.train import begin_training, train_lstm, train_xlstm
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
@@ -42,6 +38,12 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                 inputs=["vd_clean", "params:windows", "params:split", "params:cleaning"],
                 outputs="windows",
                 name="make_windows",
+            ),
+            Node(
+                begin_training,
+                inputs=["windows", "params:training"],
+                outputs="training_state",
+                name="begin_training",
             ),
             Node(
                 TRAIN[model],

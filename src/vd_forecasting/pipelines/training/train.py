@@ -26,6 +26,7 @@ from vd_forecasting.pipelines.training.describe import (
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.loop import Data, fit
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
+from vd_forecasting.running.estimate import time_left
 
 logger = logging.getLogger(__name__)
 
@@ -86,17 +87,37 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     Raises:
         ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
-    checkpoints, histories = {}, {}
+    checkpoints, histories, seconds = {}, {}, []
+    total = len(experiment.training.seeds) * len(experiment.windows.models)
     for seed in experiment.training.seeds:
         weights: dict[str, Weights] = {}
         fits: dict[str, Any] = {}
         for name in experiment.windows.models:
+            started = time.perf_counter()
             weights[name], fits[name] = train_model(experiment, name, seed, training_state)
+            seconds.append(time.perf_counter() - started)
+            if line := time_left(seconds, total):
+                logger.info("%s: %s", experiment.name, line)
         histories[str(seed)] = fits
         checkpoints[str(seed)] = make_checkpoint(experiment, weights, seed)
     history = History.model_validate(histories)
     best = min(history.seeds, key=lambda seed: validation_loss(history.seeds[seed]))
     return checkpoints[best], checkpoints, describe_experiment(experiment, int(best)), history
+
+
+def begin_training(windows: WindowSet, training: Training) -> list[str]:
+    """Name the states that the fits of an experiment keep; states of other fits are of no use."""
+    return [state_name(seed, name) for seed in training.seeds for name in windows.models]
+
+
+def state_name(seed: int, name: str) -> str:
+    """Name of the state that one fit keeps.
+
+    Args:
+        seed: of the fit.
+        name: of the model, as in ``windows.models``.
+    """
+    return f"{seed}-{name}"
 
 
 def train_model(
@@ -123,7 +144,7 @@ def train_model(
         )
         forecaster.to(device)
         made = made_with(experiment, vds, device)
-        state = find_state(training_state, f"{seed}-{name}", made, forecaster, label)
+        state = find_state(training_state, state_name(seed, name), made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
             logger.info("%s: was trained before, %d epochs", label, epochs)
@@ -132,7 +153,7 @@ def train_model(
         data = make_data(experiment, vds, seed)
         for later in fit(forecaster, data, experiment.training, label, state):
             if training_state is not None:
-                training_state.save(f"{seed}-{name}", {"made_with": made, **later})
+                training_state.save(state_name(seed, name), {"made_with": made, **later})
             state = later
     assert state is not None
     return on_cpu(state["weights"]), state["history"]

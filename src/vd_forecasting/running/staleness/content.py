@@ -1,4 +1,4 @@
-"""Hashes of the contents of files, remembered so that a big file is read once."""
+"""Hashes of the contents of files, saved so that a big file is read once."""
 
 import hashlib
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 SETTLED_SECONDS = 2.0
-"""The clocks of file systems tick: what was changed a moment ago may change again unseen."""
+"""Clocks of file systems tick: a file changed a moment ago may change again at the same time."""
 
 Hashes = dict[str, list[int | str]]
 """By path: size, times of the last change of content and of inode, inode number, hash."""
@@ -15,12 +15,12 @@ Hashes = dict[str, list[int | str]]
 def content_hash(path: Path, known: Hashes) -> str | None:
     """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
 
-    A folder is no file: it is where a node keeps what is nobody else's, such as the state of a
-    training that was killed.
+    A folder is no file: it is where a node keeps its own, such as the state of a killed training.
 
     Args:
         path: the file.
-        known: hashes of earlier calls; gets this one. A file that looks as it did is not read.
+        known: hashes of earlier calls; gets this one. An unchanged size, times and inode are taken
+            for an unchanged file.
 
     Raises:
         OSError: the file cannot be read.

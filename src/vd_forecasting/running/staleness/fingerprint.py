@@ -1,7 +1,7 @@
-"""The fingerprint of a node: all that its outputs depend on, and what they were.
+"""The fingerprint of a node: all that its outputs depend on, and the hashes of the outputs.
 
-It is taken when the node starts and saved when the last of its outputs is. So a node that is killed
-keeps the fingerprint of its earlier run, which does not fit any more.
+It is taken when the node starts and saved after the last of its outputs. So a node that is killed
+keeps the fingerprint of its earlier run, which no longer fits.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ VERSIONED = ("torch", "xlstm")
 
 
 class Fingerprint(TypedDict):
-    """What is saved of a node. The nodes in memory before it are parts of it."""
+    """The record of a node, and of the nodes in memory before it."""
 
     code: dict[str, str]
     """Hashes of modules, and of how the pipeline calls their functions."""
     parameters: dict[str, Any]
     inputs: dict[str, list[str | None]]
-    """Name and content hash of the file; None of one that is not there, or was not made."""
+    """Name and content hash of the file; None if it is missing or its node failed."""
     datasets: dict[str, str]
     """Hashes of the catalog entries of inputs and outputs."""
     versions: dict[str, str]
@@ -117,6 +117,7 @@ def take_fingerprint(
         "outputs": {},
     }
     for part in (node, *in_memory_before(node, makers, catalog)):
+        failed = any(isinstance(catalog.get(name), FailedDataset) for name in part.outputs)
         code = code_of(part.func, _other_models(part.namespace))
         taken["code"] |= {**code.digests, f"node {part.name}": _wiring(part)}
         for package in code.packages & set(VERSIONED):
@@ -127,7 +128,7 @@ def take_fingerprint(
                 taken["parameters"][name.removeprefix("params:")] = value
             elif files := files_of(catalog, name):
                 # A failure was read in place of whatever is in the file.
-                made = not isinstance(catalog.get(name), FailedDataset)
+                made = not failed and not isinstance(catalog.get(name), FailedDataset)
                 for key, path in files.items():
                     taken["inputs"][key] = [path.name, content_hash(path, known) if made else None]
                 if made:
@@ -142,7 +143,7 @@ def take_fingerprint(
 
 
 def load_fingerprint(node: Node, catalog: CatalogProtocol) -> Fingerprint | None:
-    """The fingerprint a node left when it last ran; None if there is none that can be read."""
+    """The fingerprint of a node's last run; None if there is none that can be read."""
     saved = catalog.get(FINGERPRINT.format(node.name))
     try:
         loaded = saved.load() if saved is not None and saved.exists() else None
@@ -158,9 +159,9 @@ def save_fingerprint(
     makers: Mapping[str, Node],
     catalog: CatalogProtocol,
 ) -> None:
-    """Save what a node started with, and the outputs it has just saved.
+    """Save the fingerprint a node started with, and the hashes of the outputs it has just saved.
 
-    If an input changed meanwhile, nobody knows which of the two went into the outputs: then
+    If an input changed meanwhile, it is not known which version went into the outputs: then
     nothing is saved.
 
     Raises:
@@ -189,9 +190,9 @@ def load_hashes(catalog: CatalogProtocol) -> Hashes:
 
 
 def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
-    """Keep content hashes for later runs, if that can be.
+    """Save content hashes for later runs, if possible.
 
-    Without them, or where two runs at once overwrite each other's, files are read again.
+    Without them, or where two concurrent runs overwrite each other's, files are read again.
     """
     saved = catalog.get(HASHES)
     if saved is not None and known != load_hashes(catalog):

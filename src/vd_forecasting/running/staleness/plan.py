@@ -16,7 +16,8 @@ from vd_forecasting.running.staleness.fingerprint import (
     save_hashes,
     take_fingerprint,
 )
-from vd_forecasting.running.staleness.reasons import alterations, differences, shown
+from vd_forecasting.running.staleness.reasons import alterations, differences, short_path
+from vd_forecasting.wording import plural
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class Plan:
     """What to run."""
 
     reasons: dict[str, list[str]]
-    """Why, by node, for those that are stale of themselves."""
+    """Why, by node, for those that are stale in their own right."""
     dependent: list[str]
     """Nodes that are stale because one before them is."""
     needed: list[str]
-    """Nodes that only make again, in memory, what one of the others reads."""
+    """Nodes that only make again, in memory, an input of the others."""
 
     @property
     def nodes(self) -> list[str]:
@@ -65,14 +66,14 @@ def stale_because(
     known: Hashes,
     made_again: set[str],
 ) -> list[str]:
-    """Why a node is stale of itself; empty if it is not.
+    """Why a node is stale in its own right; empty if it is not.
 
     Args:
         node: at least one of its outputs is a file.
         makers: the node that makes a dataset.
         catalog: where parameters, files and fingerprints are.
         known: content hashes.
-        made_again: datasets that a stale node makes, so that their present content says nothing.
+        made_again: datasets that a stale node makes anew; their present content is ignored.
 
     Raises:
         OSError: a file cannot be read.
@@ -86,15 +87,15 @@ def stale_because(
     altered = {} if depends else alterations(before, now)
     return [
         *differences(before, now, made_again),
-        *(f"output {shown(files[name])} {what}" for name, what in altered.items()),
+        *(f"output {short_path(files[name])} {what}" for name, what in altered.items()),
     ]
 
 
 def _unknown(files: Mapping[str, Path]) -> str:
     missing = [path for path in files.values() if not path.is_file()]
     if missing:
-        return f"output {shown(missing[0])} is missing"
-    return f"nothing tells what {shown(next(iter(files.values())))} was made of"
+        return f"output {short_path(missing[0])} is missing"
+    return f"there is no record of how {short_path(next(iter(files.values())))} was made"
 
 
 def arrange(
@@ -106,12 +107,13 @@ def arrange(
 
     A node with an output in a file runs if it is stale, or if one runs that it depends on. A node
     all of whose outputs stay in memory runs if one that runs reads them; that alone makes no other
-    node stale, as it makes again what it made before.
+    node stale, as it makes the same again.
 
     Args:
         pipeline: what may run.
         files: by node, the outputs that are files.
-        why: tells why a node is stale of itself, given the datasets that are made again.
+        why: the reasons of a node that is stale in its own right, given the datasets that are made
+            again.
     """
     makers = {name: node for node in pipeline.nodes for name in node.outputs}
     rewritten: set[str] = set()  # files that a node writes again because its memory is needed
@@ -168,30 +170,25 @@ def _needed(
     return needed
 
 
-def told(plan: Plan) -> list[str]:
-    """A plan in lines."""
+def describe_plan(plan: Plan) -> list[str]:
+    """What will run and why, in lines."""
     if not plan.nodes:
         return ["Everything is up to date."]
     lines = [f"▸ {name}: {'; '.join(reasons)}" for name, reasons in plan.reasons.items()]
     if plan.dependent:
-        lines.append(f"… and {_nodes(len(plan.dependent))} that depend{_s(plan.dependent)} on them")
+        verb = "depends" if len(plan.dependent) == 1 else "depend"
+        lines.append(f"… and {plural(len(plan.dependent), 'node')} that {verb} on them")
     if plan.needed:
-        lines.append(f"… and {_nodes(len(plan.needed))} whose outputs in memory they need")
+        lines.append(f"… and {plural(len(plan.needed), 'node')} whose outputs in memory they need")
     return lines
 
 
-def _nodes(number: int) -> str:
-    return f"{number} node" if number == 1 else f"{number} nodes"
+def find_alterations(
+    pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol
+) -> list[str]:
+    """Every file that is not as its node made it, or was made of something else than there is now.
 
-
-def _s(nodes: list[str]) -> str:
-    return "s" if len(nodes) == 1 else ""
-
-
-def problems(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol) -> list[str]:
-    """Every file that is not what its node made, or was made of something else than there is now.
-
-    All files are read, whatever is known of them. What was never made is no problem.
+    All files are read, also those that look as they did. Outputs never made are passed over.
 
     Args:
         pipeline: whose outputs to look at.
@@ -205,16 +202,16 @@ def problems(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogPro
     found = []
     for node in pipeline.nodes:
         files = output_files(node, catalog)
-        there = ", ".join(shown(path) for path in files.values() if path.is_file())
+        there = ", ".join(short_path(path) for path in files.values() if path.is_file())
         before = load_fingerprint(node, catalog)
         if before is not None and files:
             now = take_fingerprint(node, makers, catalog, known)
             found += [
-                f"{shown(files[name])} ({node.name}): {what}"
+                f"{short_path(files[name])} ({node.name}): {what}"
                 for name, what in alterations(before, now).items()
             ]
             if there and (changed := differences(before, now)):
                 found.append(f"{there} ({node.name}): {'; '.join(changed)}")
         elif there:
-            found.append(f"{there} ({node.name}): nothing tells what it was made of")
+            found.append(f"{there} ({node.name}): there is no record of how it was made")
     return found

@@ -9,11 +9,11 @@ from vd_forecasting.running.staleness.fingerprint import Fingerprint
 
 MOST_NAMES = 3
 SPEED_ONLY = ("compute.threads",)
-"""Parameters that do not decide what comes out."""
+"""Parameters that do not change a result."""
 
 
 def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] = ()) -> list[str]:
-    """What outputs were made with and what they would be made with now, where the two differ.
+    """Differences between how outputs were made and how they would be made now.
 
     Args:
         before: taken when the outputs were made.
@@ -37,7 +37,7 @@ def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] =
 
 
 def alterations(before: Fingerprint, now: Fingerprint) -> dict[str, str]:
-    """What happened to output files since they were made, by dataset.
+    """Output files that changed since they were made, by dataset, and how.
 
     Args:
         before: taken when the outputs were made.
@@ -52,7 +52,7 @@ def alterations(before: Fingerprint, now: Fingerprint) -> dict[str, str]:
     return found
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path, short if it lies in the working directory."""
     try:
         return path.relative_to(Path.cwd()).as_posix()
@@ -85,7 +85,7 @@ def _value(values: Mapping[str, Any], key: str) -> str:
 
 
 def _code(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    # Of a definition that came or went, what uses it tells.
+    # Added or removed modules show up in those that import them.
     changed = _both(before, now) or _changed(before, now)
     if not changed:
         return []
@@ -99,7 +99,7 @@ def _inputs(
     now: dict[str, list[str | None]],
     ignore: Collection[str],
 ) -> list[str]:
-    told = []
+    found = []
     for name in _changed(before, now):
         if name in ignore:
             continue
@@ -107,14 +107,14 @@ def _inputs(
         if old is None or new is None:
             continue  # the pipeline calls the node with other inputs, which counts as code
         if new[1] is None:
-            told.append(f"input {name}: there is no {new[0]}")
+            found.append(f"input {name}: there is no {new[0]}")
         elif old[1] is None:
-            told.append(f"input {name} was not there")
+            found.append(f"input {name} was not there")
         elif old[0] != new[0]:
-            told.append(f"input {name} is {new[0]}, was {old[0]}")
+            found.append(f"input {name} is {new[0]}, was {old[0]}")
         else:
-            told.append(f"input {name} changed")
-    return told
+            found.append(f"input {name} changed")
+    return found
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

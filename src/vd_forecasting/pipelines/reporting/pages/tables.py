@@ -1,39 +1,41 @@
-"""Tables that several pages share."""
+"""Rows of tables; their headers stand in the templates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import xarray as xr
 
+from vd_forecasting.artefacts import Config
 from vd_forecasting.evaluation.differences import AVERAGE, Differences
-from vd_forecasting.evaluation.errors import Errors, Json
+from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.pages import verdicts
-from vd_forecasting.rendering.markdown import bold, code, table
+from vd_forecasting.rendering.markdown import bold, code
 from vd_forecasting.vocabulary import NAMES
 from vd_forecasting.wording import (
     NOTHING,
     change,
+    count,
     is_better,
     is_number,
     lead_time,
-    listed,
     number,
     percent,
     shown_horizons,
 )
 
-MAX_VD_ROWS = 40
+Rows = list[list[str]]
+
+MAX_ROWS = 40
+TICK = "✓"
+"""In the model confidence set."""
 _MAX_HORIZON_COLUMNS = 4
-_PARAMETER_BLOCKS = ("windows", "model_parameters", "training")
 
 
-def parameters(config: Json) -> dict[str, str]:
+def parameters(config: Config) -> dict[str, str]:
     """Windows, model and training parameters as text, in the order of the configuration."""
-    return {
-        key: parameter_text(value)
-        for block in _PARAMETER_BLOCKS
-        for key, value in config.get(block, {}).items()
-    }
+    blocks = (config.windows.model_dump(), config.model_parameters, config.training.model_dump())
+    return {key: parameter_text(value) for block in blocks for key, value in block.items()}
 
 
 def parameter_text(value: object) -> str:
@@ -47,9 +49,9 @@ def parameter_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def parameter_rows(configs: Mapping[str, Json]) -> list[list[str]]:
+def parameter_rows(configs: Iterable[Config]) -> Rows:
     """A row per parameter, a column per configuration; a dash where one has no such parameter."""
-    columns = [parameters(config) for config in configs.values()]
+    columns = list(map(parameters, configs))
     names = list(dict.fromkeys(name for column in columns for name in column))
     return [[code(name), *(column.get(name, NOTHING) for column in columns)] for name in names]
 
@@ -105,7 +107,7 @@ def horizon_columns(errors: Errors) -> list[int | None]:
 
 def mae_cells(
     models: Sequence[tuple[Errors, str]], feature: str, columns: Sequence[int | None]
-) -> list[list[str]]:
+) -> Rows:
     """MAE of every model (a row) at every horizon (a column), the lowest of a column bold.
 
     Args:
@@ -132,10 +134,11 @@ def mae_cells(
     return rows
 
 
-def column_names(errors: Errors, columns: Sequence[int | None]) -> list[str]:
-    """``5 min`` of a horizon, ``average`` of all of them together."""
+def column_names(errors: Errors) -> list[str]:
+    """Names of :func:`horizon_columns`: ``5 min``, ``average``."""
     return [
-        "average" if step is None else lead_time(step * errors.interval_minutes) for step in columns
+        "average" if step is None else lead_time(step * errors.interval_minutes)
+        for step in horizon_columns(errors)
     ]
 
 
@@ -145,187 +148,129 @@ def skill(errors: Errors, model: str, feature: str) -> str:
     return NOTHING if model == "persistence" else percent(-change(own, reference))
 
 
-def model_table(errors: Errors, differences: Differences, feature: str) -> str:
+def model_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
     """A row per network and baseline: MAE by horizon and other metrics of all horizons together."""
-    columns = horizon_columns(errors)
     models = [*errors.networks, *errors.baselines]
-    cells = mae_cells([(errors, model) for model in models], feature, columns)
-    rows = []
-    for model, of_model in zip(models, cells, strict=True):
-        rows.append(
-            [
-                NAMES[model],
-                *of_model,
-                skill(errors, model, feature),
-                *(number(errors.at(metric, model, feature)) for metric in ("rmse", "mase", "r2")),
-                percent(errors.at("mape", model, feature) / 100),
-                "✓" if differences.in_set(model, feature) else "",
-            ]
-        )
-    header = [
-        feature,
-        *column_names(errors, columns),
-        "skill",
-        "RMSE",
-        "MASE",
-        "R²",
-        "MAPE",
-        "best set",
+    cells = mae_cells([(errors, model) for model in models], feature, horizon_columns(errors))
+    return [
+        [
+            NAMES[model],
+            *of_model,
+            skill(errors, model, feature),
+            *(number(errors.at(metric, model, feature)) for metric in ("rmse", "mase", "r2")),
+            percent(errors.at("mape", model, feature) / 100),
+            TICK if differences.in_set(model, feature) else "",
+        ]
+        for model, of_model in zip(models, cells, strict=True)
     ]
-    return table(header, rows)
 
 
-def model_table_explained(errors: Errors, differences: Differences, mape_min_truth: float) -> str:
-    """What the columns of :func:`model_table` mean."""
-    left_out = [
-        f"{feature} {_left_out(share)}"
-        for feature in errors.features
-        if (share := errors.at("mape_left_out", "persistence", feature)) > 0
-    ]
-    best_set = (
-        f"Best set: the model confidence set, those that no other model beats beyond chance "
-        f"({100 * differences.confidence:g} %)."
-        if differences.is_tested
-        else "Best set: not known, the test span is too short."
-    )
-    return (
-        "MAE at single times ahead and averaged over all of them; every observed value weighs the "
-        "same. **Bold**: the lowest. Skill: how much lower than persistence's the average MAE is. "
-        "RMSE, MASE, R² and MAPE: all horizons together; MSE is the square of RMSE. MASE divides "
-        "by the error of the daily seasonal naive on the training split: below 1 is better than "
-        "that. R² compares with the mean of each VD, feature and horizon. "
-        f"MAPE leaves out truths below {mape_min_truth:g}"
-        + (f" ({listed(left_out)} of them)" if left_out else "")
-        + f". {best_set}"
-    )
-
-
-def congested_table(errors: Errors) -> str:
-    """A row per network and baseline, a column per feature: MAE on congested steps."""
+def congestion_rows(errors: Errors) -> Rows:
+    """A row per network and baseline, a column per feature: MAE on congested steps; last counts."""
     models = [*errors.networks, *errors.baselines]
     columns = [
         [cell for [cell] in mae_cells([(errors, model) for model in models], feature, [None])]
         for feature in errors.features
     ]
-    rows = [
-        [NAMES[model], *cells]
-        for model, cells in zip(models, zip(*columns, strict=True), strict=True)
+    return [
+        *([NAMES[model], *cells] for model, *cells in zip(models, *columns, strict=True)),
+        ["values scored", *(count(errors.count(feature)) for feature in errors.features)],
     ]
-    counts = [f"{errors.count(feature):,}" for feature in errors.features]
-    return table(
-        ["MAE, all horizons together", *map(errors.label, errors.features)],
-        [*rows, ["values scored", *counts]],
-    )
 
 
-def difference_table(errors: Errors, differences: Differences, feature: str) -> str:
+def difference_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
     """A row per horizon: the second network against the first, with interval and test."""
     rows = []
     for step, label in horizon_labels(errors):
         difference = differences.between[feature, step or AVERAGE]
-        ends = (
-            f"{percent(difference.low, signed=True)} to {percent(difference.high, signed=True)}"
-            if difference.is_tested
-            else NOTHING
-        )
+        ends = (percent(end, signed=True) for end in (difference.low, difference.high))
         rows.append(
             [
                 label,
                 percent(difference.change, signed=True),
-                ends,
+                " to ".join(ends) if difference.is_tested else NOTHING,
                 verdicts.p_in_words(difference.p_value).removeprefix("= "),
                 _OUTCOMES[verdicts.decided(difference)] if difference.is_tested else NOTHING,
             ]
         )
-    header = [
-        f"{feature}, ahead",
-        "xLSTM against LSTM",
-        f"{100 * differences.confidence:g} % interval",
-        "DM p",
-        "better",
-    ]
-    return table(header, rows)
+    return rows
 
 
 _OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
 
-TESTS_EXPLAINED = (
-    "Relative difference of MAE; negative is better for xLSTM. The interval comes from a "
-    "moving-block bootstrap over whole days; a difference whose interval holds zero may be chance, "
-    "and so may one whose test does not reject; better is who is so by both. "
-    "DM p: Diebold–Mariano test with autocorrelation-consistent variance and the small-sample "
-    "correction of Harvey, Leybourne and Newbold, adjusted across horizons by Holm. Both are on "
-    "absolute errors averaged over VDs and seeds at every forecast origin."
-)
+
+def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:
+    """A row per horizon: MAE beside persistence's, their relative difference, RMSE, R²."""
+    rows = []
+    for step, label in horizon_labels(errors):
+        own, reference = (errors.at("mae", who, feature, step) for who in (model, "persistence"))
+        rows.append(
+            [
+                label,
+                with_sd(own, errors.sd("mae", model, feature, step)),
+                number(reference),
+                percent(change(own, reference), signed=True),
+                *(number(errors.at("rmse", who, feature, step)) for who in (model, "persistence")),
+                number(errors.at("r2", model, feature, step)),
+            ]
+        )
+    return rows
 
 
-def vd_rows(mae: xr.DataArray, models: Sequence[str]) -> tuple[list[list[str]], str]:
-    """Errors by VD, a cell per feature: the networks' MAE and, last, persistence's.
+def summary_rows(errors: Errors, model: str) -> Rows:
+    """R² and MAPE per feature beside persistence's, all horizons together."""
+    both = (model, "persistence")
+    return [
+        [
+            feature,
+            *(number(errors.at("r2", name, feature)) for name in both),
+            *(percent(errors.at("mape", name, feature) / 100) for name in both),
+            left_out_of_mape(errors, feature),
+        ]
+        for feature in errors.features
+    ]
+
+
+def left_out_of_mape(errors: Errors, feature: str) -> str:
+    """Share of the truths of a feature that are too near zero for MAPE."""
+    share = errors.at("mape_left_out", "persistence", feature)
+    return "< 0.1 %" if 0 < share < 0.0005 else percent(share)
+
+
+@dataclass(frozen=True)
+class DetectorTable:
+    """Errors by detector."""
+
+    rows: Rows
+    """A cell per feature: MAE of the networks and, last, persistence's."""
+    shown: int
+    """Detectors with the highest and with the lowest skill that are shown; 0 if all are."""
+    detectors: int
+
+
+def detector_table(mae: xr.DataArray, models: Sequence[str]) -> DetectorTable | None:
+    """Errors by detector; None for a single one.
 
     Args:
         mae: over (model, vd, feature).
-        models: the networks, in the order they appear in a cell.
-
-    Returns:
-        Rows for a table, and a sentence that says which VDs are shown if not all.
+        models: the networks, in the order they appear in a cell; the skill is the last one's.
     """
-    shown = mae
-    sentence = ""
-    if mae.sizes["vd"] > MAX_VD_ROWS:
-        gain = mae.sel(model=models[-1]) / mae.sel(model="persistence")
-        order = gain.mean("feature").fillna(1).argsort().values
-        half = MAX_VD_ROWS // 4
-        shown = mae.isel(vd=[*order[:half], *order[-half:]])
-        sentence = (
-            f"Of {mae.sizes['vd']:,} VDs, the {half} where {NAMES[models[-1]]} gains most over "
-            f"persistence and the {half} where it gains least are shown."
-        )
+    detectors, half = mae.sizes["vd"], 0
+    if detectors == 1:
+        return None
+    if detectors > MAX_ROWS:
+        half = MAX_ROWS // 4
+        ratio = mae.sel(model=models[-1]) / mae.sel(model="persistence")
+        order = ratio.mean("feature").fillna(1).argsort().values
+        mae = mae.isel(vd=[*order[:half], *order[-half:]])
     rows = []
-    for vdid in shown["vd"].values:
+    for vdid in mae["vd"].values:
         cells = []
-        for feature in shown["feature"].values:
-            cell = shown.sel(vd=vdid, feature=feature)
+        for feature in mae["feature"].values:
+            cell = mae.sel(vd=vdid, feature=feature)
             values = [float(cell.sel(model=model)) for model in models]
             cells.append(
                 " / ".join(beside_persistence(values, float(cell.sel(model="persistence"))))
             )
         rows.append([code(str(vdid)), *cells])
-    return rows, sentence
-
-
-def summary_table(errors: Errors, models: Sequence[str], names: Sequence[str]) -> str:
-    """R² and MAPE per feature of some models, all horizons together."""
-    left_out = errors.average["mape_left_out"].isel(model=0)
-    return table(
-        [
-            "feature",
-            *(f"R² {name}" for name in names),
-            *(f"MAPE {name}" for name in names),
-            "left out of MAPE",
-        ],
-        [
-            [
-                feature,
-                *(number(errors.at("r2", model, feature)) for model in models),
-                *(percent(errors.at("mape", model, feature) / 100) for model in models),
-                _left_out(float(left_out.sel(feature=feature))),
-            ]
-            for feature in errors.features
-        ],
-    )
-
-
-def _left_out(share: float) -> str:
-    return "< 0.1 %" if 0 < share < 0.0005 else percent(share)
-
-
-SUMMARY_EXPLAINED = (
-    "R² compares with the mean of each VD, feature and horizon over the test split: 1 is perfect, "
-    "0 is no better than that mean. MAPE leaves out truths near zero (below "
-    "`evaluation.mape_min_truth`); their share is in the last column. A dash is an undefined value."
-)
-
-
-def gain(error: float, reference: float) -> str:
-    """Relative difference from persistence, signed."""
-    return percent(change(error, reference), signed=True)
+    return DetectorTable(rows, half, detectors)

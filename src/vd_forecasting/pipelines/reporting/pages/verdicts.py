@@ -1,4 +1,4 @@
-"""What the errors mean, in sentences made from the numbers."""
+"""Sentences that depend on numbers: which model is better, by how much, at what cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_BLOCKS
-from vd_forecasting.vocabulary import MODELS, NAMES
+from vd_forecasting.pipelines.reporting.costs import Costs
+from vd_forecasting.vocabulary import MODELS, MODES, NAMES
 from vd_forecasting.wording import (
     PRACTICALLY_EQUAL,
     ahead_ranges,
+    change,
     compared,
     is_better,
     is_number,
@@ -298,19 +300,15 @@ def p_in_words(p_value: float) -> str:
 
 
 def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
-    """What the trainings of each model can tell of seed noise.
-
-    Args:
-        seeds: of each network, by its name in words.
-    """
+    """Whether the trainings of each network cover seed noise; seeds by the network's name."""
     distinct = {tuple(of_model) for of_model in seeds.values()}
     if max(map(len, distinct)) == 1:
         single = sorted({seed for of_model in distinct for seed in of_model})
         which = f"seed{'' if len(single) == 1 else 's'} {listed(map(str, single))}"
         return (
-            f"Each model was trained once ({which}). Seed noise is not covered: trained again with "
-            "another seed, either model comes out somewhat better or worse, and by how much is not "
-            "known. `training.seeds` takes a list."
+            f"Each model was trained once ({which}). Seed noise is not covered: with another seed "
+            "either model would do somewhat better or worse, by an unknown amount. "
+            "`training.seeds` takes a list."
         )
     if len(distinct) == 1:
         [of_all] = distinct
@@ -319,19 +317,207 @@ def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
         counts = (f"{name} {plural(len(of_model), 'time')}" for name, of_model in seeds.items())
         trained = f"Trained with several seeds ({listed(counts)})"
     return (
-        f"{trained}; errors are means over them, ± their standard "
-        "deviation. Tests compare the losses averaged over seeds: what a training brings on "
-        "average, not what the luckiest does."
+        f"{trained}; errors are means over them, ± their standard deviation. Tests compare the "
+        "losses averaged over seeds, so they are about the average training, not the luckiest."
     )
 
 
-def scored_in_words(errors: Errors) -> str:
-    """How many truths the errors rest on: ``1,200 to 1,234 observed values per feature``."""
-    counts = [errors.count(feature) for feature in errors.features]
-    low, high = min(counts), max(counts)
-    if low == high:
-        return f"{plural(low, 'observed value')} per feature"
-    return f"{low:,} to {high:,} observed values per feature"
+def cost_comparison(costs: Mapping[str, Costs]) -> str:
+    """How much longer xLSTM trained than LSTM, and how their sizes compare; by model."""
+    lstm, xlstm = costs["lstm"], costs["xlstm"]
+    sizes = f"{xlstm.parameters_in_words} parameters against {lstm.parameters_in_words}"
+    per_epoch = _times_as_long(xlstm.seconds_per_epoch, lstm.seconds_per_epoch)
+    if not per_epoch:
+        return f"Cost: xLSTM has {sizes}."
+    total = _times_as_long(xlstm.seconds, lstm.seconds)
+    return (
+        f"Cost: an epoch of xLSTM takes {per_epoch} as one of LSTM, all training {total}; it has "
+        f"{sizes}."
+    )
+
+
+def _times_as_long(seconds: float | None, reference: float | None) -> str:
+    if not seconds or not reference:
+        return ""
+    return f"{number(seconds / reference)} times as long"
+
+
+def cost_span(costs: Mapping[str, Costs]) -> list[str]:
+    """How much longer an epoch of xLSTM takes, over all modes that have both; by experiment."""
+    ratios = []
+    for mode in MODES:
+        of_both = [costs.get(f"{mode}_{model}") for model in MODELS]
+        lstm, xlstm = (cost.seconds_per_epoch if cost else None for cost in of_both)
+        if lstm and xlstm:
+            ratios.append(xlstm / lstm)
+    if not ratios:
+        return []
+    low, high = number(min(ratios)), number(max(ratios))
+    span = low if low == high else f"{low} to {high}"
+    return [f"Cost: an epoch of xLSTM takes {span} times as long as one of LSTM."]
+
+
+def cut_short(costs: Mapping[str, Costs]) -> list[str]:
+    """A sentence per model whose training divergence or the limit of epochs cut short."""
+    diverged = [
+        f"{NAMES[model]} diverged in training"
+        + _in_how_many(cost.diverged, cost, "")
+        + "; the best epoch before is used. A lower learning rate may help."
+        for model, cost in costs.items()
+        if cost.diverged
+    ]
+    return diverged + [
+        f"{NAMES[model]} was still improving when the limit of epochs ended training"
+        + _in_how_many(cost.still_improving, cost, "in ")
+        + "; more epochs may help."
+        for model, cost in costs.items()
+        if cost.still_improving
+    ]
+
+
+def _in_how_many(trainings: int, cost: Costs, preposition: str) -> str:
+    total = len(cost.fits)
+    return f" ({preposition}{trainings} of {total} trainings)" if total > 1 else ""
+
+
+def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
+    """Which baselines beat both networks on which features, and in which modes."""
+    modes: dict[str, list[str]] = {}
+    for mode, errors in by_mode.items():
+        sentence = baselines_headline(errors)
+        if sentence:
+            modes.setdefault(sentence, []).append(mode)
+    return " ".join(
+        f"{sentence.removesuffix('.')}, in "
+        f"{'every mode' if len(where) == len(by_mode) else listed(where)}."
+        for sentence, where in modes.items()
+    )
+
+
+def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
+    """Sentences on baselines that beat networks of any mode, averaged over horizons."""
+    networks = [(mode, model) for mode, errors in by_mode.items() for model in errors.networks]
+    beaten: dict[tuple[str, str], list[str]] = {}
+    for mode, model in networks:
+        errors = by_mode[mode]
+        for feature in errors.features:
+            own = errors.at("mae", model, feature)
+            for name in errors.baselines:
+                if is_worse(own, errors.at("mae", name, feature)):
+                    beaten.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
+    return [
+        f"{feature}: {NAMES[name]} beats "
+        f"{'every network' if len(whom) == len(networks) else listed(whom)}."
+        for (feature, name), whom in sorted(beaten.items())
+    ]
+
+
+def difference_details_of_modes(
+    by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]
+) -> list[str]:
+    """Per mode and feature the networks' difference, averaged over horizons."""
+    by_mode = with_both_networks(by_mode)
+    repeated = identical_modes(by_mode)
+    return [
+        f"{mode}, {difference_sentence(errors, differences[mode], feature, AVERAGE)}"
+        for mode, errors in by_mode.items()
+        if mode not in repeated
+        for feature in errors.features
+    ]
+
+
+def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]) -> str:
+    """In how many pairs of mode and feature which network is better."""
+    by_mode = with_both_networks(by_mode)
+    if not by_mode:
+        return "**LSTM and xLSTM cannot be compared**: no mode has both."
+    repeated = identical_modes(by_mode)
+    signs = [
+        decided(differences[mode].between[feature, AVERAGE])
+        for mode, errors in by_mode.items()
+        if mode not in repeated
+        for feature in compared_features(errors, differences[mode])
+    ]
+    if not signs:
+        return "**Nothing could be compared**: no common target value is observed."
+    wins, equal = {"lstm": signs.count(1), "xlstm": signs.count(-1)}, signs.count(0)
+    tested = any(of_mode.is_tested for of_mode in differences.values())
+    better, other = sorted(wins, key=lambda model: -wins[model])
+    lower = "the lower MAE beyond chance" if tested else "the lower MAE"
+    pairs = f"{plural(len(signs), 'pair')} of mode and feature"
+    if equal == len(signs) and tested:
+        text = f"**No difference between LSTM and xLSTM is beyond chance**, in {pairs}"
+    elif wins[better] == wins[other]:
+        text = f"**LSTM and xLSTM are even**: of {pairs}, each has {lower} in {wins[better]}"
+    else:
+        text = f"**{NAMES[better]} has {lower} in {wins[better]} of {pairs}**"
+        text += f", {NAMES[other]} in {wins[other]}"
+    if equal and not (equal == len(signs) and tested):
+        text += f"; in {equal} " + (
+            "no difference is beyond chance" if tested else "they are practically equal"
+        )
+    text += "."
+    if not tested:
+        text += " Whether that is more than chance is not known, the test span is too short."
+    return text + "".join(
+        f" {mode} came out identical to {earlier} and is counted once: where both train a model on "
+        "the same detector alone with the same settings, they are the same experiment."
+        for mode, earlier in repeated.items()
+    )
+
+
+def with_both_networks(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
+    """The modes of which no experiment is missing."""
+    return {mode: errors for mode, errors in by_mode.items() if len(errors.networks) == len(MODELS)}
+
+
+def identical_modes(by_mode: Mapping[str, Errors]) -> dict[str, str]:
+    """Modes whose errors are those of an earlier mode, and that mode."""
+    identical: dict[str, str] = {}
+    modes = list(by_mode)
+    for position, mode in enumerate(modes):
+        for earlier in modes[:position]:
+            if by_mode[mode].by_horizon.equals(by_mode[earlier].by_horizon):
+                identical.setdefault(mode, earlier)
+    return identical
+
+
+def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
+    """The best of all networks on a feature, those practically equal, and persistence."""
+    repeated = identical_modes(by_mode)
+    errors = next(iter(by_mode.values()))
+    values = {
+        f"{mode} {NAMES[model]}": of_mode.at("mae", model, feature)
+        for mode, of_mode in by_mode.items()
+        for model in of_mode.networks
+        if feature in of_mode.features and mode not in repeated
+    }
+    values = {name: value for name, value in values.items() if is_number(value)}
+    if not values:
+        return f"{feature}: not scored, {why_undefined(errors, feature)}."
+    reference = errors.at("mae", "persistence", feature)
+    best, worst = (choose(values, key=lambda name: values[name]) for choose in (min, max))
+    equal = [
+        name
+        for name, value in values.items()
+        if name != best and change(value, values[best]) < PRACTICALLY_EQUAL
+    ]
+    if is_better(values[best], reference):
+        lower = percent(-change(values[best], reference))
+        against = f"{lower} lower than persistence's ({number(reference)})"
+    elif is_worse(values[best], reference):
+        against = f"yet persistence's is lower ({number(reference)})"
+    else:
+        against = f"practically equal to persistence's ({number(reference)})"
+    sentence = (
+        f"{feature}: the lowest MAE is {best}'s, "
+        f"{quantity(values[best], errors.units.get(feature, ''))}, {against}"
+    )
+    if equal:
+        sentence += f"; {listed(equal)} {'is' if len(equal) == 1 else 'are'} practically equal"
+    if worst not in equal and worst != best:
+        sentence += f"; the highest is {worst}'s, {number(values[worst])}"
+    return f"{sentence}."
 
 
 def _pair(errors: Errors, model: str, feature: str) -> tuple[float, float]:

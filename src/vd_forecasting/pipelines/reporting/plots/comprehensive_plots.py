@@ -1,18 +1,17 @@
 """The plots that compare all six experiments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from vd_forecasting.evaluation.aligned import AlignedModes
-from vd_forecasting.evaluation.differences import Differences, model_labels
-from vd_forecasting.evaluation.errors import Errors, Json
-from vd_forecasting.pipelines.reporting.pages.costs import runs_of
+from vd_forecasting.evaluation.differences import model_labels
+from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
+from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.plots.error_plots import (
     draw_by_horizon,
     model_handles,
@@ -34,14 +33,14 @@ from vd_forecasting.vocabulary import MODELS, NAMES
 from vd_forecasting.wording import change, duration, is_number, listed, number
 
 
-def plot_error(modes: AlignedModes, by_mode: dict[str, Errors]) -> Figure:
+def plot_error(question: str, across: AcrossModes) -> Figure:
     """MAE of the six experiments, a panel per feature."""
-    features = features_of(by_mode)
+    by_mode = across.errors
     figure, axes = feature_panels(
-        "Which mode and model forecasts best?",
+        question,
         "MAE averaged over horizons; of the baselines persistence and those better than it. "
-        f"{target_in_words(modes)}",
-        features,
+        f"{target_in_words(across)}",
+        across.features,
         3.2,
     )
     for position, (feature, ax) in enumerate(axes.items()):
@@ -71,7 +70,7 @@ def plot_error(modes: AlignedModes, by_mode: dict[str, Errors]) -> Figure:
                 if is_number(reference):
                     largest = max(largest, reference)
                     ax.vlines(reference, row - 0.4, row + 0.4, **_bar(baseline))
-        title(ax, f"MAE of {label_of(by_mode, feature)}")
+        title(ax, f"MAE of {across.label(feature)}")
         ax.set_yticks(range(len(by_mode)), list(by_mode) if position % MAX_COLUMNS == 0 else [])
         ax.set_ylim(len(by_mode) - 0.45, -0.55)
         ax.set_xlim(0, 1.08 * largest or 1)
@@ -100,18 +99,18 @@ def _bar(baseline: str) -> dict[str, Any]:
     return {"color": COLOURS[baseline], "linewidth": 2.5, "zorder": 1.5}
 
 
-def plot_error_by_horizon(modes: AlignedModes, by_mode: dict[str, Errors]) -> Figure:
+def plot_error_by_horizon_and_mode(question: str, across: AcrossModes) -> Figure:
     """MAE by horizon: a row of panels per feature, a column per mode."""
-    features = features_of(by_mode)
+    by_mode = across.errors
     figure, axes = panels(
-        "How fast do the errors grow with the time ahead, in each mode?",
-        target_in_words(modes),
-        len(features),
+        question,
+        target_in_words(across),
+        len(across.features),
         len(by_mode),
         2.5,
         share_y="row",
     )
-    for row, feature in zip(axes, features, strict=True):
+    for row, feature in zip(axes, across.features, strict=True):
         for ax, (mode, errors) in zip(row, by_mode.items(), strict=True):
             if row is axes[0]:
                 title(ax, mode, fontweight="bold")
@@ -122,44 +121,35 @@ def plot_error_by_horizon(modes: AlignedModes, by_mode: dict[str, Errors]) -> Fi
             if row is not axes[-1]:
                 ax.set_xlabel("")
         start_at_zero(*row)
-        row[0].set_ylabel(f"MAE of\n{label_of(by_mode, feature)}")
+        row[0].set_ylabel(f"MAE of\n{across.label(feature)}")
     baselines = dict.fromkeys(name for errors in by_mode.values() for name in errors.baselines)
     legend_below(figure, model_handles([*MODELS, *baselines]))
     return figure
 
 
-def plot_cost(
-    modes: AlignedModes,
-    by_mode: dict[str, Errors],
-    configs: dict[str, Json],
-    histories: dict[str, Json],
-) -> Figure:
-    """Gain over persistence against the time that all training of an experiment took."""
+def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) -> Figure:
+    """MAE relative to persistence's against training time; costs by experiment."""
     figure, [[ax]] = panels(
-        "What does accuracy cost?",
+        question,
         "MAE against persistence's, mean of the target features; of the baselines those better "
-        f"than it. {target_in_words(modes)}",
+        f"than it. {target_in_words(across)}",
         1,
         1,
         4.2,
     )
     handles = []
-    times = {
-        name: sum(run["seconds"] for run in runs_of(history).values()) / len(history)
-        for name, history in histories.items()
-    }
-    for mode, forecasts in modes.by_mode.items():
+    times = {name: cost.seconds for name, cost in costs.items()}
+    for mode, forecasts in across.modes.by_mode.items():
         times |= {f"{mode}_{name}": s for name, s in forecasts.fit_seconds.items()}
-    for mode, errors in by_mode.items():
+    for mode, errors in across.errors.items():
         for model in [*errors.networks, *errors.baselines]:
             name = f"{mode}_{model}"
-            gain = 100 * mean_change(errors, model)
-            if name not in times or (model not in MODELS and not gain < 0):
+            relative = 100 * mean_change(errors, model)
+            if name not in times or (model not in MODELS and not relative < 0):
                 continue
             label = f"{mode} {NAMES[model]}"
             if model in MODELS:
-                count = configs[name]["num_parameters"] * configs[name]["num_models"]
-                label += f", {count:,} parameters"
+                label += f", {costs[name].parameters_in_words} parameters"
             style: dict[str, Any] = {
                 "color": COLOURS[model],
                 "marker": MODE_MARKERS[mode],
@@ -167,7 +157,7 @@ def plot_cost(
                 "linestyle": "",
                 "label": label,
             }
-            ax.plot(times[name], gain, **style, alpha=0.8)
+            ax.plot(times[name], relative, **style, alpha=0.8)
             handles.append(Line2D([], [], **style))
     ax.axhline(0, color=COLOURS["persistence"], linestyle="--")
     ax.annotate(
@@ -218,64 +208,39 @@ def mean_change(errors: Errors, model: str) -> float:
     return float(np.mean(defined)) if defined else float("nan")
 
 
-def target_in_words(modes: AlignedModes) -> str:
-    """Which VD the modes are compared on, or that there is none."""
-    if not modes.comparable:
-        return "No VD is forecast in every mode: each mode is scored on its own VDs."
-    return f"{listed(modes.first.vdids)}, the same points for all."
+def target_in_words(across: AcrossModes) -> str:
+    """Which detectors the modes are compared on, or that there is none."""
+    if not across.modes.comparable:
+        return "No detector is forecast in every mode: each mode is scored on its own detectors."
+    return f"{listed(across.modes.first.vdids)}, the same values for all."
 
 
-def features_of(by_mode: dict[str, Errors]) -> list[str]:
-    """The target features of any mode."""
-    return list(dict.fromkeys(f for errors in by_mode.values() for f in errors.features))
-
-
-def label_of(by_mode: dict[str, Errors], feature: str) -> str:
-    """A feature with its unit."""
-    return next(errors.label(feature) for errors in by_mode.values() if feature in errors.features)
-
-
-def plot_best_set(
-    modes: AlignedModes,
-    by_mode: dict[str, Errors],
-    confidence_sets: xr.DataArray,
-    differences: dict[str, Differences],
-) -> Figure:
+def plot_confidence_set(question: str, across: AcrossModes) -> Figure:
     """MAE of every model of every mode above the lowest, those of the confidence set filled."""
-    confidence = next(iter(differences.values())).confidence
-    features = features_of(by_mode)
-    split = {
-        name: (mode, name.removeprefix(f"{mode}_"))
-        for name in map(str, confidence_sets["model"].values)
-        for mode in by_mode
-        if name.startswith(f"{mode}_")
-    }
-    above = {
-        feature: _above_lowest(by_mode, split, feature, comparable=modes.comparable)
-        for feature in features
-    }
+    models = across.models
+    above = {feature: _above_lowest(across, feature) for feature in across.features}
     figure, axes = feature_panels(
-        "Which models could be the best, and which are surely not?",
+        question,
         (
-            f"Filled: in the model confidence set ({100 * confidence:g} %), no other is better "
-            "beyond chance. Hollow: beaten. "
-            if confidence_sets.notnull().any()
-            else "The test span is too short to tell which differences are chance. "
+            f"Filled: in the model confidence set ({100 * across.confidence:g} %), no other is "
+            "better beyond chance. Hollow: beaten. "
+            if across.confidence_sets.notnull().any()
+            else "The test span is too short to separate differences from chance. "
         )
-        + ("" if modes.comparable else "Each mode has its own lowest. ")
-        + f"MAE averaged over horizons. {target_in_words(modes)}",
-        features,
-        0.24 * len(split) + 1.0,
+        + ("" if across.modes.comparable else "Each mode has its own lowest. ")
+        + f"MAE averaged over horizons. {target_in_words(across)}",
+        across.features,
+        0.24 * len(models) + 1.0,
     )
-    order = sorted(split, key=lambda name: _mean([above[feature][name] for feature in features]))
-    labels = model_labels([split[name] for name in order])
+    order = sorted(models, key=lambda model: _mean([of[model] for of in above.values()]))
+    labels = model_labels(order)
     for position, (feature, ax) in enumerate(axes.items()):
-        known = confidence_sets.sel(feature=feature).notnull().any()
-        for row, name in enumerate(order):
-            colour = COLOURS[split[name][1]]
-            inside = float(confidence_sets.sel(model=name, feature=feature)) > 1 - confidence
+        known = across.confidence_sets.sel(feature=feature).notnull().any()
+        for row, (mode, model) in enumerate(order):
+            colour = COLOURS[model]
+            inside = across.in_set(mode, model, feature)
             ax.plot(
-                above[feature][name],
+                above[feature][mode, model],
                 row,
                 marker="o",
                 markersize=7,
@@ -309,31 +274,25 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(defined)) if defined else float("inf")
 
 
-def _above_lowest(
-    by_mode: dict[str, Errors],
-    split: dict[str, tuple[str, str]],
-    feature: str,
-    *,
-    comparable: bool,
-) -> dict[str, float]:
+def _above_lowest(across: AcrossModes, feature: str) -> dict[tuple[str, str], float]:
     """How far each model's average MAE is above the lowest, %: of all or of its mode."""
     values = {
-        name: by_mode[mode].at("mae", model, feature)
-        for name, (mode, model) in split.items()
-        if feature in by_mode[mode].features
+        (mode, model): across.errors[mode].at("mae", model, feature)
+        for mode, model in across.models
+        if feature in across.errors[mode].features
+    }
+    lowest = {
+        mode: min(
+            (
+                value
+                for (other, _), value in values.items()
+                if is_number(value) and (across.modes.comparable or other == mode)
+            ),
+            default=float("nan"),
+        )
+        for mode in across.errors
     }
     return {
-        name: 100
-        * change(
-            values.get(name),
-            min(
-                (
-                    value
-                    for other, value in values.items()
-                    if is_number(value) and (comparable or split[other][0] == mode)
-                ),
-                default=float("nan"),
-            ),
-        )
-        for name, (mode, _) in split.items()
+        (mode, model): 100 * change(values.get((mode, model)), lowest[mode])
+        for mode, model in across.models
     }

@@ -1,4 +1,4 @@
-"""Errors by horizon, hour of day and VD, of any number of models."""
+"""Errors by horizon, hour of day and detector, of any number of models."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
-from vd_forecasting.pipelines.reporting.pages.verdicts import scored_in_words
 from vd_forecasting.rendering.plot_style import (
     COLOURS,
     MARKERS,
@@ -91,7 +90,7 @@ def _legend_models(errors: Errors) -> list[str]:
     return [*errors.networks, *(name for name in errors.baselines if name in strong)]
 
 
-def plot_gain_by_horizon(question: str, errors: Errors) -> Figure:
+def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
     """Relative difference of each MAE from persistence's, a panel per feature."""
     figure, axes = feature_panels(
         question,
@@ -186,14 +185,14 @@ def plot_error_by_hour(question: str, errors: Errors) -> Figure:
 
 
 def plot_error_by_vd(question: str, errors: Errors) -> Figure:
-    """MAE of every VD, all horizons together: a row of dots per VD, a panel per feature."""
+    """MAE of every detector, all horizons together: a row of dots each, a panel per feature."""
     by_vd = errors.by_vd["mae"]
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
     labelled = len(vdids) <= MAX_LABELLED_VDS
     figure, axes = feature_panels(
         question,
-        f"{_scored(errors)}"
-        + ("" if labelled else " In each panel the VDs are in the order of persistence's error."),
+        _scored(errors)
+        + ("" if labelled else " Detectors are in the order of persistence's error."),
         errors.features,
         max(1.2, 0.27 * len(vdids) + 0.9) if labelled else 6.0,
     )
@@ -221,7 +220,7 @@ def plot_error_by_vd(question: str, errors: Errors) -> Figure:
         else:
             ax.set_yticks([])
             if first:
-                ax.set_ylabel(f"{plural(len(vdids), 'VD')}")
+                ax.set_ylabel(plural(len(vdids), "detector"))
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not panel.notnull().any():
@@ -252,7 +251,7 @@ def model_handles(models: list[str]) -> list[Line2D]:
 
 
 def _scored(errors: Errors) -> str:
-    return f"Scored on {scored_in_words(errors)}."
+    return f"Scored on {errors.scored_in_words}."
 
 
 def _minutes_ahead(errors: Errors) -> tuple[list[float], str]:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.evaluation.errors import Errors, Json
-from vd_forecasting.pipelines.reporting.pages.costs import runs_of
+from vd_forecasting.artefacts import Fit, History
 from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
 from vd_forecasting.vocabulary import NAMES
 from vd_forecasting.wording import plural, with_unit
@@ -22,57 +21,46 @@ _SPLITS = {"train": "training", "val": "validation"}
 _FEW_EPOCHS = 3
 
 
-def plot_learning_curves(question: str, histories: Mapping[str, Json]) -> Figure:
-    """Training and validation loss by epoch, the chosen epoch marked.
-
-    Args:
-        question: the title.
-        histories: per model (``lstm``, ``xlstm``) the ``training_history``.
-    """
+def plot_learning_curves(question: str, histories: Mapping[str, History]) -> Figure:
+    """Training and validation loss by epoch, the chosen epoch marked; histories by model."""
     figure, [[ax]] = panels(question, _detail(histories), 1, 1, 4.2)
     losses = []
     for model, history in histories.items():
-        runs = runs_of(history).values()
-        for run in runs:
-            alpha = _alpha(len(runs))
-            epochs = [epoch["epoch"] for epoch in run["epochs"]]
+        fits = _fits(history)
+        alpha = _alpha(len(fits))
+        for fit in fits:
+            epochs = [epoch.epoch for epoch in fit.epochs]
             for split in _SPLITS:
-                values = [_value(epoch[split]["loss"]) for epoch in run["epochs"]]
+                values = [_value(getattr(epoch, split).loss) for epoch in fit.epochs]
                 losses += values
                 ax.plot(epochs, values, **_line(model, split, len(epochs)), alpha=alpha)
-            chosen = _value(run["epochs"][run["best_epoch"] - 1]["val"]["loss"])
-            ax.plot(run["best_epoch"], chosen, **_chosen(model), alpha=max(alpha, 0.5))
+            chosen = _value(fit.best.val.loss)
+            ax.plot(fit.best_epoch, chosen, **_chosen(model), alpha=max(alpha, 0.5))
     finite = [loss for loss in losses if math.isfinite(loss) and loss > 0]
     if finite and max(finite) > 10 * min(finite):
         ax.set_yscale("log")
     if not finite:
         say_empty(ax, "no finite loss")
     ax.set_xlabel("epoch")
-    ax.set_ylabel("loss: mean absolute error\n(standard deviations of each VD and feature)")
+    ax.set_ylabel("loss: mean absolute error\n(standard deviations of each detector and feature)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend_below(figure, _legend(histories))
     return figure
 
 
-def plot_metric_evolution(question: str, model: str, history: Json, errors: Errors) -> Figure:
-    """Every metric by epoch on training and validation, a row of panels per feature.
-
-    Args:
-        question: the title.
-        model: ``lstm`` or ``xlstm``.
-        history: its ``training_history``.
-        errors: names the features and their units.
-    """
+def plot_metric_evolution(
+    question: str, model: str, history: History, units: Mapping[str, str]
+) -> Figure:
+    """Every metric by epoch on training and validation, a row of panels per feature."""
     figure, axes = panels(
         question,
         _detail({model: history}),
-        len(errors.features),
+        len(units),
         len(_SHOWN_METRICS),
         2.3,
         share_x=True,
     )
-    for row, feature in zip(axes, errors.features, strict=True):
-        unit = errors.units.get(feature, "")
+    for row, (feature, unit) in zip(axes, units.items(), strict=True):
         for ax, (metric, name) in zip(row, _SHOWN_METRICS.items(), strict=True):
             metric_unit = {"mape": "%", "r2": ""}.get(metric, unit)
             title(ax, with_unit(name, metric_unit))
@@ -85,18 +73,19 @@ def plot_metric_evolution(question: str, model: str, history: Json, errors: Erro
     return figure
 
 
-def _draw_metric(ax: Axes, model: str, history: Json, feature: str, metric: str) -> None:
+def _draw_metric(ax: Axes, model: str, history: History, feature: str, metric: str) -> None:
     drawn: list[npt.NDArray[np.float64]] = []
-    runs = runs_of(history).values()
-    for run in runs:
-        alpha = _alpha(len(runs))
-        epochs = [epoch["epoch"] for epoch in run["epochs"]]
+    fits = _fits(history)
+    alpha = _alpha(len(fits))
+    for fit in fits:
+        epochs = [epoch.epoch for epoch in fit.epochs]
         for split in _SPLITS:
-            values = np.array([_value(epoch[split][feature][metric]) for epoch in run["epochs"]])
+            errors = [getattr(epoch, split).features[feature] for epoch in fit.epochs]
+            values = np.array([_value(of_epoch[metric]) for of_epoch in errors])
             drawn.append(values)
             ax.plot(epochs, values, **_line(model, split, len(epochs)), alpha=alpha)
-        chosen = _value(run["epochs"][run["best_epoch"] - 1]["val"][feature][metric])
-        ax.plot(run["best_epoch"], chosen, **_chosen(model, 6), alpha=max(alpha, 0.5))
+        chosen = _value(fit.best.val.features[feature][metric])
+        ax.plot(fit.best_epoch, chosen, **_chosen(model, 6), alpha=max(alpha, 0.5))
     if not any(np.isfinite(values).any() for values in drawn):
         say_empty(ax, "undefined")
         ax.set_yticks([])
@@ -126,7 +115,11 @@ def _chosen(model: str, size: float = 8) -> dict[str, Any]:
     }
 
 
-def _legend(histories: Mapping[str, Json]) -> list[Line2D]:
+def _fits(history: History) -> list[Fit]:
+    return [fit for _, _, fit in history.fits()]
+
+
+def _legend(histories: Mapping[str, History]) -> list[Line2D]:
     handles = []
     for model in histories:
         for split, name in _SPLITS.items():
@@ -138,17 +131,16 @@ def _legend(histories: Mapping[str, Json]) -> list[Line2D]:
     return [*handles, Line2D([], [], **chosen, label="chosen epoch")]
 
 
-def _detail(histories: Mapping[str, Json]) -> str:
+def _detail(histories: Mapping[str, History]) -> str:
     parts = []
     for model, history in histories.items():
-        runs = list(runs_of(history).values())
-        if len(runs) > 1:
-            parts.append(f"{NAMES[model]}: {plural(len(runs), 'training')}, a line each")
+        fits = _fits(history)
+        if len(fits) > 1:
+            parts.append(f"{NAMES[model]}: {plural(len(fits), 'training')}, a line each")
         else:
-            [run] = runs
+            [fit] = fits
             parts.append(
-                f"{NAMES[model]}: {plural(len(run['epochs']), 'epoch')}, "
-                f"epoch {run['best_epoch']} chosen"
+                f"{NAMES[model]}: {plural(len(fit.epochs), 'epoch')}, epoch {fit.best_epoch} chosen"
             )
     return f"{'; '.join(parts)}. Chosen is the epoch with the lowest validation loss."
 

@@ -1,0 +1,155 @@
+"""The cost of an experiment: time, size, and how far it over-fitted."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from vd_forecasting.artefacts import Fit, History, Outcome
+from vd_forecasting.artefacts.windows import JOINT
+from vd_forecasting.wording import (
+    NOTHING,
+    change,
+    count,
+    duration,
+    is_number,
+    megabytes,
+    milliseconds,
+    number,
+    plural,
+)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """All models of one experiment together, unless a property says otherwise."""
+
+    outcome: Outcome
+
+    @cached_property
+    def fits(self) -> list[Fit]:
+        """Every training, of all models and seeds."""
+        return [fit for _, _, fit in self.outcome.history.fits()]
+
+    @property
+    def models(self) -> int:
+        """Models trained from each seed."""
+        return self.outcome.config.num_models
+
+    @property
+    def seeds(self) -> int:
+        return len(self.outcome.history.seeds)
+
+    @property
+    def seconds(self) -> float:
+        """Training time, mean over the seeds."""
+        return sum(fit.seconds for fit in self.fits) / self.seeds
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """None without epochs."""
+        seconds = [epoch.seconds for fit in self.fits for epoch in fit.epochs]
+        return statistics.fmean(seconds) if seconds else None
+
+    @property
+    def still_improving(self) -> int:
+        """Trainings that the limit of epochs ended at their best epoch."""
+        return sum(fit.still_improving for fit in self.fits)
+
+    @property
+    def diverged(self) -> int:
+        """Trainings that ended because a loss was no longer a number."""
+        return sum(fit.diverged is not None for fit in self.fits)
+
+    @cached_property
+    def gaps(self) -> dict[str, float]:
+        """Generalisation gap by target feature, MAE on validation ÷ on training, where defined."""
+        train, val = self.outcome.fit_errors.train, self.outcome.fit_errors.val
+        gaps = {}
+        for feature in val:
+            ratio = change(val[feature]["mae"], train[feature]["mae"])
+            if is_number(ratio):
+                gaps[feature] = 1 + ratio
+        return gaps
+
+    @property
+    def gap(self) -> float | None:
+        """Mean of the gaps over the features."""
+        return statistics.fmean(self.gaps.values()) if self.gaps else None
+
+    @property
+    def parameters_in_words(self) -> str:
+        """``1,234``, or ``10 × 1,234``."""
+        parameters = count(self.outcome.config.num_parameters)
+        return f"{self.models} × {parameters}" if self.models > 1 else parameters
+
+    @property
+    def seconds_per_epoch_in_words(self) -> str:
+        """A duration; a dash without epochs."""
+        return NOTHING if self.seconds_per_epoch is None else duration(self.seconds_per_epoch)
+
+    @property
+    def best_epoch_in_words(self) -> str:
+        """``12 of 20``, or for several trainings ``median 12 (8 to 19)``."""
+        best = [fit.best_epoch for fit in self.fits]
+        if len(best) == 1:
+            return f"{best[0]} of {len(self.fits[0].epochs)}"
+        return f"median {statistics.median(best):g} ({min(best)} to {max(best)})"
+
+    @property
+    def ended_by_in_words(self) -> str:
+        """Why training ended."""
+        stopped, total = sum(fit.stopped_early for fit in self.fits), len(self.fits)
+        if total == 1:
+            early = "divergence" if self.diverged else "early stopping"
+            return early if stopped else "the limit of epochs"
+        if stopped == total:
+            return f"early stopping, all {plural(total, 'training')}"
+        return f"early stopping in {stopped} trainings, the limit in {total - stopped}"
+
+
+def labelled_fits(history: History) -> dict[str, Fit]:
+    """Every training by what distinguishes it from the others: VDID, seed or both."""
+    several = len(history.seeds) > 1
+    return {
+        (f"{name}, seed {seed}" if name != JOINT else f"seed {seed}") if several else name: fit
+        for seed, name, fit in history.fits()
+    }
+
+
+def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
+    """Rows of a table with one column per model, in the order of ``costs``."""
+    of_all = list(costs.values())
+    seeds = any(cost.seeds > 1 for cost in of_all)
+    features = list(dict.fromkeys(feature for cost in of_all for feature in cost.gaps))
+    rows = [["trainable parameters", *(cost.parameters_in_words for cost in of_all)]]
+    if seeds:
+        rows.append(["seeds", *(count(cost.seeds) for cost in of_all)])
+    if any(cost.models > 1 for cost in of_all):
+        rows.append(["models trained", *(count(cost.models) for cost in of_all)])
+    return [
+        *rows,
+        [
+            "training time per seed" if seeds else "training time",
+            *(duration(cost.seconds) for cost in of_all),
+        ],
+        ["time per epoch", *(cost.seconds_per_epoch_in_words for cost in of_all)],
+        ["chosen epoch", *(cost.best_epoch_in_words for cost in of_all)],
+        ["training ended by", *(cost.ended_by_in_words for cost in of_all)],
+        *(
+            [
+                f"forecast of {plural(batch, 'window')}, one CPU thread",
+                *(milliseconds(cost.outcome.cost.latency_seconds[batch]) for cost in of_all),
+            ]
+            for batch in of_all[0].outcome.cost.latency_seconds
+        ),
+        [
+            "memory of a training step",
+            *(megabytes(cost.outcome.cost.training_step_bytes) for cost in of_all),
+        ],
+        *(
+            [f"generalisation gap, {name}", *(number(cost.gaps.get(name)) for cost in of_all)]
+            for name in features
+        ),
+        ["generalisation gap, mean", *(number(cost.gap) for cost in of_all)],
+    ]

@@ -1,0 +1,179 @@
+"""What a run will take, worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node
+
+from tests.make.arrays import make_clean
+from tests.make.artefacts import make_config, make_cost, make_history, make_predictions
+from tests.make.parameters import CLEANING
+from vd_forecasting.datasets import AtomicJSONDataset
+from vd_forecasting.parameters import (
+    Compute,
+    IndependentMultiVDWindows,
+    LSTMModel,
+    MultiVDWindows,
+    SingleVDWindows,
+    Split,
+    Training,
+    Windows,
+)
+from vd_forecasting.running.estimate import (
+    Planned,
+    count_trainings,
+    estimate,
+    plan_trainings,
+    time_left,
+    time_steps,
+)
+
+LENGTHS = {
+    "sequence_length": 20,
+    "prediction_length": 12,
+    "input_features": None,
+    "target_features": ("avg_speed", "total_volume"),
+}
+SINGLE = SingleVDWindows.model_validate({**LENGTHS, "select_vd_id": None})
+
+
+def training(**changed: Any) -> Training:
+    config = make_config(make_predictions())
+    return config.training.model_copy(update=changed)
+
+
+def independent(target_vd_index: Any) -> Windows:
+    block = {**LENGTHS, "num_vds": 10, "target_vd_index": target_vd_index}
+    return IndependentMultiVDWindows.model_validate(block)
+
+
+def train(windows: int, state: int) -> int:
+    """Stands for a training."""
+    return windows + state
+
+
+def catalog(folder: Path, **datasets: Any) -> DataCatalog:
+    """Base parameters; records of an earlier run where there are any."""
+    records = {
+        f"single_vd_lstm.{name}": AtomicJSONDataset(filepath=str(folder / f"{name}.json"))
+        for name in ("config", "training_history", "cost")
+    }
+    parameters = {
+        "params:single_vd_lstm.windows": SINGLE,
+        "params:single_vd_lstm.training": training(),
+        "params:single_vd_lstm.model": LSTMModel(hidden_size=256, num_layers=3, dropout=0.3),
+        "params:split": Split(train=0.7, val=0.1, test=0.2),
+        "params:compute": Compute(threads=1, accelerator="cpu"),
+        "params:cleaning": CLEANING,
+    }
+    made = {name: MemoryDataset(value) for name, value in {**parameters, **datasets}.items()}
+    return DataCatalog({**records, **made})
+
+
+def save_records(known: DataCatalog) -> None:
+    """What a run of 25 epochs left, 101.5 s in all, with 5,611 windows in training."""
+    predictions = make_predictions()
+    config = make_config(predictions).model_copy(update={"network": {}})
+    known.save("single_vd_lstm.config", config)
+    known.save("single_vd_lstm.training_history", make_history(predictions))
+    known.save("single_vd_lstm.cost", make_cost(predictions))
+
+
+@pytest.mark.parametrize(
+    ("windows", "models", "vds"),
+    [
+        (SINGLE, 1, 1),
+        (MultiVDWindows.model_validate({**LENGTHS, "num_vds": 7}), 1, 7),
+        (independent(3), 1, 1),
+        (independent([0, 4, 5]), 3, 3),
+        (independent("all"), 10, 10),
+    ],
+)
+def test_models_and_detectors_of_a_mode(windows: Windows, models: int, vds: int) -> None:
+    planned = Planned("a", windows, training())
+    assert (planned.models, planned.vds) == (models, vds)
+
+
+def test_the_line_counts_models_times_seeds() -> None:
+    one = [Planned(name, SINGLE, training()) for name in "abcdef"]
+    assert count_trainings(one) == "6 trainings: 6 experiments of 1 model × 1 seed"
+    other = Planned("multi", independent([1, 2]), training(seeds=[1, 2, 3]))
+    assert count_trainings([*one[:4], other]) == (
+        "10 trainings: 4 experiments of 1 model × 1 seed, multi of 2 models × 3 seeds"
+    )
+    assert count_trainings(one[:1]) == "1 training: a of 1 model × 1 seed"
+
+
+def test_only_nodes_that_train_are_planned(tmp_path: Path) -> None:
+    name = "single_vd_lstm"
+    nodes = [
+        Node(train, [f"{name}.windows", f"{name}.training_state"], f"{name}.model", namespace=name),
+        Node(train, [f"{name}.model", "other"], "score", namespace=name),
+    ]
+    assert plan_trainings(nodes, catalog(tmp_path)) == [Planned(name, SINGLE, training())]
+
+
+def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
+    tmp_path: Path,
+) -> None:
+    known = catalog(tmp_path)
+    save_records(known)
+    planned = [Planned("single_vd_lstm", SINGLE, training(epochs=10, seeds=[1, 2]))]
+    time, memory, _ = estimate(planned, None, known)
+    # 4.06 s an epoch × 10 epochs × 2 seeds
+    assert "at most 1 min 21 s" in time
+    assert "558 MB for each worker besides the data, 32.6 MB of it" in memory
+    # half as many windows: 0.7 × 4,051 steps hold 2,805 of 32 steps
+    halved, _, _ = estimate(planned, 4051, known)
+    assert "at most 41 s" in halved
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"params:single_vd_lstm.model": LSTMModel(hidden_size=32, num_layers=3, dropout=0.3)},
+        {"params:compute": Compute(threads=1, accelerator="gpu")},
+    ],
+)
+def test_a_run_with_another_network_says_nothing(tmp_path: Path, changed: Any) -> None:
+    known = catalog(tmp_path, **changed)
+    save_records(known)
+    unknown = "not known before a first run with these settings: single_vd_lstm"
+    planned = [Planned("single_vd_lstm", SINGLE, training())]
+    time, memory, _ = estimate(planned, None, known)
+    assert time == f"Time of training: {unknown}"
+    assert memory == f"Memory: {unknown}"
+
+
+def test_without_an_earlier_run_only_the_disk_is_known(tmp_path: Path) -> None:
+    planned = [Planned("single_vd_lstm", SINGLE, training(seeds=[1, 2]))]
+    time, memory, disk = estimate(planned, 1000, catalog(tmp_path))
+    assert "not known" in time
+    assert "not known" in memory
+    # (1,000 × 0.2 − 31) origins × 12 horizons × 1 detector × 2 features × (2 seeds + truth) × 4 B
+    assert 169 * 12 * 2 * 3 * 4 == 48_672
+    assert disk.startswith("Disk: up to 0.0487 MB")
+    *_, unknown = estimate(planned, None, catalog(tmp_path))
+    assert unknown == "Disk: not known, as the detector file cannot be read"
+
+
+def test_steps_are_those_of_the_grid_that_cleaning_makes(tmp_path: Path) -> None:
+    gap = make_clean(300).isel(time=[*range(100), *range(200, 300)])
+    assert time_steps(catalog(tmp_path, vd_raw=gap), "vd_raw") == 300
+    coarser = CLEANING.model_copy(update={"resample": "15min"})
+    found = time_steps(catalog(tmp_path, vd_raw=gap, **{"params:cleaning": coarser}), "vd_raw")
+    assert found == 100
+    file = AtomicJSONDataset(filepath=str(tmp_path / "absent.json"))
+    known = catalog(tmp_path)
+    known["vd_raw"] = file
+    assert time_steps(known, "vd_raw") is None
+
+
+def test_the_time_left_is_that_of_the_models_trained_so_far() -> None:
+    assert time_left([50.0, 70.0], 12) == "2 of 12 models trained, about 10 min left"
+    assert time_left([0.1, 0.1, 60.0], 5) == "3 of 5 models trained, about 2 min left"
+    assert time_left([0.1, 0.1], 5) is None, "an earlier run had trained these"
+    assert time_left([60.0], 2) is None, "one or two need no such line"
+    assert time_left([60.0] * 5, 5) is None
