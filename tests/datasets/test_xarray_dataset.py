@@ -1,13 +1,19 @@
 """Labelled arrays in netCDF files."""
 
+import copy
 import pickle
+import weakref
 from pathlib import Path
+from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from kedro.io import DataCatalog, DatasetError
 
+from tests.make.artefacts import make_predictions
+from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.datasets import XarrayDataset
 
 
@@ -118,3 +124,75 @@ def test_it_comes_from_the_catalog_and_pickles(tmp_path: Path) -> None:
     assert not getattr(dataset, "_SINGLE_PROCESS", False)
     dataset.save(predictions())
     xr.testing.assert_identical(catalog.load("a"), predictions())
+
+
+@pytest.fixture
+def forecasts_file(tmp_path: Path) -> XarrayDataset:
+    return XarrayDataset(
+        filepath=str(tmp_path / "predictions.nc"), holds="vd_forecasting.artefacts.Forecasts"
+    )
+
+
+def forecasts(origins: int = 300, vds: int = 20) -> Forecasts:
+    """More than a chunk along every dim that is cut."""
+    return Forecasts(
+        make_predictions(vdids=[f"{n}" for n in range(vds)], origins=origins, horizons=2)
+    )
+
+
+def test_forecasts_stay_in_their_file_until_they_are_asked_for(
+    forecasts_file: XarrayDataset,
+) -> None:
+    saved = forecasts()
+    forecasts_file.save(saved)
+    loaded = forecasts_file.load()
+    for name in ("prediction", "truth"):
+        assert loaded.data[name].chunks is not None
+    assert loaded.data["persistence"].chunks is None
+    elsewhere = pickle.loads(pickle.dumps(loaded))
+    few = {"vd": ["3", "17"], "origin": saved.origins[[7, 250, 299]]}
+    for found in (loaded, elsewhere, copy.deepcopy(loaded)):
+        xr.testing.assert_equal(found.sel(**few).truth.compute(), saved.sel(**few).truth)
+    xr.testing.assert_identical(loaded.data.compute(), saved.to_xarray())
+
+
+def test_a_file_that_was_replaced_is_not_read_as_if_it_were_the_same(
+    forecasts_file: XarrayDataset,
+) -> None:
+    forecasts_file.save(forecasts())
+    loaded = forecasts_file.load()
+    forecasts_file.save(forecasts(origins=299))
+    with pytest.raises(DatasetError, match=r"predictions\.nc: has changed .* load it again"):
+        loaded.truth.compute()
+
+
+def test_forecasts_can_be_saved_over_their_own_file(forecasts_file: XarrayDataset) -> None:
+    forecasts_file.save(forecasts())
+    before = forecasts_file._filepath.read_bytes()
+    forecasts_file.save(forecasts_file.load())
+    xr.testing.assert_identical(forecasts_file.load().data.compute(), forecasts().to_xarray())
+    forecasts_file.save(forecasts())
+    assert forecasts_file._filepath.read_bytes() == before
+
+
+def test_what_is_made_block_by_block_is_written_block_by_block(
+    forecasts_file: XarrayDataset,
+) -> None:
+    whole = forecasts()
+    made: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def block(block_info: Any = None) -> np.ndarray:
+        nonlocal most
+        where = tuple(slice(*ends) for ends in block_info[None]["array-location"])
+        values = whole.prediction.values[where].copy()
+        made.append(weakref.ref(values))
+        most = max(most, sum(reference() is not None for reference in made))
+        return values
+
+    sizes = ((1,), (128, 128, 44), (2,), (8, 8, 4), (3,))
+    lazy = da.map_blocks(block, chunks=sizes, meta=np.empty((0,) * 5, "float32"))
+    dims = whole.prediction.dims
+    forecasts_file.save(Forecasts(whole.data.assign(prediction=(dims, lazy))))
+    assert most <= 2, "one that is written, one that is made"
+    xr.testing.assert_equal(forecasts_file.load().prediction.compute(), whole.prediction)

@@ -31,7 +31,7 @@ SAME_BYTES = (
     f"{MODELS}/config.json",
     "data/05_model_input/single_vd_lstm/windows.nc",
     "data/07_model_output/single_vd_lstm/predictions.nc",
-    "data/08_reporting/single_vd_lstm/metrics.json",
+    "data/07_model_output/single_vd_lstm/fit_errors.json",
 )
 KILLS_OF_ONE_RUN = 6
 EPOCH = re.compile(r"single_vd_lstm seed (\d): epoch (\d)/5 ")
@@ -77,7 +77,7 @@ def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.R
 
 def has_ended(folder: Path) -> bool:
     """Whether a run was through: the state of its training is the last thing it removes."""
-    evaluated = (folder / "data/08_reporting/single_vd_lstm/metrics.json").is_file()
+    evaluated = (folder / "data/07_model_output/single_vd_lstm/fit_errors.json").is_file()
     return evaluated and not (folder / MODELS / "training_state").exists()
 
 

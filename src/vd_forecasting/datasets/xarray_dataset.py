@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
-import dask
 import dask.array as da
 import h5netcdf
 import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.array.core import slices_from_chunks
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
@@ -21,8 +20,9 @@ from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 
-_SMALL = 2**16
-_ORIGINS_PER_CHUNK = 128
+_IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
+_IN_FILE = {**_IN_MEMORY, "origin": 128}
+"""Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
 
 
 class XarrayDataset(AbstractDataset[Any, Any]):
@@ -72,21 +72,23 @@ class XarrayDataset(AbstractDataset[Any, Any]):
             ) from error
 
     def save(self, data: Any) -> None:
+        lazy = getattr(data, "LAZY", ())
         if not isinstance(data, xr.Dataset):
             data = data.to_xarray()
         encoding = {
-            name: {"zlib": True, "complevel": 1, "chunksizes": _chunks(variable)}
+            name: {
+                "zlib": True,
+                "complevel": 1,
+                "chunksizes": _chunks(variable, _IN_FILE) if name in lazy else None,
+            }
             for name, variable in data.data_vars.items()
         }
-        writer = ArrayWriter()
         with (
             replacing(self._filepath) as temporary,
             file_for_hdf5(temporary) as raw,
             h5netcdf.File(raw, "w") as file,
-            dask.config.set(scheduler="synchronous"),  # one block in memory at a time
         ):
-            data.dump_to_store(H5NetCDFStore(file), writer=writer, encoding=encoding)
-            writer.sync()
+            data.dump_to_store(H5NetCDFStore(file), writer=_BlockWriter(), encoding=encoding)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
@@ -95,12 +97,22 @@ class XarrayDataset(AbstractDataset[Any, Any]):
         return self._filepath.is_file()
 
 
-def _chunks(variable: xr.DataArray) -> tuple[int, ...] | None:
-    """The shape of HDF5's chunks: whole along small dims, so that any block is a few of them."""
-    if variable.size * variable.dtype.itemsize <= _SMALL:
-        return None
-    most = {"vd": VDS_PER_CHUNK, "origin": _ORIGINS_PER_CHUNK, "seed": 1, "model": 1}
+def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:
+    """Sizes of chunks, along each dim whole or at most so many."""
     return tuple(min(size, most.get(str(dim), size)) for dim, size in variable.sizes.items())
+
+
+class _BlockWriter(ArrayWriter):
+    """Writes the chunks of a dask array in order, so that one at a time is in memory."""
+
+    __slots__ = ()
+
+    def add(self, source: Any, target: Any, region: Any = None) -> None:
+        if not isinstance(source, da.Array):
+            super().add(source, target, region)
+            return
+        for where in slices_from_chunks(source.chunks):
+            target[where] = source[where].compute(scheduler="synchronous")
 
 
 @dataclass(frozen=True)
@@ -130,10 +142,7 @@ def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
     of_file = _Stored(
         path, str(variable.name), _modified(path), variable.shape, variable.encoding["dtype"]
     )
-    chunks = tuple(
-        {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}.get(str(dim), -1) for dim in variable.dims
-    )
-    array = da.from_array(of_file, chunks, name=f"stored-{token_hex(8)}", fancy=False)
+    array = da.from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
     return xr.Variable(variable.dims, array, variable.attrs)
 
 

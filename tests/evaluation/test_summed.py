@@ -1,0 +1,89 @@
+"""Sums of errors: the same whatever the blocks, and the same for tables and tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.make.artefacts import MAPE_MIN_TRUTH, make_baselines, make_predictions
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.datasets import XarrayDataset
+from vd_forecasting.evaluation import aligned
+from vd_forecasting.evaluation.aligned import AlignedForecasts, align
+from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
+
+VDS = [f"VD{n}" for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def forecasts() -> AlignedForecasts:
+    """Two seeds of a network and the baselines, on twenty detectors."""
+    network = make_predictions(vdids=VDS, origins=50, horizons=3, seeds=(1, 2))
+    return align({"lstm": Forecasts(network)}, {"": BaselineForecasts(make_baselines(network))})
+
+
+@pytest.fixture(scope="module")
+def whole(forecasts: AlignedForecasts) -> SummedErrors:
+    return sum_errors(forecasts, MAPE_MIN_TRUTH)
+
+
+def test_tables_and_tests_rest_on_the_same_errors(
+    forecasts: AlignedForecasts, whole: SummedErrors
+) -> None:
+    for name in ("absolute", "n"):
+        by_vd = whole.by_vd[name].sum("vd")
+        by_origin = whole.by_origin[name].sum("origin")
+        np.testing.assert_allclose(by_vd, by_origin.broadcast_like(by_vd).transpose(*by_vd.dims))
+    error = abs(forecasts.forecast.astype("float64") - forecasts.truth)
+    np.testing.assert_allclose(
+        whole.by_origin["absolute"], error.sum("vd").transpose(*whole.by_origin["absolute"].dims)
+    )
+    np.testing.assert_array_equal(whole.by_origin["n"], forecasts.truth.notnull().sum("vd"))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 500_000])
+def test_blocks_of_detectors_do_not_change_the_sums(
+    forecasts: AlignedForecasts,
+    whole: SummedErrors,
+    block_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aligned, "BLOCK_BYTES", block_bytes)
+    widths = [len(block.vdids) for block in forecasts.blocks()]
+    assert widths == ([1] * 20 if block_bytes == 1 else [8, 8, 4])
+    assert [vdid for block in forecasts.blocks() for vdid in block.vdids] == VDS
+    blockwise = sum_errors(forecasts, MAPE_MIN_TRUTH)
+    xr.testing.assert_identical(blockwise.by_vd, whole.by_vd)
+    xr.testing.assert_allclose(blockwise.by_origin, whole.by_origin, rtol=1e-12)
+
+
+def test_forecasts_in_files_are_summed_as_those_in_memory(tmp_path: Path) -> None:
+    stored = {}
+    network = make_predictions(vdids=VDS, origins=150, horizons=3)
+    other = make_predictions(model="xlstm", vdids=VDS[::-1], origins=140, horizons=3)
+    given = {
+        "lstm": Forecasts(network),
+        "xlstm": Forecasts(other),
+        "baselines": BaselineForecasts(make_baselines(network)),
+    }
+    for name, value in given.items():
+        file = XarrayDataset(
+            filepath=str(tmp_path / f"{name}.nc"),
+            holds=f"vd_forecasting.artefacts.{type(value).__name__}",
+        )
+        file.save(value)
+        stored[name] = file.load()
+    (memory, _), (files, lazy) = (
+        (sum_errors(side_by_side, MAPE_MIN_TRUTH), side_by_side)
+        for found in (given, stored)
+        for side_by_side in [
+            align(
+                {"lstm": found["lstm"], "xlstm": found["xlstm"]},  # type: ignore[dict-item]
+                {"": found["baselines"]},  # type: ignore[dict-item]
+            )
+        ]
+    )
+    assert lazy.forecast.chunks is not None
+    xr.testing.assert_identical(files.by_vd, memory.by_vd)
+    xr.testing.assert_identical(files.by_origin, memory.by_origin)
