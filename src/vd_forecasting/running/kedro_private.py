@@ -80,17 +80,6 @@ def save_path(dataset: Any) -> Path:
     return Path(dataset._get_save_path())
 
 
-def read_bytes(dataset: Any) -> bytes:
-    """The content of the file that a dataset of kedro-datasets loads.
-
-    Raises:
-        FileNotFoundError: its ``filename`` is the path.
-    """
-    with dataset._fs.open(str(dataset._get_load_path()), mode="rb") as file:
-        content: bytes = file.read()
-    return content
-
-
 def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
     """Save without the wrapper that Kedro puts around ``save``.
 
