@@ -57,22 +57,22 @@ def test_a_comparison_trains_both_models_of_its_mode(
         "data_engineering",
         f"{mode}_lstm",
         f"{mode}_xlstm",
-        f"{mode}_baselines",
         f"compare_{mode}",
     }
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_baselines_read_the_windows_of_the_networks(
+def test_baselines_are_forecast_from_windows_like_those_of_the_networks(
     pipelines: dict[str, Pipeline], mode: str
 ) -> None:
-    pipeline = pipelines["compare_all"].only_nodes_with_namespaces([f"{mode}_baselines"])
-    assert pipeline.inputs() == {
-        f"{mode}_lstm.windows",
-        "params:baselines",
-        "params:compute",
-    }
-    assert pipeline.outputs() == {f"{mode}_baselines.predictions"}
+    pipeline = pipelines["compare_all"].to_outputs(f"{mode}_baselines.predictions")
+    assert {node.namespace for node in pipeline.nodes} == {"data_engineering", f"compare_{mode}"}
+    own, network = (
+        next(node for node in pipelines["compare_all"].nodes if node.name == f"{name}.make_windows")
+        for name in (f"compare_{mode}", f"{mode}_lstm")
+    )
+    assert own.func == network.func
+    assert own.inputs == network.inputs
 
 
 def test_the_data_is_cleaned_once(pipelines: dict[str, Pipeline]) -> None:

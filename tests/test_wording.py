@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vd_forecasting import wording
-from vd_forecasting.rendering.markdown import code, page, table
+from vd_forecasting.rendering.markdown import code, table
 
 positive = st.floats(min_value=1e-6, max_value=1e9)
 
@@ -169,4 +169,3 @@ def test_listed_keeps_every_item(items: list[str]) -> None:
 def test_markdown_survives_odd_names() -> None:
     assert table(["a|b"], [["c|d"]]).splitlines()[0] == "| a\\|b |"
     assert code("a`b") == "`` a`b ``"
-    assert page("one", "", "two") == "one\n\ntwo\n"

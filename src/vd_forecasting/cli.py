@@ -219,13 +219,18 @@ def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     selected = pipeline.filter(**chosen)
     if chosen["node_namespaces"]:
         selected = pipeline.to_nodes(*(node.name for node in selected.nodes))
+    return selected, load_catalog(options, requested)
+
+
+def load_catalog(options: dict[str, Any], requested: list[str]) -> CatalogProtocol:
+    """The catalog of a run of these pipelines, which checks the parameters that they read."""
     with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
     ) as session:
         context = session.load_context()
-        if "__default__" not in requested:  # as the run will do: check only what it reads
+        if "__default__" not in requested:
             validate_only(context, requested)
-        return selected, context.catalog
+        return context.catalog
 
 
 def own_runner(runner: str | None) -> str:
@@ -252,14 +257,10 @@ def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
 def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[str]:
     """Names of the nodes in the namespaces, and of those before them that have yet to run."""
     pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
-    with KedroSession.create(
-        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
-    ) as session:
-        catalog = session.load_context().catalog
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
     # Parameters of the command line must not meet data of another file, or cleaned otherwise.
     fresh = {"vd_raw"} if {"vd_file", "cleaning"} & options["params"].keys() else set()
-    needed = wanted + missing_before(pipeline, wanted, catalog, fresh)
+    needed = wanted + missing_before(pipeline, wanted, load_catalog(options, requested), fresh)
     return sorted(node.name for node in needed.nodes)
 
 

@@ -11,7 +11,7 @@
                                     ├──> independent_multi_vd_lstm ─┐                           │
                                     └──> independent_multi_vd_xlstm ┴──> compare_independent… ──┘
 
-The windows of each ``{mode}_lstm`` also go to ``{mode}_baselines``, forecasts without a network.
+A comparison also makes the forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
 
 from kedro.pipeline import Pipeline
@@ -57,15 +57,20 @@ def experiment_report(mode: str, model: str) -> Pipeline:
 
 
 def baselines(mode: str) -> Pipeline:
-    """The forecasts without a network, in the namespace ``{mode}_baselines``.
+    """The forecasts without a network, in the namespace of the mode's comparison.
 
-    They read the windows of the mode's LSTM, so that they see what the networks see.
+    They have windows like those of the mode's LSTM, so that they see what the networks see.
     """
+    shared = ("params:split", "params:cleaning", "params:baselines", "params:compute")
     return across_namespaces(
-        create_baselines(),
-        namespace=f"{mode}_baselines",
-        inputs={"windows": f"{mode}_lstm.windows"},
-        parameters={"params:baselines", "params:compute"},
+        create_baselines(mode),
+        namespace=f"compare_{mode}",
+        inputs={"vd_clean": "vd_clean"},
+        outputs={"predictions": f"{mode}_baselines.predictions"},
+        parameters={
+            "params:windows": f"params:{mode}_lstm.windows",
+            **{name: name for name in shared},
+        },
     )
 
 

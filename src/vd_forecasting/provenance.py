@@ -17,7 +17,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,10 @@ class Package:
     files: Mapping[str, str] = field(default_factory=dict)
     """Hash of every other file, by ``dotted.package/file.name``."""
 
-    @cached_property
-    def packages(self) -> frozenset[str]:
-        """The modules in which there are modules."""
-        return frozenset(module.rpartition(".")[0] for module in self.modules)
-
     def folder(self, module: str) -> str:
         """The package a module lies in; that of a package is itself."""
-        return module if module in self.packages else module.rpartition(".")[0]
+        is_package = any(other.startswith(f"{module}.") for other in self.modules)
+        return module if is_package else module.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,18 @@ class Code:
     """Top-level names of other packages."""
 
 
+Target = tuple[str, str | None]
+"""What an import stands for: a name in a module, or the module as such."""
+
+
 @dataclass(frozen=True)
 class _Module:
-    digest: str
-    imports: frozenset[tuple[str, str | None]]
-    """Modules, and the name that is taken from each; None for the module as such."""
-    bound: Mapping[str, tuple[str, str | None]]
-    """The imports at its top level, by the name they are bound to."""
-    strings: frozenset[str]
+    folder: str
+    digests: Mapping[str, str]
+    """Of the module and of the files that count for it."""
+    imports: frozenset[Target]
+    bound: Mapping[str, Target]
+    """What names at its top level are imported from."""
 
 
 @cache
@@ -121,84 +121,66 @@ def used(package: Package, module: str, without: Collection[str] = ()) -> Code:
     """
     digests: dict[str, str] = {}
     others: set[str] = set()
-    seen: set[str] = set()
     todo = [module]
     while todo:
         name = todo.pop()
         exempt = any(f"{name}.".startswith(f"{left_out}.") for left_out in without)
-        if exempt or name in seen or name not in package.modules:
+        if exempt or name in digests or name not in package.modules:
             continue
-        seen.add(name)
-        digests |= _own_digests(package, name)
-        for target in _parse(package, name).imports:
-            if target[0].split(".")[0] != package.name:
-                others.add(target[0].split(".")[0])
-            elif (found := _locate(package, *target)) is not None:
+        parsed = _parse(package, name)
+        digests |= parsed.digests
+        for target in parsed.imports:
+            top = target[0].split(".")[0]
+            if top != package.name:
+                others.add(top)
+            elif found := _locate(package, *target):
                 todo.append(found)
     return Code(dict(sorted(digests.items())), frozenset(others))
 
 
 @cache
-def _own_digests(package: Package, module: str) -> dict[str, str]:
-    """Of a module and of the files that count for it."""
-    parsed, folder = _parse(package, module), package.folder(module)
-    named = {f"{folder}/{string}" for string in parsed.strings}
-    templates = f"{folder}.templates/"
-    return {module: parsed.digest} | {
-        file: digest
-        for file, digest in package.files.items()
-        if file in named or file.startswith(templates)
-    }
-
-
-@cache
 def _locate(package: Package, module: str, name: str | None) -> str | None:
-    """The module in which ``name`` of ``module`` is defined.
-
-    None if it is not in this package, or if only the package as such is meant.
-    """
+    """The module in which ``name`` of ``module`` is defined; None if a package as such is meant."""
     if f"{module}.{name}" in package.modules:
         return f"{module}.{name}"
-    if module not in package.modules:
-        return None
-    if module not in package.packages:
+    if module not in package.modules or _parse(package, module).folder != module:
         return module
-    if name is None:
-        return None
-    bound = _parse(package, module).bound
-    return _locate(package, *bound[name]) if name in bound else module
+    target = _parse(package, module).bound.get(name or "")
+    return _locate(package, *target) if target else name and module
 
 
 @cache
 def _parse(package: Package, module: str) -> _Module:
-    tree = ast.parse(package.modules[module])
-    folder = package.folder(module)
-    for node in ast.walk(tree):
+    tree, folder = ast.parse(package.modules[module]), package.folder(module)
+    nodes = list(ast.walk(tree))
+    strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    for node in nodes:
         body = getattr(node, "body", None)
-        if isinstance(body, list):
+        if isinstance(body, list):  # without docstrings
             node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
     # Unparsed, because a dump is another one in every version of Python.
     text = ast.unparse(tree).encode("utf-8", errors="surrogatepass")
-    nodes = list(ast.walk(tree))
-    strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    files = {
+        file: digest
+        for file, digest in package.files.items()
+        if file.startswith(f"{folder}.templates/")
+        or (file.startswith(f"{folder}/") and file.removeprefix(f"{folder}/") in strings)
+    }
     return _Module(
-        _digest(text),
+        folder,
+        {module: _digest(text), **files},
         frozenset(target for node in nodes for _, target in _imports(node, folder)),
         dict(pair for node in tree.body for pair in _imports(node, folder)),
-        frozenset(string for string in strings if isinstance(string, str)),
     )
 
 
 def _is_text(node: ast.AST) -> bool:
     """Whether a statement is a string that stands alone, such as a docstring."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _imports(node: ast.AST, folder: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+def _imports(node: ast.AST, folder: str) -> Iterator[tuple[str, Target]]:
     """The names an import binds and what they stand for, if the node is one."""
     if isinstance(node, ast.Import):
         for alias in node.names:

@@ -8,39 +8,27 @@ import stat
 import subprocess
 import sys
 import time
-from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError, Version
-from matplotlib.figure import Figure
 
 from vd_forecasting.datasets.atomic import (
     AtomicCSVDataset,
-    AtomicFigureDataset,
     AtomicJSONDataset,
     AtomicTextDataset,
     replacing,
     write_problem,
 )
 
-
-def figure() -> Figure:
-    fig = Figure()
-    fig.add_subplot().plot([1, 3, 2])
-    return fig
-
-
 EXAMPLES: dict[str, tuple[type[Any], Any]] = {
     "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
     "csv": (AtomicCSVDataset, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
     "txt": (AtomicTextDataset, "line\nanother\n"),
-    "png": (AtomicFigureDataset, figure()),
 }
 
 
@@ -99,10 +87,6 @@ def test_datasets_round_trip_and_leave_nothing_behind(tmp_path: Path, kind: str)
         dataset = cls(filepath=str(path), save_args={"index": False})
         dataset.save(data)
         pd.testing.assert_frame_equal(dataset.load(), data)
-    elif kind == "png":
-        assert matplotlib.image.imread(path).ndim == 3
-        assert dataset.load() == path.read_bytes()
-        assert b64decode(dataset.preview()) == dataset.load()
     else:
         assert dataset.load() == data
 
@@ -136,13 +120,6 @@ def test_one_dataset_can_be_saved_and_loaded_by_several_threads(tmp_path: Path) 
     assert names(tmp_path) == ["a.json"]
 
 
-def test_a_missing_figure_is_told_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    with pytest.raises(DatasetError) as error:
-        AtomicFigureDataset(filepath=str(path)).load()
-    assert str(error.value) == f"{path}: no such file; run the node that draws it"
-
-
 def test_a_versioned_dataset_keeps_its_versions(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     for version in ("1", "2"):
@@ -152,10 +129,6 @@ def test_a_versioned_dataset_keeps_its_versions(tmp_path: Path) -> None:
         "version": "1"
     }
     assert json.loads((path / "2" / "a.json").read_text()) == {"version": "2"}
-    path = tmp_path / "a.png"
-    AtomicFigureDataset(filepath=str(path), version=Version(None, "1")).save(figure())
-    loaded = AtomicFigureDataset(filepath=str(path), version=Version("1", None)).load()
-    assert loaded == (path / "1" / "a.png").read_bytes()
 
 
 def test_other_file_systems_are_written_to_directly(
@@ -166,12 +139,6 @@ def test_other_file_systems_are_written_to_directly(
     dataset.save({"a": 1})
     assert dataset.load() == {"a": 1}
     assert names(tmp_path) == []
-
-
-def test_the_suffix_still_chooses_the_format(tmp_path: Path) -> None:
-    path = tmp_path / "a.svg"
-    AtomicFigureDataset(filepath=str(path), save_args={"format": "svg"}).save(figure())
-    assert "<svg" in path.read_text()
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

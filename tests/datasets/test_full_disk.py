@@ -20,16 +20,19 @@ from matplotlib.figure import Figure
 from tests.make.arrays import make_clean
 from vd_forecasting import datasets
 from vd_forecasting.cli import in_one_line
+from vd_forecasting.rendering.page import Page
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 numbers = np.random.default_rng(0).random(20_000)
 figure = Figure()
 figure.add_subplot().imshow(numbers.reshape(200, 100))
+def page(filepath):
+    return datasets.PageDataset(filepath=str(folder / "a.md"), figures="")
 examples = {
     "a.json": (datasets.AtomicJSONDataset, numbers.tolist()),
     "a.csv": (datasets.AtomicCSVDataset, pd.DataFrame(numbers)),
     "a.txt": (datasets.AtomicTextDataset, "x" * 200_000),
-    "a.png": (datasets.AtomicFigureDataset, figure),
+    "a.png": (page, Page("", {"a": figure})),
     "a.pt": (datasets.CheckpointDataset, {"a": torch.from_numpy(numbers)}),
     "a.nc": (datasets.XarrayDataset, xr.Dataset({"a": ("x", numbers)})),
     "a.h5": (datasets.VDHDF5Dataset, make_clean(10_000)),

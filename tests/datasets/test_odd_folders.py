@@ -10,7 +10,6 @@ import xarray as xr
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from matplotlib.figure import Figure
 
 from tests import PROJECT
 from vd_forecasting import datasets
@@ -63,7 +62,6 @@ def test_data_is_cleaned_and_reported_below_a_folder_of_any_name(folder: Path) -
     [
         ("a.json", datasets.AtomicJSONDataset, {"a": 1}),
         ("a.txt", datasets.AtomicTextDataset, "a"),
-        ("a.png", datasets.AtomicFigureDataset, Figure(figsize=(1, 1))),
         ("a.nc", datasets.XarrayDataset, xr.Dataset({"a": ("x", np.arange(3.0))})),
         ("a.pt", datasets.CheckpointDataset, {"a": torch.zeros(1)}),
     ],

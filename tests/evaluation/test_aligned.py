@@ -23,11 +23,16 @@ from vd_forecasting.evaluation.aligned import (
 from vd_forecasting.evaluation.errors import errors_of
 from vd_forecasting.evaluation.metrics import ERRORS, score
 from vd_forecasting.evaluation.summed import sum_errors
-from vd_forecasting.pipelines.reporting.across_modes import align_modes, concatenate_scores
+from vd_forecasting.pipelines.reporting.across_modes import (
+    Compared,
+    align_modes,
+    concatenate_scores,
+)
 from vd_forecasting.pipelines.reporting.comparison_scores import (
     SCORE_COLUMNS,
     score_forecasts,
 )
+from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 VDS = ("A", "B", "C")
@@ -299,7 +304,13 @@ def test_scores_read_back_from_csv_are_put_together(
         columns=SCORE_COLUMNS,
     )
     frame.to_csv(path, index=False)
-    both = concatenate_scores(frame, pd.read_csv(path))
+    failed = Failure("node", "reason")
+    both = concatenate_scores(
+        Compared(frame, failed),
+        failed,
+        Compared(failed, failed),
+        Compared(pd.read_csv(path), failed),
+    )
     assert list(both["vdid"]) == ["773869"] * 4
     assert both.to_csv(index=False).splitlines()[1] == (
         "single_vd,lstm,42,773869,avg_speed,1,mae,2.0"

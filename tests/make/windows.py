@@ -19,7 +19,7 @@ SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.01, features={})
 
 
-def _window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
+def window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
     """Six steps in, three out, of three features the first two forecast."""
     return {
         "sequence_length": 6,
@@ -33,14 +33,14 @@ def _window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
 
 def make_joint_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of two VDs that are forecast jointly."""
-    parameters = MultiVDWindows.model_validate(_window_parameters(changes))
+    parameters = MultiVDWindows.model_validate(window_parameters(changes))
     return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 
 
 def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of two VDs or others, each with a model of its own."""
     parameters = IndependentMultiVDWindows.model_validate(
-        _window_parameters({"target_vd_index": "all", **changes})
+        window_parameters({"target_vd_index": "all", **changes})
     )
     return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
 

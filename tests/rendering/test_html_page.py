@@ -9,8 +9,13 @@ import pytest
 
 from vd_forecasting.pipelines.reporting.pages.comprehensive import render_comprehensive
 from vd_forecasting.rendering.html_page import render_page
-from vd_forecasting.rendering.markdown import code, figure, image, link, page, table
+from vd_forecasting.rendering.markdown import code, figure, image, link, table
 from vd_forecasting.rendering.page import Page
+
+
+def page(*blocks: str) -> str:
+    return "\n\n".join(blocks) + "\n"
+
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PAGE = page(

@@ -15,7 +15,7 @@ ROAD = "國道五號 雪山隧道"
 def test_names_in_chinese_print_no_warnings_without_a_font_for_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    figure, [[ax]] = panels(f"What happens on {ROAD}?", ROAD, 1, 1, 2.0)
+    figure, [[ax]] = panels(f"What happens on {ROAD}?", ROAD, (1, 1), 2.0)
     title(ax, ROAD)
     ax.set_yticks([0], [ROAD])
     figure.savefig(io.BytesIO(), format="png")

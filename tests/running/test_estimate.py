@@ -125,6 +125,9 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
     # 4.06 s an epoch × 10 epochs × 2 seeds
     assert "at most 1 min 21 s" in time
     assert "558 MB for each worker besides the data, 32.6 MB of it" in memory
+    other = Planned("multi_vd_lstm", SINGLE, training())
+    partly, _, _ = estimate([*planned, other], None, known)
+    assert partly.endswith("not known before a first run with these settings: multi_vd_lstm")
     # half as many windows: 0.7 × 4,051 steps hold 2,805 of 32 steps
     halved, _, _ = estimate(planned, 4051, known)
     assert "at most 41 s" in halved
@@ -140,7 +143,7 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
 def test_a_run_with_another_network_says_nothing(tmp_path: Path, changed: Any) -> None:
     known = catalog(tmp_path, **changed)
     save_records(known)
-    unknown = "not known before a first run with these settings: single_vd_lstm"
+    unknown = "not known before a first run with these settings"
     planned = [Planned("single_vd_lstm", SINGLE, training())]
     time, memory, _ = estimate(planned, None, known)
     assert time == f"Time of training: {unknown}"

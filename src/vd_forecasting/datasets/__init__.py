@@ -2,7 +2,6 @@
 
 from vd_forecasting.datasets.atomic import (
     AtomicCSVDataset,
-    AtomicFigureDataset,
     AtomicJSONDataset,
     AtomicTextDataset,
 )
@@ -23,7 +22,6 @@ from vd_forecasting.datasets.xarray_dataset import XarrayDataset
 
 __all__ = [
     "AtomicCSVDataset",
-    "AtomicFigureDataset",
     "AtomicJSONDataset",
     "AtomicTextDataset",
     "CheckpointDataset",

@@ -14,12 +14,11 @@ from zlib import crc32
 
 from kedro.io import DatasetError
 from kedro_datasets.json import JSONDataset
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
 from pydantic import BaseModel
 
-from vd_forecasting.running.kedro_private import is_local, read_bytes, save_path, save_unwrapped
+from vd_forecasting.running.kedro_private import is_local, save_path, save_unwrapped
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -149,23 +148,3 @@ class AtomicCSVDataset(_AtomicSave, CSVDataset):
 
 class AtomicTextDataset(_AtomicSave, TextDataset):
     """kedro-datasets' TextDataset, saved atomically."""
-
-
-class AtomicFigureDataset(_AtomicSave, MatplotlibDataset):
-    """kedro-datasets' MatplotlibDataset, saved atomically; a saved figure can be loaded, as bytes.
-
-    A figure that one node draws thus reaches the next as the image it was saved as.
-    """
-
-    def load(self) -> bytes:
-        """The image file, in the format it was saved in.
-
-        Raises:
-            DatasetError: there is no such file.
-        """
-        try:
-            return read_bytes(self)
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"{error.filename or error}: no such file; run the node that draws it"
-            ) from error

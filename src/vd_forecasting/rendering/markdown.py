@@ -50,8 +50,3 @@ def code(text: str) -> str:
     """A name as it stands in a file, whatever characters it has."""
     text = text.replace("\n", " ")
     return f"`` {text} ``" if "`" in text else f"`{text}`"
-
-
-def page(*blocks: str) -> str:
-    """Blocks with a blank line between them; empty ones are left out."""
-    return "\n\n".join(block for block in blocks if block) + "\n"

@@ -5,7 +5,7 @@ import math
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import matplotlib
 from matplotlib import font_manager
@@ -51,8 +51,6 @@ MAX_HEIGHT: Final = 14.0
 MAX_COLUMNS: Final = 3
 _DETAIL_CHARACTERS: Final = 130
 
-Share = bool | Literal["none", "all", "row", "col"]
-
 _STYLE: Final[Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -96,44 +94,26 @@ logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # such fonts h
 
 
 def panels(
-    question: str,
-    detail: str,
-    rows: int,
-    columns: int,
-    row_height: float,
-    *,
-    share_x: Share = False,
-    share_y: Share = False,
-    width_ratios: Sequence[float] | None = None,
+    question: str, detail: str, shape: tuple[int, int], row_height: float, **subplots: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure whose title is the question it answers.
 
     Args:
         question: the title.
         detail: a second line that says what is shown.
-        rows: of panels.
-        columns: of panels.
+        shape: rows and columns of panels.
         row_height: inches.
-        share_x: as of ``Figure.subplots``.
-        share_y: as of ``Figure.subplots``.
-        width_ratios: of the columns, equal by default.
+        subplots: arguments of ``Figure.subplots``.
 
     Returns:
         The figure and its axes, a list per row.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(
-            figsize=(WIDTH, min(rows * row_height + 1.1, MAX_HEIGHT)),
+            figsize=(WIDTH, min(shape[0] * row_height + 1.1, MAX_HEIGHT)),
             layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
         )
-        axes = figure.subplots(
-            rows,
-            columns,
-            sharex=share_x,
-            sharey=share_y,
-            squeeze=False,
-            width_ratios=width_ratios,
-        )
+        axes = figure.subplots(*shape, squeeze=False, **subplots)
     # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
     lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
     figure.suptitle(f" \n{lines}", x=0.008, ha="left", fontsize=10, linespacing=1.5)
@@ -145,24 +125,12 @@ def panels(
 
 
 def feature_panels(
-    question: str,
-    detail: str,
-    features: Sequence[str],
-    row_height: float,
-    *,
-    share_y: Share = False,
+    question: str, detail: str, features: Sequence[str], row_height: float, **subplots: Any
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with one panel per feature, side by side and wrapped after three."""
     columns = min(len(features), MAX_COLUMNS)
-    rows = math.ceil(len(features) / columns)
-    figure, axes = panels(
-        question,
-        detail,
-        rows,
-        columns,
-        row_height,
-        share_y=share_y,
-    )
+    shape = (math.ceil(len(features) / columns), columns)
+    figure, axes = panels(question, detail, shape, row_height, **subplots)
     flat = [ax for row in axes for ax in row]
     for ax in flat[len(features) :]:
         ax.remove()
@@ -171,7 +139,7 @@ def feature_panels(
 
 def figure_without_data(question: str, reason: str) -> Figure:
     """A low figure that says why its question has no answer."""
-    figure, [[ax]] = panels(question, "", 1, 1, 0.7)
+    figure, [[ax]] = panels(question, "", (1, 1), 0.7)
     ax.set_axis_off()
     say_empty(ax, reason)
     return figure

@@ -5,8 +5,9 @@ size and device; without one they are not known. Disk follows from the shape of 
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,14 +45,8 @@ class Planned:
         if not isinstance(self.windows, IndependentMultiVDWindows):
             return 1
         index = self.windows.target_vd_index
-        if index == "all":
-            return self.windows.num_vds
-        return 1 if isinstance(index, int) else len(set(index))
-
-    @property
-    def seeds(self) -> int:
-        """Seeds of every model."""
-        return len(self.training.seeds)
+        all_of_them = self.windows.num_vds if index == "all" else 1
+        return len(set(index)) if isinstance(index, tuple) else all_of_them
 
     @property
     def vds(self) -> int:
@@ -59,9 +54,14 @@ class Planned:
         return self.windows.num_vds if isinstance(self.windows, MultiVDWindows) else self.models
 
     @property
-    def length(self) -> int:
-        """Steps of a window."""
-        return self.windows.sequence_length + self.windows.prediction_length
+    def trainings(self) -> int:
+        """Models times seeds."""
+        return self.models * len(self.training.seeds)
+
+    def windows_in(self, steps: int) -> int:
+        """Windows in a split of so many time steps."""
+        length = self.windows.sequence_length + self.windows.prediction_length
+        return max(steps - length + 1, 0)
 
 
 def is_training(node: Node) -> bool:
@@ -84,15 +84,16 @@ def plan_trainings(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[Plan
 
 def count_trainings(planned: Iterable[Planned]) -> str:
     """``12 trainings: 5 experiments of 1 model × 2 seeds, multi_vd_lstm of 1 model × 2 seeds``."""
-    by_size: dict[tuple[int, int], list[str]] = {}
-    for one in planned:
-        by_size.setdefault((one.models, one.seeds), []).append(one.experiment)
-    total = sum(models * seeds * len(names) for (models, seeds), names in by_size.items())
-    parts = [
-        f"{names[0] if len(names) == 1 else plural(len(names), 'experiment')} of "
-        f"{plural(models, 'model')} × {plural(seeds, 'seed')}"
-        for (models, seeds), names in by_size.items()
-    ]
+
+    def size_of(one: Planned) -> tuple[int, int]:
+        return one.models, len(one.training.seeds)
+
+    planned, parts = sorted(planned, key=size_of), []
+    for size, group in groupby(planned, size_of):
+        names = [one.experiment for one in group]
+        whose = names[0] if len(names) == 1 else plural(len(names), "experiment")
+        parts.append(f"{whose} of {plural(size[0], 'model')} × {plural(size[1], 'seed')}")
+    total = sum(one.trainings for one in planned)
     return f"{plural(total, 'training')}: {', '.join(parts)}"
 
 
@@ -104,22 +105,37 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
         steps: time steps of the detector file, see :func:`time_steps`.
         catalog: parameters and the records of earlier runs.
     """
+    split = catalog.load("params:split")
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
     for one in planned:
         config = _record(catalog, f"{one.experiment}.config", Config)
         if config is None or not _is_like(config, one, catalog):
             continue
-        history = _record(catalog, f"{one.experiment}.training_history", History)
-        if history is not None:
-            seconds[one.experiment] = _seconds(one, config, history, steps, catalog)
-        cost = _record(catalog, f"{one.experiment}.cost", Cost)
-        if cost is not None:
+        if history := _record(catalog, f"{one.experiment}.training_history", History):
+            before = config.split["train"].windows
+            now = one.windows_in(round(split.train * steps)) if steps else before
+            epochs = one.trainings * one.training.epochs
+            seconds[one.experiment] = epochs * _seconds_of_an_epoch(history) * now / before
+        if cost := _record(catalog, f"{one.experiment}.cost", Cost):
             step_bytes[one.experiment] = cost.training_step_bytes
+    each = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
+    total = duration(sum(seconds.values()))
+    largest = max(step_bytes.values(), default=0)
+    memory = (
+        f"about {megabytes(PROGRAM_BYTES + largest)} for each worker besides the data, "
+        f"{megabytes(largest)} of it for the largest training step"
+    )
+    disk = "not known, as the detector file cannot be read"
+    if steps is not None:
+        values = sum(_forecast_values(one, round(split.test * steps)) for one in planned)
+        size = megabytes(FLOAT_BYTES * values)
+        disk = f"up to {size} of test forecasts and their truths, before compression"
+    one_by_one = f"at most {total}, if none stops early and one follows another ({each})"
     return [
-        _time(planned, seconds),
-        _memory(planned, step_bytes),
-        _disk(planned, steps, catalog),
+        f"Time of training: {_or_unknown(one_by_one, planned, seconds)}",
+        f"Memory: {_or_unknown(memory, planned, step_bytes)}",
+        f"Disk: {disk}",
     ]
 
 
@@ -158,33 +174,30 @@ def time_steps(catalog: CatalogProtocol, name: str) -> int | None:
 
 
 def _is_like(config: Config, planned: Planned, catalog: CatalogProtocol) -> bool:
-    """Whether an epoch of the last run did, window by window, what one will do now."""
+    """Whether a step of the last run computed what one will compute now."""
     model = catalog.load(f"params:{planned.experiment}.model").model_dump(mode="json")
-    now = planned.windows
+    before, now = config.windows, planned.windows
     return (
         config.model_parameters == model
         and config.compute == catalog.load("params:compute")
         and config.training.batch_size == planned.training.batch_size
-        and config.windows.sequence_length == now.sequence_length
-        and config.windows.prediction_length == now.prediction_length
+        and before.sequence_length == now.sequence_length
+        and before.prediction_length == now.prediction_length
         and len(config.vdids) == planned.vds
     )
 
 
-def _seconds(
-    planned: Planned, config: Config, history: History, steps: int | None, catalog: CatalogProtocol
-) -> float:
-    """Upper bound of the time of trainings: no training stops early."""
+def _seconds_of_an_epoch(history: History) -> float:
     fits = [fit for _, _, fit in history.fits()]
-    of_epoch = sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
-    before = config.split["train"].windows
-    now = _windows(planned, steps, catalog.load("params:split").train) or before
-    return planned.models * planned.seeds * planned.training.epochs * of_epoch * now / before
+    return sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
 
 
-def _windows(planned: Planned, steps: int | None, share: float) -> int | None:
-    """Windows in a split that has this share of the steps."""
-    return None if steps is None else max(round(share * steps) - planned.length + 1, 0)
+def _forecast_values(planned: Planned, steps: int) -> int:
+    """Numbers in the forecasts, of every seed, and in their truths."""
+    windows = planned.windows
+    features = len(windows.target_features or TARGET_FEATURES)
+    of_seed = planned.windows_in(steps) * windows.prediction_length * planned.vds * features
+    return of_seed * (len(planned.training.seeds) + 1)
 
 
 def _record(catalog: CatalogProtocol, name: str, kind: type[Kind]) -> Kind | None:
@@ -197,34 +210,9 @@ def _record(catalog: CatalogProtocol, name: str, kind: type[Kind]) -> Kind | Non
         return None
 
 
-def _time(planned: Iterable[Planned], known: dict[str, float]) -> str:
-    each = ", ".join(f"{name} {duration(seconds)}" for name, seconds in known.items())
-    total = f"at most {duration(sum(known.values()))}, if none stops early and one follows another"
-    return "Time of training: " + _or_unknown(planned, known, f"{total} ({each})")
-
-
-def _memory(planned: Iterable[Planned], known: dict[str, int]) -> str:
-    largest = max(known.values(), default=0)
-    text = (
-        f"about {megabytes(PROGRAM_BYTES + largest)} for each worker besides the data, "
-        f"{megabytes(largest)} of it for the largest training step"
-    )
-    return "Memory: " + _or_unknown(planned, known, text)
-
-
-def _or_unknown(planned: Iterable[Planned], known: dict[str, Any], text: str) -> str:
+def _or_unknown(text: str, planned: list[Planned], known: Collection[str]) -> str:
+    unknown = "not known before a first run with these settings"
+    if not known:
+        return unknown
     names = [one.experiment for one in planned if one.experiment not in known]
-    unknown = [f"not known before a first run with these settings: {listed(names)}"]
-    return "; ".join([*([text] if known else []), *(unknown if names else [])])
-
-
-def _disk(planned: Iterable[Planned], steps: int | None, catalog: CatalogProtocol) -> str:
-    if steps is None:
-        return "Disk: not known, as the detector file cannot be read"
-    share, values = catalog.load("params:split").test, 0
-    for one in planned:
-        features = len(one.windows.target_features or TARGET_FEATURES)
-        origins = _windows(one, steps, share) or 0
-        values += (one.seeds + 1) * origins * one.windows.prediction_length * one.vds * features
-    size = megabytes(FLOAT_BYTES * values)
-    return f"Disk: up to {size} of test forecasts and their truths, before compression"
+    return f"{text}; {unknown}: {listed(names)}" if names else text

@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +20,9 @@ from kedro.runner.task import Task
 from kedro_datasets._typing import ImagePreview
 
 __all__ = ["ImagePreview"]
+
+MakeTask = Callable[[Node, Executor], Task]
+Release = Callable[[Node, Counter[str]], None]
 
 create_hook_manager = _create_hook_manager
 """Makes a manager of hooks that has none."""
@@ -78,17 +80,6 @@ def save_path(dataset: Any) -> Path:
     return Path(dataset._get_save_path())
 
 
-def read_bytes(dataset: Any) -> bytes:
-    """The content of the file that a dataset of kedro-datasets loads.
-
-    Raises:
-        FileNotFoundError: its ``filename`` is the path.
-    """
-    with dataset._fs.open(str(dataset._get_load_path()), mode="rb") as file:
-        content: bytes = file.read()
-    return content
-
-
 def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
     """Save without the wrapper that Kedro puts around ``save``.
 
@@ -106,60 +97,44 @@ def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
 # --- runners --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of a pipeline, and what its runner does for every node."""
-
-    runner: "Runner"
-    pipeline: Pipeline
-    catalog: CatalogProtocol
-    hook_manager: Any
-    run_id: str | None
-
-    def as_kedro_does(self) -> None:
-        """Run all nodes, up to the first that fails."""
-        super(Runner, self.runner)._run(self.pipeline, self.catalog, self.hook_manager, self.run_id)
-
-    def prepare(self) -> int:
-        """Do what comes before the first node. Returns the number of workers."""
-        self.runner._validate_catalog(self.catalog)
-        self.runner._validate_nodes(self.pipeline.nodes)
-        self.runner._set_manager_datasets(self.catalog)
-        workers: int = self.runner._get_required_workers_count(self.pipeline)
-        return workers
-
-    def task(self, node: Node, executor: Executor) -> Task:
-        """What runs a node; hooks cannot be sent to another process."""
-        apart = isinstance(executor, ProcessPoolExecutor)
-        hooks = None if apart else self.hook_manager
-        return Task(
-            node, self.catalog, self.runner._is_async, hooks, self.run_id, parallel=apart
-        )  # fmt: skip
-
-    def release(self, node: Node, readers: Counter[str]) -> None:
-        """Drop from memory what nobody reads after this node."""
-        self.runner._release_datasets(node, self.catalog, readers, self.pipeline)
-
-
 class Runner(kedro_runner.AbstractRunner):
-    """Lets a runner of Kedro schedule nodes (``schedule``) and make workers in its own way."""
+    """Lets a runner of Kedro schedule nodes in its own way, in ``schedule``."""
 
-    def schedule(self, run: Run) -> None:
-        """Run the nodes."""
-        run.as_kedro_does()
+    _manager: ParallelRunnerManager
+
+    def schedule(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
+    ) -> None:
+        """Run the nodes.
+
+        Args:
+            pipeline: the nodes.
+            catalog: their datasets.
+            task: makes what an executor runs for a node.
+            release: drops what is not read after a node, given the number of readers still to run.
+        """
+        raise NotImplementedError
+
+    def workers(self, pipeline: Pipeline) -> int:
+        """The number of nodes to run at the same time."""
+        number: int = self._get_required_workers_count(pipeline)
+        return number
 
     def executor(self, workers: int) -> Executor | None:
-        """Makes the workers; None runs every node in this thread."""
-        made: Executor | None = super()._get_executor(workers)
+        """What runs nodes; None is this thread."""
+        made: Executor | None = self._get_executor(workers)
         return made
+
+    def restart_manager(self, initializer: Callable[[], None]) -> None:
+        """Start the process that shares memory anew, with ``initializer`` run in it."""
+        self._manager.shutdown()
+        self._manager = ParallelRunnerManager()
+        self._manager.start(initializer)
 
     @property
     def _logger(self) -> logging.Logger:
         # Kedro's messages go where conf/logging.yml expects them, not by the name of this module.
         return logging.getLogger(kedro_runner.__name__)
-
-    def _get_executor(self, max_workers: int) -> Executor | None:
-        return self.executor(max_workers)
 
     def _run(
         self,
@@ -168,11 +143,16 @@ class Runner(kedro_runner.AbstractRunner):
         hook_manager: Any = None,
         run_id: str | None = None,
     ) -> None:
-        self.schedule(Run(self, pipeline, catalog, hook_manager, run_id))
+        self._validate_catalog(catalog)
+        self._validate_nodes(pipeline.nodes)
+        self._set_manager_datasets(catalog)
 
+        def task(node: Node, executor: Executor) -> Task:
+            apart = isinstance(executor, ProcessPoolExecutor)  # where hooks cannot be sent to
+            hooks = None if apart else hook_manager
+            return Task(node, catalog, self._is_async, hooks, run_id, parallel=apart)
 
-def restart_manager(runner: kedro_runner.ParallelRunner, initializer: Callable[[], None]) -> None:
-    """Start the process that shares memory among workers anew, with ``initializer`` run in it."""
-    runner._manager.shutdown()
-    runner._manager = ParallelRunnerManager()
-    runner._manager.start(initializer)
+        def release(node: Node, readers: Counter[str]) -> None:
+            self._release_datasets(node, catalog, readers, pipeline)
+
+        self.schedule(pipeline, catalog, task, release)

@@ -33,7 +33,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure
-from vd_forecasting.running.kedro_private import Run, Runner, local_file, restart_manager
+from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
 from vd_forecasting.running.messages import reason
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.vocabulary import EXPERIMENTS
@@ -64,15 +64,16 @@ class NodesFailed(Exception):
 class _Nodes:
     """The nodes of a run and what became of them."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, pipeline: Pipeline, release: Release, *, keep_going: bool) -> None:
         self.waiting: list[Node] = []
         self.failures: list[Failure] = []
         self.lost: dict[str, Failure] = {}
         """Datasets that were not made."""
-        self.run = run
-        self._part = run.pipeline
+        self._part = pipeline
+        self.release = release
+        self._keep_going = keep_going
         self._done: set[Node] = set()
-        self._readers = Counter(chain.from_iterable(node.inputs for node in run.pipeline.nodes))
+        self._readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
 
     def add(self, part: Pipeline) -> None:
         """Put a part of the pipeline in the queue; what comes before it has run."""
@@ -87,10 +88,12 @@ class _Nodes:
     def succeeded(self, node: Node) -> None:
         """Note a node that ran."""
         self._done.add(node)
-        self.run.release(node, self._readers)
+        self.release(node, self._readers)
 
     def failed(self, node: Node, error: BaseException) -> None:
-        """Note a node that failed, and skip what needs it."""
+        """Note a node that failed and skip what needs it, or stop the run."""
+        if not self._keep_going or not isinstance(error, Exception):  # an interrupt
+            raise error
         logger.error("✗ %s failed; what does not need it continues", node.name)
         logger.debug("The error was raised here:", exc_info=error)
         self.failures.append(Failure(node.name, reason(error)))
@@ -101,7 +104,7 @@ class _Nodes:
         for behind in self._part.from_nodes(node.name).nodes:
             if behind is node or behind in self.waiting:
                 self.lost |= dict.fromkeys(behind.outputs, because)
-                self.run.release(behind, self._readers)
+                self.release(behind, self._readers)
         self.waiting[:] = [
             node for node in self.waiting if self.lost.keys().isdisjoint(node.outputs)
         ]
@@ -110,41 +113,40 @@ class _Nodes:
 class _KeepsGoing(Runner):
     """Shared behaviour of the three runners: continue after failures."""
 
-    def schedule(self, run: Run) -> None:
+    def schedule(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
+    ) -> None:
         """Run all nodes that can be run.
 
         Raises:
             NodesFailed: afterwards, if any failed.
         """
-        takers = run.pipeline.only_nodes_with_tags(TAKES_FAILURES)
-        experiments = {node.namespace for node in run.pipeline.nodes} & set(EXPERIMENTS)
-        if len(experiments) < 2 and not takers.nodes:
-            run.as_kedro_does()
-            return
-        workers = run.prepare()
-        nodes = _Nodes(run)
-        last = run.pipeline.from_nodes(*(n.name for n in takers.nodes)) if takers.nodes else takers
-        nodes.add(run.pipeline - last)
-        self._run_waiting(run, nodes, workers)
+        takers = [node.name for node in pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes]
+        experiments = {node.namespace for node in pipeline.nodes} & set(EXPERIMENTS)
+        nodes = _Nodes(pipeline, release, keep_going=len(experiments) > 1 or bool(takers))
+        last = pipeline.from_nodes(*takers) if takers else Pipeline([])
+        workers = self.workers(pipeline)
+        nodes.add(pipeline - last)
+        self._run_waiting(nodes, task, workers)
         nodes.add(last)
-        _put_failures(nodes, last, run.catalog)
-        self._run_waiting(run, nodes, workers)
+        _put_failures(nodes, last, catalog)
+        self._run_waiting(nodes, task, workers)
         if nodes.failures:
             raise NodesFailed(nodes.failures)
 
-    def _run_waiting(self, run: Run, nodes: _Nodes, workers: int) -> None:
+    def _run_waiting(self, nodes: _Nodes, task: MakeTask, workers: int) -> None:
         """Run all nodes that wait.
 
         A process that is killed takes all others of its pool along. Each of the nodes that ran then
         is tried again alone, to find out which it was; trainings resume where they were.
         """
-        while killed := self._run_until_one_is_killed(run, nodes, nodes.waiting, workers):
+        while killed := self._run_until_one_is_killed(nodes, nodes.waiting, task, workers):
             for node in killed:
-                if self._run_until_one_is_killed(run, nodes, [node], 1):
+                if self._run_until_one_is_killed(nodes, [node], task, 1):
                     nodes.failed(node, ChildProcessError(KILLED))
 
     def _run_until_one_is_killed(
-        self, run: Run, nodes: _Nodes, waiting: list[Node], workers: int
+        self, nodes: _Nodes, waiting: list[Node], task: MakeTask, workers: int
     ) -> list[Node]:
         """Run nodes and take them off ``waiting``; returns those that a killed process took along,
         its own among them."""
@@ -154,7 +156,7 @@ class _KeepsGoing(Runner):
             while not killed:
                 for node in nodes.ready(waiting)[: workers - len(running)]:
                     waiting.remove(node)
-                    running[executor.submit(run.task(node, executor))] = node
+                    running[executor.submit(task(node, executor))] = node
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -166,10 +168,8 @@ class _KeepsGoing(Runner):
                         nodes.succeeded(node)
                     elif isinstance(error, BrokenExecutor):
                         killed.append(node)
-                    elif isinstance(error, Exception):
-                        nodes.failed(node, error)
                     else:
-                        raise error  # an interrupt
+                        nodes.failed(node, error)
         return killed
 
 
@@ -226,7 +226,7 @@ class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)
-        restart_manager(self, _end_with_the_run)
+        self.restart_manager(_end_with_the_run)
 
     def executor(self, workers: int) -> Executor:
         context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))

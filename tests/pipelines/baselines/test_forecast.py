@@ -10,10 +10,17 @@ from kedro.runner import SequentialRunner
 
 from tests.make.arrays import make_clean
 from tests.make.trainings import train_lstm
-from tests.make.windows import MakesWindows, make_independent_windows, make_joint_windows
+from tests.make.windows import (
+    CLEANING,
+    SPLIT,
+    MakesWindows,
+    make_independent_windows,
+    make_joint_windows,
+    window_parameters,
+)
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
-from vd_forecasting.parameters import Baselines, Compute, LSTMModel, Training
+from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
 from vd_forecasting.pipelines.training.evaluate import forecast_test
@@ -101,17 +108,24 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
 
 
 def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> None:
-    windows = make_joint_windows(make_clean(400, vds=2), target_features=("total_volume",))
+    clean = make_clean(400, vds=2)
+    windows = make_joint_windows(clean, target_features=("total_volume",))
+    parameters = MultiVDWindows.model_validate(
+        window_parameters({"target_features": ("total_volume",)})
+    )
     predictions = XarrayDataset(filepath=str(tmp_path / "predictions.nc"))
     catalog = DataCatalog(
         {
-            "windows": MemoryDataset(windows),
+            "vd_clean": MemoryDataset(clean),
+            "params:windows": MemoryDataset(parameters),
+            "params:split": MemoryDataset(SPLIT),
+            "params:cleaning": MemoryDataset(CLEANING),
             "params:baselines": MemoryDataset(BASELINES),
             "params:compute": MemoryDataset(COMPUTE),
             "predictions": predictions,
         }
     )
-    SequentialRunner().run(create_pipeline(), catalog)
+    SequentialRunner().run(create_pipeline("multi_vd"), catalog)
     expected = forecast_baselines(windows, BASELINES, COMPUTE).data.drop_vars("fit_seconds")
     loaded = predictions.load().drop_vars("fit_seconds")
     assert loaded.attrs.pop("format") == FORMAT

@@ -114,9 +114,11 @@ def _work(context: Any, module: Any, compiled: Any, job_type: Any) -> Any:
     part = builder.atomic_rmw("add", following, INTEGER(1), "monotonic")
     builder.cbranch(builder.icmp_signed("<", part, count), do, end)
     builder.position_at_end(do)
+    # Inlined, or there are two versions: numba optimises a linked kernel once more, so it may round
+    # otherwise. A call would run the first in the process that compiles, the second from the cache.
     status, _ = context.call_conv.call_function(
         builder, kernel, compiled.signature.return_type, compiled.signature.args,
-        [part, count, *arguments],
+        [part, count, *arguments], attrs=("alwaysinline",),
     )  # fmt: skip
     with cgutils.if_unlikely(builder, status.is_error):
         builder.store(INTEGER(1), failed)

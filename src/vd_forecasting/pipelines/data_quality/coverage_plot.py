@@ -36,7 +36,7 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
 
     labelled = len(vdids) <= MAX_LABELLED_VDS
     height = 0.8 + (0.24 * len(vdids) if labelled else 5.4)
-    figure, [[axes]] = panels(_QUESTION, _DETAIL, 1, 1, max(height, 1.6))
+    figure, [[axes]] = panels(_QUESTION, _DETAIL, (1, 1), max(height, 1.6))
     mesh = axes.pcolormesh(
         mdates.date2num(edges),
         np.arange(len(vdids) + 1) + 0.5,

@@ -51,7 +51,7 @@ def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
         return figure_without_data(_QUESTION, reason)
     placed = placed_vds(vd_clean)
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), 1, 1, _HEIGHT)
+    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), _HEIGHT)
     legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
     if len(lon) <= MAX_LABELLED_VDS:

@@ -64,15 +64,14 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
         figure, axes = panels(
             _QUESTION,
             _detail(vd_clean, some),
-            len(diagrams),
-            len(whose),
+            (len(diagrams), len(whose)),
             3.3,
-            share_x="row",
-            share_y="row",
+            sharex="row",
+            sharey="row",
             width_ratios=[1.6, *[1.0] * len(single)],
         )
     else:
-        figure, row = panels(_QUESTION, _detail(vd_clean, some), 1, len(diagrams), 4.2)
+        figure, row = panels(_QUESTION, _detail(vd_clean, some), (1, len(diagrams)), 4.2)
         axes = [[ax] for ax in row[0]]
     for row_axes, (across, up) in zip(axes, diagrams, strict=True):
         edges = _edges(across.values), _edges(up.values)

@@ -31,7 +31,7 @@ def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
     some = evenly_spread(vd_clean.isel(feature=slice(_MOST_FEATURES)), MOST_VALUES)
     week = weekly_quantiles(some)
     features = [str(name) for name in some["feature"].to_numpy()]
-    figure, axes = panels(_QUESTION, _detail(vd_clean, some), len(features), 1, 1.9, share_x=True)
+    figure, axes = panels(_QUESTION, _detail(vd_clean, some), (len(features), 1), 1.9, sharex=True)
     for index, ((ax,), feature, unit) in enumerate(
         zip(axes, features, some["unit"].to_numpy(), strict=True)
     ):

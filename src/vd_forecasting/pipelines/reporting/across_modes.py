@@ -16,6 +16,8 @@ from vd_forecasting.evaluation.differences import (
 from vd_forecasting.evaluation.errors import Errors, errors_of
 from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.parameters import Evaluation
+from vd_forecasting.pipelines.reporting.comparison_scores import SCORE_COLUMNS
+from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
@@ -33,21 +35,46 @@ class Found:
     ``compare_{mode}``."""
 
 
-def gather(**by_name: Outcome | BaselineForecasts | pd.DataFrame | Failure) -> Found:
+@dataclass(frozen=True)
+class Compared:
+    """Results of the comparison of a mode, with a failure in the place of what was not made."""
+
+    scores: pd.DataFrame | Failure
+    baselines: BaselineForecasts | Failure
+
+
+def conclude_comparison(
+    page: Page | Failure,
+    scores: pd.DataFrame | Failure,
+    baselines: BaselineForecasts | Failure,
+) -> Compared:
+    """Hand on what other pages need of a comparison, once its page is written."""
+    return Compared(scores, baselines)
+
+
+def gather(**results: Outcome | Compared | Failure) -> Found:
     """Separate results from failures.
 
     Args:
-        by_name: outcomes by experiment, forecasts by ``{mode}_baselines``, scores by
-            ``compare_{mode}``.
+        results: of every experiment, by its name, and of every comparison, by ``compare_{mode}``.
     """
+    parts: dict[str, Outcome | BaselineForecasts | pd.DataFrame | Failure] = {}
+    for name, result in results.items():
+        mode = name.removeprefix("compare_")
+        if isinstance(result, Compared):
+            parts |= {f"{mode}_baselines": result.baselines, name: result.scores}
+        elif isinstance(result, Failure) and name.startswith("compare_"):
+            parts |= {f"{mode}_baselines": result, name: result}
+        else:
+            parts[name] = result
     return Found(
-        {name: found for name, found in by_name.items() if isinstance(found, Outcome)},
+        {name: found for name, found in parts.items() if isinstance(found, Outcome)},
         {
             name.removesuffix("_baselines"): found
-            for name, found in by_name.items()
+            for name, found in parts.items()
             if isinstance(found, BaselineForecasts)
         },
-        {name: found for name, found in by_name.items() if isinstance(found, Failure)},
+        {name: found for name, found in parts.items() if isinstance(found, Failure)},
     )
 
 
@@ -119,9 +146,12 @@ def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
     )
 
 
-def concatenate_scores(*scores: pd.DataFrame | Failure) -> pd.DataFrame:
-    """The scores of all modes that could be compared in one tidy frame."""
+def concatenate_scores(*compared: Compared | Failure) -> pd.DataFrame:
+    """The scores of all modes that could be compared in one tidy frame; empty if none could."""
+    scores = [of_mode.scores for of_mode in compared if isinstance(of_mode, Compared)]
     there = [of_mode for of_mode in scores if not isinstance(of_mode, Failure)]
+    if not there:
+        return pd.DataFrame(columns=SCORE_COLUMNS)
     frame = pd.concat(there, ignore_index=True)
     # Read back from a CSV file, VDIDs of digits have become numbers and seeds fractions.
     frame["vdid"] = frame["vdid"].astype(str)

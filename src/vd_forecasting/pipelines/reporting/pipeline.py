@@ -1,7 +1,6 @@
 """The graphs of the reporting pipelines.
 
-The ``outcome`` of an experiment, in memory, is all that its comparison and the comprehensive page
-read of it.
+The ``result`` of an experiment or a comparison, in memory, is all that other namespaces read of it.
 """
 
 from kedro.pipeline import Node, Pipeline
@@ -10,11 +9,12 @@ from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting.across_modes import (
     compare_modes,
     concatenate_scores,
+    conclude_comparison,
     gather,
 )
 from vd_forecasting.pipelines.reporting.comparison_scores import align_forecasts, score_forecasts
 from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
-from vd_forecasting.pipelines.reporting.outcome import gather_outcome
+from vd_forecasting.pipelines.reporting.outcome import conclude_experiment, gather_outcome
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import (
     render_comprehensive,
@@ -46,6 +46,12 @@ def create_experiment_report() -> Pipeline:
                 inputs=["outcome", "errors"],
                 outputs="training_report",
                 name="write_training_report",
+            ),
+            Node(
+                conclude_experiment,
+                inputs=["outcome", "training_report", "metrics"],
+                outputs="result",
+                name="conclude_experiment",
             ),
         ]
     )
@@ -80,6 +86,13 @@ def create_comparison(mode: str) -> Pipeline:
                 outputs="page",
                 name="write_comparison",
             ),
+            Node(
+                conclude_comparison,
+                inputs=["page", "scores", "baselines"],
+                outputs="result",
+                name="conclude_comparison",
+                tags=TAKES_FAILURES,
+            ),
         ]
     )
     return across_namespaces(
@@ -87,7 +100,7 @@ def create_comparison(mode: str) -> Pipeline:
         namespace=f"compare_{mode}",
         inputs={
             "baselines": f"{mode}_baselines.predictions",
-            **{model: f"{mode}_{model}.outcome" for model in MODELS},
+            **{model: f"{mode}_{model}.result" for model in MODELS},
         },
         parameters={"params:evaluation"},
     )
@@ -98,17 +111,13 @@ def create_comprehensive() -> Pipeline:
 
     Where some failed, the rest is compared: the nodes that read other namespaces take failures.
     """
-    scores = {f"compare_{mode}": f"compare_{mode}.scores" for mode in MODES}
-    sources = {
-        **{name: f"{name}.outcome" for name in EXPERIMENTS},
-        **{f"{mode}_baselines": f"{mode}_baselines.predictions" for mode in MODES},
-        **scores,
-    }
+    comparisons = [f"compare_{mode}" for mode in MODES]
+    sources = {name: f"{name}.result" for name in (*EXPERIMENTS, *comparisons)}
     template = Pipeline(
         [
             Node(
                 concatenate_scores,
-                inputs=list(scores),
+                inputs=comparisons,
                 outputs="comprehensive_metrics",
                 name="concatenate_scores",
                 tags=TAKES_FAILURES,

@@ -144,12 +144,8 @@ def take_fingerprint(
 
 def load_fingerprint(node: Node, catalog: CatalogProtocol) -> Fingerprint | None:
     """The fingerprint of a node's last run; None if there is none that can be read."""
-    saved = catalog.get(FINGERPRINT.format(node.name))
-    try:
-        loaded = saved.load() if saved is not None and saved.exists() else None
-    except DatasetError:
-        return None
-    whole = isinstance(loaded, dict) and loaded.keys() == Fingerprint.__annotations__.keys()
+    loaded = _load(catalog, FINGERPRINT.format(node.name))
+    whole = loaded.keys() == Fingerprint.__annotations__.keys()
     return cast("Fingerprint", loaded) if whole else None
 
 
@@ -181,12 +177,16 @@ def save_fingerprint(
 
 def load_hashes(catalog: CatalogProtocol) -> Hashes:
     """The content hashes known from earlier runs."""
-    saved = catalog.get(HASHES)
-    try:
+    return _load(catalog, HASHES)
+
+
+def _load(catalog: CatalogProtocol, name: str) -> dict[str, Any]:
+    """A saved dict; empty if there is none that can be read."""
+    saved = catalog.get(name)
+    with suppress(DatasetError):
         loaded = saved.load() if saved is not None and saved.exists() else {}
-    except DatasetError:
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+        return loaded if isinstance(loaded, dict) else {}
+    return {}
 
 
 def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:

@@ -52,43 +52,21 @@ def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogPr
     files = {node.name: output_files(node, catalog) for node in pipeline.nodes}
 
     def why(node: Node, made_again: set[str]) -> list[str]:
-        return stale_because(node, makers, catalog, known, made_again)
+        depends = not made_again.isdisjoint(node.inputs)  # then its outputs are made again anyway
+        before = load_fingerprint(node, catalog)
+        if before is None:
+            return [] if depends else [_unknown(files[node.name])]
+        now = take_fingerprint(node, makers, catalog, known)
+        altered = {} if depends else alterations(before, now)
+        paths = files[node.name]
+        return [
+            *differences(before, now, made_again),
+            *(f"output {short_path(paths[name])} {what}" for name, what in altered.items()),
+        ]
 
     plan = arrange(pipeline, files, why)
     save_hashes(catalog, known)
     return plan
-
-
-def stale_because(
-    node: Node,
-    makers: Mapping[str, Node],
-    catalog: CatalogProtocol,
-    known: Hashes,
-    made_again: set[str],
-) -> list[str]:
-    """Why a node is stale in its own right; empty if it is not.
-
-    Args:
-        node: at least one of its outputs is a file.
-        makers: the node that makes a dataset.
-        catalog: where parameters, files and fingerprints are.
-        known: content hashes.
-        made_again: datasets that a stale node makes anew; their present content is ignored.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    depends = not made_again.isdisjoint(node.inputs)  # then its outputs are made again anyway
-    files = output_files(node, catalog)
-    before = load_fingerprint(node, catalog)
-    if before is None:
-        return [] if depends else [_unknown(files)]
-    now = take_fingerprint(node, makers, catalog, known)
-    altered = {} if depends else alterations(before, now)
-    return [
-        *differences(before, now, made_again),
-        *(f"output {short_path(files[name])} {what}" for name, what in altered.items()),
-    ]
 
 
 def _unknown(files: Mapping[str, Path]) -> str:

@@ -101,7 +101,7 @@ def _inputs(
 ) -> list[str]:
     found = []
     for name in _changed(before, now):
-        if name in ignore:
+        if name.split()[0] in ignore:  # a figure goes with its page
             continue
         old, new = before.get(name), now.get(name)
         if old is None or new is None:

@@ -30,7 +30,7 @@ from vd_forecasting.rendering.plot_style import (
     title,
 )
 from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import change, duration, is_number, listed, number
+from vd_forecasting.wording import change, duration, is_number, lead_time, listed, number
 
 
 def plot_error(question: str, across: AcrossModes) -> Figure:
@@ -105,10 +105,9 @@ def plot_error_by_horizon_and_mode(question: str, across: AcrossModes) -> Figure
     figure, axes = panels(
         question,
         target_in_words(across),
-        len(across.features),
-        len(by_mode),
+        (len(across.features), len(by_mode)),
         2.5,
-        share_y="row",
+        sharey="row",
     )
     for row, feature in zip(axes, across.features, strict=True):
         for ax, (mode, errors) in zip(row, by_mode.items(), strict=True):
@@ -133,8 +132,7 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
         question,
         "MAE against persistence's, mean of the target features; of the baselines those better "
         f"than it. {target_in_words(across)}",
-        1,
-        1,
+        (1, 1),
         4.2,
     )
     handles = []
@@ -175,7 +173,7 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
         ax.xaxis.set_minor_locator(NullLocator())
         fine = [t for t in _FINE_TIMES if shortest / 2 <= t <= 2 * longest]
         ax.xaxis.set_major_locator(FixedLocator(fine if len(fine) <= 10 else _COARSE_TIMES))
-        ax.xaxis.set_major_formatter(_time)
+        ax.xaxis.set_major_formatter(lambda seconds, _: lead_time(seconds / 60))
     else:
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.xaxis.set_major_formatter(lambda seconds, _: duration(max(seconds, 0.0)))
@@ -189,13 +187,6 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
 
 _FINE_TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 86400)
 _COARSE_TIMES = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 360000)
-
-
-def _time(seconds: float, _: float) -> str:
-    """A tick label."""
-    if seconds < 60:
-        return f"{seconds:g} s"
-    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
 
 
 def mean_change(errors: Errors, model: str) -> float:

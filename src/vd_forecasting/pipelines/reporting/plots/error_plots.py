@@ -98,7 +98,7 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
         f"better than persistence on average. {_scored(errors)}",
         errors.features,
         3.4,
-        share_y=True,
+        sharey=True,
     )
     for feature, ax in axes.items():
         minutes, unit = _minutes_ahead(errors)
@@ -133,7 +133,7 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
         )
     else:
         detail += " The test span is too short for intervals."
-    figure, axes = feature_panels(question, detail, errors.features, 3.4, share_y=True)
+    figure, axes = feature_panels(question, detail, errors.features, 3.4, sharey=True)
     for feature, ax in axes.items():
         minutes, unit = _minutes_ahead(errors)
         between = [differences.between[feature, step] for step in errors.horizons]

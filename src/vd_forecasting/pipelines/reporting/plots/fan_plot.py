@@ -55,11 +55,10 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
         f"{congested.vdid}, {congested.day:%Y-%m-%d}. A line is one forecast of all "
         f"{plural(len(aligned.horizons), 'step')}; a dot is the last value known to it, every "
         f"{lead_time(every * interval)}.",
-        len(aligned.features),
-        len(models),
+        (len(aligned.features), len(models)),
         2.3,
-        share_x=True,
-        share_y="row",
+        sharex=True,
+        sharey="row",
     )
     for row, feature in zip(axes, aligned.features, strict=True):
         for ax, model in zip(row, models, strict=True):

@@ -58,7 +58,7 @@ def plot_forecast(
             f"{quantity(congested.value, units[congested.feature])} "
             f"({lead_time(max(60.0, interval))} mean)."
         )
-    figure, axes = panels(question, detail, len(forecasts.features), 1, 2.3, share_x=True)
+    figure, axes = panels(question, detail, (len(forecasts.features), 1), 2.3, sharex=True)
     for [ax], feature in zip(axes, forecasts.features, strict=True):
         _draw(ax, lines.sel(feature=feature))
         title(ax, with_unit(feature, units[feature]))

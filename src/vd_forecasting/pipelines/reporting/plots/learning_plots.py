@@ -23,7 +23,7 @@ _FEW_EPOCHS = 3
 
 def plot_learning_curves(question: str, histories: Mapping[str, History]) -> Figure:
     """Training and validation loss by epoch, the chosen epoch marked; histories by model."""
-    figure, [[ax]] = panels(question, _detail(histories), 1, 1, 4.2)
+    figure, [[ax]] = panels(question, _detail(histories), (1, 1), 4.2)
     losses = []
     for model, history in histories.items():
         fits = _fits(history)
@@ -55,10 +55,9 @@ def plot_metric_evolution(
     figure, axes = panels(
         question,
         _detail({model: history}),
-        len(units),
-        len(_SHOWN_METRICS),
+        (len(units), len(_SHOWN_METRICS)),
         2.3,
-        share_x=True,
+        sharex=True,
     )
     for row, (feature, unit) in zip(axes, units.items(), strict=True):
         for ax, (metric, name) in zip(row, _SHOWN_METRICS.items(), strict=True):
