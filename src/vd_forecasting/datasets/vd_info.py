@@ -1,6 +1,7 @@
 """Where detectors are: attributes of the groups /metadata/vd_info/<vdid> of a VD file."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -16,7 +17,11 @@ TEXTS = ("road_id", "road_name")
 
 def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, npt.NDArray[Any]]:
     """Read the NUMBERS, each [N] with NaN for unknown, and the TEXTS, each [N] with ""."""
-    known = [_read_one(group, vdid) for vdid in vdids]
+    return as_arrays([_read_one(group, vdid) for vdid in vdids])
+
+
+def as_arrays(known: Sequence[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The NUMBERS and TEXTS of N detectors, each [N], of which some may be unknown."""
     info: dict[str, npt.NDArray[Any]] = {
         name: np.array([as_number(one.get(name)) for one in known]) for name in NUMBERS
     }

@@ -1,7 +1,8 @@
 """Time stamps of tables as times on one clock without jumps."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,33 +54,30 @@ def read_clock(
     times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
     if len(texts) and np.isnat(times).all() and not notes:
         example = next((text for text in texts if text.strip()), "")
-        hint = (
-            "ISO 8601; set time_format" if time_format is None else f"of the form {time_format!r}"
-        )
+        hint = f"of the form {time_format!r}" if time_format else "ISO 8601; set time_format"
         raise ValueError(f"none of its {len(texts)} time stamps, such as {example!r}, is {hint}")
     return times, offset, notes
 
 
 def _as_iso(texts: Sequence[str], time_format: str) -> list[str]:
     """The stamps as ISO 8601, "" where they have another form."""
+    parse: Callable[[Any], Any] = partial(pd.to_datetime, format=time_format, errors="coerce")
     stamps = pd.Series(list(texts), dtype=object).str.strip()
     try:
-        if "%z" in time_format:
-            parsed = [_parsed(stamp, time_format) for stamp in stamps]
-        else:
-            parsed = list(pd.to_datetime(stamps, format=time_format, errors="coerce"))
+        # pandas refuses several offsets in one column
+        parsed = map(parse, stamps) if "%z" in time_format else parse(stamps)
+        return ["" if pd.isna(stamp) else stamp.isoformat() for stamp in parsed]
     except ValueError as error:
         raise ValueError(f"time_format {time_format!r}: {error}") from error
-    return ["" if pd.isna(stamp) else stamp.isoformat() for stamp in parsed]
-
-
-def _parsed(stamp: str, time_format: str) -> Any:
-    # one by one, because pandas refuses several offsets in one column
-    return pd.to_datetime(stamp, format=time_format, errors="coerce")
 
 
 def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, int]:
-    zone = _zone(timezone)
+    try:
+        zone = ZoneInfo(timezone)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"timezone {timezone!r} is not known; one such as Asia/Taipei is"
+        ) from error
     aware = np.array([has_offset(text.strip()) for text in texts], dtype=bool)
     stamps = np.array(list(texts), dtype=object)
     in_utc = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
@@ -91,7 +89,9 @@ def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | 
 
     shifted, offset = parse_timestamps(stamps[aware])
     if offset is not None:
-        in_utc[aware] = shifted - np.timedelta64(_as_timedelta(offset))
+        in_utc[aware] = shifted - np.timedelta64(
+            datetime.strptime(offset, "%z").utcoffset() or timedelta(0)
+        )
 
     usable = np.flatnonzero(~np.isnat(in_utc))
     if usable.size == 0:
@@ -99,15 +99,3 @@ def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | 
     first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
     in_utc += np.timedelta64(first)
     return in_utc, format_offset(first), lost
-
-
-def _as_timedelta(offset: str) -> timedelta:
-    minutes = 60 * int(offset[1:3]) + int(offset[4:6])
-    return timedelta(minutes=-minutes if offset[0] == "-" else minutes)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(f"timezone {name!r} is not known; one such as Asia/Taipei is") from error

@@ -4,37 +4,31 @@ Read with h5py, without PyTables: pandas' fixed format is plain arrays and a few
 attributes are pickles; those are never opened.
 """
 
+import itertools
+import math
 import re
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
 
-from vd_forecasting.datasets.hdf5_attributes import UNREADABLE
+from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
 from vd_forecasting.datasets.sources.sensor_locations import read_locations
 from vd_forecasting.datasets.sources.source import (
+    Floats,
     Labels,
-    Origin,
     SourceDataset,
+    as_float32,
     check_size,
-    vd_array,
 )
 from vd_forecasting.datasets.timestamps import DatetimeArray
-from vd_forecasting.datasets.vd_contract import (
-    ContractError,
-    follow,
-    open_vd_file,
-    own_dataset,
-)
+from vd_forecasting.datasets.vd_contract import ContractError, follow, open_vd_file, own_dataset
 from vd_forecasting.wording import quoted
 
 _ROWS_AT_ONCE = 4096
 _MOST_LABEL_BYTES = 2**28
 # Stored as NumPy bytes by today's PyTables, as a pickle of the same word by older ones.
-_DATETIME = re.compile(rb"datetime64(?:\[(s|ms|us|ns)\])?")
+_DATETIME = re.compile(r"datetime64(?:\[(s|ms|us|ns)\])?")
 
 
 class PandasHDF5Dataset(SourceDataset):
@@ -70,25 +64,19 @@ class PandasHDF5Dataset(SourceDataset):
         self._key = key
         self._locations = locations
 
-    def _read(self) -> xr.DataArray:
+    def _read(self) -> tuple[Floats, Labels]:
         with open_vd_file(self._filepath) as file:
-            key = self._key or _only_frame(file)
-            frame = _group(file, key)
-            times = _times(frame, f"{key}/axis1")
-            vdids = _names(frame, f"{key}/axis0", "axis0")
-            values = _values(frame, key, len(times), vdids)
-        info = read_locations(Path(self._locations), vdids) if self._locations else None
+            frame = _frame(file, self._key or _only_frame(file))
+            times, vdids = _times(frame), _names(frame, "axis0")
+            values = _values(frame, len(times), vdids)
         labels = Labels(
             times=times,
             vdids=vdids,
             features=[self._feature],
-            units={} if self._unit is None else {self._feature: self._unit},
-            info=info,
+            units={self._feature: self._unit},
+            info=read_locations(self._locations, vdids),
         )
-        return vd_array(values[..., np.newaxis], labels, Origin(self._filepath.name))
-
-    def _describe(self) -> dict[str, Any]:
-        return super()._describe() | {"key": self._key, "feature": self._feature}
+        return values[..., np.newaxis], labels
 
 
 def _only_frame(file: h5py.File) -> str:
@@ -107,7 +95,7 @@ def _is_frame(file: h5py.File, name: str) -> bool:
         return False
 
 
-def _group(file: h5py.File, key: str) -> h5py.Group:
+def _frame(file: h5py.File, key: str) -> h5py.Group:
     group = follow(file, key)
     if not isinstance(group, h5py.Group):
         raise ContractError(
@@ -121,37 +109,38 @@ def _group(file: h5py.File, key: str) -> h5py.Group:
     return group
 
 
-def _member(frame: h5py.Group, path: str, name: str, ndim: int) -> h5py.Dataset:
+def _path(frame: h5py.Group, name: str) -> str:
+    return f"{frame.name}/{name}".lstrip("/")
+
+
+def _member(frame: h5py.Group, name: str, ndim: int) -> h5py.Dataset:
     """The data set ``name`` of the frame, whole: values never written would read as zeros."""
-    found = follow(frame, name)
+    found, path = follow(frame, name), _path(frame, name)
     if found is None:
         raise ContractError(f"not a pandas DataFrame, it has no {path}")
     dataset = own_dataset(found, path)
     if dataset.ndim != ndim:
         raise ContractError(f"{path} has {dataset.ndim} axes, must have {ndim}")
-    if dataset.size and not _is_whole(dataset):
+    if dataset.chunks is None:
+        is_whole = dataset.id.get_storage_size() >= dataset.size * dataset.dtype.itemsize
+    else:
+        lengths = zip(dataset.shape, dataset.chunks, strict=True)
+        chunks = math.prod(-(-length // chunk) for length, chunk in lengths)
+        is_whole = dataset.id.get_num_chunks() == chunks
+    if dataset.size and not is_whole:
         raise ContractError(f"{path} is incomplete: some of its values were never written")
     return dataset
 
 
-def _is_whole(dataset: h5py.Dataset) -> bool:
-    if dataset.chunks is None:
-        return bool(dataset.id.get_storage_size() >= dataset.size * dataset.dtype.itemsize)
-    chunks = 1
-    for length, chunk in zip(dataset.shape, dataset.chunks, strict=True):
-        chunks *= -(-length // chunk)
-    return bool(dataset.id.get_num_chunks() == chunks)
-
-
-def _times(frame: h5py.Group, path: str) -> DatetimeArray:
+def _times(frame: h5py.Group) -> DatetimeArray:
     """The index [T], naive as pandas stores it."""
-    axis = _member(frame, path, "axis1", 1)
-    found = _DATETIME.search(_attribute_bytes(axis, "kind"))
+    axis = _member(frame, "axis1", 1)
+    found = _DATETIME.search("".join(read_texts(axis, "kind")))
     if found is None or axis.dtype.kind != "i" or axis.dtype.itemsize != 8:
+        path = _path(frame, "axis1")
         raise ContractError(f"{path}, the index, does not hold date and time")
     check_size(axis.shape)
-    unit = (found[1] or b"ns").decode()
-    values = axis[:]
+    unit, values = found[1] or "ns", axis[:]
     # a time beyond the range of nanoseconds would overflow into a wrong date
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
     blank = (values > limit) | (values < -limit)
@@ -160,40 +149,28 @@ def _times(frame: h5py.Group, path: str) -> DatetimeArray:
     return times
 
 
-def _attribute_bytes(item: h5py.Dataset, name: str) -> bytes:
-    """An attribute as the bytes it is stored as, pickle or not; b"" where there is none."""
-    try:
-        value = item.attrs[name]
-    except UNREADABLE:
-        return b""
-    if isinstance(value, str):
-        return value.encode("utf-8", errors="surrogateescape")
-    return bytes(value) if isinstance(value, bytes) else b""
-
-
-def _names(frame: h5py.Group, path: str, name: str) -> list[str]:
+def _names(frame: h5py.Group, name: str) -> list[str]:
     """The labels of columns, text or whole numbers."""
-    axis = _member(frame, path, name, 1)
+    axis, path = _member(frame, name, 1), _path(frame, name)
     if axis.size * axis.dtype.itemsize > _MOST_LABEL_BYTES:
         raise ContractError(f"{path} declares {axis.size} labels, more than any file needs")
-    if axis.dtype.kind in "iu":
-        return [str(label) for label in axis[:].tolist()]
-    if axis.dtype.kind != "S":
+    if axis.dtype.kind not in "iuS":
         raise ContractError(f"{path} has labels of type {axis.dtype}, must be text or numbers")
-    return [label.decode("utf-8", errors="replace") for label in axis[:].tolist()]
+    return [as_text(label) for label in axis[:].tolist()]
 
 
-def _values(frame: h5py.Group, key: str, steps: int, vdids: list[str]) -> npt.NDArray[np.float32]:
+def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> Floats:
     """[T, N] in the order of ``vdids``; pandas stores a block of columns for each data type."""
     check_size((steps, len(vdids)))
     values = np.full((steps, len(vdids)), np.nan, dtype=np.float32)
     place = {vdid: index for index, vdid in enumerate(vdids)}
     unseen = set(vdids)
-    block = 0
-    while f"block{block}_values" in frame:
-        path = f"{key}/block{block}_values"
-        stored = _member(frame, path, f"block{block}_values", 2)
-        items = _names(frame, f"{key}/block{block}_items", f"block{block}_items")
+    for block in itertools.count():
+        name = f"block{block}_values"
+        if name not in frame:
+            break
+        path, stored = _path(frame, name), _member(frame, name, 2)
+        items = _names(frame, f"block{block}_items")
         if stored.dtype.kind not in "iuf":
             raise ContractError(f"{path} has type {stored.dtype}, must be numeric")
         if stored.shape != (steps, len(items)):
@@ -206,10 +183,9 @@ def _values(frame: h5py.Group, key: str, steps: int, vdids: list[str]) -> npt.ND
         unseen -= set(items)
         columns = [place[name] for name in items]
         for start in range(0, steps, _ROWS_AT_ONCE):
-            with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
-                rows = stored[start : start + _ROWS_AT_ONCE].astype(np.float32)
-            values[start : start + _ROWS_AT_ONCE, columns] = rows
-        block += 1
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            values[rows, columns] = as_float32(stored[rows])
     if unseen:
+        key = frame.name.lstrip("/")
         raise ContractError(f"{key} has no values for the column {min(unseen)!r}")
     return values

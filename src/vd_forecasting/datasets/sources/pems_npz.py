@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 
 from vd_forecasting.datasets.sources.source import (
+    Floats,
     Labels,
-    Origin,
     SourceDataset,
+    as_float32,
     check_size,
-    vd_array,
 )
 
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
@@ -63,8 +61,8 @@ class PemsNpzDataset(SourceDataset):
         self._units = dict(units or {})
         self._vdids = vdids
 
-    def _read(self) -> xr.DataArray:
-        start, interval = _instant(self._start), _duration(self._interval)
+    def _read(self) -> tuple[Floats, Labels]:
+        start, interval = self._clock()
         values = read_npz(self._filepath, "data", most_features=len(self._features))
         steps, vds, width = values.shape
         features = self._features[:width]
@@ -76,13 +74,21 @@ class PemsNpzDataset(SourceDataset):
             features=features,
             units=self._units,
         )
-        return vd_array(values, labels, Origin(self._filepath.name))
+        return values, labels
 
-    def _describe(self) -> dict[str, Any]:
-        return super()._describe() | {"start": str(self._start), "interval": self._interval}
+    def _clock(self) -> tuple[np.datetime64, np.timedelta64]:
+        start = pd.to_datetime(str(self._start), format="ISO8601")
+        if start.tzinfo is not None:
+            raise ValueError(f"start is {self._start!r}, must be local time without an offset")
+        interval = pd.Timedelta(self._interval)
+        if not interval > pd.Timedelta(0):
+            raise ValueError(
+                f"interval is {self._interval!r}, must be a positive duration such as 5min"
+            )
+        return start.as_unit("ns").to_datetime64(), interval.as_unit("ns").to_timedelta64()
 
 
-def read_npz(path: Path, key: str, most_features: int) -> npt.NDArray[np.float32]:
+def read_npz(path: Path, key: str, most_features: int) -> Floats:
     """The array ``key`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
@@ -103,7 +109,7 @@ def read_npz(path: Path, key: str, most_features: int) -> npt.NDArray[np.float32
         raise ValueError(f"not a whole .npz file ({error})") from error
 
 
-def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> npt.NDArray[np.float32]:
+def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> Floats:
     shape, fortran, dtype = _read_header(file)
     if dtype.kind not in "iuf":
         raise ValueError(f"the array {key!r} has type {dtype}, must be numeric")
@@ -128,39 +134,21 @@ def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> npt.N
         content = file.read(count * dtype.itemsize)
         if len(content) < count * dtype.itemsize:
             raise ValueError(f"the array {key!r} ends early, part of the file is missing")
-        with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
-            block = np.frombuffer(content, dtype).astype(np.float32)
+        block = as_float32(np.frombuffer(content, dtype))
         values[start : start + rows] = block.reshape(-1, *shape[1:])
     return values
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
         version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"version {version} of the .npy format")
-        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](file)
-        return header
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(file)
+        raise ValueError(f"version {version} of the .npy format")
     except Exception as error:  # a damaged header is evaluated as a literal: any error may come
         raise ValueError(f"its .npy header is damaged ({error})") from error
-
-
-def _instant(text: str | date) -> np.datetime64:
-    start = pd.to_datetime(str(text), format="ISO8601")
-    if start.tzinfo is not None:
-        raise ValueError(f"start is {text!r}, must be local time without an offset")
-    return np.datetime64(start.as_unit("ns").to_datetime64())
-
-
-def _duration(text: str) -> np.timedelta64:
-    interval = pd.Timedelta(text)
-    if not interval > pd.Timedelta(0):
-        raise ValueError(f"interval is {text!r}, must be a positive duration such as 5min")
-    return np.timedelta64(interval.as_unit("ns").value, "ns")
 
 
 def _names(path: str | None, count: int) -> list[str]:

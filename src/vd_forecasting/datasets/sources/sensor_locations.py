@@ -1,7 +1,7 @@
 """Where detectors are, from a CSV file such as DCRNN's ``graph_sensor_locations.csv``."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,32 @@ from vd_forecasting.datasets.hdf5_attributes import as_number
 _MOST_BYTES = 64 * 2**20
 
 
-def read_locations(path: Path, vdids: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """``position_lat`` and ``position_lon`` of each detector, [N], NaN where the file has none.
 
-    The file has the columns ``sensor_id, latitude, longitude``; others are ignored.
+    The file has the columns ``sensor_id, latitude, longitude``; others are ignored. Without a file,
+    nothing is known.
 
     Raises:
         ValueError: there is no such file, or it lacks a column.
     """
-    if not path.is_file():
+    if not path:
+        return {}
+    if not Path(path).is_file():
         raise ValueError(f"locations: {path}: no such file")
-    if path.stat().st_size > _MOST_BYTES:
+    if Path(path).stat().st_size > _MOST_BYTES:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
-    columns = ("sensor_id", "latitude", "longitude")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         try:
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"locations: {path}: has no column {missing[0]!r}")
+            for name in ("sensor_id", "latitude", "longitude"):
+                if name not in (reader.fieldnames or ()):
+                    raise ValueError(f"locations: {path}: has no column {name!r}")
             rows = {str(row["sensor_id"]).strip(): row for row in reader}
         except csv.Error as error:
             raise ValueError(f"locations: {path}: not a CSV file ({error})") from error
-    nowhere: dict[str, Any] = {}
-    found = [rows.get(vdid, nowhere) for vdid in vdids]
+    found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
     return {
-        "position_lat": np.array([as_number(row.get("latitude")) for row in found]),
-        "position_lon": np.array([as_number(row.get("longitude")) for row in found]),
+        name: np.array([as_number(row.get(column)) for row in found])
+        for name, column in (("position_lat", "latitude"), ("position_lon", "longitude"))
     }

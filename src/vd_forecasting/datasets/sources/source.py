@@ -4,8 +4,9 @@ A new source is a subclass of :class:`SourceDataset` that says how to read its f
 in conf/ with the catalog entry ``ingest_source``.
 """
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,8 +18,11 @@ from kedro.io import AbstractDataset, DatasetError
 
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.running.kedro_private import catalog_entry
 from vd_forecasting.vd_array import DIMS
 from vd_forecasting.wording import one_line, quoted
+
+Floats = npt.NDArray[np.float32]
 
 NOTES = "ingest_notes"
 """Attribute of an array: what the reader left out or changed, a tuple of sentences."""
@@ -35,7 +39,6 @@ UNITS = {
     "lane_count": "lanes",
 }
 """The project's own units, for features whose catalog entry names none."""
-
 
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
@@ -64,7 +67,7 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
                 "--params source_file=path/to/the/data"
             )
         try:
-            return self._read()
+            return vd_array(*self._read(), self._filepath.name)
         except ImportError as error:
             raise DatasetError(
                 f"{self._filepath}: {one_line(error)}; pip install -e '.[ingest]'"
@@ -73,8 +76,8 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
             raise DatasetError(f"{self._filepath}: {one_line(error)}") from error
 
     @abstractmethod
-    def _read(self) -> xr.DataArray:
-        """The array.
+    def _read(self) -> "tuple[Any, Labels]":
+        """Values [T, N, F], an array or anything xarray can index lazily, and their labels.
 
         Raises:
             ValueError: the file cannot be used; the message does not name it.
@@ -84,7 +87,9 @@ class SourceDataset(AbstractDataset[Any, xr.DataArray]):
         raise DatasetError(f"{self._filepath}: a source is read, never written")
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        entry = catalog_entry(self)
+        known = entry.pop("kwargs", {}) | entry
+        return {name: known[name] for name in known if name not in ("type", "metadata")}
 
     def _exists(self) -> bool:
         return self._filepath.exists()
@@ -102,14 +107,11 @@ class NoSource(SourceDataset):
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath="", metadata=metadata)
 
-    def load(self) -> xr.DataArray:
+    def _read(self) -> NoReturn:
         raise DatasetError(
             "no source to ingest: name the environment that has one, for example "
             "kedro run --pipeline ingest --env metr_la (see docs/other-formats.md)"
         )
-
-    def _read(self) -> xr.DataArray:
-        raise NotImplementedError
 
     def _exists(self) -> bool:
         return False
@@ -125,60 +127,52 @@ class Labels:
     """[N]."""
     features: Sequence[str]
     """[F]."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    """By feature; the project's own for those not named."""
-    info: Mapping[str, npt.NDArray[Any]] | None = None
+    units: Mapping[str, str | None] = field(default_factory=dict)
+    """By feature; the project's own for those not named, or None."""
+    info: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """Properties of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`, each [N]."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the values of a source come from."""
-
-    file: str
-    """Name of the file or folder, without its path."""
     utc_offset: str | None = None
     """Such as ``"+08:00"``; None where unknown."""
-    notes: Iterable[str] = ()
+    notes: Sequence[str] = ()
     """Sentences about values that the reader left out or changed."""
 
 
-def vd_array(values: Any, labels: Labels, origin: Origin) -> xr.DataArray:
-    """Label values as a VD array.
-
-    Args:
-        values: [T, N, F], an array or anything xarray can index lazily.
-        labels: of the values.
-        origin: of the values.
+def vd_array(values: Any, labels: Labels, source_file: str) -> xr.DataArray:
+    """Label values [T, N, F] as a VD array.
 
     Raises:
         ValueError: nothing is in it, no time stamp is usable, or a name occurs twice.
     """
-    shape = (len(labels.times), len(labels.vdids), len(labels.features))
-    if 0 in shape:
+    times, vdids, features = labels.times, list(labels.vdids), list(labels.features)
+    if not (len(times) and vdids and features):
         raise ValueError(
-            f"it is empty: {shape[0]} time steps, {shape[1]} VDs and {shape[2]} features"
+            f"it is empty: {len(times)} time steps, {len(vdids)} VDs and {len(features)} features"
         )
-    if np.isnat(labels.times).all():
-        raise ValueError(f"none of its {len(labels.times)} time stamps is usable")
-    for what, names in (("VDIDs", list(labels.vdids)), ("features", list(labels.features))):
+    if np.isnat(times).all():
+        raise ValueError(f"none of its {len(times)} time stamps is usable")
+    for what, names in (("VDIDs", vdids), ("features", features)):
         if twice := duplicates(names):
             raise ValueError(f"duplicate {what}: {quoted(twice)}")
-    known = UNITS | dict(labels.units)
-    attrs: dict[str, Any] = {"source_file": origin.file}
-    if origin.utc_offset is not None:
-        attrs["utc_offset"] = origin.utc_offset
-    if notes := tuple(origin.notes):
-        attrs[NOTES] = notes
+    units = UNITS | {name: unit for name, unit in labels.units.items() if unit is not None}
+    attrs: dict[str, Any] = {"source_file": source_file}
+    if labels.utc_offset is not None:
+        attrs["utc_offset"] = labels.utc_offset
+    if labels.notes:
+        attrs[NOTES] = tuple(labels.notes)
     coords: dict[str, Any] = {
-        "time": ("time", labels.times.astype("datetime64[ns]")),
-        "vd": ("vd", np.array(list(labels.vdids), dtype=str)),
-        "feature": ("feature", np.array(list(labels.features), dtype=str)),
-        "unit": ("feature", np.array([known.get(name, "") for name in labels.features], dtype=str)),
+        "time": ("time", times.astype("datetime64[ns]")),
+        "vd": ("vd", np.array(vdids, dtype=str)),
+        "feature": ("feature", np.array(features, dtype=str)),
+        "unit": ("feature", np.array([units.get(name, "") for name in features], dtype=str)),
     }
-    coords |= {name: ("vd", known_of_vds) for name, known_of_vds in (labels.info or {}).items()}
-    variable = xr.Variable(DIMS, values, attrs)
-    return xr.Dataset({"features": variable}, coords)["features"]
+    coords |= {name: ("vd", known) for name, known in labels.info.items()}
+    return xr.Dataset({"features": xr.Variable(DIMS, values, attrs)}, coords)["features"]
+
+
+def as_float32(values: npt.NDArray[Any]) -> Floats:
+    """Values too large become infinite, which cleaning removes."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def check_size(shape: Sequence[int]) -> None:
@@ -187,9 +181,7 @@ def check_size(shape: Sequence[int]) -> None:
     Raises:
         ValueError: names the size.
     """
-    size = 4
-    for length in shape:
-        size *= int(length)
+    size = 4 * math.prod(map(int, shape))
     if size > MOST_VALUE_BYTES:
         raise ValueError(
             f"declares {' × '.join(f'{int(length):,}' for length in shape)} values, "

@@ -1,115 +1,160 @@
-"""CSV and Parquet tables, a batch of rows at a time, every cell of a CSV as the text it is."""
+"""The base of CSV and Parquet tables, read a batch of rows at a time.
+
+Every cell of a CSV arrives as the text it is.
+"""
 
 import csv
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from vd_forecasting.datasets.sources.clock import read_clock
+from vd_forecasting.datasets.sources.source import Floats, SourceDataset, as_float32
+from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates
 from vd_forecasting.wording import quoted
+
+Texts = npt.NDArray[np.object_]
 
 _CELLS_AT_ONCE = 1_000_000
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "nat", "-", "--")
 """Words for a missing value, in lower case; other text in place of a number is counted."""
 
-PARQUET = (".parquet", ".pq")
 
+class TableDataset(SourceDataset):
+    """A CSV or Parquet table; ``encoding`` and ``delimiter`` apply to CSV only."""
 
-@dataclass(frozen=True)
-class TableFile:
-    """A table and how its text is written; ``encoding`` and ``delimiter`` apply to CSV only."""
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        time_column: str,
+        time_format: str | None = None,
+        timezone: str | None = None,
+        locations: str | None = None,
+        encoding: str = "utf-8-sig",
+        delimiter: str = ",",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._is_parquet = self._filepath.suffix.lower() in (".parquet", ".pq")
+        self._time_column = time_column
+        self._time_format = time_format
+        self._timezone = timezone
+        self._locations = locations
+        self._encoding = encoding
+        self._delimiter = delimiter
 
-    path: Path
-    encoding: str = "utf-8-sig"
-    delimiter: str = ","
+    def _clock(self, stamps: Sequence[str]) -> tuple[DatetimeArray, str | None, list[str]]:
+        return read_clock(stamps, self._time_format, self._timezone)
 
-    @property
-    def is_parquet(self) -> bool:
-        return self.path.suffix.lower() in PARQUET
-
-    def columns(self) -> list[str]:
+    def _columns(self) -> list[str]:
         """The names of the columns.
 
         Raises:
             ValueError: there is none, or it is no table.
         """
-        names = _parquet_columns(self.path) if self.is_parquet else self._csv_columns()
+        if self._is_parquet:
+            with self._parquet() as file:
+                names = [str(name) for name in file.schema_arrow.names]
+        else:
+            with self._csv_rows() as rows:
+                names = [name.strip() for name in next(rows, [])]
         if not names:
             raise ValueError("it is empty, not even its columns are named")
         return names
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        """The given columns, some rows at a time.
+    def _batches(
+        self, labels: Sequence[str], columns: Sequence[str], notes: list[str]
+    ) -> Iterator[tuple[list[Texts], Floats]]:
+        """Some rows at a time: each of ``labels`` as texts [R], and ``columns`` as numbers [R, F].
+
+        A note on cells that hold no number is added at the end.
 
         Raises:
-            ValueError: a column is missing or there twice, or the file is damaged.
+            ValueError: a column is missing or there twice, no row is there, or the file is damaged.
         """
-        there = self.columns()
-        for name in columns:
+        there, wanted = self._columns(), list(dict.fromkeys([*labels, *columns]))
+        for name in wanted:
             if name not in there:
                 raise ValueError(f"has no column {name!r}; it has {quoted(there)}")
-        if twice := [name for name in duplicates(there) if name in columns]:
+        if twice := [name for name in duplicates(there) if name in wanted]:
             raise ValueError(f"has the column {twice[0]!r} more than once")
-        rows = max(_CELLS_AT_ONCE // len(columns), 1)
-        if self.is_parquet:
-            yield from _parquet_batches(self.path, columns, rows)
-        else:
-            yield from self._csv_batches(there, columns, rows)
+        rows = max(_CELLS_AT_ONCE // len(wanted), 1)
+        is_empty, wrong, example = True, 0, ""
+        frames = self._parquet_frames if self._is_parquet else self._csv_frames
+        for frame in frames(wanted, rows):
+            values, odd, text = as_numbers(frame[list(columns)].to_numpy())
+            is_empty, wrong, example = False, wrong + odd, example or text
+            yield [as_texts(frame[name]) for name in labels], values
+        if is_empty:
+            raise ValueError("it is empty: it has columns, but no rows")
+        if wrong:
+            notes.append(f"{wrong:,} cells hold no number, such as {example!r}; missing")
 
-    def _csv_columns(self) -> list[str]:
+    def _csv_frames(self, columns: list[str], batch_rows: int) -> Iterator[pd.DataFrame]:
         with self._csv_rows() as rows:
-            return [name.strip() for name in next(rows, [])]
-
-    def _csv_batches(
-        self, there: list[str], columns: Sequence[str], batch_rows: int
-    ) -> Iterator[pd.DataFrame]:
-        places = [there.index(name) for name in columns]
-        with self._csv_rows() as rows:
-            next(rows)
+            there = [name.strip() for name in next(rows)]
+            places = [there.index(name) for name in columns]
+            blank = [""] * len(there)
             while batch := list(islice(rows, batch_rows)):
-                cells = [self._cells(row, places, len(there)) for row in batch]
-                yield pd.DataFrame(cells, columns=list(columns), dtype=object)
-
-    def _cells(self, row: list[str], places: list[int], width: int) -> list[str]:
-        if len(row) > width:
-            raise ValueError(
-                f"has {width} columns, but a row of {len(row)} cells, which begins with "
-                f"{row[0]!r}; check the delimiter, and that decimals have a point"
-            )
-        if len(row) < width:
-            row = row + [""] * (width - len(row))
-        return [row[place] for place in places]
+                if wide := next((row for row in batch if len(row) > len(there)), None):
+                    raise ValueError(
+                        f"has {len(there)} columns, but a row of {len(wide)} cells, which begins "
+                        f"with {wide[0]!r}; check the delimiter, and that decimals have a point"
+                    )
+                whole = (row + blank[len(row) :] for row in batch)
+                cells = [[row[place] for place in places] for row in whole]
+                yield pd.DataFrame(cells, columns=columns, dtype=object)
 
     @contextmanager
     def _csv_rows(self) -> Iterator[Iterator[list[str]]]:
         """The rows that are not blank, the header among them."""
-        opened = gzip.open if self.path.suffix.lower() == ".gz" else open
+        path = self._filepath
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
         try:
-            with opened(
-                self.path, "rt", encoding=self.encoding, errors="replace", newline=""
-            ) as file:
-                yield filter(None, csv.reader(file, delimiter=self.delimiter, strict=True))
+            with opened(path, "rt", encoding=self._encoding, errors="replace", newline="") as file:
+                yield filter(None, csv.reader(file, delimiter=self._delimiter, strict=True))
         except (csv.Error, EOFError, zlib.error) as error:
             raise ValueError(f"not a whole CSV file ({error})") from error
 
+    def _parquet_frames(self, columns: list[str], batch_rows: int) -> Iterator[pd.DataFrame]:
+        import pyarrow as pa  # noqa: PLC0415
 
-def as_texts(column: "pd.Series[Any]") -> npt.NDArray[np.object_]:
+        with self._parquet() as file:
+            try:
+                for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
+                    yield batch.to_pandas()[columns]
+            except pa.ArrowException as error:
+                raise ValueError(f"damaged Parquet file ({error})") from error
+
+    def _parquet(self) -> Any:
+        try:
+            import pyarrow as pa  # noqa: PLC0415  (an extra)
+            import pyarrow.parquet as pq  # noqa: PLC0415
+        except ImportError as error:
+            raise ImportError("to read Parquet, the package pyarrow is needed") from error
+        try:
+            return pq.ParquetFile(self._filepath)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"not a Parquet file ({error})") from error
+
+
+def as_texts(column: "pd.Series[Any]") -> Texts:
     """A column as stripped text, "" where it has none; time stamps as ISO 8601."""
     codes, cells = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=True)
     texts = np.array([_as_text(cell) for cell in cells] + [""], dtype=object)
     return texts[codes]  # the code of a missing cell is −1
 
 
-def as_numbers(cells: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], int, str]:
+def as_numbers(cells: npt.NDArray[Any]) -> tuple[Floats, int, str]:
     """Cells of any shape as float32, NaN where they hold no number.
 
     Returns:
@@ -124,9 +169,7 @@ def as_numbers(cells: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], int, s
         wrong = [text for text in unread if text.strip().lower() not in _MISSING]
     else:
         numbers, wrong = flat.astype(np.float64), []
-    with np.errstate(over="ignore"):  # becomes infinite, which cleaning removes
-        values = numbers.astype(np.float32).reshape(cells.shape)
-    return values, len(wrong), wrong[0] if wrong else ""
+    return as_float32(numbers).reshape(cells.shape), len(wrong), wrong[0] if wrong else ""
 
 
 def _as_text(cell: Any) -> str:
@@ -135,31 +178,3 @@ def _as_text(cell: Any) -> str:
     if isinstance(cell, bytes):
         return cell.decode("utf-8", errors="replace").strip()
     return str(cell).strip()
-
-
-def _parquet_columns(path: Path) -> list[str]:
-    with _parquet(path) as file:
-        return [str(name) for name in file.schema_arrow.names]
-
-
-def _parquet_batches(path: Path, columns: Sequence[str], rows: int) -> Iterator[pd.DataFrame]:
-    import pyarrow as pa  # noqa: PLC0415
-
-    with _parquet(path) as file:
-        try:
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
-                yield batch.to_pandas()[list(columns)]
-        except pa.ArrowException as error:
-            raise ValueError(f"damaged Parquet file ({error})") from error
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow as pa  # noqa: PLC0415  (an extra)
-        import pyarrow.parquet as pq  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError("to read Parquet, the package pyarrow is needed") from error
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"not a Parquet file ({error})") from error

@@ -28,6 +28,10 @@ class Member:
     stamp: int  # changes with the content: its time, or its checksum
     offset: int = -1  # where its content begins in a tar
 
+    @property
+    def is_json(self) -> bool:
+        return self.name.lower().removesuffix(".gz").endswith(".json")
+
 
 def list_members(path: Path) -> list[Member]:
     """The regular files of an archive, in the order of their names.
@@ -37,10 +41,10 @@ def list_members(path: Path) -> list[Member]:
     """
     if path.is_dir():
         members = _in_folder(path)
-    elif _begins(path).startswith(b"PK"):  # a tar may end with a zip, which is_zipfile looks for
-        members = _in_zip(path)
     else:
-        members = _in_tar(path)
+        with path.open("rb") as file:  # a tar may end with a zip, which is_zipfile looks for
+            is_zip = file.read(2) == b"PK"
+        members = _in_zip(path) if is_zip else _in_tar(path)
     if len(members) > _MOST_MEMBERS:
         raise ValueError(f"has {len(members):,} files; ingest it year by year")
     return sorted(members, key=lambda member: member.name)
@@ -69,11 +73,6 @@ def read_member(path: Path, member: Member) -> bytes:
     if len(content) > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
     return _gunzip(content) if member.name.lower().endswith(".gz") else content
-
-
-def _begins(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4)
 
 
 def _in_folder(path: Path) -> list[Member]:

@@ -1,7 +1,7 @@
 """Parts as one lazy array: a read opens only the parts it overlaps."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,61 +11,52 @@ import numpy.typing as npt
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from vd_forecasting.datasets.sources.vd_live.parts import Counts, Part, load_part
+from vd_forecasting.datasets.sources.vd_live.parts import Part, load_part
+from vd_forecasting.wording import plural
 
-Minutes = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Index:
-    """The labels of parts."""
-
-    minutes: Minutes  # [T], increasing
-    vdids: list[str]  # [N], sorted
-    spans: list[tuple[int, int]]  # of each part: its first and last minute; (0, −1) if empty
-    counts: Counts  # of all parts
-
-
-def index_parts(paths: Sequence[Path]) -> Index:
-    """Read the labels of all parts.
-
-    Raises:
-        ValueError: one is missing or damaged.
-    """
-    minutes: set[int] = set()
-    vdids: set[str] = set()
-    spans, total = [], Counts()
-    for path in paths:
-        part = _loaded(path, with_values=False)
-        minutes.update(np.unique(part.minute).tolist())
-        vdids.update(part.vdids[vd] for vd in np.unique(part.vd).tolist())
-        spans.append(
-            (int(part.minute.min()), int(part.minute.max())) if part.minute.size else (0, -1)
-        )
-        for one in fields(Counts):
-            setattr(total, one.name, getattr(total, one.name) + getattr(part.counts, one.name))
-    return Index(np.array(sorted(minutes), dtype=np.int64), sorted(vdids), spans, total)
+_MOST_NAMED = 50
+LEFT_OUT = {
+    "unnamed": "records without a usable VDID left out",
+    "untimed": "records without a usable time left out",
+    "off_clock": "records left out whose time is far from that of their file",
+    "faulty": "records of VDs that report to be faulty count as missing",
+    "others": "files are neither live records nor lists of VDs; ignored",
+}
 
 
 class PartsArray(BackendArray):
-    """[T, N, F] float32 of the records in ``paths``; the last of several values in one place wins.
+    """[T, N, F] float32 of the records in parts; the last of several values in one place wins.
 
     Args:
         paths: of the parts, in the order of their files.
-        index: of these parts.
-        vdids: those wanted, in the order wanted.
         features: columns of the parts' values.
+        listed: VDIDs that come first, in this order; the others follow sorted.
+
+    Raises:
+        ValueError: a part is missing or damaged.
     """
 
     def __init__(
-        self, paths: Sequence[Path], index: Index, vdids: Sequence[str], features: Sequence[int]
+        self, paths: Sequence[Path], features: Sequence[int], listed: Iterable[str]
     ) -> None:
-        self.shape = (len(index.minutes), len(vdids), len(features))
-        self.dtype = np.dtype(np.float32)
-        self._paths = list(paths)
-        self._index = index
-        self._place = {vdid: place for place, vdid in enumerate(vdids)}
+        minutes, vdids = set[int](), set[str]()
+        self._spans: list[tuple[Path, int, int]] = []  # of parts: their first and last minute
         self._features = list(features)
+        self.broken: list[tuple[str, str]] = []  # files, and why
+        self.left_out = Counter[str]()  # number of each of LEFT_OUT
+        for path in paths:
+            part = _loaded(path, with_values=False)
+            if inside := np.unique(part.minute).tolist():
+                self._spans.append((path, inside[0], inside[-1]))
+            minutes.update(inside)
+            vdids.update(part.vdids[vd] for vd in np.unique(part.vd).tolist())
+            self.broken += part.broken
+            self.left_out.update(part.left_out)
+        self.minutes = np.array(sorted(minutes), dtype=np.int64)  # [T]
+        self.vdids = [vdid for vdid in dict.fromkeys([*listed, *sorted(vdids)]) if vdid in vdids]
+        self._place = {vdid: place for place, vdid in enumerate(self.vdids)}
+        self.shape = (len(minutes), len(vdids), len(features))
+        self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
         values: npt.NDArray[np.float32] = indexing.explicit_indexing_adapter(
@@ -83,9 +74,9 @@ class PartsArray(BackendArray):
         return values
 
     def _rows(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        minutes = self._index.minutes[start:stop]
+        minutes = self.minutes[start:stop]
         block = np.full((stop - start, *self.shape[1:]), np.nan, dtype=np.float32)
-        for path, (first, last) in zip(self._paths, self._index.spans, strict=True):
+        for path, first, last in self._spans:
             if last < minutes[0] or first > minutes[-1]:
                 continue
             part = _loaded(path, with_values=True)
@@ -110,23 +101,16 @@ def _loaded(path: Path, with_values: bool) -> Part:
     return part
 
 
-def notes_of(counts: Counts, others: int, most: int = 50) -> Iterable[str]:
-    """Notes on what was left out; ``others`` files are neither live records nor lists of VDs."""
-    if counts.broken:
-        number = len(counts.broken)
-        yield f"{number:,} broken file{'s' if number > 1 else ''} skipped"
-        for name, why in counts.broken[:most]:
+def notes_of(broken: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> Iterator[str]:
+    """Notes on broken files and why, and on the number of each of LEFT_OUT."""
+    if broken:
+        yield f"{plural(len(broken), 'broken file')} skipped"
+        for name, why in broken[:_MOST_NAMED]:
             yield f"{_printable(name)}: {_printable(why)}"
-        if number > most:
-            yield f"… and {number - most:,} more broken files"
-    for number, what in (
-        (counts.unnamed, "records without a usable VDID left out"),
-        (counts.untimed, "records without a usable time left out"),
-        (counts.off_clock, "records left out whose time is far from that of their file"),
-        (counts.faulty, "records of VDs that report to be faulty count as missing"),
-        (others, "files are neither live records nor lists of VDs; ignored"),
-    ):
-        if number:
+        if len(broken) > _MOST_NAMED:
+            yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
+    for reason, what in LEFT_OUT.items():
+        if number := left_out.get(reason):
             yield f"{number:,} {what}"
 
 

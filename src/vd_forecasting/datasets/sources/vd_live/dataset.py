@@ -1,9 +1,10 @@
 """An archive of minute-by-minute VD records as one VD array."""
 
+import math
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
@@ -11,25 +12,19 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
 from tqdm import tqdm
 from xarray.core import indexing
 
-from vd_forecasting.datasets.sources.source import Labels, Origin, SourceDataset, vd_array
+from vd_forecasting.datasets.sources.source import Labels, SourceDataset
 from vd_forecasting.datasets.sources.vd_live.archive import Member, list_members, read_member
-from vd_forecasting.datasets.sources.vd_live.assemble import PartsArray, index_parts, notes_of
+from vd_forecasting.datasets.sources.vd_live.assemble import PartsArray, notes_of
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES
 from vd_forecasting.datasets.sources.vd_live.live_json import read_stations_json
 from vd_forecasting.datasets.sources.vd_live.live_xml import read_stations_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, parse_offset
-from vd_forecasting.datasets.sources.vd_live.parts import (
-    Reading,
-    load_part,
-    make_part,
-    part_path,
-)
-from vd_forecasting.datasets.sources.vd_live.stations import Station, info_of
+from vd_forecasting.datasets.sources.vd_live.parts import Reading, load_part, make_part, part_path
+from vd_forecasting.datasets.sources.vd_live.stations import Station
+from vd_forecasting.datasets.vd_info import as_arrays
 from vd_forecasting.wording import one_line
 
 FILES_PER_PART = 30
@@ -83,7 +78,7 @@ class VDLiveArchiveDataset(SourceDataset):
         self._tolerance = tolerance
         self._workers = workers
 
-    def _read(self) -> xr.DataArray:
+    def _read(self) -> tuple[Any, Labels]:
         if unknown := [name for name in self._features if name not in FEATURES]:
             raise ValueError(f"features: no {unknown[0]!r}; there are {', '.join(FEATURES)}")
         source = self._filepath
@@ -93,30 +88,24 @@ class VDLiveArchiveDataset(SourceDataset):
         paths = [part_path(self._parts, source, batch, reading) for batch in batches]
         self._make(batches, paths, reading)
 
-        index = index_parts(paths)
-        stations, broken_lists = _read_stations(source, lists)
-        counts = index.counts
-        counts.broken = [*broken_lists, *counts.broken]
-        if not index.vdids:
-            name, why = counts.broken[0] if counts.broken else ("", "no record has a place")
-            raise ValueError(f"nothing usable in its {len(live):,} VDLive files; {name}: {why}")
-        listed = dict.fromkeys(one.vdid for one in stations)
-        live_vds = set(index.vdids)
-        vdids = [vdid for vdid in listed if vdid in live_vds]
-        vdids += [vdid for vdid in index.vdids if vdid not in listed]
+        stations, broken = _read_stations(source, lists)
         columns = [FEATURES.index(name) for name in self._features]
-        on_demand: Any = indexing.LazilyIndexedArray(PartsArray(paths, index, vdids, columns))
+        array = PartsArray(paths, columns, stations)
+        broken += array.broken
+        if not array.vdids:
+            name, why = broken[0] if broken else ("", "no record has a place")
+            raise ValueError(f"nothing usable in its {len(live):,} VDLive files; {name}: {why}")
+        known = [stations.get(vdid, {}) for vdid in array.vdids]
+        on_demand: Any = indexing.LazilyIndexedArray(array)
         labels = Labels(
-            times=index.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
-            vdids=vdids,
+            times=array.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
+            vdids=array.vdids,
             features=self._features,
-            info=info_of(stations, vdids) if stations else None,
+            info=as_arrays(known) if stations else {},
+            utc_offset=self._utc_offset,
+            notes=list(notes_of(broken, array.left_out | {"others": others})),
         )
-        return vd_array(
-            indexing.CopyOnWriteArray(on_demand),
-            labels,
-            Origin(source.name, utc_offset=self._utc_offset, notes=notes_of(counts, others)),
-        )
+        return indexing.CopyOnWriteArray(on_demand), labels
 
     def _make(self, batches: list[list[Member]], paths: list[Path], reading: Reading) -> None:
         """Make the parts that are missing or damaged."""
@@ -125,13 +114,12 @@ class VDLiveArchiveDataset(SourceDataset):
             for batch, path in zip(batches, paths, strict=True)
             if load_part(path, with_values=False) is None
         ]
-        progress = tqdm(total=sum(len(batch) for batch, _ in todo), unit="file", disable=None)
         workers = min(self._workers or os.cpu_count() or 1, len(todo))
-        with progress:
+        with tqdm(total=sum(len(batch) for batch, _ in todo), unit="file", disable=None) as bar:
             if workers < 2:
                 for batch, path in todo:
                     make_part(self._filepath, batch, reading, path)
-                    progress.update(len(batch))
+                    bar.update(len(batch))
                 return
             # spawned, because forking a process that has threads is not safe
             pool = ProcessPoolExecutor(
@@ -144,7 +132,7 @@ class VDLiveArchiveDataset(SourceDataset):
                 }
                 for job in as_completed(jobs):
                     job.result()
-                    progress.update(jobs[job])
+                    bar.update(jobs[job])
             except BrokenProcessPool as error:
                 raise ValueError(
                     "a process that read it was killed, perhaps for want of memory; run again, it "
@@ -152,9 +140,6 @@ class VDLiveArchiveDataset(SourceDataset):
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-
-    def _describe(self) -> dict[str, Any]:
-        return super()._describe() | {"parts": str(self._parts), "features": self._features}
 
 
 def _end_with_parent() -> None:
@@ -182,34 +167,24 @@ def _sort_files(source: Path) -> tuple[list[Member], list[Member], int]:
     if not live:
         raise ValueError(f"has no VDLive_HHMM.xml or VDLiveList.json among its {others:,} files")
     # without a time in the name: last, in the order of names
-    in_order = sorted(live, key=lambda one: _minute(source, one))
-    return in_order, lists, others
-
-
-def _minute(source: Path, member: Member) -> float:
-    minute = minute_of_file(f"{source.name}/{member.name}")
-    return np.inf if minute is None else float(minute)
+    live.sort(key=lambda one: minute_of_file(f"{source.name}/{one.name}") or math.inf)
+    return live, lists, others
 
 
 def _read_stations(
     source: Path, lists: Sequence[Member]
-) -> tuple[list[Station], list[tuple[str, str]]]:
-    """The detectors of all lists, and the lists that are broken.
+) -> tuple[dict[str, Station], list[tuple[str, str]]]:
+    """The detectors of all lists by VDID, and the lists that are broken.
 
     There may be a list a day; a later one corrects an earlier one.
     """
     stations: dict[str, Station] = {}
     broken = []
     for member in lists:
+        read = read_stations_json if member.is_json else read_stations_xml
         try:
-            stations |= {one.vdid: one for one in _stations(source, member)}
+            found = read(read_member(source, member))
+            stations |= {one["vdid"]: one for one in found if one["vdid"]}
         except (ValueError, OSError, MemoryError) as error:
             broken.append((member.name, one_line(error)))
-    return list(stations.values()), broken
-
-
-def _stations(source: Path, member: Member) -> Iterator[Station]:
-    content = read_member(source, member)
-    is_json = member.name.lower().removesuffix(".gz").endswith(".json")
-    read = read_stations_json if is_json else read_stations_xml
-    return (one for one in read(content) if one.vdid)
+    return stations, broken

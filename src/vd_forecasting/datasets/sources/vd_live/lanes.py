@@ -1,6 +1,7 @@
 """From what lanes report to the features of a VD."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -12,6 +13,8 @@ FEATURES = ("avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_cou
 Floats = npt.NDArray[np.float64]
 Cell = bytes | str | int | float | None
 """The content of a file where a number belongs; bytes are text not yet decoded."""
+Lane = tuple[Cell, Cell, list[Cell]]
+"""Speed, occupancy, and a volume for each type of vehicle."""
 
 _FAULT = math.inf  # stands for text that is no number
 
@@ -30,6 +33,18 @@ class Records:
     volumes: list[Cell] = field(default_factory=list)  # [V]
     update_time: str = ""
     """Of the file."""
+
+    def add(self, vdid: str, stamp: str, status: str, lanes: Iterable[Lane]) -> None:
+        """Add a record."""
+        for speed, occupancy, volumes in lanes:
+            self.lane_of_volume += [len(self.speeds)] * len(volumes)
+            self.volumes += volumes
+            self.record_of_lane.append(len(self.vdids))
+            self.speeds.append(speed)
+            self.occupancies.append(occupancy)
+        self.vdids.append(vdid.strip())
+        self.stamps.append(stamp)
+        self.healthy.append(status.strip() in ("", "0"))
 
 
 def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray[np.float32]:
@@ -55,11 +70,7 @@ def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray
     occupancy = _numbers(records.occupancies, error_codes)
     # 255 vehicles are possible where an interval is longer than a minute
     volumes = _numbers(records.volumes, tuple(code for code in error_codes if code != 255))
-
-    counted = ~np.isnan(volumes)
-    has_volume = _sums(lane_of_volume[counted], lanes) > 0
-    volume = _sums(lane_of_volume[counted], lanes, volumes[counted])
-    volume[~has_volume] = np.nan
+    volume = _sums(lane_of_volume, volumes, lanes)
 
     faulty = np.isinf(speed) | np.isinf(occupancy) | np.isinf(volume)
     silent = np.isnan(speed) & np.isnan(occupancy) & np.isnan(volume)
@@ -70,16 +81,25 @@ def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray
     # NaN > 0 is False, as wanted
     speed[(speed == 0) & (volume == 0) & ~(occupancy > 0)] = np.nan
 
-    return np.stack(
-        [
-            _mean_speed(record, speed, volume, count),
-            _sum(record, volume, count),
-            _mean(record, occupancy, count),
-            _deviation(record, speed, count),
-            _or_nan(_sums(record, count), _sums(record, count) > 0),
-        ],
-        axis=-1,
-    ).astype(np.float32)
+    def sums(values: Floats) -> Floats:
+        return _sums(record, values, count)
+
+    def numbers(values: Floats) -> Floats:
+        return sums(np.where(np.isnan(values), np.nan, 1))
+
+    weight = np.where(np.isnan(speed), np.nan, np.nan_to_num(volume))
+    weights = sums(weight)
+    weighted = sums(speed * weight) / np.where(weights > 0, weights, 1)
+    mean = sums(speed) / numbers(speed)
+    variance = sums((speed - mean[record]) ** 2) / numbers(speed)
+    features = (
+        np.where(weights > 0, weighted, mean),
+        sums(volume),
+        sums(occupancy) / numbers(occupancy),
+        np.where(numbers(speed) > 1, np.sqrt(variance), np.nan),
+        sums(np.ones(len(record))),
+    )
+    return np.stack(features, axis=-1).astype(np.float32)
 
 
 def _numbers(cells: list[Cell], error_codes: tuple[float, ...]) -> Floats:
@@ -105,39 +125,9 @@ def _number(cell: Cell) -> float:
     return number if abs(number) < 1e30 else _FAULT
 
 
-def _sums(groups: npt.NDArray[np.intp], count: int, values: Floats | None = None) -> Floats:
+def _sums(groups: npt.NDArray[np.intp], values: Floats, count: int) -> Floats:
+    """The sum of each group's known values, [count], NaN where none is known."""
+    known = ~np.isnan(values)
     # one error makes the sum of its group infinite
-    return np.bincount(groups, values, minlength=count).astype(np.float64)
-
-
-def _or_nan(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    return np.where(known, values, np.nan)
-
-
-def _sum(groups: npt.NDArray[np.intp], values: Floats, count: int) -> Floats:
-    known = ~np.isnan(values)
-    numbers = _sums(groups[known], count)
-    return _or_nan(_sums(groups[known], count, values[known]), numbers > 0)
-
-
-def _mean(groups: npt.NDArray[np.intp], values: Floats, count: int) -> Floats:
-    known = ~np.isnan(values)
-    numbers = _sums(groups[known], count)
-    return _or_nan(_sum(groups, values, count) / np.maximum(numbers, 1), numbers > 0)
-
-
-def _mean_speed(groups: npt.NDArray[np.intp], speed: Floats, volume: Floats, count: int) -> Floats:
-    known = ~np.isnan(speed)
-    groups, speed, volume = groups[known], speed[known], np.nan_to_num(volume[known])
-    weights = _sums(groups, count, volume)
-    weighted = _sums(groups, count, speed * volume) / np.where(weights > 0, weights, 1)
-    return np.where(weights > 0, weighted, _mean(groups, speed, count))
-
-
-def _deviation(groups: npt.NDArray[np.intp], values: Floats, count: int) -> Floats:
-    known = ~np.isnan(values)
-    groups, values = groups[known], values[known]
-    numbers = _sums(groups, count)
-    distance = values - _mean(groups, values, count)[groups]
-    variance = _sums(groups, count, distance**2) / np.maximum(numbers, 1)
-    return _or_nan(np.sqrt(variance), numbers > 1)
+    total = np.bincount(groups[known], values[known], count)
+    return np.where(np.bincount(groups[known], minlength=count) > 0, total, np.nan)

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Records
+from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Records
 from vd_forecasting.datasets.sources.vd_live.stations import Station, station
 
 _MOST_VALUES = 4_000_000
-_LIVE_KEYS = ("LiveTrafficData", "VDLives", "VDLiveList")
-_STATION_KEYS = ("VDs", "VDList")
 
 
 def read_live_json(content: bytes) -> Records:
@@ -20,20 +18,17 @@ def read_live_json(content: bytes) -> Records:
     """
     document = _parse(content)
     records = Records(update_time=_text(document, "UpdateTime"))
-    for vd in _list(document, _LIVE_KEYS):
-        record = len(records.vdids)
-        records.vdids.append(_text(vd, "VDID").strip())
-        records.stamps.append(_text(vd, "DataCollectTime"))
-        records.healthy.append(_text(vd, "Status").strip() in ("", "0"))
-        for flow in _dicts(vd.get("LinkFlows")):
-            for lane in _dicts(flow.get("Lanes")):
-                counts = [_cell(vehicle, "Volume") for vehicle in _dicts(lane.get("Vehicles"))]
-                records.volumes += counts
-                records.lane_of_volume += [len(records.speeds)] * len(counts)
-                records.record_of_lane.append(record)
-                records.speeds.append(_cell(lane, "Speed"))
-                records.occupancies.append(_cell(lane, "Occupancy"))
+    for vd in _list(document, "LiveTrafficData", "VDLives", "VDLiveList"):
+        lanes = (lane for flow in _dicts(vd, "LinkFlows") for lane in _dicts(flow, "Lanes"))
+        records.add(
+            _text(vd, "VDID"), _text(vd, "DataCollectTime"), _text(vd, "Status"), map(_lane, lanes)
+        )
     return records
+
+
+def _lane(lane: dict[str, Any]) -> Lane:
+    volumes: list[Cell] = [_cell(vehicle, "Volume") for vehicle in _dicts(lane, "Vehicles")]
+    return _cell(lane, "Speed"), _cell(lane, "Occupancy"), volumes
 
 
 def read_stations_json(content: bytes) -> list[Station]:
@@ -43,8 +38,8 @@ def read_stations_json(content: bytes) -> list[Station]:
         ValueError: as :func:`read_live_json`.
     """
     stations = []
-    for vd in _list(_parse(content), _STATION_KEYS):
-        links = [link.get("LaneNum") for link in _dicts(vd.get("DetectionLinks"))]
+    for vd in _list(_parse(content), "VDs", "VDList"):
+        links = [link.get("LaneNum") for link in _dicts(vd, "DetectionLinks")]
         stations.append(station(vd, links or [vd.get("LaneNum")]))
     return stations
 
@@ -63,22 +58,23 @@ def _parse(content: bytes) -> dict[str, Any]:
     return document
 
 
-def _list(document: dict[str, Any], keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _list(document: dict[str, Any], *keys: str) -> Iterator[dict[str, Any]]:
     for key in keys:
         if isinstance(document.get(key), list):
-            return _dicts(document[key])
+            return _dicts(document, key)
     raise ValueError(f"has no list {' or '.join(keys)}")
 
 
-def _dicts(found: Any) -> Iterator[dict[str, Any]]:
+def _dicts(parent: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    found = parent.get(key)
     return (one for one in found if isinstance(one, dict)) if isinstance(found, list) else iter(())
 
 
-def _text(found: dict[str, Any], key: str) -> str:
-    value = found.get(key)
-    return "" if value is None else str(value) if isinstance(value, str | int | float) else "?"
+def _text(parent: dict[str, Any], key: str) -> str:
+    value = _cell(parent, key)
+    return "" if value is None else str(value)
 
 
-def _cell(found: dict[str, Any], key: str) -> Cell:
-    value = found.get(key)
+def _cell(parent: dict[str, Any], key: str) -> str | int | float | None:
+    value = parent.get(key)
     return value if value is None or isinstance(value, str | int | float) else "?"

@@ -8,7 +8,7 @@ from typing import NoReturn
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from vd_forecasting.datasets.sources.vd_live.lanes import Records
+from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Records
 from vd_forecasting.datasets.sources.vd_live.plain_xml import read_plain
 from vd_forecasting.datasets.sources.vd_live.stations import Station, station
 
@@ -29,34 +29,24 @@ def read_live_xml(content: bytes) -> Records:
 def read_tree(content: bytes) -> Records:
     """The records by way of a tree, for XML of any form."""
     root = parse(content, "VDLiveList")
-    vd_live, vdid, status, time, flows, lane, speed, occupancy, vehicles, volume = _names(
-        root, "VDLive", "VDID", "Status", "DataCollectTime", "LinkFlows", "Lane", "Speed"
-    ) + _names(root, "Occupancy", "Vehicles", "Volume")
-    records = Records(update_time=root.findtext(_names(root, "UpdateTime")[0]) or "")
-    for vd in root.iter(vd_live):
-        record = len(records.vdids)
-        texts: dict[str, str | None] = {}
-        for child in vd:
-            if child.tag == flows:
-                for measured in child.iter(lane):
-                    lane_index = len(records.speeds)
-                    cells: dict[str, str | None] = {}
-                    for cell in measured:
-                        if cell.tag == vehicles:
-                            counts = [count.text for count in cell.iter(volume)]
-                            records.volumes += counts
-                            records.lane_of_volume += [lane_index] * len(counts)
-                        else:
-                            cells[cell.tag] = cell.text
-                    records.record_of_lane.append(record)
-                    records.speeds.append(cells.get(speed))
-                    records.occupancies.append(cells.get(occupancy))
-            else:
-                texts[child.tag] = child.text
-        records.vdids.append((texts.get(vdid) or "").strip())
-        records.stamps.append(texts.get(time) or "")
-        records.healthy.append((texts.get(status) or "").strip() in ("", "0"))
+    records = Records(update_time=root.findtext("UpdateTime") or "")
+    for vd in root.iter("VDLive"):
+        texts = {child.tag: child.text or "" for child in vd}
+        lanes = (lane for flows in vd.findall("LinkFlows") for lane in flows.iter("Lane"))
+        records.add(
+            texts.get("VDID", ""),
+            texts.get("DataCollectTime", ""),
+            texts.get("Status", ""),
+            map(_lane, lanes),
+        )
     return records
+
+
+def _lane(lane: ElementTree.Element) -> Lane:
+    cells = {cell.tag: cell.text for cell in lane}
+    vehicles = lane.findall("Vehicles")
+    volumes: list[Cell] = [volume.text for one in vehicles for volume in one.iter("Volume")]
+    return cells.get("Speed"), cells.get("Occupancy"), volumes
 
 
 def read_stations_xml(content: bytes) -> list[Station]:
@@ -65,18 +55,16 @@ def read_stations_xml(content: bytes) -> list[Station]:
     Raises:
         ValueError: as :func:`read_live_xml`.
     """
-    root = parse(content, "VDList")
-    (vd, lanes) = _names(root, "VD", "LaneNum")
-    fields = dict(zip(_names(root, *Station.KEYS), Station.KEYS, strict=True))
-    stations = []
-    for element in root.iter(vd):
-        known = {fields[child.tag]: child.text for child in element if child.tag in fields}
-        stations.append(station(known, [count.text for count in element.iter(lanes)]))
-    return stations
+    return [
+        station(
+            {child.tag: child.text for child in vd}, [count.text for count in vd.iter("LaneNum")]
+        )
+        for vd in parse(content, "VDList").iter("VD")
+    ]
 
 
 def parse(content: bytes, root_name: str) -> ElementTree.Element:
-    """The root of a document.
+    """The root of a document, its names without the namespace of the root.
 
     Raises:
         ValueError: it is not well-formed, has another root, or looks like an attack.
@@ -89,6 +77,10 @@ def parse(content: bytes, root_name: str) -> ElementTree.Element:
     name = root.tag.rpartition("}")[2]
     if name != root_name:
         raise ValueError(f"its root is {name[:80]!r}, must be {root_name!r}")
+    namespace = root.tag.removesuffix(name)
+    for element in root.iter():
+        same = element.tag.startswith(namespace)
+        element.tag = element.tag.removeprefix(namespace) if same else "of another namespace"
     return root
 
 
@@ -110,9 +102,3 @@ def check(content: bytes) -> None:
 
 def _refuse(*declaration: object) -> NoReturn:
     raise ValueError("declares a document type, which no VD file needs and attacks do")
-
-
-def _names(root: ElementTree.Element, *names: str) -> list[str]:
-    """Names in the namespace of the root."""
-    namespace = root.tag[: root.tag.rfind("}") + 1]
-    return [namespace + name for name in names]

@@ -32,9 +32,7 @@ def parse_offset(text: str) -> int:
 def minute_of_record(text: str, offset: int) -> int | None:
     """The minute a record was collected in; None if its time stamp is unusable.
 
-    Args:
-        text: ISO 8601; without an offset it is on the clock already.
-        offset: of the clock, minutes east of UTC.
+    A stamp in ISO 8601 without an offset is on the clock already, ``offset`` minutes east of UTC.
     """
     found = _STAMP.fullmatch(text.strip())
     if not found:

@@ -9,10 +9,10 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from vd_forecasting.wording import one_line
 
 _FORMAT = 1  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError)
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,6 @@ class Reading:
 
 
 @dataclass
-class Counts:
-    """Number of records left out of a part, and its broken files."""
-
-    broken: list[tuple[str, str]] = field(default_factory=list)  # files, and why
-    unnamed: int = 0  # records
-    untimed: int = 0
-    off_clock: int = 0
-    faulty: int = 0
-
-
-@dataclass
 class Part:
     """R records of V detectors."""
 
@@ -58,7 +47,8 @@ class Part:
     vd: npt.NDArray[np.int32]  # [R]
     minute: npt.NDArray[np.int64]  # [R], since 1970 on the clock
     values: npt.NDArray[np.float32]  # [R, 5], see lanes.FEATURES
-    counts: Counts
+    broken: list[tuple[str, str]]  # files, and why
+    left_out: Counter[str]  # records, by the keys of assemble.LEFT_OUT
 
 
 def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Reading) -> Path:
@@ -77,93 +67,75 @@ def make_part(source: Path, members: Sequence[Member], reading: Reading, path: P
     finally:
         if collecting:
             gc.enable()
-    save_part(part, path)
-    return path
-
-
-def save_part(part: Part, path: Path) -> None:
-    """Write a part, atomically."""
-    labels = json.dumps({"vdids": part.vdids, "counts": asdict(part.counts)}).encode()
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "labels": np.frombuffer(labels, dtype=np.uint8),
-        "vd": part.vd,
-        "minute": part.minute,
-        "values": part.values,
-    }
+    counts = {"broken": part.broken, **part.left_out}
+    labels = json.dumps({"vdids": part.vdids, "counts": counts}).encode()
+    arrays = {name: getattr(part, name) for name in ("vd", "minute", "values")}
     # as np.savez_compressed, but faster by the lowest level of compression
     with (
         replacing(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
-        for name, array in arrays.items():
+        for name, array in {"labels": np.frombuffer(labels, dtype=np.uint8), **arrays}.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
+    return path
 
 
 def load_part(path: Path, with_values: bool = True) -> Part | None:
-    """The part at ``path``; None if there is none, or it is damaged.
-
-    Args:
-        path: of the part.
-        with_values: False leaves the values unread, [0, 5].
-    """
+    """The part at ``path``, its values [0, 5] if they stay unread; None if none, or damaged."""
     try:
         # np.load would leave a damaged file open
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             labels = json.loads(file["labels"].tobytes())
             counts = labels["counts"]
-            counts["broken"] = [(str(name), str(why)) for name, why in counts["broken"]]
+            broken = [(str(name), str(why)) for name, why in counts.pop("broken")]
             return Part(
                 vdids=[str(vdid) for vdid in labels["vdids"]],
                 vd=file["vd"],
                 minute=file["minute"],
                 values=file["values"] if with_values else _nothing(),
-                counts=Counts(**counts),
+                broken=broken,
+                left_out=Counter({str(reason): int(number) for reason, number in counts.items()}),
             )
-    except (*_DAMAGED, TypeError):
+    except _DAMAGED:
         return None
 
 
 def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Part:
     vdids: dict[str, int] = {}
-    counts = Counts()
-    blocks: list[tuple[Any, Any, Any]] = []
+    vd: list[int] = []
+    minute, values = [np.empty(0, np.int64)], [_nothing()]
+    broken, left_out = [], Counter[str]()
     for member in members:
         try:
-            blocks.append(_read_file(source, member, reading, vdids, counts))
+            read = read_live_json if member.is_json else read_live_xml
+            records = read(read_member(source, member))
+            if not records.vdids:
+                raise ValueError("reports of no VD")
+            features = features_of(records, reading.error_codes)
         except (ValueError, OSError, MemoryError) as error:
-            counts.broken.append((member.name, one_line(error)))
-    vds, minutes, values = zip(*blocks, strict=True) if blocks else ((), (), ())
+            broken.append((member.name, one_line(error)))
+            continue
+        minutes = _minutes(records, f"{source.name}/{member.name}", reading, left_out)
+        named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
+        left_out["unnamed"] += int((~named).sum())
+        left_out["faulty"] += records.healthy.count(False)
+        kept = np.flatnonzero(named & (minutes >= 0))
+        vd += [vdids.setdefault(records.vdids[index], len(vdids)) for index in kept]
+        minute.append(minutes[kept])
+        values.append(features[kept])
     return Part(
         vdids=list(vdids),
-        vd=np.concatenate([*vds, np.empty(0, np.int32)]),
-        minute=np.concatenate([*minutes, np.empty(0, np.int64)]),
-        values=np.concatenate([*values, _nothing()]),
-        counts=counts,
+        vd=np.array(vd, dtype=np.int32),
+        minute=np.concatenate(minute),
+        values=np.concatenate(values),
+        broken=broken,
+        left_out=left_out,
     )
 
 
-def _read_file(
-    source: Path, member: Member, reading: Reading, vdids: dict[str, int], counts: Counts
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The records of a file that have a place; the others are counted."""
-    content = read_member(source, member)
-    is_json = member.name.lower().removesuffix(".gz").endswith(".json")
-    records = read_live_json(content) if is_json else read_live_xml(content)
-    if not records.vdids:
-        raise ValueError("reports of no VD")
-    values = features_of(records, reading.error_codes)
-    minutes = _minutes(records, f"{source.name}/{member.name}", reading, counts)
-    named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
-    counts.unnamed += int((~named).sum())
-    counts.faulty += records.healthy.count(False)
-    kept = np.flatnonzero(named & (minutes >= 0))
-    vd = [vdids.setdefault(records.vdids[index], len(vdids)) for index in kept]
-    return np.array(vd, dtype=np.int32), minutes[kept], values[kept]
-
-
 def _minutes(
-    records: Records, path: str, reading: Reading, counts: Counts
+    records: Records, path: str, reading: Reading, left_out: Counter[str]
 ) -> npt.NDArray[np.int64]:
     """The minute of each record [R], −1 where it has none.
 
@@ -177,9 +149,9 @@ def _minutes(
     for index, stamp in enumerate(records.stamps):
         minute = minute_of_record(stamp, reading.utc_offset) if stamp.strip() else of_file
         if minute is None:
-            counts.untimed += 1
+            left_out["untimed"] += 1
         elif of_file is not None and abs(minute - of_file) > reading.tolerance:
-            counts.off_clock += 1
+            left_out["off_clock"] += 1
         else:
             minutes[index] = minute
     return minutes

@@ -16,6 +16,7 @@ from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Records
 
 _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>)?\s*<VDLiveList(\s[^<>]*)?>")
 _ENCODING = re.compile(rb"encoding\s*=\s*[\"']([^\"']*)")
+_UTF8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 _NAMESPACE = re.compile(rb"xmlns(?::[^\s=]*)?\s*=\s*[\"']([^\"']*)")
 
 Positions = npt.NDArray[np.intp]
@@ -39,7 +40,6 @@ class Tags:
         heads: npt.NDArray[np.uint64] = np.ndarray(len(codes), "<u8", padded, strides=(1,))
         shift = (8 * (8 - np.minimum(self._lengths, 8))).astype(np.uint64)
         self._heads = heads[name_begins] << shift
-        self._known: dict[str, Mask] = {}
 
     def opening(self, name: str) -> Mask:
         """Which tags open an element of this name."""
@@ -59,21 +59,19 @@ class Tags:
         return [content[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
     def _named(self, name: str) -> Mask:
-        if name not in self._known:
-            text = name.encode()[:8]
-            head = np.uint64(int.from_bytes(text.rjust(8, b"\0"), "little"))
-            self._known[name] = (self._heads == head) & (self._lengths == len(name))
-        return self._known[name]
+        text = name.encode()[:8].rjust(8, b"\0")
+        head = np.uint64(int.from_bytes(text, "little"))
+        return np.asarray((self._heads == head) & (self._lengths == len(name)), dtype=bool)
 
 
 def read_plain(content: bytes) -> Records | None:
-    """The records of a VDLiveList in plain XML; None if it is not plain.
-
-    Args:
-        content: well-formed XML.
-    """
+    """The records of a VDLiveList in well-formed XML; None if it is not plain."""
     root = _ROOT.match(content)
-    if root is None or not _is_utf8(root[1] or b"") or _is_ambiguous(root[2] or b""):
+    if root is None:
+        return None
+    encoding, namespaces = _ENCODING.search(root[1] or b""), _NAMESPACE.findall(root[2] or b"")
+    # where a namespace repeats, a prefix may stand for that of the root itself
+    if (encoding and encoding[1].lower() not in _UTF8) or len(set(namespaces)) < len(namespaces):
         return None
     below = root.end()
     if content.find(b"=", below) >= 0 or content.find(b"&", below) >= 0:
@@ -87,17 +85,6 @@ def read_plain(content: bytes) -> Records | None:
     if ((first == ord("!")) | (first == ord("?")) | (last == ord("/")) | (last <= ord(" "))).any():
         return None
     return _records(Tags(content, begins, ends))
-
-
-def _is_ambiguous(attributes: bytes) -> bool:
-    """Whether a prefix may stand for the namespace of the root itself."""
-    namespaces = _NAMESPACE.findall(attributes)
-    return len(set(namespaces)) < len(namespaces)
-
-
-def _is_utf8(declaration: bytes) -> bool:
-    declared = _ENCODING.search(declaration)
-    return declared is None or declared[1].lower() in (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 
 
 def _records(tags: Tags) -> Records:
@@ -118,9 +105,10 @@ def _records(tags: Tags) -> Records:
             found[index] = text
         return found
 
-    vdids = column("VDID", of_record, record_of_tag, number)
-    stamps = column("DataCollectTime", of_record, record_of_tag, number)
-    status = column("Status", of_record, record_of_tag, number)
+    vdids, stamps, status = (
+        column(name, of_record, record_of_tag, number)
+        for name in ("VDID", "DataCollectTime", "Status")
+    )
     speeds: list[Cell] = [*column("Speed", of_lane, lane_of_tag, lane_number)]
     occupancies: list[Cell] = [*column("Occupancy", of_lane, lane_of_tag, lane_number)]
     volumes = tags.opening("Volume") & in_vehicles & in_lane
