@@ -22,18 +22,15 @@ _YEARS = (np.datetime64("1900-01-01"), np.datetime64("2200-01-01"))
 def read_clock(
     texts: Sequence[str], time_format: str | None, timezone: str | None
 ) -> tuple[DatetimeArray, str | None, list[str]]:
-    """Parse time stamps into naive local ``datetime64[ns]`` [T], NaT where that is impossible.
+    """Parse T time stamps, in ISO 8601 or a ``time_format`` of ``strptime``.
 
-    Args:
-        texts: [T].
-        time_format: as of ``strptime``; None for ISO 8601.
-        timezone: the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
-            put on the offset this zone has at the first of them, so that daylight-saving time
-            makes neither gaps nor duplicates. None takes stamps without an offset as they are.
+    ``timezone`` is the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
+    put on the offset this zone has at the first of them, so that daylight-saving time makes neither
+    gaps nor duplicates. None takes stamps without an offset as they are.
 
     Returns:
-        The times, the UTC offset of their clock (None if unknown), and notes on stamps that were
-        left out.
+        Naive local ``datetime64[ns]`` [T], NaT where that is impossible; the UTC offset of their
+        clock (None if unknown); notes on stamps that were left out.
 
     Raises:
         ValueError: the zone or the format is unknown, or no stamp is usable.

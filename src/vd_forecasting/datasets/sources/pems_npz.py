@@ -93,9 +93,6 @@ def read_npz(path: Path, key: str, most_features: int) -> Floats:
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
     need a pickle, are refused.
-
-    Raises:
-        ValueError: the file is something else or damaged, or the array has another shape or type.
     """
     try:
         with zipfile.ZipFile(path) as archive:

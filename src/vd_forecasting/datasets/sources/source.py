@@ -121,20 +121,15 @@ class NoSource(SourceDataset):
 class Labels:
     """Labels of the values of a source."""
 
-    times: DatetimeArray
-    """[T], naive local time, NaT where unknown."""
-    vdids: Sequence[str]
-    """[N]."""
-    features: Sequence[str]
-    """[F]."""
+    times: DatetimeArray  # [T], naive local time, NaT where unknown
+    vdids: Sequence[str]  # [N]
+    features: Sequence[str]  # [F]
     units: Mapping[str, str | None] = field(default_factory=dict)
     """By feature; the project's own for those not named, or None."""
     info: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """Properties of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`, each [N]."""
-    utc_offset: str | None = None
-    """Such as ``"+08:00"``; None where unknown."""
-    notes: Sequence[str] = ()
-    """Sentences about values that the reader left out or changed."""
+    utc_offset: str | None = None  # such as "+08:00"; None where unknown
+    notes: Sequence[str] = ()  # sentences about values that the reader left out or changed
 
 
 def vd_array(values: Any, labels: Labels, source_file: str) -> xr.DataArray:

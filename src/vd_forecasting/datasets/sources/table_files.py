@@ -56,11 +56,6 @@ class TableDataset(SourceDataset):
         return read_clock(stamps, self._time_format, self._timezone)
 
     def _columns(self) -> list[str]:
-        """The names of the columns.
-
-        Raises:
-            ValueError: there is none, or it is no table.
-        """
         if self._is_parquet:
             with self._parquet() as file:
                 names = [str(name) for name in file.schema_arrow.names]
@@ -76,10 +71,7 @@ class TableDataset(SourceDataset):
     ) -> Iterator[tuple[list[Texts], Floats]]:
         """Some rows at a time: each of ``labels`` as texts [R], and ``columns`` as numbers [R, F].
 
-        A note on cells that hold no number is added at the end.
-
-        Raises:
-            ValueError: a column is missing or there twice, no row is there, or the file is damaged.
+        Cells that hold no number are counted in a note, added at the end.
         """
         there, wanted = self._columns(), list(dict.fromkeys([*labels, *columns]))
         for name in wanted:
@@ -155,11 +147,7 @@ def as_texts(column: "pd.Series[Any]") -> Texts:
 
 
 def as_numbers(cells: npt.NDArray[Any]) -> tuple[Floats, int, str]:
-    """Cells of any shape as float32, NaN where they hold no number.
-
-    Returns:
-        the numbers, how many cells hold something else, and an example of these.
-    """
+    """Cells as float32, NaN for no number; how many hold other text, and an example of it."""
     flat = cells.reshape(-1)
     if flat.dtype == object:
         # True and dates would pass for numbers

@@ -78,13 +78,10 @@ def read_member(path: Path, member: Member) -> bytes:
 def _in_folder(path: Path) -> list[Member]:
     members = []
     for folder, _, names in os.walk(path, followlinks=False):
-        for name in names:
-            file = Path(folder) / name
-            if file.is_symlink() or not file.is_file():
-                continue  # a link may lead out of the folder
-            status = file.stat()
-            inside = file.relative_to(path).as_posix()
-            members.append(Member(inside, status.st_size, status.st_mtime_ns))
+        for file in (Path(folder, name) for name in names):
+            if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
+                inside, status = file.relative_to(path).as_posix(), file.stat()
+                members.append(Member(inside, status.st_size, status.st_mtime_ns))
     return members
 
 
@@ -120,8 +117,7 @@ def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
 
 def _from_zip(path: Path, member: Member) -> bytes:
     try:
-        archive = _opened_zip(path, path.stat().st_mtime_ns)
-        with archive.open(member.name) as file:
+        with _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file:
             return file.read(MOST_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ValueError(f"damaged in the zip file ({error})") from error

@@ -20,9 +20,8 @@ def read_live_json(content: bytes) -> Records:
     records = Records(update_time=_text(document, "UpdateTime"))
     for vd in _list(document, "LiveTrafficData", "VDLives", "VDLiveList"):
         lanes = (lane for flow in _dicts(vd, "LinkFlows") for lane in _dicts(flow, "Lanes"))
-        records.add(
-            _text(vd, "VDID"), _text(vd, "DataCollectTime"), _text(vd, "Status"), map(_lane, lanes)
-        )
+        vdid, stamp, status = (_text(vd, key) for key in ("VDID", "DataCollectTime", "Status"))
+        records.add(vdid, stamp, status, map(_lane, lanes))
     return records
 
 
@@ -32,11 +31,7 @@ def _lane(lane: dict[str, Any]) -> Lane:
 
 
 def read_stations_json(content: bytes) -> list[Station]:
-    """The detectors of a VDList.
-
-    Raises:
-        ValueError: as :func:`read_live_json`.
-    """
+    """The detectors of a VDList."""
     stations = []
     for vd in _list(_parse(content), "VDs", "VDList"):
         links = [link.get("LaneNum") for link in _dicts(vd, "DetectionLinks")]

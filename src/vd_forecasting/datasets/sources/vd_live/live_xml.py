@@ -33,12 +33,8 @@ def read_tree(content: bytes) -> Records:
     for vd in root.iter("VDLive"):
         texts = {child.tag: child.text or "" for child in vd}
         lanes = (lane for flows in vd.findall("LinkFlows") for lane in flows.iter("Lane"))
-        records.add(
-            texts.get("VDID", ""),
-            texts.get("DataCollectTime", ""),
-            texts.get("Status", ""),
-            map(_lane, lanes),
-        )
+        vdid, stamp, status = (texts.get(key, "") for key in ("VDID", "DataCollectTime", "Status"))
+        records.add(vdid, stamp, status, map(_lane, lanes))
     return records
 
 
@@ -50,25 +46,16 @@ def _lane(lane: ElementTree.Element) -> Lane:
 
 
 def read_stations_xml(content: bytes) -> list[Station]:
-    """The detectors of a VDList.
-
-    Raises:
-        ValueError: as :func:`read_live_xml`.
-    """
-    return [
-        station(
-            {child.tag: child.text for child in vd}, [count.text for count in vd.iter("LaneNum")]
-        )
-        for vd in parse(content, "VDList").iter("VD")
-    ]
+    """The detectors of a VDList."""
+    stations = []
+    for vd in parse(content, "VDList").iter("VD"):
+        lanes = [count.text for count in vd.iter("LaneNum")]
+        stations.append(station({child.tag: child.text for child in vd}, lanes))
+    return stations
 
 
 def parse(content: bytes, root_name: str) -> ElementTree.Element:
-    """The root of a document, its names without the namespace of the root.
-
-    Raises:
-        ValueError: it is not well-formed, has another root, or looks like an attack.
-    """
+    """The root of a checked document, its names without the namespace of the root."""
     check(content)
     try:
         root = ElementTree.fromstring(content)
