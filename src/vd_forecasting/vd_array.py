@@ -40,8 +40,13 @@ _SECONDS_WITHOUT_BAR = 2
 
 
 def interval_of(vd: xr.DataArray) -> np.timedelta64:
-    """The interval of an array on a regular grid, from its attribute ``interval_minutes``."""
-    return as_interval(vd.attrs["interval_minutes"])
+    """The interval of an array on a regular grid."""
+    return as_interval(interval_minutes(vd))
+
+
+def interval_minutes(vd: xr.DataArray) -> float:
+    """The interval of an array on a regular grid, from its attribute of that name."""
+    return float(vd.attrs["interval_minutes"])
 
 
 def as_interval(minutes: float) -> np.timedelta64:
@@ -175,7 +180,7 @@ def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
     return share
 
 
-def usable_vds(
+def eligible_vds(
     vd_clean: xr.DataArray, target_features: Sequence[str], min_observed: float
 ) -> Iterator[str]:
     """VDIDs, in file order, of the detectors fit for training; reads only as far as is consumed.

@@ -26,7 +26,7 @@ from vd_forecasting.pipelines.data_engineering.rules import RULES
 from vd_forecasting.pipelines.data_quality import report
 from vd_forecasting.pipelines.data_quality.coverage_plot import coverage
 from vd_forecasting.pipelines.data_quality.report import report_quality
-from vd_forecasting.vd_array import usable_vds
+from vd_forecasting.vd_array import eligible_vds
 from vd_forecasting.wording import in_words
 
 NAN = np.nan
@@ -526,17 +526,17 @@ def test_a_large_file_is_cleaned_and_reported_in_little_memory(
     assert peak < large.nbytes / 2
 
 
-def test_usable_vds_need_every_target_the_file_has() -> None:
+def test_eligible_vds_need_every_target_the_file_has() -> None:
     values = np.ones((4, 3, 2))
     values[:2, 1, 0] = NAN  # just enough
     values[:3, 2, 1] = NAN  # too little
     vd = vd_array(values)
     targets = ["avg_speed", "total_volume", "avg_occupancy"]
-    assert [*usable_vds(vd, targets, 0.5)] == ["VD-0", "VD-1"]
-    assert [*usable_vds(vd, targets, 0.6)] == ["VD-0"]
-    assert [*usable_vds(vd, ["avg_speed"], 0.6)] == ["VD-0", "VD-2"]
-    assert [*usable_vds(vd, ["not there"], 0.6)] == ["VD-0"]  # all features count
-    assert [*usable_vds(vd * NAN, targets, 0.5)] == []
+    assert [*eligible_vds(vd, targets, 0.5)] == ["VD-0", "VD-1"]
+    assert [*eligible_vds(vd, targets, 0.6)] == ["VD-0"]
+    assert [*eligible_vds(vd, ["avg_speed"], 0.6)] == ["VD-0", "VD-2"]
+    assert [*eligible_vds(vd, ["not there"], 0.6)] == ["VD-0"]  # all features count
+    assert [*eligible_vds(vd * NAN, targets, 0.5)] == []
 
 
 @pytest.mark.parametrize(

@@ -115,12 +115,12 @@ def test_of_a_large_file_no_more_than_the_vds_needed_are_read(
 
 
 def test_more_vds_than_the_file_has() -> None:
-    with pytest.raises(ValueError, match=r"num_vds 9: made.h5 has only 3 VDs"):
+    with pytest.raises(ValueError, match=r"num_vds 9: made.h5 has only 3 detectors"):
         make_multi_vd_windows(make_clean(), multi(num_vds=9), SPLIT, CLEANING)
 
 
 def test_more_vds_than_are_usable() -> None:
-    with pytest.raises(ValueError, match="3 usable VDs asked for, but only 2 of 3"):
+    with pytest.raises(ValueError, match="3 eligible detectors asked for, but only 2 of 3"):
         make_multi_vd_windows(unusable_first(), multi(num_vds=3), SPLIT, CLEANING)
 
 

@@ -11,7 +11,13 @@ import xarray as xr
 
 from vd_forecasting.datasets.sources.clock import read_clock
 from vd_forecasting.datasets.sources.sensor_locations import read_locations
-from vd_forecasting.datasets.sources.source import SourceDataset, check_size, vd_array
+from vd_forecasting.datasets.sources.source import (
+    Labels,
+    Origin,
+    SourceDataset,
+    check_size,
+    vd_array,
+)
 from vd_forecasting.datasets.sources.table_files import TableFile, as_numbers, as_texts
 
 _ROW_BYTES = 8
@@ -102,19 +108,16 @@ class LongTableDataset(SourceDataset):
             values *= scales
         vdids = [vdid for vdid in vdids if vdid]
         path = self._locations
-        return vd_array(
-            values,
+        labels = Labels(
             times=steps,
             vdids=vdids,
             features=list(self._features),
             units={
                 name: entry.unit for name, entry in self._features.items() if entry.unit is not None
             },
-            source_file=self._filepath.name,
-            utc_offset=offset,
             info=read_locations(Path(path), vdids) if path else None,
-            notes=notes,
         )
+        return vd_array(values, labels, Origin(self._filepath.name, utc_offset=offset, notes=notes))
 
     def _describe(self) -> dict[str, Any]:
         return super()._describe() | {

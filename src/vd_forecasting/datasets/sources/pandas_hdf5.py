@@ -15,7 +15,13 @@ import xarray as xr
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE
 from vd_forecasting.datasets.sources.sensor_locations import read_locations
-from vd_forecasting.datasets.sources.source import SourceDataset, check_size, vd_array
+from vd_forecasting.datasets.sources.source import (
+    Labels,
+    Origin,
+    SourceDataset,
+    check_size,
+    vd_array,
+)
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import (
     ContractError,
@@ -72,15 +78,14 @@ class PandasHDF5Dataset(SourceDataset):
             vdids = _names(frame, f"{key}/axis0", "axis0")
             values = _values(frame, key, len(times), vdids)
         info = read_locations(Path(self._locations), vdids) if self._locations else None
-        return vd_array(
-            values[..., np.newaxis],
+        labels = Labels(
             times=times,
             vdids=vdids,
             features=[self._feature],
             units={} if self._unit is None else {self._feature: self._unit},
-            source_file=self._filepath.name,
             info=info,
         )
+        return vd_array(values[..., np.newaxis], labels, Origin(self._filepath.name))
 
     def _describe(self) -> dict[str, Any]:
         return super()._describe() | {"key": self._key, "feature": self._feature}

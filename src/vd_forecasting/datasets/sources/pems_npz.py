@@ -12,7 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.datasets.sources.source import SourceDataset, check_size, vd_array
+from vd_forecasting.datasets.sources.source import (
+    Labels,
+    Origin,
+    SourceDataset,
+    check_size,
+    vd_array,
+)
 
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
 """The order of the published files; PEMS03 and PEMS07 have the first alone."""
@@ -64,14 +70,13 @@ class PemsNpzDataset(SourceDataset):
         features = self._features[:width]
         if "avg_occupancy" in features:
             values[..., features.index("avg_occupancy")] *= 100
-        return vd_array(
-            values,
+        labels = Labels(
             times=start + np.arange(steps) * interval,
             vdids=_names(self._vdids, vds),
             features=features,
             units=self._units,
-            source_file=self._filepath.name,
         )
+        return vd_array(values, labels, Origin(self._filepath.name))
 
     def _describe(self) -> dict[str, Any]:
         return super()._describe() | {"start": str(self._start), "interval": self._interval}

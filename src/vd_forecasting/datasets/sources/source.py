@@ -6,6 +6,7 @@ in conf/ with the catalog entry ``ingest_source``.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,7 +105,7 @@ class NoSource(SourceDataset):
     def load(self) -> xr.DataArray:
         raise DatasetError(
             "no source to ingest: name the environment that has one, for example "
-            "kedro run --pipeline ingest --env metr_la (see README.md, Other formats)"
+            "kedro run --pipeline ingest --env metr_la (see docs/other-formats.md)"
         )
 
     def _read(self) -> xr.DataArray:
@@ -114,57 +115,68 @@ class NoSource(SourceDataset):
         return False
 
 
-def vd_array(
-    values: Any,
-    *,
-    times: DatetimeArray,
-    vdids: Sequence[str],
-    features: Sequence[str],
-    units: Mapping[str, str] | None = None,
-    source_file: str,
-    utc_offset: str | None = None,
-    info: Mapping[str, npt.NDArray[Any]] | None = None,
-    notes: Iterable[str] = (),
-) -> xr.DataArray:
-    """Label ``values`` [T, N, F] as a VD array.
+@dataclass(frozen=True)
+class Labels:
+    """Labels of the values of a source."""
+
+    times: DatetimeArray
+    """[T], naive local time, NaT where unknown."""
+    vdids: Sequence[str]
+    """[N]."""
+    features: Sequence[str]
+    """[F]."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """By feature; the project's own for those not named."""
+    info: Mapping[str, npt.NDArray[Any]] | None = None
+    """Properties of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`, each [N]."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the values of a source come from."""
+
+    file: str
+    """Name of the file or folder, without its path."""
+    utc_offset: str | None = None
+    """Such as ``"+08:00"``; None where unknown."""
+    notes: Iterable[str] = ()
+    """Sentences about values that the reader left out or changed."""
+
+
+def vd_array(values: Any, labels: Labels, origin: Origin) -> xr.DataArray:
+    """Label values as a VD array.
 
     Args:
-        values: an array, or anything xarray can index lazily.
-        times: [T], naive local time, NaT where unknown.
-        vdids: [N].
-        features: [F].
-        units: of the features; the project's own for those not named.
-        source_file: the name of the file or folder, without its path.
-        utc_offset: such as ``"+08:00"``, None where unknown.
-        info: of the VDs, as in :mod:`vd_forecasting.datasets.vd_info`, each [N].
-        notes: what the reader left out or changed, in sentences.
+        values: [T, N, F], an array or anything xarray can index lazily.
+        labels: of the values.
+        origin: of the values.
 
     Raises:
         ValueError: nothing is in it, no time stamp is usable, or a name occurs twice.
     """
-    shape = (len(times), len(vdids), len(features))
+    shape = (len(labels.times), len(labels.vdids), len(labels.features))
     if 0 in shape:
         raise ValueError(
             f"it is empty: {shape[0]} time steps, {shape[1]} VDs and {shape[2]} features"
         )
-    if np.isnat(times).all():
-        raise ValueError(f"none of its {len(times)} time stamps is usable")
-    for what, names in (("VDIDs", list(vdids)), ("features", list(features))):
+    if np.isnat(labels.times).all():
+        raise ValueError(f"none of its {len(labels.times)} time stamps is usable")
+    for what, names in (("VDIDs", list(labels.vdids)), ("features", list(labels.features))):
         if twice := duplicates(names):
             raise ValueError(f"duplicate {what}: {quoted(twice)}")
-    known = UNITS | dict(units or {})
-    attrs: dict[str, Any] = {"source_file": source_file}
-    if utc_offset is not None:
-        attrs["utc_offset"] = utc_offset
-    if notes := tuple(notes):
+    known = UNITS | dict(labels.units)
+    attrs: dict[str, Any] = {"source_file": origin.file}
+    if origin.utc_offset is not None:
+        attrs["utc_offset"] = origin.utc_offset
+    if notes := tuple(origin.notes):
         attrs[NOTES] = notes
     coords: dict[str, Any] = {
-        "time": ("time", times.astype("datetime64[ns]")),
-        "vd": ("vd", np.array(list(vdids), dtype=str)),
-        "feature": ("feature", np.array(list(features), dtype=str)),
-        "unit": ("feature", np.array([known.get(name, "") for name in features], dtype=str)),
+        "time": ("time", labels.times.astype("datetime64[ns]")),
+        "vd": ("vd", np.array(list(labels.vdids), dtype=str)),
+        "feature": ("feature", np.array(list(labels.features), dtype=str)),
+        "unit": ("feature", np.array([known.get(name, "") for name in labels.features], dtype=str)),
     }
-    coords |= {name: ("vd", known_of_vds) for name, known_of_vds in (info or {}).items()}
+    coords |= {name: ("vd", known_of_vds) for name, known_of_vds in (labels.info or {}).items()}
     variable = xr.Variable(DIMS, values, attrs)
     return xr.Dataset({"features": variable}, coords)["features"]
 

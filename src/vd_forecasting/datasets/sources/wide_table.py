@@ -9,7 +9,13 @@ import xarray as xr
 
 from vd_forecasting.datasets.sources.clock import read_clock
 from vd_forecasting.datasets.sources.sensor_locations import read_locations
-from vd_forecasting.datasets.sources.source import SourceDataset, check_size, vd_array
+from vd_forecasting.datasets.sources.source import (
+    Labels,
+    Origin,
+    SourceDataset,
+    check_size,
+    vd_array,
+)
 from vd_forecasting.datasets.sources.table_files import TableFile, as_numbers, as_texts
 
 
@@ -85,16 +91,17 @@ class WideTableDataset(SourceDataset):
         if self._scale != 1:
             values *= np.float32(self._scale)
         path = self._locations
-        return vd_array(
-            values[..., np.newaxis],
+        labels = Labels(
             times=times,
             vdids=vdids,
             features=[self._feature],
             units={} if self._unit is None else {self._feature: self._unit},
-            source_file=self._filepath.name,
-            utc_offset=offset,
             info=read_locations(Path(path), vdids) if path else None,
-            notes=notes,
+        )
+        return vd_array(
+            values[..., np.newaxis],
+            labels,
+            Origin(self._filepath.name, utc_offset=offset, notes=notes),
         )
 
     def _describe(self) -> dict[str, Any]:

@@ -79,12 +79,12 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     interval = int(interval_of(stages["time grid"]).astype(np.int64))
     known = cleaning.model_copy(update={"interval": f"{interval}ns"})
 
-    clean_values = in_parts(partial(_last_stage, cleaning=known), len(final), np.float32)
+    clean_values = in_parts(partial(_last_stage, cleaning=known), (len(final), np.float32))
     of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
     coords = {**final.drop_vars(of_vds).coords, **of_vds}
     vd = xr.DataArray(clean_values, coords, DIMS, raw.name, final.attrs)
 
-    counts = in_parts(partial(_observed_by_stage, cleaning=known), len(stages), np.int64)
+    counts = in_parts(partial(_observed_by_stage, cleaning=known), (len(stages), np.int64))
     by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
     observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
     return vd, _log(vd, rows, moved, observed)
@@ -119,8 +119,7 @@ def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> Counts:
 
 def _by_block(
     function: Callable[[xr.DataArray], npt.NDArray[Any]],
-    length: int,
-    dtype: npt.DTypeLike,
+    shape: tuple[int, npt.DTypeLike],
     *,
     blocks: xr.DataArray,
     labels: xr.DataArray,
@@ -128,10 +127,13 @@ def _by_block(
 ) -> Any:
     """The dask array [length, N, F] that ``function`` makes, ``vds`` detectors at a time.
 
+    ``shape`` holds the length and the type of the values.
+
     ``function`` gets VD arrays with the coordinates of ``labels`` [T, 0, F], but without VDIDs.
     """
     from dask import array  # noqa: PLC0415  (slow to import)
 
+    length, dtype = shape
     coords = {name: coord for name, coord in labels.coords.items() if "vd" not in coord.dims}
 
     def of_block(values: Floats) -> npt.NDArray[Any]:

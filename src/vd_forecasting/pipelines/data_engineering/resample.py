@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.vd_array import as_interval, interval_of, source_of
+from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.wording import in_words, per_words
 
 RESAMPLED = "resampled"
@@ -86,7 +86,7 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         attrs={
             **vd.attrs,
             "interval_minutes": float(new / np.timedelta64(1, "m")),
-            FROM: vd.attrs["interval_minutes"],
+            FROM: interval_minutes(vd),
         },
     ).assign_coords(unit=("feature", np.array(units, dtype=str)))
 
@@ -139,7 +139,7 @@ def steps_per_bin(vd: xr.DataArray, cleaning: Cleaning) -> int:
 
 def cleaned_interval(vd: xr.DataArray) -> np.timedelta64:
     """The interval at which the cleaning rules saw the data, whether resampled since or not."""
-    return as_interval(vd.attrs.get(FROM, vd.attrs["interval_minutes"]))
+    return as_interval(vd.attrs.get(FROM, interval_minutes(vd)))
 
 
 def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:

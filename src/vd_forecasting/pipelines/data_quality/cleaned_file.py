@@ -55,7 +55,7 @@ class CleanedFile:
 
     @property
     def target_shares(self) -> Shares:
-        """Share of values observed in the end, [vd, target], as ``usable_vds`` judges it."""
+        """Share of values observed in the end, [vd, target], as ``eligible_vds`` judges it."""
         return self.history.share(-1)[:, [self.features.index(name) for name in self.targets]]
 
     @property

@@ -26,9 +26,11 @@ from vd_forecasting.parameters import (
 from vd_forecasting.vd_array import (
     MINUTES_PER_DAY,
     MINUTES_PER_WEEK,
+    eligible_vds,
+    interval_minutes,
     minute_of_week,
+    source_of,
     targets_in,
-    usable_vds,
 )
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 from vd_forecasting.wording import nearest
@@ -41,13 +43,13 @@ CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
 def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
-    """Windows of one VD: ``select_vd_id``, or the first usable one. See :func:`make_windows`."""
+    """Windows of one VD: ``select_vd_id``, or the first eligible one. See :func:`make_windows`."""
     _, targets = choose_features(vd_clean, windows)
     if windows.select_vd_id is None:
-        chosen = first_usable_vds(vd_clean, targets, 1, cleaning.min_observed)
+        chosen = first_eligible_vds(vd_clean, targets, 1, cleaning.min_observed)
     else:
         chosen = [_known_vd(vd_clean, windows.select_vd_id)]
-        if not list(usable_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed)):
+        if not list(eligible_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed)):
             logger.warning(
                 "select_vd_id %s: less than %.0f %% of its values are observed",
                 windows.select_vd_id,
@@ -59,16 +61,16 @@ def make_single_vd_windows(
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
-    """Windows of the first ``num_vds`` usable VDs. See :func:`make_windows`."""
+    """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
     _, targets = choose_features(vd_clean, windows)
-    chosen = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    chosen = first_eligible_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
     return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
 def make_independent_multi_vd_windows(
     vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
-    """Windows of those of the first ``num_vds`` usable VDs that ``target_vd_index`` names.
+    """Windows of those of the first ``num_vds`` eligible VDs that ``target_vd_index`` names.
 
     See :func:`make_windows`.
 
@@ -76,7 +78,7 @@ def make_independent_multi_vd_windows(
         ValueError: also if ``target_vd_index`` is not below ``num_vds``.
     """
     _, targets = choose_features(vd_clean, windows)
-    candidates = first_usable_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    candidates = first_eligible_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
     if index == "all":
         chosen = candidates
@@ -107,7 +109,7 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
         for name in names:
             if name not in available:
                 raise ValueError(
-                    f"{key}: {_source(vd_clean)} has no feature {name!r}; "
+                    f"{key}: {source_of(vd_clean)} has no feature {name!r}; "
                     f"it has {', '.join(available)}"
                 )
     without_past = [name for name in targets if name not in inputs]
@@ -119,7 +121,7 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
     return inputs, targets
 
 
-def first_usable_vds(
+def first_eligible_vds(
     vd_clean: xr.DataArray, targets: Sequence[str], count: int, min_observed: float
 ) -> list[str]:
     """The first ``count`` VDs fit for training, in the order of the file.
@@ -130,16 +132,16 @@ def first_usable_vds(
     total = vd_clean.sizes["vd"]
     if count > total:
         raise ValueError(
-            f"num_vds {count}: {_source(vd_clean)} has only {total} VDs; lower num_vds"
+            f"num_vds {count}: {source_of(vd_clean)} has only {total} detectors; lower num_vds"
         )
-    usable = list(islice(usable_vds(vd_clean, targets, min_observed), count))
-    if len(usable) < count:
+    eligible = list(islice(eligible_vds(vd_clean, targets, min_observed), count))
+    if len(eligible) < count:
         raise ValueError(
-            f"{_source(vd_clean)}: {count} usable VDs asked for, but only {len(usable)} of {total} "
-            f"have at least {min_observed:.0%} of their values observed (data_quality.md lists the "
-            "others); lower num_vds or cleaning.min_observed"
+            f"{source_of(vd_clean)}: {count} eligible detectors asked for, but only "
+            f"{len(eligible)} of {total} have at least {min_observed:.0%} of their values observed "
+            "(data_quality.md lists the others); lower num_vds or cleaning.min_observed"
         )
-    return usable
+    return eligible
 
 
 def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
@@ -176,7 +178,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             if training.size == 0 and feature in targets:
                 where = "in the training split" if seen.any() else "at all"
                 raise ValueError(
-                    f"VD {vdid} of {_source(series)} has no observed {feature} {where}; "
+                    f"VD {vdid} of {source_of(series)} has no observed {feature} {where}; "
                     "choose another VD"
                 )
             if training.size:
@@ -203,11 +205,11 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
         },
         attrs={
             "mode": mode,
-            "source": _source(series),
+            "source": source_of(series),
             "sequence_length": windows.sequence_length,
             "prediction_length": windows.prediction_length,
             "target_features": targets,
-            "interval_minutes": float(series.attrs["interval_minutes"]),
+            "interval_minutes": interval_minutes(series),
             "train_end": bounds["train"][1],
             "val_end": bounds["val"][1],
         },
@@ -275,10 +277,6 @@ def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
     if vdid in known:
         return vdid
     raise ValueError(
-        f"select_vd_id: {_source(vd_clean)} has no detector {vdid!r}; the nearest of its "
+        f"select_vd_id: {source_of(vd_clean)} has no detector {vdid!r}; the nearest of its "
         f"{len(known)} is {nearest(vdid, known)!r}"
     )
-
-
-def _source(series: xr.DataArray) -> str:
-    return str(series.attrs.get("source_file", "the data"))

@@ -16,7 +16,7 @@ import xarray as xr
 from tqdm import tqdm
 from xarray.core import indexing
 
-from vd_forecasting.datasets.sources.source import SourceDataset, vd_array
+from vd_forecasting.datasets.sources.source import Labels, Origin, SourceDataset, vd_array
 from vd_forecasting.datasets.sources.vd_live.archive import Member, list_members, read_member
 from vd_forecasting.datasets.sources.vd_live.assemble import PartsArray, index_parts, notes_of
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES
@@ -106,15 +106,16 @@ class VDLiveArchiveDataset(SourceDataset):
         vdids += [vdid for vdid in index.vdids if vdid not in listed]
         columns = [FEATURES.index(name) for name in self._features]
         on_demand: Any = indexing.LazilyIndexedArray(PartsArray(paths, index, vdids, columns))
-        return vd_array(
-            indexing.CopyOnWriteArray(on_demand),
+        labels = Labels(
             times=index.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
             vdids=vdids,
             features=self._features,
-            source_file=source.name,
-            utc_offset=self._utc_offset,
             info=info_of(stations, vdids) if stations else None,
-            notes=notes_of(counts, others),
+        )
+        return vd_array(
+            indexing.CopyOnWriteArray(on_demand),
+            labels,
+            Origin(source.name, utc_offset=self._utc_offset, notes=notes_of(counts, others)),
         )
 
     def _make(self, batches: list[list[Member]], paths: list[Path], reading: Reading) -> None:
