@@ -48,9 +48,9 @@ KILLED = (
     "smaller"
 )
 
-IMPORTED_LATE = ("torch._dynamo",)
+IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
-start: torch imports its compiler with the first optimizer."""
+start: dask has circular imports, and torch imports its compiler with the first optimizer."""
 
 
 class NodesFailed(Exception):
