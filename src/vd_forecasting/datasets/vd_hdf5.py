@@ -165,12 +165,9 @@ def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
 
 def _encoding(features: h5py.Dataset) -> dict[str, Any]:
     """How the values are stored in the file, as xarray's ``encoding``."""
-    encoding: dict[str, Any] = {}
-    if features.chunks is not None:
-        encoding["preferred_chunks"] = dict(zip(DIMS, features.chunks, strict=True))
-    if features.compression is not None:
-        encoding["compression"] = features.compression
-    return encoding
+    chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
+    encoding = {"preferred_chunks": chunks, "compression": features.compression}
+    return {name: value for name, value in encoding.items() if value is not None}
 
 
 def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
