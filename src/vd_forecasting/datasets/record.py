@@ -20,9 +20,7 @@ class RecordDataset(AtomicJSONDataset):
           filepath: data/06_models/cost.json
           holds: vd_forecasting.artefacts.Cost
 
-    Args:
-        holds: dotted name of the model.
-        kwargs: those of kedro-datasets' JSONDataset.
+    ``holds`` is the dotted name of the model; all else is as for kedro-datasets' JSONDataset.
     """
 
     def __init__(self, *, holds: str, **kwargs: Any) -> None:
@@ -30,11 +28,6 @@ class RecordDataset(AtomicJSONDataset):
         self._holds = holds
 
     def load(self) -> BaseModel:
-        """The record.
-
-        Raises:
-            DatasetError: there is no such file, or it holds something else.
-        """
         model: type[BaseModel] = load_obj(self._holds)
         try:
             return model.model_validate(super().load())

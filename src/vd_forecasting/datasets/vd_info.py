@@ -1,11 +1,11 @@
 """Where detectors are: attributes of the groups /metadata/vd_info/<vdid> of a VD file."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_number, as_text
@@ -14,15 +14,12 @@ NUMBERS = ("position_lon", "position_lat", "lane_num")
 TEXTS = ("road_id", "road_name")
 
 
-def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read the NUMBERS, each [N] with NaN for unknown, and the TEXTS, each [N] with ""."""
+def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, Any]:
+    """Coordinates, each [N]: the NUMBERS with NaN for unknown, the TEXTS with ""."""
     known = [_read_one(group, vdid) for vdid in vdids]
-    info: dict[str, npt.NDArray[Any]] = {
-        name: np.array([as_number(one.get(name)) for one in known]) for name in NUMBERS
-    }
-    for name in TEXTS:
-        info[name] = np.array([as_text(one.get(name)) for one in known], dtype=str)
-    return info
+    numbers = {name: [as_number(one.get(name)) for one in known] for name in NUMBERS}
+    texts = {name: np.array([as_text(one.get(name)) for one in known], str) for name in TEXTS}
+    return {name: ("vd", values) for name, values in (numbers | texts).items()}
 
 
 def write_info(group: h5py.Group, data: xr.DataArray) -> None:
@@ -45,17 +42,12 @@ def write_info(group: h5py.Group, data: xr.DataArray) -> None:
 
 def _read_one(group: h5py.Group, vdid: str) -> dict[str, Any]:
     attrs: dict[str, Any] = {}
-    if not _can_be_group(vdid):
-        return attrs
-    try:
-        if not isinstance(group.get(vdid, getlink=True), h5py.HardLink):
-            return attrs
-        found = group[vdid].attrs
-        for name in (*NUMBERS, *TEXTS):
-            if name in found:
-                attrs[name] = found[name]
-    except UNREADABLE:
-        pass  # the attributes read so far are kept
+    with suppress(*UNREADABLE):  # the attributes read before an error are kept
+        if _can_be_group(vdid) and isinstance(group.get(vdid, getlink=True), h5py.HardLink):
+            found = group[vdid].attrs
+            for name in (*NUMBERS, *TEXTS):
+                if name in found:
+                    attrs[name] = found[name]
     return attrs
 
 
