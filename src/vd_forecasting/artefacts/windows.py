@@ -151,9 +151,5 @@ class WindowSet(Labelled):
 
     def forecast_attributes(self, model: str) -> dict[str, object]:
         """Attributes of forecasts of these windows by a model."""
-        return {
-            "mode": self.mode,
-            "model": model,
-            "source": self.source,
-            "interval_minutes": self.interval_minutes,
-        }
+        shared = ("mode", "source", "interval_minutes")
+        return {"model": model, **{name: getattr(self, name) for name in shared}}
