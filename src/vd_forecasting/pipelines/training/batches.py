@@ -14,16 +14,11 @@ Batch = tuple[Tensor, Tensor]
 
 
 class WindowBatches:
-    """Iterates over the batches of one split; shuffled anew in every pass if asked for.
+    """Iterates over the batches of one split that a model of some VDs sees and forecasts.
 
-    The C input channels are, VD by VD, its features, then the calendar.
-
-    Args:
-        windows: scaled and split series.
-        vds: the VDs that one model sees and forecasts.
-        split: ``train``, ``val`` or ``test``.
-        batch_size: B; the last batch may be smaller.
-        generator: source of the shuffling; None keeps the order of time and all windows.
+    The C input channels are, VD by VD, its features, then the calendar. The last batch may be
+    smaller. With a generator, windows are shuffled anew in every pass and those without any
+    observed target left out, as they teach nothing; without one they keep the order of time.
     """
 
     def __init__(
@@ -47,7 +42,6 @@ class WindowBatches:
         self.target_positions = windows.target_positions
         starts = windows.starts(split)
         if generator is not None:
-            # Windows without any observed target teach nothing.
             any_target = observed[..., self.target_positions].flatten(1).any(dim=1).numpy()
             before = np.concatenate([[0], np.cumsum(any_target)])
             first = starts + length

@@ -40,13 +40,13 @@ def find_state(
     forecaster: nn.Module,
     label: str,
 ) -> State | None:
-    """The state that this very training kept.
+    """The state that this very training kept, made with the same and for the same network.
 
     Args:
         states: where to look; None holds none.
         name: of this training among those of its experiment.
-        made_with: see :func:`made_with`; must be that of the state.
-        forecaster: the network, which the state must fit.
+        made_with: see :func:`made_with`.
+        forecaster: the network.
         label: begins the log line with the reason why a state is of no use.
     """
     state = None if states is None else states.load(name)
@@ -65,18 +65,11 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     """All that decides the result of a training but its seed, by name; data and code as digests.
 
     To be called with the number of threads of the training. Other seeds make other trainings, they
-    do not change this one.
-
-    Args:
-        experiment: windows, model and settings.
-        vds: the detectors that the model sees.
-        device: where it is trained.
+    do not change this one. The model sees the detectors ``vds``.
     """
     windows = experiment.windows
     blocks: dict[str, dict[str, Any]] = {
-        "model": {
-            **experiment.model_parameters.model_dump(mode="json"),
-        },
+        "model": experiment.model_parameters.model_dump(mode="json"),
         "training": experiment.training.model_dump(mode="json", exclude={"seeds"}),
         "evaluation": {"mape_min_truth": experiment.mape_min_truth},
         "windows": {
@@ -118,12 +111,8 @@ def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 def data_digest(windows: WindowSet, vds: slice) -> str:
     """Digest of all values that the model of these detectors sees."""
     digest = blake2b(digest_size=16)
-    arrays = {
-        "values": windows.values[:, vds],
-        "observed": windows.observed[:, vds],
-        "mean": windows.mean[vds],
-        "std": windows.std[vds],
-    }
+    arrays = {name: getattr(windows, name)[:, vds] for name in ("values", "observed")}
+    arrays |= {name: getattr(windows, name)[vds] for name in ("mean", "std")}
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
@@ -154,9 +143,8 @@ def check_state(state: State, forecaster: nn.Module) -> None:
     Raises:
         ValueError: one line; it does not fit.
     """
-    weights = _form(forecaster.state_dict())
+    weights, of_step = _form(forecaster.state_dict()), _form(torch.zeros(()))
     of_parameters = [_form(parameter) for parameter in forecaster.parameters()]
-    of_step = _form(torch.zeros(()))
     try:
         fits = _form(state["weights"]) == weights
         if "history" in state:
@@ -165,13 +153,9 @@ def check_state(state: State, forecaster: nn.Module) -> None:
         else:
             epochs = state["epochs"]
             fits &= _form(state["average"]) == _form(state["best"]) == weights
-            for index, of_weight in state["moments"].items():  # AdamW's; unused weights have none
-                moment = of_parameters[index]
-                fits &= _form(of_weight) == {
-                    "step": of_step,
-                    "exp_avg": moment,
-                    "exp_avg_sq": moment,
-                }
+            for index, moments in state["moments"].items():  # AdamW's; unused weights have none
+                of_weight = dict.fromkeys(("exp_avg", "exp_avg_sq"), of_parameters[index])
+                fits &= _form(moments) == {"step": of_step, **of_weight}
             for generator in ("cpu", "shuffling"):
                 torch.Generator().set_state(state["random"][generator])
             fits &= next(forecaster.parameters()).device.type in state["random"]

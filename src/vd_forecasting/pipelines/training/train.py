@@ -76,7 +76,7 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     """Train every model of an experiment, one after the other, once with every seed.
 
     Args:
-        experiment: windows, model and settings.
+        experiment: what to train, on which windows, and how.
         training_state: where trainings keep their state as they proceed, and find that of a run
             that was killed; None keeps nothing.
 
@@ -111,12 +111,7 @@ def begin_training(windows: WindowSet, training: Training) -> list[str]:
 
 
 def state_name(seed: int, name: str) -> str:
-    """Name of the state that one fit keeps.
-
-    Args:
-        seed: of the fit.
-        name: of the model, as in ``windows.models``.
-    """
+    """Name of the state that the fit of one model from one seed keeps."""
     return f"{seed}-{name}"
 
 
@@ -125,11 +120,7 @@ def train_model(
 ) -> tuple[Weights, dict[str, Any]]:
     """Train one model, or what is left to train of it.
 
-    Args:
-        experiment: windows, model and settings.
-        name: of the model, as in ``windows.models``.
-        seed: of its weights, dropout and shuffling.
-        training_state: as of :func:`train`.
+    The seed is that of weights, dropout and shuffling.
 
     Returns:
         Its weights and the record of its fit, ready for JSON.
@@ -137,11 +128,8 @@ def train_model(
     windows, vds = experiment.windows, experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
-        forecaster = build_forecaster(
-            experiment.model,
-            experiment.model_parameters.model_dump(),
-            network_arguments(windows),
-        )
+        parameters = experiment.model_parameters.model_dump()
+        forecaster = build_forecaster(experiment.model, parameters, network_arguments(windows))
         forecaster.to(device)
         made = made_with(experiment, vds, device)
         state = find_state(training_state, state_name(seed, name), made, forecaster, label)
@@ -150,7 +138,7 @@ def train_model(
             logger.info("%s: was trained before, %d epochs", label, epochs)
             return on_cpu(state["weights"]), state["history"]
         warm_up(forecaster, windows, vds)
-        data = make_data(experiment, vds, seed)
+        data = make_data(experiment, vds, seed, device)
         for later in fit(forecaster, data, experiment.training, label, state):
             if training_state is not None:
                 training_state.save(state_name(seed, name), {"made_with": made, **later})
@@ -159,32 +147,19 @@ def train_model(
     return on_cpu(state["weights"]), state["history"]
 
 
-def make_data(experiment: Experiment, vds: slice, seed: int) -> Data:
+def make_data(experiment: Experiment, vds: slice, seed: int, device: torch.device) -> Data:
     """Batches for the model of some detectors, shuffled by the seed."""
-    windows = experiment.windows
+    windows, size = experiment.windows, experiment.training.batch_size
     shuffling = torch.Generator().manual_seed(seed)
+    std, mean = (
+        torch.from_numpy(scaler[vds]).to(device)
+        for scaler in (windows.target_std, windows.target_mean)
+    )
     return Data(
-        train=WindowBatches(
-            windows,
-            vds,
-            "train",
-            batch_size=experiment.training.batch_size,
-            generator=shuffling,
-        ),
+        train=WindowBatches(windows, vds, "train", batch_size=size, generator=shuffling),
         val=WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
         shuffling=shuffling,
-        new_sums=partial(empty_sums, experiment, vds),
-    )
-
-
-def empty_sums(experiment: Experiment, vds: slice) -> ErrorSums:
-    """Error sums for the targets of some detectors, in physical units."""
-    windows, device = experiment.windows, find_device(experiment.compute.accelerator)
-    return ErrorSums(
-        std=torch.from_numpy(windows.target_std[vds]).to(device),
-        mean=torch.from_numpy(windows.target_mean[vds]).to(device),
-        features=windows.targets,
-        mape_min_truth=experiment.mape_min_truth,
+        new_sums=partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth),
     )
 
 
