@@ -150,7 +150,11 @@ def report(model: str) -> None:
 
 def compare() -> None:
     """Make all pages and plots of the comparison."""
-    SequentialRunner().run(create_comparison("multi_vd"), catalog())
+    pipeline = create_comparison("multi_vd")
+    for model in MODELS:
+        pipeline += experiment_report("multi_vd", model)
+    made = ("compare_multi_vd.page", "compare_multi_vd.scores")
+    SequentialRunner().run(pipeline.to_outputs(*made), catalog())
 
 
 STEPS: dict[str, Callable[..., None]] = {

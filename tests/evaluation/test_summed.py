@@ -42,7 +42,7 @@ def test_tables_and_tests_rest_on_the_same_errors(
     np.testing.assert_array_equal(whole.by_origin["n"], forecasts.truth.notnull().sum("vd"))
 
 
-@pytest.mark.parametrize("block_bytes", [1, 500_000])
+@pytest.mark.parametrize("block_bytes", [1, 150_000])
 def test_blocks_of_detectors_do_not_change_the_sums(
     forecasts: AlignedForecasts,
     whole: SummedErrors,

@@ -22,11 +22,11 @@ class RecordDataset(AtomicJSONDataset):
 
     Args:
         holds: dotted name of the model.
-        arguments: those of kedro-datasets' JSONDataset.
+        kwargs: those of kedro-datasets' JSONDataset.
     """
 
-    def __init__(self, *, holds: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, *, holds: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._holds = holds
 
     def load(self) -> BaseModel:

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import h5netcdf
 import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.array.core import slices_from_chunks
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
@@ -108,9 +106,11 @@ class _BlockWriter(ArrayWriter):
     __slots__ = ()
 
     def add(self, source: Any, target: Any, region: Any = None) -> None:
-        if not isinstance(source, da.Array):
+        if not hasattr(source, "chunks"):
             super().add(source, target, region)
             return
+        from dask.array.core import slices_from_chunks  # noqa: PLC0415  (slow to import)
+
         for where in slices_from_chunks(source.chunks):
             target[where] = source[where].compute(scheduler="synchronous")
 
@@ -139,10 +139,12 @@ class _Stored:
 
 def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
     """A variable as a dask array in blocks of some detectors."""
+    from dask.array import from_array  # noqa: PLC0415  (slow to import)
+
     of_file = _Stored(
         path, str(variable.name), _modified(path), variable.shape, variable.encoding["dtype"]
     )
-    array = da.from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
+    array = from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
     return xr.Variable(variable.dims, array, variable.attrs)
 
 

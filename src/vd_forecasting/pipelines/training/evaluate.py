@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +18,9 @@ from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vd_array import VDS_PER_CHUNK
+
+if TYPE_CHECKING:
+    from dask.array import Array
 
 Floats = npt.NDArray[np.float32]
 
@@ -146,17 +148,18 @@ def _cut(size: int, width: int) -> tuple[int, ...]:
     return (width,) * full + (rest,) * (rest > 0)
 
 
-def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...]) -> "Array":
     """An array whose chunks are made when they are asked for.
 
     Args:
         values_at: takes a slice per dim and returns the values there.
         chunks: their sizes along every dim.
     """
+    from dask.array import map_blocks  # noqa: PLC0415  (slow to import)
 
     def block(block_info: Any = None) -> Floats:
         return values_at(*(slice(*ends) for ends in block_info[None]["array-location"]))
 
     meta = np.empty((0,) * len(chunks), "float32")
-    lazy: da.Array = da.map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
+    lazy: Array = map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
     return lazy
