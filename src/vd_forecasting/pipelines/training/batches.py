@@ -26,7 +26,6 @@ class WindowBatches:
         windows: WindowSet,
         vds: slice,
         split: str,
-        *,
         batch_size: int,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -54,18 +53,15 @@ class WindowBatches:
         return math.ceil(len(self.starts) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        starts = self.starts
+        order = torch.arange(len(self.starts))
         if self.generator is not None:
-            starts = starts[torch.randperm(len(starts), generator=self.generator)]
-        for first in range(0, len(starts), self.batch_size):
-            yield self._cut_out(starts[first : first + self.batch_size])
+            order = torch.randperm(len(order), generator=self.generator)
+        for first in range(0, len(order), self.batch_size):
+            yield self.at(order[first : first + self.batch_size])
 
-    def at(self, rows: slice) -> Batch:
-        """Some windows, in the order of time."""
-        return self._cut_out(self.starts[rows])
-
-    def _cut_out(self, starts: Tensor) -> Batch:
+    def at(self, rows: slice | Tensor) -> Batch:
+        """Some windows, counted in the order of time."""
+        starts, targets = self.starts[rows], self.target_positions
         inputs = torch.cat([self.past[starts].flatten(2), self.past_calendar[starts]], dim=2)
-        future = self.future[starts][..., self.target_positions]
-        observed = self.future_observed[starts][..., self.target_positions]
-        return inputs, future.masked_fill(~observed, torch.nan)
+        observed = self.future_observed[starts][..., targets]
+        return inputs, self.future[starts][..., targets].masked_fill(~observed, torch.nan)

@@ -4,9 +4,9 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing import parent_process
 from typing import Any
 
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vd_forecasting.artefacts import Divergence
+from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
-from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
 from vd_forecasting.pipelines.training.divergence import Diverged, likely_cause
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
@@ -27,26 +26,35 @@ logger = logging.getLogger(__name__)
 AVERAGING_DECAY = 0.999
 """How much of the running average of the weights is kept at every step, after a warm-up."""
 
-
-@dataclass(frozen=True)
-class Data:
-    """Batches to learn from and batches to be judged by."""
-
-    train: WindowBatches
-    val: WindowBatches
-    shuffling: torch.Generator
-    """Draws the order of ``train``."""
-    new_sums: Callable[[], ErrorSums]
-    """Empty, on the device of the network."""
+VALIDATION_BATCH_SIZE = 512
+"""Without gradients a batch can be larger than in training; the size does not change a result."""
 
 
 class Learner:
-    """A network in training: all that changes from step to step and from epoch to epoch."""
+    """A network in training: all that changes from step to step and from epoch to epoch.
 
-    def __init__(self, forecaster: Forecaster, data: Data, training: Training) -> None:
-        self.data, self.training = data, training
+    Args:
+        forecaster: trained in place, on the device where it is.
+        experiment: the windows to learn from and to be judged by, and the settings.
+        vds: the detectors that the network sees and forecasts.
+        seed: shuffles the training windows.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, experiment: Experiment, vds: slice, seed: int
+    ) -> None:
+        windows, training = experiment.windows, experiment.training
+        self.training = training
         self.forecaster = forecaster.train()
         self.device = next(forecaster.parameters()).device
+        self.shuffling = torch.Generator().manual_seed(seed)
+        self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
+        self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
+        mean, std = (
+            torch.from_numpy(scaler[vds]).to(self.device)
+            for scaler in (windows.target_mean, windows.target_std)
+        )
+        self.new_sums = partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
@@ -65,8 +73,7 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        rate: float = self.optimizer.param_groups[0]["lr"]
-        return rate
+        return float(self.optimizer.param_groups[0]["lr"])
 
     @property
     def seconds(self) -> float:
@@ -86,7 +93,7 @@ class Learner:
 
     def diverged(self, loss: str, step: int, inputs: Tensor) -> Diverged:
         """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
-        batches = self.data.train if loss == "training" else self.data.val
+        batches = self.train if loss == "training" else self.val
         cause = likely_cause(inputs, self.learning_rate, self.steps)
         record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
         return Diverged(record, len(batches))
@@ -97,7 +104,7 @@ class Learner:
         Learning rate, early stopping and the best epoch follow from the errors of the epochs.
         """
         moments = self.optimizer.state_dict()["state"]
-        random = {"cpu": torch.get_rng_state(), "shuffling": self.data.shuffling.get_state()}
+        random = {"cpu": torch.get_rng_state(), "shuffling": self.shuffling.get_state()}
         if self.device.type != "cpu":
             random[self.device.type] = getattr(torch, self.device.type).get_rng_state()
         return {
@@ -122,20 +129,16 @@ class Learner:
         for epoch in self.epochs:
             self.schedule.step(epoch["val"]["loss"])
         torch.set_rng_state(state["random"]["cpu"])
-        self.data.shuffling.set_state(state["random"]["shuffling"])
+        self.shuffling.set_state(state["random"]["shuffling"])
         if self.device.type != "cpu":
             getattr(torch, self.device.type).set_rng_state(state["random"][self.device.type])
 
 
-def fit(
-    forecaster: Forecaster, data: Data, training: Training, label: str, state: State | None = None
-) -> Iterator[State]:
+def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[State]:
     """Train until validation stops improving, from the start or from a state.
 
     Args:
-        forecaster: trained in place, on the device where it is.
-        data: batches to learn from and to be judged by.
-        training: settings of the loop.
+        learner: trained in place.
         label: begins every log line.
         state: the last one of the same training, if :func:`.resume.check_state` accepts it.
 
@@ -149,20 +152,19 @@ def fit(
         ValueError: there is nothing to train on, or the loss was not finite before the first epoch
             ended.
     """
-    if not len(data.train):
+    if not len(learner.train):
         raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
-    if not any(targets.isfinite().any() for _, targets in data.val):
+    if not any(targets.isfinite().any() for _, targets in learner.val):
         raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
-    learner = Learner(forecaster, data, training)
     if state is not None:
         learner.restore(state)
         logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
-    size = sum(parameter.numel() for parameter in forecaster.parameters())
+    size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
     line = "%s: %d training windows, %d parameters, %d threads"
-    logger.info(line, label, len(data.train.starts), size, torch.get_num_threads())
+    logger.info(line, label, len(learner.train.starts), size, torch.get_num_threads())
 
     diverged = None
-    while len(learner.epochs) < training.epochs and not learner.stalled:
+    while len(learner.epochs) < learner.training.epochs and not learner.stalled:
         started, rate = time.perf_counter(), learner.learning_rate
         try:
             train = train_epoch(learner, label)
@@ -187,7 +189,7 @@ def fit(
         losses = f"train loss {train['loss']:.4f}  val loss {val['loss']:.4f}"
         losses += " (best)" if is_best else ""
         line = "%s: epoch %d/%d  %s  %.1f s"
-        logger.info(line, label, number, training.epochs, losses, seconds)
+        logger.info(line, label, number, learner.training.epochs, losses, seconds)
 
     epochs, seconds = learner.epochs, learner.seconds
     logger.info("%s: best epoch %d of %d, %.0f s", label, learner.best_epoch, len(epochs), seconds)
@@ -207,7 +209,7 @@ def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
     Raises:
         Diverged: a loss is not finite.
     """
-    batches, sums = learner.data.train, learner.data.new_sums()
+    batches, sums = learner.train, learner.new_sums()
     weights = [weight.detach() for weight in learner.forecaster.parameters()]
     averages = [weight.detach() for weight in learner.average.parameters()]
     epoch = len(learner.epochs) + 1
@@ -239,8 +241,8 @@ def validate(learner: Learner) -> dict[str, Any]:
     Raises:
         Diverged: the loss is not finite.
     """
-    sums = learner.data.new_sums()
-    for step, (inputs, targets) in enumerate(_on(learner.device, learner.data.val), start=1):
+    sums = learner.new_sums()
+    for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
         sums.add(learner.average(inputs), targets)
         if not sums.are_finite():
             raise learner.diverged("validation", step, inputs)

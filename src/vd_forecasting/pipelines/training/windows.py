@@ -101,16 +101,14 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
     """
     available = [str(name) for name in vd_clean["feature"].values]
     inputs = list(windows.input_features or available)
-    targets = list(windows.target_features or TARGET_FEATURES)
-    if windows.target_features is None:
-        targets = [name for name in targets_in(vd_clean, targets) if name in inputs]
+    default = [name for name in targets_in(vd_clean, TARGET_FEATURES) if name in inputs]
+    targets = list(windows.target_features or default)
     for key, names in (("input_features", inputs), ("target_features", targets)):
-        for name in names:
-            if name not in available:
-                raise ValueError(
-                    f"{key}: {source_of(vd_clean)} has no feature {name!r}; "
-                    f"it has {', '.join(available)}"
-                )
+        if unknown := [name for name in names if name not in available]:
+            raise ValueError(
+                f"{key}: {source_of(vd_clean)} has no feature {unknown[0]!r}; "
+                f"it has {', '.join(available)}"
+            )
     without_past = [name for name in targets if name not in inputs]
     if without_past:
         raise ValueError(
@@ -188,7 +186,8 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
-    steps, unit = series["time"].values, [str(unit) for unit in series["unit"].values]
+    units = [str(unit) for unit in series["unit"].values]
+    dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     data = xr.Dataset(
         {
             "values": (("time", "vd", "feature"), values),
@@ -197,13 +196,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             "std": (("vd", "feature"), std),
             "calendar": (("time", "phase"), calendar),
         },
-        coords={
-            "time": steps,
-            "vd": vdids,
-            "feature": inputs,
-            "unit": ("feature", unit),
-            "phase": list(CALENDAR),
-        },
+        coords={**dims, "unit": ("feature", units)},
         attrs={
             "mode": mode,
             "source": source_of(series),
