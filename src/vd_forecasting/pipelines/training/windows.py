@@ -23,6 +23,7 @@ from vd_forecasting.parameters import (
     Windows,
 )
 from vd_forecasting.vd_array import (
+    DIMS,
     MINUTES_PER_DAY,
     MINUTES_PER_WEEK,
     eligible_vds,
@@ -109,8 +110,7 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
                 f"{key}: {source_of(vd_clean)} has no feature {unknown[0]!r}; "
                 f"it has {', '.join(available)}"
             )
-    without_past = [name for name in targets if name not in inputs]
-    if without_past:
+    if without_past := [name for name in targets if name not in inputs]:
         raise ValueError(
             f"target_features: {without_past[0]!r} is not among input_features "
             f"({', '.join(inputs)}); a forecast starts from a target's own past, so add it there"
@@ -147,19 +147,14 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one.
-
-    Args:
-        series: ``(time, vd, feature)`` on a regular grid, NaN where missing.
-        mode: whether the VDs are forecast jointly or each on its own.
-        windows: lengths of a window and choice of features.
-        split: chronological shares.
+    later one. The series ``(time, vd, feature)`` lie on a regular grid, NaN where missing; the mode
+    decides whether they are forecast jointly or each on its own.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
     """
     inputs, targets = choose_features(series, windows)
-    series = series.sel(feature=inputs).transpose("time", "vd", "feature")
+    series = series.sel(feature=inputs).transpose(*DIMS)
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     train_end, val_end = bounds["train"][1], bounds["val"][1]
@@ -167,8 +162,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
     calendar = calendar_inputs(series["time"].values)
     observed = np.isfinite(values)
-    mean = np.zeros(values.shape[1:], "float32")
-    std = np.ones(values.shape[1:], "float32")
+    mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
     for n, vdid in enumerate(vdids):
         for f, feature in enumerate(inputs):
             column, seen = values[:, n, f], observed[:, n, f]
@@ -190,8 +184,8 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     data = xr.Dataset(
         {
-            "values": (("time", "vd", "feature"), values),
-            "observed": (("time", "vd", "feature"), observed),
+            "values": (DIMS, values),
+            "observed": (DIMS, observed),
             "mean": (("vd", "feature"), mean),
             "std": (("vd", "feature"), std),
             "calendar": (("time", "phase"), calendar),
