@@ -63,10 +63,9 @@ class Split(Parameters):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        if abs(self.train + self.val + self.test - 1) > 1e-9:
-            raise ValueError(
-                f"train + val + test is {self.train + self.val + self.test:g}, must be 1"
-            )
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test is {total:g}, must be 1")
         return self
 
 
@@ -95,12 +94,10 @@ class FeatureCleaning(Parameters):
     """Limits of the physically possible for one feature."""
 
     unit: str
-    range: tuple[float, float] | None = None
-    """Lowest and highest possible value."""
+    range: tuple[float, float] | None = None  # lowest and highest possible value
     stuck_after: Duration | None = None
     """A non-zero value repeated for at least this long is taken for a stuck sensor."""
-    error_codes: tuple[float, ...] | None = None
-    """Replaces the list all features share."""
+    error_codes: tuple[float, ...] | None = None  # replaces the list all features share
     aggregate: Literal["sum", "mean"] = "mean"
     """How ``resample`` makes one value of several: counts add up, all else is averaged."""
 
@@ -189,8 +186,7 @@ class Training(Parameters):
     gradient_clip: PositiveFloat
     lr_patience: NonNegativeInt
     """Epochs without a better validation error before the learning rate is halved."""
-    patience: PositiveInt
-    """Epochs without a better validation error before training stops."""
+    patience: PositiveInt  # epochs without a better validation error before training stops
 
 
 class Baselines(Parameters):
@@ -198,8 +194,7 @@ class Baselines(Parameters):
 
     ridge_alphas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     """Penalties of the ridge regression; the validation split chooses."""
-    boosting_iterations: PositiveInt
-    """Trees per model of the gradient boosting."""
+    boosting_iterations: PositiveInt  # trees per model of the gradient boosting
     boosting_windows: PositiveInt
     """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""
 
@@ -210,13 +205,10 @@ class Simulate(Parameters):
     seed: NonNegativeInt
     start: date
     days: PositiveInt
-    demand: PositiveFloat
-    """Scales every entry; at 1 both peaks of most weekdays end in queues."""
+    demand: PositiveFloat  # scales every entry; at 1 both peaks of most weekdays end in queues
     incidents_per_day: NonNegativeFloat
     """Expected number; each takes away part of the road for 20 to 60 minutes."""
-    missing: Share
-    """Share of a healthy detector's records lost, apart from the planned outages."""
-    errors: Share
-    """Share of a detector's records with an error code or an impossible value."""
+    missing: Share  # share of a healthy detector's records lost, apart from the planned outages
+    errors: Share  # share of a detector's records with an error code or an impossible value
     creation_date: str
     """Written into the file as it stands, so that the same seed gives the same file."""

@@ -28,12 +28,8 @@ from vd_forecasting.pipelines.baselines import create_pipeline as create_baselin
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.vocabulary import MODELS, MODES
 
-SHARED_PARAMETERS = {
-    "params:split",
-    "params:cleaning",
-    "params:compute",
-    "params:evaluation.mape_min_truth",
-}
+SHARED = {"params:split", "params:cleaning", "params:compute"}
+SCORING = {"params:evaluation.mape_min_truth"}
 
 
 def experiment(mode: str, model: str) -> Pipeline:
@@ -42,18 +38,15 @@ def experiment(mode: str, model: str) -> Pipeline:
         training.create_pipeline(mode, model),
         namespace=f"{mode}_{model}",
         inputs={"vd_clean"},
-        parameters=SHARED_PARAMETERS,
+        parameters=SHARED | SCORING,
     )
     return trained + experiment_report(mode, model)
 
 
 def experiment_report(mode: str, model: str) -> Pipeline:
     """The report of one experiment, in its namespace."""
-    return Pipeline(
-        reporting.create_experiment_report(),
-        namespace=f"{mode}_{model}",
-        parameters={"params:evaluation.mape_min_truth"},
-    )
+    report = reporting.create_experiment_report()
+    return Pipeline(report, namespace=f"{mode}_{model}", parameters=SCORING)
 
 
 def baselines(mode: str) -> Pipeline:
@@ -61,16 +54,13 @@ def baselines(mode: str) -> Pipeline:
 
     They have windows like those of the mode's LSTM, so that they see what the networks see.
     """
-    shared = ("params:split", "params:cleaning", "params:baselines", "params:compute")
     return across_namespaces(
         create_baselines(mode),
         namespace=f"compare_{mode}",
-        inputs={"vd_clean": "vd_clean"},
+        inputs={"vd_clean"},
         outputs={"predictions": f"{mode}_baselines.predictions"},
-        parameters={
-            "params:windows": f"params:{mode}_lstm.windows",
-            **{name: name for name in shared},
-        },
+        parameters={name: name for name in (*SHARED, "params:baselines")}
+        | {"params:windows": f"params:{mode}_lstm.windows"},
     )
 
 
@@ -87,21 +77,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     comprehensive = reporting.create_comprehensive()
     compare_all = sum(comparisons.values(), Pipeline([])) + comprehensive
-    reports = (
-        *(experiment_report(mode, model) for mode, model in experiments),
-        *(reporting.create_comparison(mode) for mode in MODES),
-        comprehensive,
-    )
+    reports = [experiment_report(mode, model) for mode, model in experiments]
+    reports += [reporting.create_comparison(mode) for mode in MODES]
     return {
         "__default__": compare_all,
         "compare_all": compare_all,
         "data_engineering": clean,
         "ingest": ingest.create_pipeline(),
-        "reporting": sum(reports, Pipeline([])),
+        "reporting": sum(reports, comprehensive),
         "simulate": simulate.create_pipeline(),
         **{f"compare_{mode}": pipeline for mode, pipeline in comparisons.items()},
-        **{
-            f"report_{mode}_{model}": clean + pipeline
-            for (mode, model), pipeline in experiments.items()
-        },
+        **{f"report_{'_'.join(key)}": clean + pipeline for key, pipeline in experiments.items()},
     }

@@ -34,8 +34,7 @@ class Package:
     """All files of a package, as they were when they were read."""
 
     name: str
-    modules: Mapping[str, str]
-    """Source by dotted name; that of a package is its ``__init__``."""
+    modules: Mapping[str, str]  # source by dotted name; that of a package is its ``__init__``
     files: Mapping[str, str] = field(default_factory=dict)
     """Hash of every other file, by ``dotted.package/file.name``."""
 
@@ -49,10 +48,8 @@ class Package:
 class Code:
     """What a function uses."""
 
-    digests: Mapping[str, str]
-    """By dotted name of the module, or by ``dotted.package/file.name``."""
-    packages: frozenset[str]
-    """Top-level names of other packages."""
+    digests: Mapping[str, str]  # by dotted name of the module, or by ``dotted.package/file.name``
+    packages: frozenset[str]  # top-level names of others
 
 
 Target = tuple[str, str | None]
@@ -62,11 +59,9 @@ Target = tuple[str, str | None]
 @dataclass(frozen=True)
 class _Module:
     folder: str
-    digests: Mapping[str, str]
-    """Of the module and of the files that count for it."""
+    digests: Mapping[str, str]  # of the module and of the files that count for it
     imports: frozenset[Target]
-    bound: Mapping[str, Target]
-    """What names at its top level are imported from."""
+    bound: Mapping[str, Target]  # what names at its top level are imported from
 
 
 @cache
@@ -112,20 +107,14 @@ def version_of(package: str) -> str:
 
 
 def used(package: Package, module: str, without: Collection[str] = ()) -> Code:
-    """All code of ``package`` that a module uses, and itself.
-
-    Args:
-        package: where to look.
-        module: dotted name of a module.
-        without: modules and packages that are not followed.
-    """
+    """All code of ``package`` that a module uses, and itself, not following those ``without``."""
+    left_out = tuple(f"{name}." for name in without)
     digests: dict[str, str] = {}
     others: set[str] = set()
     todo = [module]
     while todo:
         name = todo.pop()
-        exempt = any(f"{name}.".startswith(f"{left_out}.") for left_out in without)
-        if exempt or name in digests or name not in package.modules:
+        if f"{name}.".startswith(left_out) or name in digests or name not in package.modules:
             continue
         parsed = _parse(package, name)
         digests |= parsed.digests

@@ -35,7 +35,6 @@ VDS_PER_CHUNK = 8
 
 # HDF5 lets one thread in at a time, so with a third most would wait, and each holds a block.
 _AT_ONCE = 2
-
 _SECONDS_WITHOUT_BAR = 2
 
 
@@ -60,17 +59,9 @@ def source_of(vd: xr.DataArray) -> str:
 
 
 def minute_of_week(time: np.ndarray) -> np.ndarray:
-    """Minutes since the last Monday, 00:00.
-
-    Args:
-        time: datetime64 ``[T]``.
-
-    Returns:
-        int64 ``[T]``.
-    """
+    """Minutes since the last Monday, 00:00, int64 ``[T]``, of datetime64 ``[T]``."""
     minutes = time.astype("datetime64[m]").astype("int64")
-    # The epoch, 1970-01-01, was a Thursday.
-    return (minutes + 3 * MINUTES_PER_DAY) % MINUTES_PER_WEEK
+    return (minutes + 3 * MINUTES_PER_DAY) % MINUTES_PER_WEEK  # 1970-01-01 was a Thursday
 
 
 def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
@@ -86,10 +77,7 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
         logger.warning(
             "%s: compressed in chunks of %s detectors, more than the %s read together, so that all "
             "of it is decompressed %s times; a copy with smaller chunks would be read faster",
-            source_of(vd),
-            f"{of_file:,}",
-            f"{widths[0]:,}",
-            len(widths),
+            *(source_of(vd), f"{of_file:,}", f"{widths[0]:,}", len(widths)),
         )
     return vd.chunk(time=-1, vd=tuple(widths), feature=-1)
 
@@ -133,12 +121,12 @@ def each_few_vds(
         Positions along ``vd`` and their values, [F, n, T], series by series.
     """
     first = 0
-    for block in each_vd_block(vd.transpose(*DIMS), doing):
-        values = block.to_numpy()
+    for block in each_vd_block(vd, doing):
+        values = block.transpose(*reversed(DIMS)).to_numpy()
         for start in range(0, values.shape[1], few):
-            series = np.ascontiguousarray(values[:, start : start + few].transpose(2, 1, 0))
-            yield slice(first + start, first + start + series.shape[1]), series
-        first += values.shape[1]
+            series = np.ascontiguousarray(values[:, start : start + few])
+            yield slice(first, first + series.shape[1]), series
+            first += series.shape[1]
 
 
 def in_memory(values: Labelled) -> Labelled:
@@ -151,14 +139,13 @@ def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:
     """The number of detectors in each block."""
     if vd.chunks:
         return list(vd.chunksizes["vd"])
-    vds = vd.sizes["vd"]
     of_one = 4 * max(vd.sizes["time"], steps) * vd.sizes["feature"]
     # A chunk that lies in two blocks is decompressed twice.
     of_file = _vds_per_chunk(vd)
     grains = (lcm(of_file, VDS_PER_CHUNK), of_file, VDS_PER_CHUNK, 1)
     fitting = (BLOCK_BYTES // max(of_one, 1) // grain * grain for grain in grains)
     width = next(filter(None, fitting), 1)
-    full, rest = divmod(vds, width)
+    full, rest = divmod(vd.sizes["vd"], width)
     return [width] * full + [rest] * (rest > 0)
 
 
@@ -175,8 +162,7 @@ def targets_in(vd_clean: xr.DataArray, target_features: Sequence[str]) -> list[s
 
 def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
     """Share of time steps with a finite value, [vd, feature]."""
-    finite = np.isfinite(vd.transpose("time", "vd", "feature").to_numpy())
-    share: npt.NDArray[np.float64] = finite.mean(axis=0)
+    share: npt.NDArray[np.float64] = np.isfinite(vd.transpose(*DIMS).to_numpy()).mean(axis=0)
     return share
 
 
@@ -207,10 +193,8 @@ def check_regular_grid(data: xr.DataArray) -> xr.DataArray:
     times = data["time"].to_index()
     blank = np.flatnonzero(times.isna())
     if blank.size:
-        raise ValueError(
-            f"{blank.size} of {times.size} time stamps are blank (NaT), the first that of step "
-            f"{blank[0]}"
-        )
+        found = f"{blank.size} of {times.size} time stamps are blank (NaT)"
+        raise ValueError(f"{found}, the first that of step {blank[0]}")
     steps = np.diff(times)
     backward = np.flatnonzero(steps <= np.timedelta64(0))
     if backward.size:

@@ -7,6 +7,7 @@ what a clock measured, :func:`lead_time` says in one unit how far ahead a foreca
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TypeGuard
 
 import numpy as np
@@ -27,18 +28,13 @@ def is_number(value: float | None) -> TypeGuard[float]:
 
 def number(value: float | None) -> str:
     """Three significant digits: ``2.31``, ``14.5``, ``1,234``; a dash where undefined."""
-    if value is None or not math.isfinite(value):
+    if not is_number(value):
         return NOTHING
-    size = abs(value)
-    if size >= 100:
-        text = f"{value:,.0f}"
-    elif size >= 0.001:
-        # The exponent of the rounded value, so that 9.999 becomes 10.0 and not 10.00.
-        exponent = int(f"{size:.2e}".split("e")[1])
-        text = f"{value:,.{max(2 - exponent, 0)}f}"
-    else:
-        text = f"{value:.2g}"
-    return text.replace("-", "−")
+    if abs(value) < 0.001:
+        return f"{value:.2g}".replace("-", "−")
+    # The exponent of the rounded value, so that 9.999 becomes 10.0 and not 10.00.
+    exponent = int(f"{value:.2e}".split("e")[1])
+    return f"{value:,.{max(2 - exponent, 0)}f}".replace("-", "−")
 
 
 def count(value: int) -> str:
@@ -53,7 +49,7 @@ def plural(value: int, noun: str) -> str:
 
 def percent(share: float | None, *, signed: bool = False) -> str:
     """``3.1 %``, or with its sign ``−3.1 %``; a dash where undefined."""
-    if share is None or not math.isfinite(share):
+    if not is_number(share):
         return NOTHING
     value = 100 * share
     text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
@@ -86,10 +82,9 @@ def in_words(span: np.timedelta64) -> str:
     left = int(span.astype("timedelta64[ns]").astype(np.int64))
     parts: list[str] = []
     for name, size in _UNITS:
-        count, left = divmod(left, size)
-        if count:
-            plural = "s" if name == "day" and count > 1 else ""
-            parts.append(f"{count:,} {name}{plural}")
+        whole, left = divmod(left, size)
+        if whole:
+            parts.append(plural(whole, name) if name == "day" else f"{whole:,} {name}")
     if left or not parts:
         parts.append(f"{left / 1e9:g} s")
     return " ".join(parts[:2])
@@ -126,9 +121,7 @@ def lead_time(minutes: float) -> str:
     """How far ahead: ``30 s``, ``60 min``, ``2.5 h``."""
     if minutes < 1:
         return f"{60 * minutes:g} s"
-    if minutes <= 120:
-        return f"{minutes:g} min"
-    return f"{minutes / 60:.3g} h"
+    return f"{minutes:g} min" if minutes <= 120 else f"{minutes / 60:.3g} h"
 
 
 def ahead(horizon: int, interval_minutes: float) -> str:
@@ -138,29 +131,16 @@ def ahead(horizon: int, interval_minutes: float) -> str:
 
 def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
     """Horizons with neighbours joined: ``5 to 15 min ahead (steps 1 to 3)``."""
-    return listed(
-        f"{_span(first * interval_minutes, last * interval_minutes)} ahead "
-        f"(steps {first} to {last})"
-        if last > first
-        else ahead(first, interval_minutes)
-        for first, last in _runs(sorted(horizons))
-    )
-
-
-def _span(first_minutes: float, last_minutes: float) -> str:
-    first, first_unit = lead_time(first_minutes).split()
-    last, last_unit = lead_time(last_minutes).split()
-    return f"{first}{'' if first_unit == last_unit else f' {first_unit}'} to {last} {last_unit}"
-
-
-def _runs(values: Sequence[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for value in values:
-        if runs and value == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], value)
-        else:
-            runs.append((value, value))
-    return runs
+    texts = []
+    for _, pairs in groupby(enumerate(sorted(horizons)), key=lambda pair: pair[1] - pair[0]):
+        steps = [step for _, step in pairs]
+        text = ahead(steps[-1], interval_minutes)
+        if len(steps) > 1:
+            first, last = (lead_time(step * interval_minutes) for step in (steps[0], steps[-1]))
+            first = first.removesuffix(last[last.index(" ") :])
+            text = f"{first} to {last} ahead (steps {steps[0]} to {steps[-1]})"
+        texts.append(text)
+    return listed(texts)
 
 
 def shown_horizons(horizons: int) -> list[int]:
@@ -170,10 +150,8 @@ def shown_horizons(horizons: int) -> list[int]:
 
 def listed(items: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
-    items = list(items)
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
+    *others, last = [*items] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def quoted(names: Sequence[str], most: int = 10) -> str:
@@ -218,7 +196,7 @@ def change(error: float | None, reference: float | None) -> float:
     Two zeros are equal; against a reference of zero, or next to it, any other error is infinitely
     larger.
     """
-    if error is None or reference is None or not is_number(error) or not is_number(reference):
+    if not is_number(error) or not is_number(reference):
         return math.nan
     if reference == 0:
         return 0.0 if error == 0 else math.inf

@@ -2,6 +2,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from statsmodels.stats.multitest import multipletests
 from vd_forecasting.evaluation.significance import (
     MIN_BLOCKS,
     MIN_POINTS,
+    Bootstrap,
     Interval,
     _small_sample_factor,
     diebold_mariano,
     holm,
     model_confidence_set,
-    relative_difference,
+    ratio_intervals,
 )
 
 DAY = 288
@@ -215,8 +217,13 @@ class TestHolm:
         np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
 
 
-def difference(first: np.ndarray, second: np.ndarray, block: int, **options: int) -> Interval:
-    return relative_difference(first, second, block, **{"repetitions": 200, "seed": 0} | options)
+def difference(
+    first: np.ndarray, second: np.ndarray, block: int, repetitions: int = 200, **options: Any
+) -> Interval:
+    """By which share the second forecaster's mean loss is above the first's."""
+    bootstrap = Bootstrap(block, repetitions, **options)
+    [ratio] = ratio_intervals(second[:, None], first[:, None], bootstrap)
+    return ratio.minus(1)
 
 
 class TestRelativeDifference:
@@ -247,8 +254,8 @@ class TestRelativeDifference:
 
     def test_level(self) -> None:
         first, second = made_losses(np.random.default_rng(0), 6 * DAY, 2)
-        narrow = relative_difference(first, second, DAY, repetitions=99, seed=0, level=0.5)
-        wide = relative_difference(first, second, DAY, repetitions=99, seed=0, level=0.99)
+        narrow = difference(first, second, DAY, repetitions=99, level=0.5)
+        wide = difference(first, second, DAY, repetitions=99, level=0.99)
         assert wide.low < narrow.low < narrow.high < wide.high
 
     def test_constant_losses(self) -> None:
@@ -325,8 +332,8 @@ class TestRelativeDifference:
         with pytest.raises(ValueError, match="repetitions must be"):
             difference(np.ones(9), np.ones(9), 1, repetitions=1)
         with pytest.raises(ValueError, match="level must be"):
-            relative_difference(np.ones(9), np.ones(9), 1, repetitions=9, seed=0, level=95)
-        with pytest.raises(ValueError, match="same length"):
+            difference(np.ones(9), np.ones(9), 1, repetitions=9, level=95)
+        with pytest.raises(ValueError, match=r"must be \[T, K\]"):
             difference(np.ones(9), np.ones(8), 1)
 
     def test_is_fast(self) -> None:
@@ -334,8 +341,10 @@ class TestRelativeDifference:
         assert fastest(lambda: difference(first, second, DAY, repetitions=1000)) < 0.3  # 0.06 alone
 
 
-def confidence_set(losses: dict[str, np.ndarray], block: int, **options: int) -> dict[str, float]:
-    return model_confidence_set(losses, block, **{"repetitions": 300, "seed": 0} | options)
+def confidence_set(
+    losses: dict[str, np.ndarray], block: int, repetitions: int = 300, **options: Any
+) -> dict[str, float]:
+    return model_confidence_set(losses, Bootstrap(block, repetitions, **options))
 
 
 class TestModelConfidenceSet:
@@ -422,8 +431,8 @@ class TestModelConfidenceSet:
             confidence_set({"a": np.ones(9)}, 0)
         with pytest.raises(ValueError, match="repetitions must be"):
             confidence_set({"a": np.ones(9)}, 1, repetitions=0)
-        with pytest.raises(ValueError, match="size must be"):
-            model_confidence_set({"a": np.ones(9)}, 1, repetitions=9, seed=0, size=5)
+        with pytest.raises(ValueError, match="level must be"):
+            confidence_set({"a": np.ones(9)}, 1, repetitions=9, level=5)
         with pytest.raises(ValueError, match="same length"):
             confidence_set({"a": np.ones(9), "b": np.ones(8)}, 1)
 

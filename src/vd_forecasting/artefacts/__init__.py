@@ -8,17 +8,7 @@ attributes and keys of these files are read here and nowhere else.
 from vd_forecasting.artefacts.experiment import Experiment
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
 from vd_forecasting.artefacts.outcome import Outcome
-from vd_forecasting.artefacts.records import (
-    Config,
-    Cost,
-    Divergence,
-    Epoch,
-    EpochErrors,
-    Fit,
-    FitErrors,
-    History,
-    SplitSpan,
-)
+from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
 from vd_forecasting.artefacts.windows import WindowSet
 
 __all__ = [
@@ -26,14 +16,11 @@ __all__ = [
     "Config",
     "Cost",
     "Divergence",
-    "Epoch",
-    "EpochErrors",
     "Experiment",
     "Fit",
     "FitErrors",
     "Forecasts",
     "History",
     "Outcome",
-    "SplitSpan",
     "WindowSet",
 ]

@@ -26,9 +26,6 @@ class Experiment:
 
     def label(self, model_name: str, seed: int) -> str:
         """How log lines call one of its models: by detector and seed where there are several."""
-        parts = [self.name]
-        if model_name != JOINT:
-            parts.append(model_name)
-        if len(self.training.seeds) > 1:
-            parts.append(f"seed {seed}")
-        return " ".join(parts)
+        of_model = [] if model_name == JOINT else [model_name]
+        of_seed = [f"seed {seed}"] if len(self.training.seeds) > 1 else []
+        return " ".join([self.name, *of_model, *of_seed])

@@ -11,46 +11,37 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from vd_forecasting.artefacts.labelled import Labelled
+
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
 
 
-def check_format(data: xr.Dataset) -> xr.Dataset:
-    """Return what a file held if this version can read it.
-
-    Raises:
-        ValueError: a newer version wrote it.
-    """
-    found = int(data.attrs.get("format", 1))
-    if found > FORMAT:
-        raise ValueError(
-            f"format {found} is newer than {FORMAT}, the one this version reads; update "
-            "vd_forecasting or make the forecasts again with kedro run --namespace"
-        )
-    return data
-
-
 @dataclass(frozen=True)
-class _OnWindows:
-    """Labels that forecasts of networks and of baselines share."""
-
-    data: xr.Dataset
+class _OnWindows(Labelled):
+    """What forecasts of networks and of baselines share."""
 
     LAZY: ClassVar = ("prediction", "truth")
     """What a loaded file is not read for until it is asked for."""
 
-    @property
-    def mode(self) -> str:
-        return str(self.data.attrs["mode"])
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Take over what a file held.
 
-    @property
-    def source(self) -> str:
-        """Name of the detector file."""
-        return str(self.data.attrs["source"])
+        Raises:
+            ValueError: a newer version wrote it.
+        """
+        found = int(data.attrs.get("format", 1))
+        if found > FORMAT:
+            raise ValueError(
+                f"format {found} is newer than {FORMAT}, the one this version reads; update "
+                "vd_forecasting or make the forecasts again with kedro run --namespace"
+            )
+        return cls(data)
 
-    @property
-    def interval_minutes(self) -> float:
-        return float(self.data.attrs["interval_minutes"])
+    def to_xarray(self) -> xr.Dataset:
+        """Return what a file holds."""
+        return self.data.assign_attrs(format=FORMAT)
 
     @property
     def origins(self) -> npt.NDArray[np.datetime64]:
@@ -62,20 +53,6 @@ class _OnWindows:
         return [int(step) for step in self.data["horizon"].values]
 
     @property
-    def vdids(self) -> list[str]:
-        return [str(vdid) for vdid in self.data["vd"].values]
-
-    @property
-    def features(self) -> list[str]:
-        """Target features."""
-        return [str(name) for name in self.data["feature"].values]
-
-    @property
-    def units(self) -> dict[str, str]:
-        """By target feature."""
-        return dict(zip(self.features, map(str, self.data["unit"].values), strict=True))
-
-    @property
     def prediction(self) -> xr.DataArray:
         """float32 ``(seed or model, origin, horizon, vd, feature)``."""
         return self.data["prediction"]
@@ -83,10 +60,6 @@ class _OnWindows:
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list."""
         return replace(self, data=self.data.sel(labels))
-
-    def to_xarray(self) -> xr.Dataset:
-        """Return what a file holds."""
-        return self.data.assign_attrs(format=FORMAT)
 
 
 @dataclass(frozen=True)
@@ -99,11 +72,6 @@ class Forecasts(_OnWindows):
             known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
             :mod:`vd_forecasting.evaluation.reference_scales`.
     """
-
-    @classmethod
-    def from_xarray(cls, data: xr.Dataset) -> "Forecasts":
-        """Take over what a file held."""
-        return cls(check_format(data))
 
     @property
     def model(self) -> str:
@@ -148,11 +116,6 @@ class BaselineForecasts(_OnWindows):
         data: ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model), the
             time it took to learn and to forecast.
     """
-
-    @classmethod
-    def from_xarray(cls, data: xr.Dataset) -> "BaselineForecasts":
-        """Take over what a file held."""
-        return cls(check_format(data))
 
     @property
     def models(self) -> list[str]:

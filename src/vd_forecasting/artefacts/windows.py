@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
+from vd_forecasting.artefacts.labelled import Labelled
 from vd_forecasting.vocabulary import SPLITS
 
 JOINT = "joint"
@@ -18,7 +18,7 @@ JOINT = "joint"
 
 
 @dataclass(frozen=True)
-class WindowSet:
+class WindowSet(Labelled):
     """Scaled, imputed and split series.
 
     Args:
@@ -28,30 +28,6 @@ class WindowSet:
             on feature. Attributes hold the lengths, the target features and the first steps of val
             and test.
     """
-
-    data: xr.Dataset
-
-    @classmethod
-    def from_xarray(cls, data: xr.Dataset) -> "WindowSet":
-        """Take over what a file held."""
-        return cls(data)
-
-    def to_xarray(self) -> xr.Dataset:
-        """Return what a file holds."""
-        return self.data
-
-    @property
-    def mode(self) -> str:
-        return str(self.data.attrs["mode"])
-
-    @property
-    def source(self) -> str:
-        """Name of the detector file."""
-        return str(self.data.attrs["source"])
-
-    @property
-    def interval_minutes(self) -> float:
-        return float(self.data.attrs["interval_minutes"])
 
     @property
     def sequence_length(self) -> int:
@@ -68,21 +44,6 @@ class WindowSet:
         """The step after the last one of each split."""
         train_end, val_end = int(self.data.attrs["train_end"]), int(self.data.attrs["val_end"])
         return dict(zip(SPLITS, (train_end, val_end, self.data.sizes["time"]), strict=True))
-
-    @property
-    def vdids(self) -> list[str]:
-        return [str(vdid) for vdid in self.data["vd"].values]
-
-    @property
-    def features(self) -> list[str]:
-        """Input features."""
-        return [str(name) for name in self.data["feature"].values]
-
-    @property
-    def units(self) -> dict[str, str]:
-        """By input feature."""
-        units = map(str, self.data["unit"].values)
-        return dict(zip(self.features, units, strict=True))
 
     @property
     def targets(self) -> list[str]:
@@ -190,9 +151,5 @@ class WindowSet:
 
     def forecast_attributes(self, model: str) -> dict[str, object]:
         """Attributes of forecasts of these windows by a model."""
-        return {
-            "mode": self.mode,
-            "model": model,
-            "source": self.source,
-            "interval_minutes": self.interval_minutes,
-        }
+        shared = ("mode", "source", "interval_minutes")
+        return {"model": model, **{name: getattr(self, name) for name in shared}}

@@ -1,10 +1,6 @@
 """Catalog datasets: everything that touches files."""
 
-from vd_forecasting.datasets.atomic import (
-    AtomicCSVDataset,
-    AtomicJSONDataset,
-    AtomicTextDataset,
-)
+from vd_forecasting.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicTextDataset
 from vd_forecasting.datasets.checkpoint import CheckpointDataset
 from vd_forecasting.datasets.page import PageDataset
 from vd_forecasting.datasets.record import RecordDataset

@@ -33,9 +33,7 @@ WRITE_PROBLEMS = {
 }
 """What keeps a file from being written, though its content is fine."""
 
-OLD_SECONDS = 24 * 3600
-"""No file takes that long to write."""
-
+OLD_SECONDS = 24 * 3600  # no file takes that long to write
 _HOST = f"{crc32(socket.gethostname().encode()):08x}"
 _TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\..")
 
@@ -106,20 +104,15 @@ def _is_left_over(path: Path) -> bool:
     found = _TEMPORARY.match(path.name)
     if found is None:
         return False
-    if found[1] == _HOST and os.name == "posix" and not _is_alive(int(found[2])):
-        return True
+    if found[1] == _HOST and os.name == "posix":
+        try:
+            os.kill(int(found[2]), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass  # it lives, and is somebody else's
     # Whether a process of another machine still writes is not known, but it cannot take that long.
     return time.time() - path.stat().st_mtime > OLD_SECONDS
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class _AtomicSave:
@@ -127,18 +120,17 @@ class _AtomicSave:
 
     def save(self, data: Any) -> None:
         save = super().save  # type: ignore[misc]
-        if not is_local(self):
-            save_unwrapped(save, data)  # an object store shows a new object only when it is whole
-            return
-        with replacing(save_path(self)) as temporary:
-            save_unwrapped(save, data, temporary)
+        if not is_local(self):  # an object store shows a new object only when it is whole
+            save_unwrapped(save, data)
+        else:
+            with replacing(save_path(self)) as temporary:
+                save_unwrapped(save, data, temporary)
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
     """kedro-datasets' JSONDataset, saved atomically; it also saves pydantic models."""
 
     def save(self, data: Any) -> None:
-        """Save plain values or a model."""
         super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 

@@ -1,8 +1,9 @@
 """A three-dimensional HDF5 data set as a lazy array for xarray: a read touches only its chunks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import product
+from itertools import pairwise, product
+from math import prod
 from typing import Any
 
 import h5py
@@ -47,9 +48,7 @@ class LazyHDF5Array(BackendArray):
         return values
 
     def _read(self, key: tuple[Any, ...]) -> Floats:
-        positions = [
-            _positions(part, size) for part, size in zip(key, self.shape, strict=True)
-        ]  # an array per axis
+        positions = list(map(_positions, key, self.shape))  # an array per axis
         dropped = tuple(axis for axis, part in enumerate(key) if isinstance(part, int | np.integer))
         if any(wanted.size == 0 for wanted in positions):
             values = np.empty([wanted.size for wanted in positions], dtype=np.float32)
@@ -65,29 +64,21 @@ def read_orthogonal(dataset: h5py.Dataset, positions: list[Positions]) -> Floats
     Every block read is a plain hyperslab (h5py's own fancy indexing needs increasing unique
     positions and is slow), and none touches a chunk without a wanted position.
     """
-    unique = [_increasing(wanted) for wanted in positions]
+    unique = [u if (np.diff(u) > 0).all() else np.unique(u) for u in positions]
     grains = dataset.chunks or _UNCHUNKED_GRAIN
-    times, vds, features = (
-        list(_runs(wanted, grain)) for wanted, grain in zip(unique, grains, strict=True)
-    )
-    row_bytes = 4 * _widest(vds) * _widest(features)
-    times = list(_split(times, max(_BLOCK_BYTES // row_bytes // grains[0], 1) * grains[0]))
+    across = [_runs(u, grain) for u, grain in zip(unique[1:], grains[1:], strict=True)]
+    row_bytes = 4 * prod(max(run.stop - run.start for _, run in runs) for runs in across)
+    times = _runs(unique[0], grains[0], max(_BLOCK_BYTES // row_bytes // grains[0], 1))
 
     view = dataset if dataset.dtype == np.float32 else dataset.astype(np.float32)
-    values = np.empty([wanted.size for wanted in unique], dtype=np.float32)
-    for runs in product(times, vds, features):
-        inside = [
-            slice(*np.searchsorted(wanted, (run.start, run.stop)))
-            for wanted, run in zip(unique, runs, strict=True)
-        ]
-        if any(part.start == part.stop for part in inside):
-            continue  # a split run may have a stretch without wanted positions
-        local = [
-            wanted[part] - run.start for wanted, part, run in zip(unique, inside, runs, strict=True)
-        ]
+    values = np.empty([u.size for u in unique], dtype=np.float32)
+    for pairs in product(times, *across):
+        inside, runs = zip(*pairs, strict=True)
         block = view[runs]
-        whole = all(part.size == length for part, length in zip(local, block.shape, strict=True))
-        values[tuple(inside)] = block if whole else block[np.ix_(*local)]
+        if block.shape != values[inside].shape:
+            wanted = zip(unique, inside, runs, strict=True)
+            block = block[np.ix_(*(u[part] - run.start for u, part, run in wanted))]
+        values[inside] = block
 
     if all(u is wanted for u, wanted in zip(unique, positions, strict=True)):
         return values
@@ -104,28 +95,17 @@ def _positions(part: Any, size: int) -> Positions:
     return np.where(positions < 0, positions + size, positions)
 
 
-def _increasing(wanted: Positions) -> Positions:
-    return wanted if (np.diff(wanted) > 0).all() else np.unique(wanted)
+def _runs(wanted: Positions, grain: int, most: int | None = None) -> list[tuple[slice, slice]]:
+    """Slices that cover ``wanted``, which increases: of it, and of the axis.
 
-
-def _runs(wanted: Positions, grain: int) -> Iterator[slice]:
-    """Slices that cover ``wanted``, which increases; a gap ends one if it skips a whole chunk."""
-    ends = np.flatnonzero(np.diff(wanted // grain) > 1)
-    starts = np.concatenate([[0], ends + 1])
-    stops = np.concatenate([ends, [wanted.size - 1]])
-    for start, stop in zip(wanted[starts], wanted[stops], strict=True):
-        yield slice(int(start), int(stop) + 1)
-
-
-def _split(runs: list[slice], length: int) -> Iterator[slice]:
-    """Cut ``runs`` at multiples of ``length``, which is a multiple of the chunk's."""
-    for run in runs:
-        start = run.start
-        while start < run.stop:
-            stop = min((start // length + 1) * length, run.stop)
-            yield slice(start, stop)
-            start = stop
-
-
-def _widest(runs: list[slice]) -> int:
-    return max(int(run.stop - run.start) for run in runs)
+    A gap ends one if it skips a whole chunk; so does the end of every ``most`` chunks.
+    """
+    chunk = wanted // grain
+    ends = np.diff(chunk) > 1
+    if most:
+        ends |= np.diff(chunk // most) > 0
+    bounds = [0, *(np.flatnonzero(ends) + 1).tolist(), wanted.size]
+    return [
+        (slice(start, stop), slice(int(wanted[start]), int(wanted[stop - 1]) + 1))
+        for start, stop in pairwise(bounds)
+    ]

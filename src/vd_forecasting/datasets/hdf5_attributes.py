@@ -1,6 +1,7 @@
 """HDF5 attributes of unknown origin as plain Python values; odd ones are no error."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import h5py
@@ -14,12 +15,10 @@ def read_attributes(item: h5py.Group) -> dict[str, str | int | float]:
     """Attributes of ``item`` that are a single string or number."""
     attrs: dict[str, str | int | float] = {}
     for name in item.attrs:
-        try:
+        with suppress(*UNREADABLE):
             value = _scalar(item.attrs[name])
-        except UNREADABLE:
-            continue
-        if isinstance(value, str | int | float):
-            attrs[name] = value
+            if isinstance(value, str | int | float):
+                attrs[name] = value
     return attrs
 
 

@@ -18,56 +18,32 @@ def file_for_hdf5(path: Path) -> Iterator[io.RawIOBase]:
     Raises:
         OSError: the first write that failed.
     """
-    with path.open("w+b", buffering=0) as raw:
-        file = _FailingLater(raw)
+    with _FailingLater(path, "w+") as file:
         try:
             yield file
-        except Exception as error:
+        finally:
             if file.failure is not None:
-                raise file.failure from error
-            raise
-        if file.failure is not None:
-            raise file.failure
+                raise file.failure
 
 
-class _FailingLater(io.RawIOBase):
-    """Passes everything on until a write fails, then only claims to write."""
+class _FailingLater(io.FileIO):
+    """An unbuffered file that writes until that fails, then only claims to write."""
 
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-        self.failure: OSError | None = None
+    failure: OSError | None = None
 
     def write(self, data: Any) -> int:
         left = memoryview(data).cast("B")
         size = len(left)
         try:
-            while len(left) and self.failure is None:
-                left = left[self.raw.write(left) :]  # a nearly full disk takes a part
+            while left and self.failure is None:
+                left = left[super().write(left) :]  # a nearly full disk takes a part
         except OSError as error:
             self.failure = error
         return size
 
     def truncate(self, size: int | None = None) -> int:
         try:
-            self.raw.truncate(size)
+            super().truncate(size)
         except OSError as error:
             self.failure = self.failure or error
         return size or 0
-
-    def readinto(self, buffer: Any) -> int:
-        return int(self.raw.readinto(buffer))
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return int(self.raw.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self.raw.tell())
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True

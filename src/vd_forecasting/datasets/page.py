@@ -27,10 +27,7 @@ class PageDataset(AbstractDataset[Page, Page]):
           filepath: data/08_reporting/data_quality.md
           figures: data_quality_  # data_quality_map.png; "plots/" puts them into a folder
 
-    Args:
-        filepath: of the Markdown file.
-        figures: begins the path of every figure, relative to the page.
-        metadata: for plugins.
+    The path of every figure, relative to the page, begins with ``figures``.
     """
 
     def __init__(
@@ -60,9 +57,10 @@ class PageDataset(AbstractDataset[Page, Page]):
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")
+        beginning = self.figure_path("")
         current = {self.figure_path(name) for name in data.figures}
-        for path in self._figure_files():
-            if path not in current:
+        for path in set(beginning.parent.glob("*.png")) - current:
+            if path.name.startswith(beginning.name.removesuffix(".png")):
                 path.unlink(missing_ok=True)
 
     def figure_path(self, name: str) -> Path:
@@ -89,17 +87,8 @@ class PageDataset(AbstractDataset[Page, Page]):
         text = re.sub(f"{prefix}(\\w+){suffix}", rf"]({REFERENCE}\1)", text)
         return text, list(dict.fromkeys(re.findall(rf"\]\({REFERENCE}(\w+)\)", text)))
 
-    def _figure_files(self) -> list[Path]:
-        beginning = self.figure_path("")
-        name = beginning.name.removesuffix(".png")
-        return [path for path in beginning.parent.glob("*.png") if path.name.startswith(name)]
-
     def _exists(self) -> bool:
-        try:
-            self.load()
-        except DatasetError:
-            return False
-        return True
+        return all(path.is_file() for path in (self.filepath, *self.figures()))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.filepath), "figures": self._figures}

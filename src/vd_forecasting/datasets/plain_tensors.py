@@ -65,14 +65,10 @@ def _tensors(data: Any) -> Iterator[Any]:
     todo = [data]
     while todo:
         value = todo.pop()
-        if id(value) in seen:
+        if id(value) in seen or not isinstance(value, torch.Tensor | dict | list | tuple):
             continue
+        seen.add(id(value))
         if isinstance(value, torch.Tensor):
-            seen.add(id(value))
             yield value
-        elif isinstance(value, dict):
-            seen.add(id(value))
-            todo += value.values()
-        elif isinstance(value, list | tuple):
-            seen.add(id(value))
-            todo += value
+        else:
+            todo += value.values() if isinstance(value, dict) else value

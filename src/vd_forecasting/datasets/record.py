@@ -20,21 +20,14 @@ class RecordDataset(AtomicJSONDataset):
           filepath: data/06_models/cost.json
           holds: vd_forecasting.artefacts.Cost
 
-    Args:
-        holds: dotted name of the model.
-        arguments: those of kedro-datasets' JSONDataset.
+    ``holds`` is the dotted name of the model; all else is as for kedro-datasets' JSONDataset.
     """
 
-    def __init__(self, *, holds: str, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, *, holds: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._holds = holds
 
     def load(self) -> BaseModel:
-        """The record.
-
-        Raises:
-            DatasetError: there is no such file, or it holds something else.
-        """
         model: type[BaseModel] = load_obj(self._holds)
         try:
             return model.model_validate(super().load())

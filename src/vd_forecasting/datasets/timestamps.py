@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,8 @@ def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
     stamp_array = np.array(stamps, dtype=object)
 
     times = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
-    times[naive] = _nanoseconds(
-        pd.to_datetime(stamp_array[naive], format="ISO8601", errors="coerce")
-    )
-    in_utc = _nanoseconds(
-        pd.to_datetime(stamp_array[aware], format="ISO8601", errors="coerce", utc=True)
-    )
+    times[naive] = _parse(stamp_array[naive], utc=False)
+    in_utc = _parse(stamp_array[aware], utc=True)
     parsed = np.flatnonzero(~np.isnat(in_utc))
     if parsed.size == 0:
         return times, None
@@ -68,8 +65,9 @@ def has_offset(stamp: str) -> bool:
     return "+" in clock or "-" in clock or clock[-1:] in ("Z", "z")
 
 
-def _nanoseconds(parsed: pd.DatetimeIndex) -> DatetimeArray:
-    times = parsed.tz_localize(None).to_numpy().copy()
+def _parse(stamps: Any, *, utc: bool) -> DatetimeArray:
+    parsed = pd.to_datetime(stamps, format="ISO8601", errors="coerce", utc=utc)
+    times: DatetimeArray = parsed.tz_localize(None).to_numpy().copy()
     # pandas 3 parses to microseconds, which reach further than nanoseconds
     times[(times < _EARLIEST) | (times > _LATEST)] = np.datetime64("NaT")
     return times.astype("datetime64[ns]")

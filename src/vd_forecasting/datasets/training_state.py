@@ -1,4 +1,4 @@
-"""The states of trainings in progress, kept so that a killed one can go on."""
+"""The states of trainings in progress, kept so that a killed one can resume."""
 
 import logging
 from collections.abc import Collection
@@ -29,22 +29,16 @@ class TrainingState:
     folder: Path
 
     def load(self, name: str) -> State | None:
-        """The state of that name; None, told in one line if there is a file, if there is none."""
+        """The state of that name; None, with a log line for a broken file, if there is none."""
         path = self._path(name)
-        if not path.is_file():
-            return None
         try:
-            return load_plain(path)
+            return load_plain(path) if path.is_file() else None
         except DatasetError as error:
             logger.warning("%s; it is ignored", error)
             return None
 
     def save(self, name: str, state: State) -> None:
-        """Keep a state, in place of an earlier one of that name, safe from a power failure.
-
-        Raises:
-            DatasetError: the disk is full, the folder read-only or the like.
-        """
+        """Keep a state, in place of an earlier one of that name, safe from a power failure."""
         with replacing(self._path(name)) as temporary:
             save_plain(state, temporary)
 

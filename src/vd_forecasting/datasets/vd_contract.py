@@ -4,20 +4,19 @@ No link out of the file is followed: a file from anywhere must not show another 
 machine.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 from kedro.io import DatasetError
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, read_attributes, read_texts
-from vd_forecasting.datasets.timestamps import DatetimeArray, parse_timestamps
+from vd_forecasting.datasets.timestamps import parse_timestamps
 from vd_forecasting.datasets.vd_info import read_info
 from vd_forecasting.wording import one_line, quoted
 
@@ -32,28 +31,9 @@ VD_INFO = "/metadata/vd_info"
 _MOST_LABELS = 20_000_000
 _MOST_LABEL_BYTES = 2**31
 
-Info = dict[str, npt.NDArray[Any]]
-
 
 class ContractError(ValueError):
     """The file breaks the contract; the message does not name the file."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Everything in a VD file except the feature values."""
-
-    times: DatetimeArray  # [T], naive local time
-    utc_offset: str | None
-    vdids: list[str]  # [N]
-    feature_names: list[str]  # [F]
-    units: list[str]  # [F], "" unknown
-    info: Info | None  # each [N]
-    attrs: dict[str, str | int | float]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return len(self.times), len(self.vdids), len(self.feature_names)
 
 
 @contextmanager
@@ -101,21 +81,20 @@ def features_of(file: h5py.File) -> h5py.Dataset:
     return dataset
 
 
-def read_labels(file: h5py.File) -> Labels:
-    """Read and check the labels of all axes.
+def read_labels(file: h5py.File) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read and check the labels of all axes: everything in a VD file except the feature values.
+
+    Returns:
+        Coordinates and attributes of the array, as :class:`.vd_hdf5.VDHDF5Dataset` describes them.
 
     Raises:
         ContractError: they are missing, empty or ambiguous, or do not fit the values.
     """
     shape = features_of(file).shape
     stamps, vdids, names = (_strings(file, name) for name in (TIMESTAMPS, VDIDS, FEATURE_NAMES))
-    for axis, (size, name, labels, what) in enumerate(
-        [
-            (shape[0], TIMESTAMPS, stamps, "time steps"),
-            (shape[1], VDIDS, vdids, "VDs"),
-            (shape[2], FEATURE_NAMES, names, "features"),
-        ]
-    ):
+    parts, counted = (TIMESTAMPS, VDIDS, FEATURE_NAMES), ("time steps", "VDs", "features")
+    axes = zip(shape, parts, (stamps, vdids, names), counted, strict=True)
+    for axis, (size, name, labels, what) in enumerate(axes):
         if size != len(labels):
             raise ContractError(
                 f"{FEATURES} has {size} {what} (axis {axis}), but {name} has {len(labels)}"
@@ -132,26 +111,25 @@ def read_labels(file: h5py.File) -> Labels:
         if twice := duplicates(labels):
             raise ContractError(f"duplicate {what} in {name}: {quoted(twice)}")
     units = read_texts(_member(file, FEATURE_NAMES), "units")
-    return Labels(
-        times=times,
-        utc_offset=utc_offset,
-        vdids=vdids,
-        feature_names=names,
-        units=units if len(units) == len(names) else [""] * len(names),
-        info=_read_info(file, vdids),
-        attrs=read_attributes(file),
-    )
+    if len(units) != len(names):
+        units = [""] * len(names)
+    coords: dict[str, Any] = {"time": ("time", times), "vd": ("vd", np.array(vdids, dtype=str))}
+    coords |= {
+        name: ("feature", np.array(texts, dtype=str))
+        for name, texts in (("feature", names), ("unit", units))
+    }
+    info = None
+    with suppress(*UNREADABLE):  # it is optional, so no oddity in it is an error
+        info = follow(file, VD_INFO)
+    if isinstance(info, h5py.Group):
+        coords |= read_info(info, vdids)
+    clock = {} if utc_offset is None else {"utc_offset": utc_offset}
+    return coords, {**read_attributes(file), **clock}
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
     """Names that occur more than once, in their order."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            twice[name] = None
-        seen.add(name)
-    return list(twice)
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _member(file: h5py.File, name: str) -> h5py.Dataset:
@@ -215,12 +193,3 @@ def _strings(file: h5py.File, name: str) -> list[str]:
         raise ContractError(f"{name} declares {dataset.size} strings, but none was ever written")
     texts: list[str] = dataset.asstr(errors="replace")[:].tolist()
     return texts
-
-
-def _read_info(file: h5py.File, vdids: list[str]) -> Info | None:
-    """The file's vd_info of each detector; None where there is none that can be used."""
-    try:
-        group = follow(file, VD_INFO)
-    except UNREADABLE:
-        return None  # it is optional, so no oddity in it is an error
-    return read_info(group, vdids) if isinstance(group, h5py.Group) else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import numpy as np
@@ -28,6 +28,7 @@ from vd_forecasting.wording import nearest, one_line, quoted
 # little they do not need. All features of a detector are nearly always wanted together.
 _CHUNK = (1024, VDS_PER_CHUNK)
 _WRITE_BYTES = 32 * 2**20
+_COMPRESSED: Final = {"compression": "gzip", "compression_opts": 4, "track_times": False}
 _UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
 Stamp = tuple[int, int]
@@ -78,23 +79,15 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         path = self._filepath
         with contract.open_vd_file(path) as file:
             stamp = _stamp(path)
-            labels = contract.read_labels(file)
-            encoding = _encoding(contract.features_of(file))
-        lazy = LazyHDF5Array(labels.shape, partial(_open_features, path, stamp))
-        attrs: dict[str, Any] = {"source_file": path.name, **labels.attrs}
-        if labels.utc_offset is not None:
-            attrs["utc_offset"] = labels.utc_offset
+            coords, attrs = contract.read_labels(file)
+            features = contract.features_of(file)
+            shape, encoding = features.shape, _encoding(features)
+        lazy = LazyHDF5Array(shape, partial(_open_features, path, stamp))
         on_demand: Any = indexing.LazilyIndexedArray(lazy)
-        values = xr.Variable(DIMS, indexing.CopyOnWriteArray(on_demand), attrs, encoding)
-        coords: dict[str, Any] = {
-            "time": ("time", labels.times),
-            "vd": ("vd", np.array(labels.vdids, dtype=str)),
-            "feature": ("feature", np.array(labels.feature_names, dtype=str)),
-            "unit": ("feature", np.array(labels.units, dtype=str)),
-        }
-        coords |= {name: ("vd", known) for name, known in (labels.info or {}).items()}
+        on_demand = indexing.CopyOnWriteArray(on_demand)
+        values = xr.Variable(DIMS, on_demand, {"source_file": path.name, **attrs}, encoding)
         data = xr.Dataset({"features": values}, coords)["features"]
-        return data if self._features is None else data.isel(feature=self._select(labels))
+        return data if self._features is None else data.isel(feature=self._select(data))
 
     def save(self, data: xr.DataArray) -> None:
         """Write ``data`` in the same layout: the same array always makes the same bytes.
@@ -117,8 +110,8 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
                 f"{self._filepath}: cannot be written ({one_line(error)})"
             ) from error
 
-    def _select(self, labels: contract.Labels) -> list[int]:
-        asked, there = self._features or [], labels.feature_names
+    def _select(self, data: xr.DataArray) -> list[int]:
+        asked, there = self._features or [], data["feature"].values.tolist()
         for name in asked:
             if name not in there:
                 near = nearest(str(name), there, similarity=0.6)
@@ -144,7 +137,7 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
             problem = "the array to save has no usable time stamp"
         else:
             for name in ("vd", "feature"):
-                if twice := contract.duplicates(_texts(data[name])):
+                if twice := contract.duplicates(map(str, data[name].values)):
                     problem = f"duplicate {name} in the array to save: {quoted(twice)}"
         if problem:
             raise DatasetError(f"{self._filepath}: {problem}")
@@ -172,37 +165,33 @@ def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
 
 def _encoding(features: h5py.Dataset) -> dict[str, Any]:
     """How the values are stored in the file, as xarray's ``encoding``."""
-    encoding: dict[str, Any] = {}
-    if features.chunks is not None:
-        encoding["preferred_chunks"] = dict(zip(DIMS, features.chunks, strict=True))
-    if features.compression is not None:
-        encoding["compression"] = features.compression
-    return encoding
+    chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
+    encoding = {"preferred_chunks": chunks, "compression": features.compression}
+    return {name: value for name, value in encoding.items() if value is not None}
 
 
 def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
     offset = data.attrs.get("utc_offset")
     if not (isinstance(offset, str) and _UTC_OFFSET.fullmatch(offset)):
         offset = None
+    # Some restate the shape, which may have changed since they were read.
+    sizes = dict(zip(("num_timesteps", "num_locations", "num_features"), data.shape, strict=True))
     for name, value in data.attrs.items():
         is_scalar = isinstance(value, str | int | float | np.integer | np.floating)
         if is_scalar and isinstance(name, str):
-            file.attrs[name] = value
-    for name, dim in (
-        ("num_timesteps", "time"),
-        ("num_locations", "vd"),
-        ("num_features", "feature"),
-    ):
-        if name in file.attrs:  # restates the shape, which may have changed since it was read
-            file.attrs[name] = data.sizes[dim]
+            file.attrs[name] = sizes.get(name, value)
 
     times = data["time"].values.astype("datetime64[ns]")
-    _write_strings(file, contract.TIMESTAMPS, format_timestamps(times, offset))
-    _write_strings(file, contract.VDIDS, _encode(_texts(data["vd"])))
-    names = _write_strings(file, contract.FEATURE_NAMES, _encode(_texts(data["feature"])))
+    for name, texts in (
+        (contract.TIMESTAMPS, format_timestamps(times, offset)),
+        (contract.VDIDS, _encode(data["vd"])),
+        (contract.FEATURE_NAMES, _encode(data["feature"])),
+    ):
+        chunks = (min(len(texts), 4096),)
+        file.create_dataset(name, data=_of_fixed_length(texts), chunks=chunks, **_COMPRESSED)
     if "unit" in data.coords and data["unit"].dims == ("feature",):
-        units = _encode(_texts(data["unit"]))
-        names.attrs.create("units", units.astype(_string_dtype(units)))
+        units = _of_fixed_length(_encode(data["unit"]))
+        file[contract.FEATURE_NAMES].attrs.create("units", units)
 
     if any(name in data.coords for name in (*vd_info.NUMBERS, *vd_info.TEXTS)):
         vd_info.write_info(file.create_group(contract.VD_INFO), data)
@@ -217,10 +206,8 @@ def _write_values(file: h5py.File, data: xr.DataArray) -> None:
         shape=data.shape,
         dtype=np.float32,
         chunks=(min(steps, _CHUNK[0]), width, features),
-        compression="gzip",
-        compression_opts=4,
         shuffle=True,
-        track_times=False,
+        **_COMPRESSED,
     )
     for where, part in _parts(data, target.chunks[0]):
         with np.errstate(over="ignore"):
@@ -242,25 +229,10 @@ def _parts(data: xr.DataArray, grain: int) -> Iterator[tuple[tuple[slice, slice]
         yield where, data[where]
 
 
-def _write_strings(file: h5py.File, name: str, texts: npt.NDArray[np.bytes_]) -> h5py.Dataset:
-    # of fixed length, because variable-length strings are not compressed
-    return file.create_dataset(
-        name,
-        data=texts.astype(_string_dtype(texts)),
-        chunks=(min(len(texts), 4096),),
-        compression="gzip",
-        compression_opts=4,
-        track_times=False,
-    )
+def _encode(coord: xr.DataArray) -> npt.NDArray[np.bytes_]:
+    return np.array([str(text).encode() for text in coord.values], dtype=bytes)
 
 
-def _texts(coord: xr.DataArray) -> list[str]:
-    return [str(text) for text in coord.values.tolist()]
-
-
-def _encode(texts: list[str]) -> npt.NDArray[np.bytes_]:
-    return np.array([text.encode() for text in texts], dtype=bytes)
-
-
-def _string_dtype(texts: npt.NDArray[np.bytes_]) -> Any:
-    return h5py.string_dtype("utf-8", texts.dtype.itemsize)
+def _of_fixed_length(texts: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bytes_]:
+    """As HDF5 strings that can be compressed, unlike those of variable length."""
+    return texts.astype(h5py.string_dtype("utf-8", texts.dtype.itemsize))

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_number, as_text
@@ -15,19 +15,16 @@ NUMBERS = ("position_lon", "position_lat", "lane_num")
 TEXTS = ("road_id", "road_name")
 
 
-def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read the NUMBERS, each [N] with NaN for unknown, and the TEXTS, each [N] with ""."""
-    return as_arrays([_read_one(group, vdid) for vdid in vdids])
+def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, Any]:
+    """The coordinates of ``vdids``, as :func:`as_coords`."""
+    return as_coords([_read_one(group, vdid) for vdid in vdids])
 
 
-def as_arrays(known: Sequence[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The NUMBERS and TEXTS of N detectors, each [N], of which some may be unknown."""
-    info: dict[str, npt.NDArray[Any]] = {
-        name: np.array([as_number(one.get(name)) for one in known]) for name in NUMBERS
-    }
-    for name in TEXTS:
-        info[name] = np.array([as_text(one.get(name)) for one in known], dtype=str)
-    return info
+def as_coords(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Coordinates, each [N]: the NUMBERS with NaN for unknown, the TEXTS with ""."""
+    numbers = {name: [as_number(one.get(name)) for one in known] for name in NUMBERS}
+    texts = {name: np.array([as_text(one.get(name)) for one in known], str) for name in TEXTS}
+    return {name: ("vd", values) for name, values in (numbers | texts).items()}
 
 
 def write_info(group: h5py.Group, data: xr.DataArray) -> None:
@@ -50,17 +47,12 @@ def write_info(group: h5py.Group, data: xr.DataArray) -> None:
 
 def _read_one(group: h5py.Group, vdid: str) -> dict[str, Any]:
     attrs: dict[str, Any] = {}
-    if not _can_be_group(vdid):
-        return attrs
-    try:
-        if not isinstance(group.get(vdid, getlink=True), h5py.HardLink):
-            return attrs
-        found = group[vdid].attrs
-        for name in (*NUMBERS, *TEXTS):
-            if name in found:
-                attrs[name] = found[name]
-    except UNREADABLE:
-        pass  # the attributes read so far are kept
+    with suppress(*UNREADABLE):  # the attributes read before an error are kept
+        if _can_be_group(vdid) and isinstance(group.get(vdid, getlink=True), h5py.HardLink):
+            found = group[vdid].attrs
+            for name in (*NUMBERS, *TEXTS):
+                if name in found:
+                    attrs[name] = found[name]
     return attrs
 
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.evaluation.significance import (
+    Bootstrap,
     diebold_mariano,
     holm,
     model_confidence_set,
@@ -23,7 +23,6 @@ from vd_forecasting.vocabulary import MODELS, NAMES
 
 AVERAGE = 0
 """Stands for all horizons together where others are counted from 1."""
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -91,22 +90,22 @@ def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Difference
     """
     series = summed.losses
     interval = pd.Timedelta(minutes=summed.interval_minutes)
-    block = _block_steps(summed, evaluation)
+    bootstrap = _bootstrap(summed, evaluation)
     horizons = [int(step) for step in series["horizon"].values]
     by_horizon = {
         (str(feature), step): series.sel(feature=feature, horizon=step)
         for feature, step in product(series["feature"].values, horizons)
     }
     averages = _averages(series)
-    low, high = _intervals(series, block, evaluation)
+    low, high = _intervals(series, bootstrap)
     return Differences(
-        between=_between({**by_horizon, **averages}, horizons, block, evaluation),
+        between=_between({**by_horizon, **averages}, horizons, bootstrap),
         mae_low=low,
         mae_high=high,
-        confidence_set=_confidence_sets(averages, block, evaluation),
+        confidence_set=_confidence_sets(averages, bootstrap),
         confidence=evaluation.confidence,
         span_days=series.sizes["origin"] * interval / pd.Timedelta("24h"),
-        block_days=block * interval / pd.Timedelta("24h"),
+        block_days=bootstrap.block * interval / pd.Timedelta("24h"),
     )
 
 
@@ -122,13 +121,10 @@ def find_confidence_sets(
         modes stand once, under the first.
     """
     series = {mode: summed.losses for mode, summed in by_mode.items()}
-    block = _block_steps(next(iter(by_mode.values())), evaluation)
+    bootstrap = _bootstrap(next(iter(by_mode.values())), evaluation)
     if not comparable:
         return xr.concat(
-            [
-                _confidence_sets(_averages(_named(mode, s)), block, evaluation)
-                for mode, s in series.items()
-            ],
+            [_confidence_sets(_averages(_named(mode, s)), bootstrap) for mode, s in series.items()],
             "model",
             join="outer",  # modes may have other features
         )
@@ -142,7 +138,7 @@ def find_confidence_sets(
         if is_network or not any(np.array_equal(of_model, other, equal_nan=True) for other in seen):
             distinct.append(position)
             seen.append(of_model)
-    return _confidence_sets(_averages(together.isel(model=distinct)), block, evaluation)
+    return _confidence_sets(_averages(together.isel(model=distinct)), bootstrap)
 
 
 def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
@@ -166,9 +162,13 @@ def _named(mode: str, series: xr.DataArray) -> xr.DataArray:
     return series.assign_coords(model=[f"{mode}_{model}" for model in series["model"].values])
 
 
-def _block_steps(summed: SummedErrors, evaluation: Evaluation) -> int:
+def _bootstrap(summed: SummedErrors, evaluation: Evaluation) -> Bootstrap:
     interval = pd.Timedelta(minutes=summed.interval_minutes)
-    return round(pd.Timedelta(evaluation.bootstrap_block) / interval)
+    return Bootstrap(
+        block=round(pd.Timedelta(evaluation.bootstrap_block) / interval),
+        repetitions=evaluation.bootstrap_repetitions,
+        level=evaluation.confidence,
+    )
 
 
 def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
@@ -186,8 +186,7 @@ def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
 def _between(
     series: Mapping[tuple[str, int], xr.DataArray],
     horizons: list[int],
-    block: int,
-    evaluation: Evaluation,
+    bootstrap: Bootstrap,
 ) -> dict[tuple[str, int], Difference]:
     features = list(dict.fromkeys(feature for feature, _ in series))
     names = next(iter(series.values()))["model"].values
@@ -208,21 +207,13 @@ def _between(
         np.stack([of_models.sel(model=model).values for of_models in series.values()], axis=1)
         for model in MODELS
     )
-    ratios = ratio_intervals(second, first, block, **_bootstrap(evaluation))
+    ratios = ratio_intervals(second, first, bootstrap)
     return {
         key: Difference(
-            change.estimate, change.low, change.high, p_values[key], 1 - evaluation.confidence
+            change.estimate, change.low, change.high, p_values[key], 1 - bootstrap.level
         )
         for key, ratio in zip(series, ratios, strict=True)
         for change in [ratio.minus(1)]
-    }
-
-
-def _bootstrap(evaluation: Evaluation) -> Any:
-    return {
-        "repetitions": evaluation.bootstrap_repetitions,
-        "seed": BOOTSTRAP_SEED,
-        "level": evaluation.confidence,
     }
 
 
@@ -231,10 +222,8 @@ def _pair(of_models: xr.DataArray) -> tuple[npt.NDArray[np.float64], npt.NDArray
     return first, second
 
 
-def _intervals(
-    series: xr.DataArray, block: int, evaluation: Evaluation
-) -> tuple[xr.DataArray, xr.DataArray]:
-    """Of the networks' MAE; the baselines' are not drawn, and stay NaN."""
+def _intervals(series: xr.DataArray, bootstrap: Bootstrap) -> tuple[xr.DataArray, xr.DataArray]:
+    """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
     low = xr.full_like(series.isel(origin=0, drop=True), np.nan)
     high = low.copy()
     for model in MODELS:
@@ -242,9 +231,7 @@ def _intervals(
             continue
         columns = series.sel(model=model).stack(column=("horizon", "feature"))
         columns = columns.transpose("origin", "column")
-        ends = ratio_intervals(
-            columns.values, np.ones(columns.shape), block, **_bootstrap(evaluation)
-        )
+        ends = ratio_intervals(columns.values, np.ones(columns.shape), bootstrap)
         for (step, feature), interval in zip(columns["column"].values, ends, strict=True):
             at = {"model": model, "horizon": step, "feature": feature}
             low.loc[at], high.loc[at] = interval.low, interval.high
@@ -252,20 +239,15 @@ def _intervals(
 
 
 def _confidence_sets(
-    averages: Mapping[tuple[str, int], xr.DataArray], block: int, evaluation: Evaluation
+    averages: Mapping[tuple[str, int], xr.DataArray], bootstrap: Bootstrap
 ) -> xr.DataArray:
     """p-values over (model, feature); NaN for a model whose forecasts are not all numbers."""
     by_feature = []
     for of_models in averages.values():
         names = [str(name) for name in of_models["model"].values]
         whole = (of_models.notnull() | of_models.isnull().all("model")).all("origin")
-        p_values = model_confidence_set(
-            {name: of_models.sel(model=name).values for name in names if whole.sel(model=name)},
-            block,
-            repetitions=evaluation.bootstrap_repetitions,
-            seed=BOOTSTRAP_SEED,
-            size=1 - evaluation.confidence,
-        )
+        losses = {name: of_models.sel(model=name).values for name in names if whole.sel(model=name)}
+        p_values = model_confidence_set(losses, bootstrap)
         by_feature.append([p_values.get(name, np.nan) for name in names])
     coords = {"feature": [feature for feature, _ in averages], "model": names}
     return xr.DataArray(by_feature, coords, ("feature", "model")).transpose("model", "feature")

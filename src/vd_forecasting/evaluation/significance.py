@@ -6,7 +6,7 @@ than their number suggests. Two answers to that:
 
 - :func:`diebold_mariano` takes the autocorrelation within a day into account. It cannot see that
   whole days may suit one forecaster or the other: where they do, it finds too many differences.
-- :func:`relative_difference` and :func:`model_confidence_set` resample blocks of a day or more.
+- :func:`ratio_intervals` and :func:`model_confidence_set` resample blocks of a day or more.
   They cover that too, at the price of wide intervals where there are few days.
 """
 
@@ -38,6 +38,32 @@ class DieboldMariano:
 
 
 @dataclass(frozen=True)
+class Bootstrap:
+    """A moving-block bootstrap.
+
+    Raises:
+        ValueError: ``block`` < 1, ``repetitions`` < 2, or ``level`` not between 0 and 1.
+    """
+
+    block: int
+    """Steps of a block: a day, or several."""
+    repetitions: int
+    """Samples."""
+    seed: int = 0
+    """The same seed draws the same samples."""
+    level: float = 0.95
+    """Nominal coverage of intervals and of the model confidence set."""
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise ValueError(f"block must be at least 1 step, not {self.block}")
+        if self.repetitions < 2:
+            raise ValueError(f"repetitions must be at least 2, not {self.repetitions}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must be between 0 and 1, not {self.level}")
+
+
+@dataclass(frozen=True)
 class Interval:
     """``estimate`` within ``low`` and ``high``, from this many whole ``blocks``."""
 
@@ -47,7 +73,7 @@ class Interval:
     blocks: int
 
     def minus(self, constant: float) -> "Interval":
-        """The interval of what is so much smaller."""
+        """This interval shifted down by ``constant``."""
         return Interval(
             self.estimate - constant, self.low - constant, self.high - constant, self.blocks
         )
@@ -143,44 +169,8 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def relative_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    block: int,
-    *,
-    repetitions: int,
-    seed: int,
-    level: float = 0.95,
-) -> Interval:
-    """By which share the second forecaster's mean loss is above the first's.
-
-    Args:
-        first: ``[T]`` losses of one forecaster, on a regular grid without gaps.
-        second: ``[T]`` losses of the other at the same time stamps.
-        block: as of :func:`ratio_intervals`, and so are the others.
-        repetitions: see there.
-        seed: see there.
-        level: see there.
-
-    Raises:
-        ValueError: The losses are not two arrays of one dimension and length; or as of
-            :func:`ratio_intervals`.
-    """
-    losses = _aligned([first, second])
-    [ratio] = ratio_intervals(
-        losses[:, 1:], losses[:, :1], block, repetitions=repetitions, seed=seed, level=level
-    )
-    return ratio.minus(1)
-
-
 def ratio_intervals(
-    numerators: ArrayLike,
-    denominators: ArrayLike,
-    block: int,
-    *,
-    repetitions: int,
-    seed: int,
-    level: float = 0.95,
+    numerators: ArrayLike, denominators: ArrayLike, bootstrap: Bootstrap
 ) -> list[Interval]:
     """Ratios of the means of series that are drawn together.
 
@@ -194,10 +184,7 @@ def ratio_intervals(
     Args:
         numerators: ``[T, K]``, on a regular grid without gaps.
         denominators: ``[T, K]``; ones give the means of the numerators.
-        block: steps of a block: a day, or several.
-        repetitions: bootstrap samples.
-        seed: the same seed draws the same samples.
-        level: nominal coverage.
+        bootstrap: draws the samples.
 
     Returns:
         K intervals. Only steps with both values count, but all keep their place, so that a block is
@@ -206,29 +193,26 @@ def ratio_intervals(
         value infinite.
 
     Raises:
-        ValueError: The arrays differ in shape or have not two dimensions; or ``block`` < 1,
-            ``repetitions`` < 2, or ``level`` not between 0 and 1.
+        ValueError: the arrays differ in shape or have not two dimensions.
     """
     from arch.bootstrap import MovingBlockBootstrap  # noqa: PLC0415
 
-    _check_bootstrap(block, repetitions)
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, not {level}")
     above, below = (np.array(values, dtype="float64") for values in (numerators, denominators))
     if above.shape != below.shape or above.ndim != 2:
         raise ValueError(f"numerators {above.shape} and denominators {below.shape} must be [T, K]")
     observed = ~(np.isnan(above) | np.isnan(below))
     above[~observed] = below[~observed] = 0  # adds nothing to a sum; both are over the same steps
     columns = above.shape[1]
-    counts = [_observed_blocks(of_column, block) for of_column in observed.T]
+    counts = [_observed_blocks(of_column, bootstrap.block) for of_column in observed.T]
     sums = np.full((1, 2 * columns), np.nan)  # [repetitions, 2K]
     if max(counts, default=0) >= MIN_BLOCKS:
-        bootstrap = MovingBlockBootstrap(block, np.concatenate([above, below], axis=1), seed=seed)
-        sums = bootstrap.apply(_column_sums, repetitions)
+        both = np.concatenate([above, below], axis=1)
+        draws = MovingBlockBootstrap(bootstrap.block, both, seed=bootstrap.seed)
+        sums = draws.apply(_column_sums, bootstrap.repetitions)
     intervals = []
     for k, blocks in enumerate(counts):
         total, drawn = (above[:, k].sum(), below[:, k].sum()), sums[:, [k, columns + k]]
-        intervals.append(_ratio_interval(total, drawn, blocks, level))
+        intervals.append(_ratio_interval(total, drawn, blocks, bootstrap.level))
     return intervals
 
 
@@ -251,14 +235,7 @@ def _ratio_interval(
     return Interval(estimate, estimate - margin, estimate + margin, blocks)
 
 
-def model_confidence_set(
-    losses: Mapping[str, ArrayLike],
-    block: int,
-    *,
-    repetitions: int,
-    seed: int,
-    size: float = 0.05,
-) -> dict[str, float]:
+def model_confidence_set(losses: Mapping[str, ArrayLike], bootstrap: Bootstrap) -> dict[str, float]:
     """The models among which the best one is, each with its p-value.
 
     The model confidence set of Hansen, Lunde & Nason (2011) with the range statistic T_R (sec.
@@ -268,16 +245,14 @@ def model_confidence_set(
     With k blocks and m equally good models the procedure as published rejects far too often: 24 %
     rather than 5 % at m = 5 and k = 7. So the losses are spread around their means by
     ``sqrt(k / (k − 1)) · t / z``, quantiles of Student's t with k − 1 degrees of freedom and of the
-    normal distribution at ``1 − size / 2 / (m − 1)``. That makes the standard errors as wide as
-    those of :func:`relative_difference`, for comparisons of one model with all others; with many
-    blocks it does nothing.
+    normal distribution at ``1 − size / 2 / (m − 1)``, size being 1 − ``level``. That makes the
+    standard errors as wide as those of :func:`ratio_intervals`, for comparisons of one model with
+    all others; with many blocks it does nothing.
 
     Args:
         losses: ``[T]`` per model, on a common regular grid.
-        block: steps of a block: a day, or several.
-        repetitions: bootstrap samples.
-        seed: the same seed draws the same samples.
-        size: chance that the set misses the best model; a model is in the set where p > ``size``.
+        bootstrap: draws the samples; a model is in the set where p > 1 − ``level``, the chance that
+            the set misses the best model.
 
     Returns:
         P-value per model, in the order of ``losses``; 1 for the best. Time stamps with any NaN are
@@ -285,19 +260,16 @@ def model_confidence_set(
         or with an infinite loss. Models with the same losses have the same p-value.
 
     Raises:
-        ValueError: The losses are not arrays of one dimension and length; or ``block`` < 1,
-            ``repetitions`` < 2, or ``size`` not between 0 and 1.
+        ValueError: the losses are not arrays of one dimension and length.
     """
     from arch.bootstrap import MCS  # noqa: PLC0415
 
-    _check_bootstrap(block, repetitions)
-    if not 0 < size < 1:
-        raise ValueError(f"size must be between 0 and 1, not {size}")
+    size = 1 - bootstrap.level
     if not losses:
         return {}
     values = _aligned(list(losses.values()))
     observed = ~_incomplete(values)
-    blocks = _observed_blocks(observed, block)
+    blocks = _observed_blocks(observed, bootstrap.block)
     values = values[observed]
     if blocks < MIN_BLOCKS or np.isinf(values).any():
         return dict.fromkeys(losses, math.nan)
@@ -308,18 +280,20 @@ def model_confidence_set(
     test = MCS(
         _spread(_without_ties(distinct), blocks, size),
         size,
-        reps=repetitions,
-        block_size=block,
+        reps=bootstrap.repetitions,
+        block_size=bootstrap.block,
         method="R",
         bootstrap="moving block",
-        seed=seed,
+        seed=bootstrap.seed,
     )
     test.compute()
-    p_values = test.pvalues["Pvalue"]
-    return {
-        name: float(p_values.loc[index])
-        for name, index in zip(losses, column.reshape(-1), strict=True)
+    # Models that leave the set at the same time share an entry of the index.
+    p_values = {
+        number: float(p)
+        for numbers, p in zip(test.pvalues.index, test.pvalues["Pvalue"], strict=True)
+        for number in np.ravel(numbers).tolist()
     }
+    return {name: p_values[at] for name, at in zip(losses, column.ravel().tolist(), strict=True)}
 
 
 def _without_ties(losses: Floats) -> Floats:
@@ -370,10 +344,3 @@ def _aligned(losses: Sequence[ArrayLike]) -> Floats:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ValueError(f"losses must be of one dimension and of the same length, not {shapes}")
     return np.stack(arrays, axis=1)
-
-
-def _check_bootstrap(block: int, repetitions: int) -> None:
-    if block < 1:
-        raise ValueError(f"block must be at least 1 step, not {block}")
-    if repetitions < 2:
-        raise ValueError(f"repetitions must be at least 2, not {repetitions}")

@@ -9,11 +9,8 @@ from kedro.pipeline import Pipeline
 def across_namespaces(template: Pipeline, **names: Any) -> Pipeline:
     """Stamp out a template whose inputs come from other namespaces.
 
-    Kedro warns of every dotted name that is not of the pipeline's own namespace; here it is meant.
-
-    Args:
-        template: what to stamp out.
-        names: what ``Pipeline`` takes: ``namespace``, ``inputs``, ``outputs``, ``parameters``.
+    It takes what ``Pipeline`` takes, which warns of every dotted name that is not of its own
+    namespace; here it is meant.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")

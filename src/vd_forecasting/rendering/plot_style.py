@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vd_forecasting.vocabulary import NAMES
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, distinct for colour-blind readers too.
 COLOURS: Final = {
     "lstm": "#0072B2",
     "xlstm": "#D55E00",

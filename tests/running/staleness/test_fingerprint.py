@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import yaml
 from kedro.io import DataCatalog
 from kedro.pipeline import Node
 
+from tests import PROJECT
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.staleness.fingerprint import Fingerprint, take_fingerprint
@@ -12,6 +14,11 @@ from vd_forecasting.running.staleness.reasons import alterations
 def write() -> Page:
     """Stands for a node that writes a page."""
     return Page("![A week](figure:week)", {"week": b"drawn"})
+
+
+def read(*data: object) -> int:
+    """Stands for a node that reads any number of datasets."""
+    return len(data)
 
 
 def test_a_figure_of_a_page_that_is_missing_or_altered_is_named(tmp_path: Path) -> None:
@@ -30,3 +37,25 @@ def test_a_figure_of_a_page_that_is_missing_or_altered_is_named(tmp_path: Path) 
     assert alterations(before, take()) == {"page week.png": "is missing"}
     (tmp_path / "report.md").unlink()
     assert alterations(before, take()) == {"page": "is missing"}
+
+
+def test_the_folder_of_a_file_does_not_count(tmp_path: Path) -> None:
+    """... in any kind of entry that the catalog has."""
+    catalog = yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text("utf-8"))
+    entries = [
+        {key: value for key, value in entry.items() if key != "validator"}
+        for entry in catalog.values()
+        if "{node}" not in entry.get("filepath", "") and "${" not in str(entry)
+    ]
+    names = [f"dataset_{number}" for number in range(len(entries))]
+    node = Node(read, names, "out")
+
+    def entry_digests(folder: str) -> dict[str, str]:
+        config = {
+            name: entry | {"filepath": str(tmp_path / folder / "a.md")}
+            for name, entry in zip(names, entries, strict=True)
+            if "filepath" in entry
+        }
+        return take_fingerprint(node, {}, DataCatalog.from_config(config), {})["datasets"]
+
+    assert entry_digests("one") == entry_digests("two") != {}

@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from vd_forecasting.datasets.hdf5_attributes import as_number
 
 _MOST_BYTES = 64 * 2**20
 
 
-def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """``position_lat`` and ``position_lon`` of each detector, [N], NaN where the file has none.
+def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, Any]:
+    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none.
 
     The file has the columns ``sensor_id, latitude, longitude``; others are ignored. Without a file,
     nothing is known.
@@ -39,6 +36,6 @@ def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, npt.NDAr
             raise ValueError(f"locations: {path}: not a CSV file ({error})") from error
     found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
     return {
-        name: np.array([as_number(row.get(column)) for row in found])
+        name: ("vd", [as_number(row.get(column)) for row in found])
         for name, column in (("position_lat", "latitude"), ("position_lon", "longitude"))
     }

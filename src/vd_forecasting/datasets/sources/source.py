@@ -126,8 +126,8 @@ class Labels:
     features: Sequence[str]  # [F]
     units: Mapping[str, str | None] = field(default_factory=dict)
     """By feature; the project's own for those not named, or None."""
-    info: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    """Properties of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`, each [N]."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """Coordinates of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`."""
     utc_offset: str | None = None  # such as "+08:00"; None where unknown
     notes: Sequence[str] = ()  # sentences about values that the reader left out or changed
 
@@ -160,8 +160,8 @@ def vd_array(values: Any, labels: Labels, source_file: str) -> xr.DataArray:
         "feature": ("feature", np.array(features, dtype=str)),
         "unit": ("feature", np.array([units.get(name, "") for name in features], dtype=str)),
     }
-    coords |= {name: ("vd", known) for name, known in labels.info.items()}
-    return xr.Dataset({"features": xr.Variable(DIMS, values, attrs)}, coords)["features"]
+    variable = xr.Variable(DIMS, values, attrs)
+    return xr.Dataset({"features": variable}, coords | dict(labels.info))["features"]
 
 
 def as_float32(values: npt.NDArray[Any]) -> Floats:

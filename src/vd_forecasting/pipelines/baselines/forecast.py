@@ -26,13 +26,7 @@ def forecast_baselines(
 ) -> BaselineForecasts:
     """Learn every baseline from the training split and forecast every test window.
 
-    Args:
-        windows: scaled and split series.
-        baselines: settings of those that have any.
-        compute: threads of the linear algebra.
-
-    Returns:
-        Forecasts in physical units, to be compared with the truths of the networks' forecasts.
+    The forecasts are in physical units, to be compared with the truths of the networks' forecasts.
     """
     models: dict[str, Callable[[WindowSet], np.ndarray]] = {
         "seasonal_naive": forecast_seasonal_naive,
@@ -44,14 +38,7 @@ def forecast_baselines(
             max_windows=baselines.boosting_windows,
         ),
     }
-    coordinates = windows.forecast_coordinates("test")
-    shape = (
-        len(models),
-        len(windows.starts("test")),
-        windows.prediction_length,
-        len(windows.vdids),
-        len(windows.targets),
-    )
+    shape = (len(models), *windows.target_steps("test").shape, *windows.target_mean.shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
@@ -59,13 +46,11 @@ def forecast_baselines(
             prediction[row] = windows.to_physical(forecast(windows))
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
+    dims = ("model", "origin", "horizon", "vd", "feature")
     return BaselineForecasts(
         xr.Dataset(
-            {
-                "prediction": (("model", "origin", "horizon", "vd", "feature"), prediction),
-                "fit_seconds": ("model", seconds),
-            },
-            coords={"model": list(models), **coordinates},
+            {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)},
+            coords={"model": list(models), **windows.forecast_coordinates("test")},
             attrs=windows.forecast_attributes("baselines"),
         )
     )

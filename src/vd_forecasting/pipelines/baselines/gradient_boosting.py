@@ -19,6 +19,8 @@ All models are learnt on one thread. OpenMP's threads wait for each other when a
 needs the core too: on two busy cores two threads took 25 times as long as one.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -39,12 +41,7 @@ MAX_BINS = 63
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
 def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
-    """Learn all models and forecast the test windows.
-
-    Args:
-        windows: scaled and split series.
-        iterations: trees per model.
-        max_windows: most training windows per model; larger sets are subsampled.
+    """Learn all models, of so many trees from at most so many windows; forecast the test windows.
 
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
@@ -94,13 +91,7 @@ def groups_of_vds(windows: WindowSet) -> list[slice]:
 def draw(
     train: np.ndarray, vds: slice, max_windows: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The windows that a model learns from.
-
-    Args:
-        train: the origins of the training windows, int ``[T]``.
-        vds: the VDs of the model.
-        max_windows: most windows over all VDs; larger sets are subsampled.
-        random: draws.
+    """The windows that the model of some VDs learns from: all, or as many as allowed, at random.
 
     Returns:
         The origin and the VD's position of each window, both int ``[W]``.
@@ -112,19 +103,14 @@ def draw(
 
 
 def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Inputs of a model at an origin, but for the horizon.
-
-    Args:
-        windows: scaled and split series.
-        vd: positions of the VDs, int ``[W]``.
-        at: origins, int ``[W]``.
+    """Inputs of a model, but for the horizon, of VDs by position ``vd`` [W] at origins ``at`` [W].
 
     Returns:
         float32 ``[W, C]``: lag by lag all features of the VD, the minute of the day, the day of
         the week and the position of the VD.
     """
-    lags = spaced_lags(windows.sequence_length)
-    past = windows.values[at[:, None] - lags, vd[:, None]]  # [W, lags, features]
+    steps = at[:, None] - spaced_lags(windows.sequence_length)
+    past = windows.values[steps, vd[:, None]]  # [W, lags, features]
     minute = minute_of_week(windows.time[at])
     calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY]
     return np.column_stack([past.reshape(len(at), -1), *calendar, vd]).astype("float32")
@@ -133,41 +119,24 @@ def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndar
 def spaced_lags(length: int) -> np.ndarray:
     """Steps back from the origin, ever further apart, because neighbouring lags are much alike.
 
-    Args:
-        length: of the window; its first step is always among them.
-
-    Returns:
-        int ``[lags]``; for 20 steps 0, 1, 2, 3, 5, 7, 11, 15 and 19.
+    The first step of the window is among them; for 20 steps 0, 1, 2, 3, 5, 7, 11, 15 and 19.
     """
     counts = {1, length} | {m * 2**k for k in range(length.bit_length()) for m in (2, 3)}
     return np.array(sorted(count for count in counts if count <= length)) - 1
 
 
 def horizon_groups(last: int) -> list[range]:
-    """Horizons that share a model.
-
-    Args:
-        last: the last horizon.
-
-    Returns:
-        For 12: 1; 2 and 3; 4 to 6; 7 to 9; 10 to 12.
-    """
-    firsts = [1, 2, *range(4, last + 1, 3)]
-    ends = [*firsts[1:], last + 1]
-    groups = [range(first, min(end, last + 1)) for first, end in zip(firsts, ends, strict=True)]
-    return [group for group in groups if group]
+    """Horizons that share a model; for 12: 1; 2 and 3; 4 to 6; 7 to 9; 10 to 12."""
+    firsts = [first for first in (1, 2, *range(4, last + 1, 3)) if first <= last]
+    return [range(*ends) for ends in pairwise([*firsts, last + 1])]
 
 
 def rotate(num_windows: int, horizons: range) -> tuple[np.ndarray, np.ndarray]:
     """Which window is used at which horizons, so that each horizon has its equal share.
 
-    Args:
-        num_windows: W.
-        horizons: to go through in turn.
-
     Returns:
         The positions of the windows, each up to :data:`USES` times, and a horizon for each: both
-        int ``[W * uses]``.
+        int ``[num_windows * uses]``.
     """
     uses = min(USES, len(horizons))
     row = np.repeat(np.arange(num_windows), uses)

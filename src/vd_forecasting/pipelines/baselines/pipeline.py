@@ -9,19 +9,14 @@
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
-from vd_forecasting.pipelines.training.pipeline import MAKE_WINDOWS
+from vd_forecasting.pipelines.training.pipeline import windows_node
 
 
 def create_pipeline(mode: str) -> Pipeline:
     """Windows and forecasts of one mode, not yet in a namespace."""
     return Pipeline(
         [
-            Node(
-                MAKE_WINDOWS[mode],
-                inputs=["vd_clean", "params:windows", "params:split", "params:cleaning"],
-                outputs="baseline_windows",
-                name="make_windows",
-            ),
+            windows_node(mode, "baseline_windows"),
             Node(
                 forecast_baselines,
                 inputs=["baseline_windows", "params:baselines", "params:compute"],

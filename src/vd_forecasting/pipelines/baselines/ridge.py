@@ -24,11 +24,7 @@ BLOCK = 4096
 
 
 def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
-    """Learn every model of the mode and forecast the test windows.
-
-    Args:
-        windows: scaled and split series.
-        alphas: penalties to choose from; see :func:`choose_alpha`.
+    """Learn every model, with the best of some penalties, and forecast the test windows.
 
     Returns:
         float32 ``[W, H, N, F]`` in scaled units.
@@ -47,12 +43,7 @@ def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
 
 
 class NormalEquations:
-    """The least-squares problems of all outputs of one model, on the training split.
-
-    Args:
-        windows: scaled and split series.
-        vds: the VDs that the model sees and forecasts.
-    """
+    """The least-squares problems of all outputs of the model of some VDs, on the training split."""
 
     def __init__(self, windows: WindowSet, vds: slice) -> None:
         self.windows, self.vds = windows, vds
@@ -72,35 +63,20 @@ class NormalEquations:
         self.moments = moments[self.live]  # [L, K]
 
     def gram_of(self, observed: np.ndarray) -> np.ndarray:
-        """The sum of the live inputs' outer products over some of the windows.
-
-        Args:
-            observed: which windows, bool ``[W]``.
-
-        Returns:
-            float64 ``[L, L]``.
-        """
+        """The sum ``[L, L]`` of the live inputs' outer products over ``observed`` windows [W]."""
         few = 2 * int(observed.sum()) < len(observed)
         rows = self.origins[observed if few else ~observed]
         gram = np.zeros_like(self.gram) if few else self.gram.copy()
         for x in input_blocks(self.windows, self.vds, rows, self.live):
-            product = x.T @ x
-            if few:
-                gram += product
-            else:
-                gram -= product
+            (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
         return gram
 
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
         """The coefficients that minimise the squared error plus alpha times their squares.
 
-        Args:
-            alphas: penalties.
-            outputs: which of the K outputs, int ``[K']``.
-
         Returns:
-            float64 ``[len(alphas), C, K']``; zero for an output that was never observed, which
-            makes its forecast the last value.
+            float64 ``[len(alphas), C, K']`` for the K' ``outputs``, positions among the K; zero for
+            an output that was never observed, which makes its forecast the last value.
         """
         weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
         penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
@@ -127,15 +103,6 @@ def choose_alpha(
 
     The first and the last horizon judge, for all VDs and target features; with every horizon
     judging, most of the time would go into the choice.
-
-    Args:
-        windows: scaled and split series.
-        vds: the VDs that the model sees and forecasts.
-        equations: of its training split.
-        alphas: penalties to choose from.
-
-    Returns:
-        One of them, the same for all outputs.
     """
     if len(alphas) == 1:
         return alphas[0]
@@ -152,24 +119,17 @@ def choose_alpha(
 def input_blocks(
     windows: WindowSet, vds: slice, at: np.ndarray, chosen: np.ndarray | slice = slice(None)
 ) -> Iterator[np.ndarray]:
-    """The inputs of windows, some thousand at a time.
-
-    Args:
-        windows: scaled and split series.
-        vds: the VDs whose past is seen.
-        at: origins, int ``[W]``.
-        chosen: which of the inputs.
+    """The ``chosen`` inputs of the windows with the origins ``at`` [W], some thousand at a time.
 
     Yields:
         float64 ``[B, C]``: lag by lag all features of all VDs, the calendar of the origin, one.
     """
     lags = np.arange(windows.sequence_length)
     values = windows.values[:, vds]  # [T, N, features]
-    calendar = windows.calendar  # [T, 4]
     for first in range(0, len(at), BLOCK):
         origin = at[first : first + BLOCK]
         past = values[origin[:, None] - lags].reshape(len(origin), -1)
-        inputs = [past, calendar[origin], np.ones((len(origin), 1), "float32")]
+        inputs = [past, windows.calendar[origin], np.ones((len(origin), 1), "float32")]
         yield np.hstack(inputs)[:, chosen].astype("float64", order="C")
 
 
@@ -180,8 +140,7 @@ def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
         float32 ``[W, K]``, K being horizon, VD and target feature flattened; NaN where the target
         was not observed.
     """
-    values = windows.target_values[:, vds]  # [T, N, F]
-    observed = windows.target_observed[:, vds]
+    values, observed = windows.target_values[:, vds], windows.target_observed[:, vds]  # [T, N, F]
     steps = windows.target_steps(split)  # [W, H]
     changes = values[steps] - values[windows.origins(split)][:, None]
     return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

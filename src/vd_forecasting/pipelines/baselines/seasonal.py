@@ -15,9 +15,6 @@ def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
     may be used, values before the window included. Without any observation the forecast is the
     last value known at the origin.
 
-    Args:
-        windows: scaled and split series.
-
     Returns:
         float32 ``[W, H, N, F]``, the test windows in scaled units.
     """
@@ -41,9 +38,6 @@ def forecast_historical_average(windows: WindowSet) -> np.ndarray:
     A bin is as long as the interval of the data. One without an observed training value takes the
     mean of its time of day over all days, and where there is none either, the training mean.
 
-    Args:
-        windows: scaled and split series.
-
     Returns:
         float32 ``[W, H, N, F]``, the test windows in scaled units.
     """
@@ -51,14 +45,12 @@ def forecast_historical_average(windows: WindowSet) -> np.ndarray:
     values = windows.target_values[train]  # [T, N, F]
     observed = windows.target_observed[train]
     interval = windows.interval_minutes
-    minute = minute_of_week(windows.time)  # [T]
-    by_week = (minute // interval).astype("int64")
-    by_day = (minute % MINUTES_PER_DAY // interval).astype("int64")
-    week = bin_means(values, observed, by_week[train], int(MINUTES_PER_WEEK // interval) + 1)
-    day = bin_means(values, observed, by_day[train], int(MINUTES_PER_DAY // interval) + 1)
     steps = windows.target_steps("test")  # [W, H]
-    forecast = week[by_week[steps]]
-    forecast = np.where(np.isfinite(forecast), forecast, day[by_day[steps]])
+    forecast = np.array(np.nan)
+    for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
+        bins = (minute_of_week(windows.time) % period // interval).astype("int64")  # [T]
+        means = bin_means(values, observed, bins[train], int(period // interval) + 1)
+        forecast = np.where(np.isfinite(forecast), forecast, means[bins[steps]])
     # Scaled values have the training mean at zero.
     return np.where(np.isfinite(forecast), forecast, 0).astype("float32")
 
@@ -66,13 +58,7 @@ def forecast_historical_average(windows: WindowSet) -> np.ndarray:
 def bin_means(
     values: np.ndarray, observed: np.ndarray, bins: np.ndarray, num_bins: int
 ) -> np.ndarray:
-    """Mean of the observed values of every bin.
-
-    Args:
-        values: ``[T, N, F]``.
-        observed: bool ``[T, N, F]``.
-        bins: which bin a step falls into, int ``[T]``.
-        num_bins: their number.
+    """Mean of the observed ``values`` [T, N, F] of every bin; step t falls into ``bins[t]``.
 
     Returns:
         float64 ``[num_bins, N, F]``, NaN for a bin without an observed value.

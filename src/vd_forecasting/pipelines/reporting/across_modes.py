@@ -112,7 +112,7 @@ class AcrossModes:
 
     @property
     def confidence(self) -> float:
-        """Of intervals, tests and the model confidence set."""
+        """Level of intervals, tests and the model confidence set."""
         return next(iter(self.differences.values())).confidence
 
     @property

@@ -14,16 +14,11 @@ Batch = tuple[Tensor, Tensor]
 
 
 class WindowBatches:
-    """Iterates over the batches of one split; shuffled anew in every pass if asked for.
+    """Iterates over the batches of one split that a model of some VDs sees and forecasts.
 
-    The C input channels are, VD by VD, its features, then the calendar.
-
-    Args:
-        windows: scaled and split series.
-        vds: the VDs that one model sees and forecasts.
-        split: ``train``, ``val`` or ``test``.
-        batch_size: B; the last batch may be smaller.
-        generator: source of the shuffling; None keeps the order of time and all windows.
+    The C input channels are, VD by VD, its features, then the calendar. The last batch may be
+    smaller. With a generator, windows are shuffled anew in every pass and those without any
+    observed target left out, as they teach nothing; without one they keep the order of time.
     """
 
     def __init__(
@@ -31,7 +26,6 @@ class WindowBatches:
         windows: WindowSet,
         vds: slice,
         split: str,
-        *,
         batch_size: int,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -47,7 +41,6 @@ class WindowBatches:
         self.target_positions = windows.target_positions
         starts = windows.starts(split)
         if generator is not None:
-            # Windows without any observed target teach nothing.
             any_target = observed[..., self.target_positions].flatten(1).any(dim=1).numpy()
             before = np.concatenate([[0], np.cumsum(any_target)])
             first = starts + length
@@ -60,18 +53,15 @@ class WindowBatches:
         return math.ceil(len(self.starts) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        starts = self.starts
+        order = torch.arange(len(self.starts))
         if self.generator is not None:
-            starts = starts[torch.randperm(len(starts), generator=self.generator)]
-        for first in range(0, len(starts), self.batch_size):
-            yield self._cut_out(starts[first : first + self.batch_size])
+            order = torch.randperm(len(order), generator=self.generator)
+        for first in range(0, len(order), self.batch_size):
+            yield self.at(order[first : first + self.batch_size])
 
-    def at(self, rows: slice) -> Batch:
-        """Some windows, in the order of time."""
-        return self._cut_out(self.starts[rows])
-
-    def _cut_out(self, starts: Tensor) -> Batch:
+    def at(self, rows: slice | Tensor) -> Batch:
+        """Some windows, counted in the order of time."""
+        starts, targets = self.starts[rows], self.target_positions
         inputs = torch.cat([self.past[starts].flatten(2), self.past_calendar[starts]], dim=2)
-        future = self.future[starts][..., self.target_positions]
-        observed = self.future_observed[starts][..., self.target_positions]
-        return inputs, future.masked_fill(~observed, torch.nan)
+        observed = self.future_observed[starts][..., targets]
+        return inputs, self.future[starts][..., targets].masked_fill(~observed, torch.nan)

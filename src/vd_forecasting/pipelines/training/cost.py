@@ -22,16 +22,10 @@ OPTIMIZER_COPIES = 2
 
 
 def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
-    """Time forecasts on one CPU thread and count the memory of a training step.
-
-    Args:
-        best_model: the trained models, of which the first is measured.
-        windows: the dataset it was trained on.
-        training: for the batch size.
+    """Time forecasts of the first model on one CPU thread and count the memory of a training step.
 
     Returns:
-        Ready for JSON: ``latency_seconds`` by batch size, medians; ``training_step_bytes``, see
-        :func:`training_step_bytes`.
+        :class:`~vd_forecasting.artefacts.Cost`, ready for JSON.
     """
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
@@ -40,9 +34,8 @@ def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training)
             str(batch): forecast_seconds(forecaster, _inputs(windows, vds, batch))
             for batch in BATCHES
         }
-        fresh = build_forecaster(
-            best_model["model"], best_model["model_parameters"], best_model["network"]
-        )
+        keys = ("model", "model_parameters", "network")
+        fresh = build_forecaster(*(best_model[key] for key in keys))
         batches = WindowBatches(windows, vds, "train", batch_size=training.batch_size)
         step = training_step_bytes(fresh, *next(iter(batches)))
     return {"latency_seconds": latency, "training_step_bytes": step}
@@ -62,12 +55,9 @@ def forecast_seconds(forecaster: Forecaster, inputs: Tensor) -> float:
 
 def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor) -> int:
     """Bytes of weights, gradients, optimiser state, the average of weights and what is kept for
-    the gradient in one training step; buffers that live within an operation are not counted.
+    the gradient in one training step with inputs ``[B, S, C]`` and targets ``[B, H, N, F]``.
 
-    Args:
-        forecaster: trained one step.
-        inputs: ``[B, S, C]``.
-        targets: ``[B, H, N, F]``.
+    Buffers that live within an operation are not counted.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in forecaster.parameters()}
     kept: dict[int, int] = {}

@@ -1,9 +1,10 @@
 """Report a loss that is no longer a number: the place and the likely cause."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
+
+from vd_forecasting.artefacts import Divergence
 
 FAR_OUT = 1000.0
 """An input so many standard deviations from the training mean is no traffic."""
@@ -11,36 +12,18 @@ FAR_OUT = 1000.0
 
 @dataclass
 class Diverged(Exception):
-    """The loss is NaN or infinite.
+    """The loss is NaN or infinite."""
 
-    Args:
-        loss: ``training`` or ``validation``.
-        epoch: in which, counted from 1.
-        step: at which batch of it, counted from 1.
-        steps: batches of an epoch.
-        cause: the likely one, and what to do.
-    """
-
-    loss: str
-    epoch: int
-    step: int
+    record: Divergence
     steps: int
-    cause: str
+    """Batches of an epoch."""
 
     def __str__(self) -> str:
+        where = self.record
         return (
-            f"diverged in epoch {self.epoch}, step {self.step} of {self.steps}: the {self.loss} "
-            f"loss is not finite; {self.cause}"
+            f"diverged in epoch {where.epoch}, step {where.step} of {self.steps}: the {where.loss} "
+            f"loss is not finite; {where.cause}"
         )
-
-    def describe(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "loss": self.loss,
-            "epoch": self.epoch,
-            "step": self.step,
-            "cause": self.cause,
-        }
 
 
 def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str:

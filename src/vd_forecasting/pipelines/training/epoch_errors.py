@@ -10,16 +10,11 @@ from torch import Tensor
 
 from vd_forecasting.evaluation.metrics import METRICS, by_feature, from_sums
 
-EpochErrors = dict[str, Any]
-"""``loss``, and per feature its metrics in physical units; undefined ones are None."""
-
 
 def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error over the observed targets, zero where there is none.
 
-    Args:
-        forecast: ``[B, H, N, F]``.
-        target: the same shape, NaN where not observed.
+    Both ``[B, H, N, F]``; the target is NaN where not observed.
     """
     observed = target.isfinite()
     # NaN must be replaced before the subtraction: its gradient would be NaN even where masked.
@@ -69,16 +64,15 @@ class ErrorSums:
     def sums(self) -> xr.Dataset:
         """The sums that :func:`~.metrics.from_sums` takes, over (horizon, vd, feature)."""
         n, deviation = self.totals["n"], self.totals["deviation"]
-        totals = {name: self.totals[name] for name in _SUMS} | {
-            "variation": self.totals["deviation_squared"] - deviation**2 / n.clamp(1)
-        }
+        variation = self.totals["deviation_squared"] - deviation**2 / n.clamp(1)
+        totals = {name: self.totals[name] for name in _SUMS} | {"variation": variation}
         return xr.Dataset(
             {name: (("horizon", "vd", "feature"), of.numpy()) for name, of in totals.items()},
             coords={"feature": list(self.features)},
         )
 
-    def result(self) -> EpochErrors:
-        """The epoch's loss and metrics."""
+    def result(self) -> dict[str, Any]:
+        """``loss``, and by feature metrics in physical units; undefined ones are None."""
         metrics = from_sums(self.sums().sum(("horizon", "vd")))[[*METRICS]]
         loss = self.totals["scaled"].sum() / self.totals["n"].sum().clamp(1)
         return {"loss": float(loss), **by_feature(metrics)}

@@ -37,13 +37,6 @@ def evaluate(
 ) -> tuple[Forecasts, FitErrors]:
     """Forecast every window of every split with every seed's models; keep the test forecasts.
 
-    Args:
-        best_model: those of the seed with the lowest validation loss.
-        models: trained models by seed.
-        windows: those the models were trained on.
-        mape_min_truth: truths below this are left out of MAPE.
-        compute: threads.
-
     Returns:
         The forecasts of :func:`forecast_test`, and the errors on train and val, means over the
         seeds.

@@ -4,9 +4,9 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing import parent_process
 from typing import Any
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
-from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
 from vd_forecasting.pipelines.training.divergence import Diverged, likely_cause
-from vd_forecasting.pipelines.training.epoch_errors import EpochErrors, ErrorSums, masked_mae
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
 
 logger = logging.getLogger(__name__)
@@ -26,35 +26,42 @@ logger = logging.getLogger(__name__)
 AVERAGING_DECAY = 0.999
 """How much of the running average of the weights is kept at every step, after a warm-up."""
 
-
-@dataclass(frozen=True)
-class Data:
-    """Batches to learn from and batches to be judged by."""
-
-    train: WindowBatches
-    val: WindowBatches
-    shuffling: torch.Generator
-    """Draws the order of ``train``."""
-    new_sums: Callable[[], ErrorSums]
-    """Empty, on the device of the network."""
+VALIDATION_BATCH_SIZE = 512
+"""Without gradients a batch can be larger than in training; the size does not change a result."""
 
 
 class Learner:
-    """A network in training: all that changes from step to step and from epoch to epoch."""
+    """A network in training: all that changes from step to step and from epoch to epoch.
 
-    def __init__(self, forecaster: Forecaster, training: Training) -> None:
+    Args:
+        forecaster: trained in place, on the device where it is.
+        experiment: the windows to learn from and to be judged by, and the settings.
+        vds: the detectors that the network sees and forecasts.
+        seed: shuffles the training windows.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, experiment: Experiment, vds: slice, seed: int
+    ) -> None:
+        windows, training = experiment.windows, experiment.training
         self.training = training
         self.forecaster = forecaster.train()
         self.device = next(forecaster.parameters()).device
+        self.shuffling = torch.Generator().manual_seed(seed)
+        self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
+        self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
+        mean, std = (
+            torch.from_numpy(scaler[vds]).to(self.device)
+            for scaler in (windows.target_mean, windows.target_std)
+        )
+        self.new_sums = partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
         self.average.to(self.device)  # cuDNN wants the weights of an LSTM in one piece again
+        rate, decay = training.learning_rate, training.weight_decay
         self.optimizer = torch.optim.AdamW(
-            forecaster.parameters(),
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            fused=True,
+            forecaster.parameters(), lr=rate, weight_decay=decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=0.5, patience=training.lr_patience
@@ -66,8 +73,7 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        rate: float = self.optimizer.param_groups[0]["lr"]
-        return rate
+        return float(self.optimizer.param_groups[0]["lr"])
 
     @property
     def seconds(self) -> float:
@@ -85,13 +91,20 @@ class Learner:
         """True after ``patience`` epochs without improvement."""
         return len(self.epochs) - self.best_epoch >= self.training.patience
 
-    def state(self, shuffling: torch.Generator) -> State:
+    def diverged(self, loss: str, step: int, inputs: Tensor) -> Diverged:
+        """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
+        batches = self.train if loss == "training" else self.val
+        cause = likely_cause(inputs, self.learning_rate, self.steps)
+        record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
+        return Diverged(record, len(batches))
+
+    def state(self) -> State:
         """All that the next epoch depends on; its tensors change with the next step.
 
         Learning rate, early stopping and the best epoch follow from the errors of the epochs.
         """
         moments = self.optimizer.state_dict()["state"]
-        random = {"cpu": torch.get_rng_state(), "shuffling": shuffling.get_state()}
+        random = {"cpu": torch.get_rng_state(), "shuffling": self.shuffling.get_state()}
         if self.device.type != "cpu":
             random[self.device.type] = getattr(torch, self.device.type).get_rng_state()
         return {
@@ -105,7 +118,7 @@ class Learner:
             "seconds": self.seconds,
         }
 
-    def restore(self, state: State, shuffling: torch.Generator) -> None:
+    def restore(self, state: State) -> None:
         """Continue where a state was taken."""
         self.forecaster.load_state_dict(state["weights"])
         self.average.load_state_dict(state["average"])
@@ -116,24 +129,16 @@ class Learner:
         for epoch in self.epochs:
             self.schedule.step(epoch["val"]["loss"])
         torch.set_rng_state(state["random"]["cpu"])
-        shuffling.set_state(state["random"]["shuffling"])
+        self.shuffling.set_state(state["random"]["shuffling"])
         if self.device.type != "cpu":
             getattr(torch, self.device.type).set_rng_state(state["random"][self.device.type])
 
 
-def fit(
-    forecaster: Forecaster,
-    data: Data,
-    training: Training,
-    label: str,
-    state: State | None = None,
-) -> Iterator[State]:
+def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[State]:
     """Train until validation stops improving, from the start or from a state.
 
     Args:
-        forecaster: trained in place, on the device where it is.
-        data: what it learns from.
-        training: settings of the loop.
+        learner: trained in place.
         label: begins every log line.
         state: the last one of the same training, if :func:`.resume.check_state` accepts it.
 
@@ -147,61 +152,44 @@ def fit(
         ValueError: there is nothing to train on, or the loss was not finite before the first epoch
             ended.
     """
-    if not len(data.train):
+    if not len(learner.train):
         raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
-    if not any(targets.isfinite().any() for _, targets in data.val):
+    if not any(targets.isfinite().any() for _, targets in learner.val):
         raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
-    learner = Learner(forecaster, training)
     if state is not None:
-        learner.restore(state, data.shuffling)
+        learner.restore(state)
         logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
-    logger.info(
-        "%s: %d training windows, %d parameters, %d threads",
-        label,
-        len(data.train.starts),
-        sum(parameter.numel() for parameter in forecaster.parameters()),
-        torch.get_num_threads(),
-    )
+    size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
+    line = "%s: %d training windows, %d parameters, %d threads"
+    logger.info(line, label, len(learner.train.starts), size, torch.get_num_threads())
 
     diverged = None
-    while len(learner.epochs) < training.epochs and not learner.stalled:
-        started, learning_rate = time.perf_counter(), learner.learning_rate
+    while len(learner.epochs) < learner.training.epochs and not learner.stalled:
+        started, rate = time.perf_counter(), learner.learning_rate
         try:
-            train_errors = train_epoch(learner, data.train, data.new_sums(), label)
-            val_errors = validate(learner, data.val, data.new_sums())
+            train = train_epoch(learner, label)
+            val = validate(learner)
         except Diverged as error:
             if not learner.epochs:
                 raise ValueError(f"{label}: {error}") from error
             best = learner.best_epoch
             logger.warning("%s: %s; kept the best epoch before, %d", label, error, best)
-            diverged = error.describe()
+            diverged = error.record.model_dump()
             break
-        learner.schedule.step(val_errors["loss"])
-        number = len(learner.epochs) + 1
+        learner.schedule.step(val["loss"])
+        number, seconds = len(learner.epochs) + 1, time.perf_counter() - started
         learner.epochs.append(
-            {
-                "epoch": number,
-                "seconds": time.perf_counter() - started,
-                "learning_rate": learning_rate,
-                "train": train_errors,
-                "val": val_errors,
-            }
+            {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train, "val": val}
         )
         is_best = learner.best_epoch == number
         if is_best:
             average = on_cpu(learner.average.state_dict())
             learner.best_weights = {name: value.clone() for name, value in average.items()}
-        yield learner.state(data.shuffling)
-        logger.info(
-            "%s: epoch %d/%d  train loss %.4f  val loss %.4f%s  %.1f s",
-            label,
-            number,
-            training.epochs,
-            train_errors["loss"],
-            val_errors["loss"],
-            " (best)" if is_best else "",
-            learner.epochs[-1]["seconds"],
-        )
+        yield learner.state()
+        losses = f"train loss {train['loss']:.4f}  val loss {val['loss']:.4f}"
+        losses += " (best)" if is_best else ""
+        line = "%s: epoch %d/%d  %s  %.1f s"
+        logger.info(line, label, number, learner.training.epochs, losses, seconds)
 
     epochs, seconds = learner.epochs, learner.seconds
     logger.info("%s: best epoch %d of %d, %.0f s", label, learner.best_epoch, len(epochs), seconds)
@@ -215,14 +203,13 @@ def fit(
     yield {"weights": learner.best_weights, "history": history}
 
 
-def train_epoch(
-    learner: Learner, batches: WindowBatches, sums: ErrorSums, label: str
-) -> EpochErrors:
+def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
     """Take a step per batch; returns the errors of the forecasts before each step.
 
     Raises:
         Diverged: a loss is not finite.
     """
+    batches, sums = learner.train, learner.new_sums()
     weights = [weight.detach() for weight in learner.forecaster.parameters()]
     averages = [weight.detach() for weight in learner.average.parameters()]
     epoch = len(learner.epochs) + 1
@@ -232,8 +219,7 @@ def train_epoch(
             sums.add(forecast, targets)
             # The sums are on the CPU already, so looking at them does not wait for a GPU.
             if not sums.are_finite():
-                cause = likely_cause(inputs, learner.learning_rate, learner.steps)
-                raise Diverged("training", epoch, step, len(batches), cause)
+                raise learner.diverged("training", step, inputs)
             learner.optimizer.zero_grad()
             masked_mae(forecast, targets).backward()
             torch.nn.utils.clip_grad_norm_(
@@ -249,27 +235,24 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def validate(learner: Learner, batches: WindowBatches, sums: ErrorSums) -> EpochErrors:
+def validate(learner: Learner) -> dict[str, Any]:
     """The errors of the averaged weights.
 
     Raises:
         Diverged: the loss is not finite.
     """
-    for step, (inputs, targets) in enumerate(_on(learner.device, batches), start=1):
+    sums = learner.new_sums()
+    for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
         sums.add(learner.average(inputs), targets)
         if not sums.are_finite():
-            cause = likely_cause(inputs, learner.learning_rate, learner.steps)
-            raise Diverged("validation", len(learner.epochs) + 1, step, len(batches), cause)
+            raise learner.diverged("validation", step, inputs)
     return sums.result()
 
 
 def move_average(average: list[Tensor], current: list[Tensor], steps: int) -> None:
     """Move an exponential average of weights, in place, one step towards the current ones.
 
-    Args:
-        average: tensors to move.
-        current: tensors of the same shapes.
-        steps: how many were averaged before; while they are few, the average forgets faster.
+    ``steps`` were averaged before; while they are few, the average forgets faster.
     """
     decay = min(AVERAGING_DECAY, (1 + steps) / (10 + steps))
     torch._foreach_lerp_(average, current, 1 - decay)
@@ -283,10 +266,7 @@ def bar(batches: WindowBatches, text: str) -> AbstractContextManager[Iterable[Ba
     """
     if not sys.stderr.isatty() or parent_process() is not None:
         return nullcontext(batches)
-    shown: AbstractContextManager[Iterable[Batch]] = tqdm(
-        batches, desc=text, unit="batch", leave=False
-    )
-    return shown
+    return tqdm(batches, desc=text, unit="batch", leave=False)  # type: ignore[no-any-return]
 
 
 def _on(device: torch.device, batches: Iterable[Batch]) -> Iterator[Batch]:

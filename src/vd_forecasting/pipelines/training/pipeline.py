@@ -29,16 +29,18 @@ MAKE_WINDOWS = {
 TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
 
 
+def windows_node(mode: str, outputs: str) -> Node:
+    """The node that makes the windows of a mode."""
+    inputs = ["vd_clean", "params:windows", "params:split", "params:cleaning"]
+    return Node(MAKE_WINDOWS[mode], inputs, outputs, name="make_windows")
+
+
 def create_pipeline(mode: str, model: str) -> Pipeline:
     """Windows, training and evaluation of one experiment, not yet in its namespace."""
+    scoring = ["params:evaluation.mape_min_truth", "params:compute"]
     return Pipeline(
         [
-            Node(
-                MAKE_WINDOWS[mode],
-                inputs=["vd_clean", "params:windows", "params:split", "params:cleaning"],
-                outputs="windows",
-                name="make_windows",
-            ),
+            windows_node(mode, "windows"),
             Node(
                 begin_training,
                 inputs=["windows", "params:training"],
@@ -47,27 +49,14 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             ),
             Node(
                 TRAIN[model],
-                inputs=[
-                    "windows",
-                    "params:model",
-                    "params:training",
-                    "params:evaluation.mape_min_truth",
-                    "params:compute",
-                    "training_state",
-                ],
+                inputs=["windows", "params:model", "params:training", *scoring, "training_state"],
                 outputs=["best_model", "models", "config", "training_history"],
                 name="train",
                 tags=LONG if model == "xlstm" else None,
             ),
             Node(
                 evaluate,
-                inputs=[
-                    "best_model",
-                    "models",
-                    "windows",
-                    "params:evaluation.mape_min_truth",
-                    "params:compute",
-                ],
+                inputs=["best_model", "models", "windows", *scoring],
                 outputs=["predictions", "fit_errors"],
                 name="evaluate",
             ),

@@ -34,26 +34,17 @@ NAMED_DIFFERENCES = 3
 
 
 def find_state(
-    states: TrainingState | None,
-    name: str,
-    made_with: dict[str, str],
-    forecaster: nn.Module,
-    label: str,
+    states: TrainingState | None, name: str, made: dict[str, str], forecaster: nn.Module, label: str
 ) -> State | None:
-    """The state that this very training kept.
+    """The state of that name, if it was made with the same and fits the network; None without one.
 
-    Args:
-        states: where to look; None holds none.
-        name: of this training among those of its experiment.
-        made_with: see :func:`made_with`; must be that of the state.
-        forecaster: the network, which the state must fit.
-        label: begins the log line with the reason why a state is of no use.
+    The label begins the log line with the reason why a state is of no use.
     """
     state = None if states is None else states.load(name)
     if state is None:
         return None
     try:
-        check_origin(state, made_with)
+        check_origin(state, made)
         check_state(state, forecaster)
     except ValueError as error:
         logger.info("%s: starts afresh, a killed training cannot be continued: %s", label, error)
@@ -65,18 +56,11 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     """All that decides the result of a training but its seed, by name; data and code as digests.
 
     To be called with the number of threads of the training. Other seeds make other trainings, they
-    do not change this one.
-
-    Args:
-        experiment: windows, model and settings.
-        vds: the detectors that the model sees.
-        device: where it is trained.
+    do not change this one. The model sees the detectors ``vds``.
     """
     windows = experiment.windows
     blocks: dict[str, dict[str, Any]] = {
-        "model": {
-            **experiment.model_parameters.model_dump(mode="json"),
-        },
+        "model": experiment.model_parameters.model_dump(mode="json"),
         "training": experiment.training.model_dump(mode="json", exclude={"seeds"}),
         "evaluation": {"mape_min_truth": experiment.mape_min_truth},
         "windows": {
@@ -85,13 +69,10 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
             "target_features": windows.targets,
         },
     }
+    settings = [(block, *item) for block, values in blocks.items() for item in values.items()]
     on_cuda = device.type == "cuda"
     return {
-        **{
-            f"{block}.{key}": json.dumps(value)
-            for block, values in blocks.items()
-            for key, value in values.items()
-        },
+        **{f"{block}.{key}": json.dumps(value) for block, key, value in settings},
         "compute.threads": str(torch.get_num_threads()),
         **{f"version of {package}": version_of(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
@@ -118,22 +99,17 @@ def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 def data_digest(windows: WindowSet, vds: slice) -> str:
     """Digest of all values that the model of these detectors sees."""
     digest = blake2b(digest_size=16)
-    arrays = {
-        "values": windows.values[:, vds],
-        "observed": windows.observed[:, vds],
-        "mean": windows.mean[vds],
-        "std": windows.std[vds],
-    }
-    for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data.cast("B"))
-    digest.update(np.ascontiguousarray(windows.calendar).data.cast("B"))
-    labels = [[windows.features, windows.targets], list(windows.ends.values())[:2], windows.mode]
+    labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
+    series, scaler = (windows.values, windows.observed), (windows.mean, windows.std)
+    of_model = [*(array[:, vds] for array in series), *(array[vds] for array in scaler)]
+    for array in (*of_model, windows.calendar):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
 
 
-def check_origin(state: State, made_with: dict[str, str]) -> None:
+def check_origin(state: State, made: dict[str, str]) -> None:
     """Check that a state was made with the same.
 
     Raises:
@@ -141,11 +117,11 @@ def check_origin(state: State, made_with: dict[str, str]) -> None:
     """
     before = state.get("made_with")
     if not isinstance(before, dict) or not all(
-        isinstance(text, str) for pair in before.items() for text in pair
+        isinstance(text, str) for text in (*before, *before.values())
     ):
         raise ValueError("it is not a state of a training")
-    if before != made_with:
-        raise ValueError(name_differences(before, made_with))
+    if before != made:
+        raise ValueError(name_differences(before, made))
 
 
 def check_state(state: State, forecaster: nn.Module) -> None:
@@ -154,9 +130,8 @@ def check_state(state: State, forecaster: nn.Module) -> None:
     Raises:
         ValueError: one line; it does not fit.
     """
-    weights = _form(forecaster.state_dict())
+    weights, of_step = _form(forecaster.state_dict()), _form(torch.zeros(()))
     of_parameters = [_form(parameter) for parameter in forecaster.parameters()]
-    of_step = _form(torch.zeros(()))
     try:
         fits = _form(state["weights"]) == weights
         if "history" in state:
@@ -165,13 +140,9 @@ def check_state(state: State, forecaster: nn.Module) -> None:
         else:
             epochs = state["epochs"]
             fits &= _form(state["average"]) == _form(state["best"]) == weights
-            for index, of_weight in state["moments"].items():  # AdamW's; unused weights have none
-                moment = of_parameters[index]
-                fits &= _form(of_weight) == {
-                    "step": of_step,
-                    "exp_avg": moment,
-                    "exp_avg_sq": moment,
-                }
+            for index, moments in state["moments"].items():  # AdamW's; unused weights have none
+                of_weight = dict.fromkeys(("exp_avg", "exp_avg_sq"), of_parameters[index])
+                fits &= _form(moments) == {"step": of_step, **of_weight}
             for generator in ("cpu", "shuffling"):
                 torch.Generator().set_state(state["random"][generator])
             fits &= next(forecaster.parameters()).device.type in state["random"]

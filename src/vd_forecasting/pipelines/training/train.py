@@ -6,12 +6,11 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 
-from vd_forecasting.artefacts import Config, Experiment, Fit, History, WindowSet
+from vd_forecasting.artefacts import Config, Experiment, History, WindowSet
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
@@ -23,16 +22,13 @@ from vd_forecasting.pipelines.training.describe import (
     make_checkpoint,
     network_arguments,
 )
-from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
-from vd_forecasting.pipelines.training.loop import Data, fit
+from vd_forecasting.pipelines.training.loop import Learner, fit
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.running.estimate import time_left
 
 logger = logging.getLogger(__name__)
 
 NOTABLE_SECONDS = 2.0
-VALIDATION_BATCH_SIZE = 512
-"""Without gradients a batch can be larger than in training; the size does not change a result."""
 
 Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
@@ -76,7 +72,7 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     """Train every model of an experiment, one after the other, once with every seed.
 
     Args:
-        experiment: windows, model and settings.
+        experiment: what to train, on which windows, and how.
         training_state: where trainings keep their state as they proceed, and find that of a run
             that was killed; None keeps nothing.
 
@@ -91,17 +87,21 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
     total = len(experiment.training.seeds) * len(experiment.windows.models)
     for seed in experiment.training.seeds:
         weights: dict[str, Weights] = {}
-        fits: dict[str, Any] = {}
+        records: dict[str, Any] = {}
         for name in experiment.windows.models:
             started = time.perf_counter()
-            weights[name], fits[name] = train_model(experiment, name, seed, training_state)
+            weights[name], records[name] = train_model(experiment, name, seed, training_state)
             seconds.append(time.perf_counter() - started)
             if line := time_left(seconds, total):
                 logger.info("%s: %s", experiment.name, line)
-        histories[str(seed)] = fits
+        histories[str(seed)] = records
         checkpoints[str(seed)] = make_checkpoint(experiment, weights, seed)
     history = History.model_validate(histories)
-    best = min(history.seeds, key=lambda seed: validation_loss(history.seeds[seed]))
+    losses = {
+        seed: statistics.fmean(fit.best.val.loss for fit in fits.values())
+        for seed, fits in history.seeds.items()
+    }
+    best = min(losses, key=losses.__getitem__)
     return checkpoints[best], checkpoints, describe_experiment(experiment, int(best)), history
 
 
@@ -111,12 +111,7 @@ def begin_training(windows: WindowSet, training: Training) -> list[str]:
 
 
 def state_name(seed: int, name: str) -> str:
-    """Name of the state that one fit keeps.
-
-    Args:
-        seed: of the fit.
-        name: of the model, as in ``windows.models``.
-    """
+    """Name of the state that the fit of one model from one seed keeps."""
     return f"{seed}-{name}"
 
 
@@ -125,11 +120,7 @@ def train_model(
 ) -> tuple[Weights, dict[str, Any]]:
     """Train one model, or what is left to train of it.
 
-    Args:
-        experiment: windows, model and settings.
-        name: of the model, as in ``windows.models``.
-        seed: of its weights, dropout and shuffling.
-        training_state: as of :func:`train`.
+    The seed is that of weights, dropout and shuffling.
 
     Returns:
         Its weights and the record of its fit, ready for JSON.
@@ -137,11 +128,8 @@ def train_model(
     windows, vds = experiment.windows, experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
-        forecaster = build_forecaster(
-            experiment.model,
-            experiment.model_parameters.model_dump(),
-            network_arguments(windows),
-        )
+        parameters = experiment.model_parameters.model_dump()
+        forecaster = build_forecaster(experiment.model, parameters, network_arguments(windows))
         forecaster.to(device)
         made = made_with(experiment, vds, device)
         state = find_state(training_state, state_name(seed, name), made, forecaster, label)
@@ -150,42 +138,12 @@ def train_model(
             logger.info("%s: was trained before, %d epochs", label, epochs)
             return on_cpu(state["weights"]), state["history"]
         warm_up(forecaster, windows, vds)
-        data = make_data(experiment, vds, seed)
-        for later in fit(forecaster, data, experiment.training, label, state):
+        for later in fit(Learner(forecaster, experiment, vds, seed), label, state):
             if training_state is not None:
                 training_state.save(state_name(seed, name), {"made_with": made, **later})
             state = later
     assert state is not None
     return on_cpu(state["weights"]), state["history"]
-
-
-def make_data(experiment: Experiment, vds: slice, seed: int) -> Data:
-    """Batches for the model of some detectors, shuffled by the seed."""
-    windows = experiment.windows
-    shuffling = torch.Generator().manual_seed(seed)
-    return Data(
-        train=WindowBatches(
-            windows,
-            vds,
-            "train",
-            batch_size=experiment.training.batch_size,
-            generator=shuffling,
-        ),
-        val=WindowBatches(windows, vds, "val", batch_size=VALIDATION_BATCH_SIZE),
-        shuffling=shuffling,
-        new_sums=partial(empty_sums, experiment, vds),
-    )
-
-
-def empty_sums(experiment: Experiment, vds: slice) -> ErrorSums:
-    """Error sums for the targets of some detectors, in physical units."""
-    windows, device = experiment.windows, find_device(experiment.compute.accelerator)
-    return ErrorSums(
-        std=torch.from_numpy(windows.target_std[vds]).to(device),
-        mean=torch.from_numpy(windows.target_mean[vds]).to(device),
-        features=windows.targets,
-        mape_min_truth=experiment.mape_min_truth,
-    )
 
 
 def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
@@ -195,10 +153,9 @@ def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
     as time of training. No random number is drawn that training would have drawn.
     """
     started = time.perf_counter()
-    inputs, _ = next(iter(WindowBatches(windows, vds, "train", batch_size=1)))
-    device = next(forecaster.parameters()).device
-    inputs = inputs.to(device)
-    with random_numbers(0, device):
+    inputs, _ = WindowBatches(windows, vds, "train", batch_size=1).at(slice(0, 1))
+    inputs = inputs.to(next(forecaster.parameters()).device)
+    with random_numbers(0, inputs.device):
         forecaster.train()(inputs).sum().backward()
         with torch.inference_mode():
             forecaster.eval()(inputs)
@@ -206,11 +163,6 @@ def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
     seconds = time.perf_counter() - started
     if seconds > NOTABLE_SECONDS:
         logger.info("Compiled the kernels of the network, once for this machine: %.0f s", seconds)
-
-
-def validation_loss(fits: dict[str, Fit]) -> float:
-    """Mean over the models of their lowest validation loss."""
-    return statistics.fmean(fit.best.val.loss for fit in fits.values())
 
 
 @contextmanager

@@ -7,8 +7,7 @@ its first step, and :mod:`.batches` cuts it out of the one array.
 
 import logging
 import math
-from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from vd_forecasting.parameters import (
     Windows,
 )
 from vd_forecasting.vd_array import (
+    DIMS,
     MINUTES_PER_DAY,
     MINUTES_PER_WEEK,
     eligible_vds,
@@ -44,26 +44,29 @@ def make_single_vd_windows(
     vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first eligible one. See :func:`make_windows`."""
-    _, targets = choose_features(vd_clean, windows)
-    if windows.select_vd_id is None:
-        chosen = first_eligible_vds(vd_clean, targets, 1, cleaning.min_observed)
-    else:
-        chosen = [_known_vd(vd_clean, windows.select_vd_id)]
-        if not list(eligible_vds(vd_clean.sel(vd=chosen), targets, cleaning.min_observed)):
-            logger.warning(
-                "select_vd_id %s: less than %.0f %% of its values are observed",
-                windows.select_vd_id,
-                100 * cleaning.min_observed,
-            )
-    return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
+    wanted = windows.select_vd_id
+    if wanted is None:
+        chosen = first_eligible_vds(vd_clean, windows, 1, cleaning.min_observed)
+        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
+    known = [str(name) for name in vd_clean["vd"].values]
+    if wanted not in known:
+        raise ValueError(
+            f"select_vd_id: {source_of(vd_clean)} has no detector {wanted!r}; the nearest of its "
+            f"{len(known)} is {nearest(wanted, known)!r}"
+        )
+    series = vd_clean.sel(vd=[wanted])
+    _, targets = choose_features(series, windows)
+    if not list(eligible_vds(series, targets, cleaning.min_observed)):
+        line = "select_vd_id %s: less than %.0f %% of its values are observed"
+        logger.warning(line, wanted, 100 * cleaning.min_observed)
+    return make_windows(series, "single_vd", windows, split)
 
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
-    _, targets = choose_features(vd_clean, windows)
-    chosen = first_eligible_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    chosen = first_eligible_vds(vd_clean, windows, windows.num_vds, cleaning.min_observed)
     return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
@@ -77,20 +80,17 @@ def make_independent_multi_vd_windows(
     Raises:
         ValueError: also if ``target_vd_index`` is not below ``num_vds``.
     """
-    _, targets = choose_features(vd_clean, windows)
-    candidates = first_eligible_vds(vd_clean, targets, windows.num_vds, cleaning.min_observed)
+    chosen = first_eligible_vds(vd_clean, windows, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
-    if index == "all":
-        chosen = candidates
-    else:
+    if index != "all":
         indexes = (index,) if isinstance(index, int) else index
-        beyond = [i for i in indexes if i >= len(candidates)]
+        beyond = [i for i in indexes if i >= len(chosen)]
         if beyond or not indexes:
             raise ValueError(
                 f"target_vd_index {beyond[0] if beyond else '[]'} is out of range: num_vds is "
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
-        chosen = [candidates[i] for i in dict.fromkeys(indexes)]
+        chosen = [chosen[i] for i in dict.fromkeys(indexes)]
     return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
 
 
@@ -102,18 +102,15 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
     """
     available = [str(name) for name in vd_clean["feature"].values]
     inputs = list(windows.input_features or available)
-    targets = list(windows.target_features or TARGET_FEATURES)
-    if windows.target_features is None:
-        targets = [name for name in targets_in(vd_clean, targets) if name in inputs]
+    default = [name for name in targets_in(vd_clean, TARGET_FEATURES) if name in inputs]
+    targets = list(windows.target_features or default)
     for key, names in (("input_features", inputs), ("target_features", targets)):
-        for name in names:
-            if name not in available:
-                raise ValueError(
-                    f"{key}: {source_of(vd_clean)} has no feature {name!r}; "
-                    f"it has {', '.join(available)}"
-                )
-    without_past = [name for name in targets if name not in inputs]
-    if without_past:
+        if unknown := [name for name in names if name not in available]:
+            raise ValueError(
+                f"{key}: {source_of(vd_clean)} has no feature {unknown[0]!r}; "
+                f"it has {', '.join(available)}"
+            )
+    if without_past := [name for name in targets if name not in inputs]:
         raise ValueError(
             f"target_features: {without_past[0]!r} is not among input_features "
             f"({', '.join(inputs)}); a forecast starts from a target's own past, so add it there"
@@ -122,13 +119,14 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
 
 
 def first_eligible_vds(
-    vd_clean: xr.DataArray, targets: Sequence[str], count: int, min_observed: float
+    vd_clean: xr.DataArray, windows: Windows, count: int, min_observed: float
 ) -> list[str]:
     """The first ``count`` VDs fit for training, in the order of the file.
 
     Raises:
         ValueError: there are fewer.
     """
+    _, targets = choose_features(vd_clean, windows)
     total = vd_clean.sizes["vd"]
     if count > total:
         raise ValueError(
@@ -149,32 +147,26 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one.
-
-    Args:
-        series: ``(time, vd, feature)`` on a regular grid, NaN where missing, with the attribute
-            ``interval_minutes``.
-        mode: whether the VDs are forecast jointly or each on its own.
-        windows: lengths of a window and choice of features.
-        split: chronological shares.
+    later one. The series ``(time, vd, feature)`` lie on a regular grid, NaN where missing; the mode
+    decides whether they are forecast jointly or each on its own.
 
     Raises:
         ValueError: a split is too short for a window, or a VD has no observed value to learn from.
     """
     inputs, targets = choose_features(series, windows)
-    series = series.sel(feature=inputs).transpose("time", "vd", "feature")
+    series = series.sel(feature=inputs).transpose(*DIMS)
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
+    train_end, val_end = bounds["train"][1], bounds["val"][1]
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
     calendar = calendar_inputs(series["time"].values)
     observed = np.isfinite(values)
-    mean = np.zeros(values.shape[1:], "float32")
-    std = np.ones(values.shape[1:], "float32")
+    mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
     for n, vdid in enumerate(vdids):
         for f, feature in enumerate(inputs):
             column, seen = values[:, n, f], observed[:, n, f]
-            training = column[: bounds["train"][1]][seen[: bounds["train"][1]]]
+            training = column[:train_end][seen[:train_end]]
             if training.size == 0 and feature in targets:
                 where = "in the training split" if seen.any() else "at all"
                 raise ValueError(
@@ -188,21 +180,17 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
+    units = [str(unit) for unit in series["unit"].values]
+    dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     data = xr.Dataset(
         {
-            "values": (("time", "vd", "feature"), values),
-            "observed": (("time", "vd", "feature"), observed),
+            "values": (DIMS, values),
+            "observed": (DIMS, observed),
             "mean": (("vd", "feature"), mean),
             "std": (("vd", "feature"), std),
             "calendar": (("time", "phase"), calendar),
         },
-        coords={
-            "time": series["time"].values,
-            "vd": vdids,
-            "feature": inputs,
-            "unit": ("feature", [str(unit) for unit in series["unit"].values]),
-            "phase": list(CALENDAR),
-        },
+        coords={**dims, "unit": ("feature", units)},
         attrs={
             "mode": mode,
             "source": source_of(series),
@@ -210,8 +198,8 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             "prediction_length": windows.prediction_length,
             "target_features": targets,
             "interval_minutes": interval_minutes(series),
-            "train_end": bounds["train"][1],
-            "val_end": bounds["val"][1],
+            "train_end": train_end,
+            "val_end": val_end,
         },
     )
     return WindowSet(data)
@@ -223,11 +211,8 @@ def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tu
     Raises:
         ValueError: a split cannot hold a single window.
     """
-    train_end = round(num_steps * split.train)
-    val_end = round(num_steps * (split.train + split.val))
-    bounds = dict(
-        zip(SPLITS, ((0, train_end), (train_end, val_end), (val_end, num_steps)), strict=True)
-    )
+    ends = [round(num_steps * share) for share in (0, split.train, split.train + split.val, 1)]
+    bounds = dict(zip(SPLITS, pairwise(ends), strict=True))
     window = windows.sequence_length + windows.prediction_length
     for name, (start, end) in bounds.items():
         if end - start < window:
@@ -241,24 +226,17 @@ def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tu
 
 
 def fill_forward(column: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Replace what was not seen by the last seen value before it, or zero where there is none.
+    """Replace what was not ``seen`` [T] by the last seen value before it.
 
-    Args:
-        column: ``[T]``, scaled, so zero is the training mean.
-        seen: bool ``[T]``.
-
-    Returns:
-        ``[T]``; step t depends on steps 0 to t only.
+    Where there is none it is zero, which is the training mean of the scaled ``column`` [T]. Step t
+    depends on steps 0 to t only.
     """
     last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen), dtype="int32"), -1))
     return np.where(last_seen >= 0, column[last_seen], np.float32(0))
 
 
 def calendar_inputs(time: np.ndarray) -> np.ndarray:
-    """Time of day and time of week as points on a circle.
-
-    Args:
-        time: datetime64 ``[T]``.
+    """Time of day and time of week as points on a circle, for datetime64 ``[T]``.
 
     Returns:
         float32 ``[T, 4]``: sine and cosine of the day, then of the week, which starts on Monday.
@@ -270,13 +248,3 @@ def calendar_inputs(time: np.ndarray) -> np.ndarray:
         np.sin(angle, out=calendar[:, column])
         np.cos(angle, out=calendar[:, column + 1])
     return calendar
-
-
-def _known_vd(vd_clean: xr.DataArray, vdid: str) -> str:
-    known = [str(name) for name in vd_clean["vd"].values]
-    if vdid in known:
-        return vdid
-    raise ValueError(
-        f"select_vd_id: {source_of(vd_clean)} has no detector {vdid!r}; the nearest of its "
-        f"{len(known)} is {nearest(vdid, known)!r}"
-    )

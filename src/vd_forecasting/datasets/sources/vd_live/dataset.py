@@ -24,7 +24,7 @@ from vd_forecasting.datasets.sources.vd_live.live_xml import read_stations_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, parse_offset
 from vd_forecasting.datasets.sources.vd_live.parts import Reading, load_part, make_part, part_path
 from vd_forecasting.datasets.sources.vd_live.stations import Station
-from vd_forecasting.datasets.vd_info import as_arrays
+from vd_forecasting.datasets.vd_info import as_coords
 from vd_forecasting.wording import one_line
 
 FILES_PER_PART = 30
@@ -101,7 +101,7 @@ class VDLiveArchiveDataset(SourceDataset):
             times=array.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
             vdids=array.vdids,
             features=self._features,
-            info=as_arrays(known) if stations else {},
+            info=as_coords(known) if stations else {},
             utc_offset=self._utc_offset,
             notes=list(notes_of(broken, array.left_out | {"others": others})),
         )

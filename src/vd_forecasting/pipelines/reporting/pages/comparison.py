@@ -68,7 +68,7 @@ class Comparison:
     sequence_lengths: list[str]
     evaluation: Evaluation
     horizons: list[str]
-    """Of the columns of errors; the last one is their average."""
+    """Labels of the columns of errors; the last one is their average."""
     features: list[FeatureComparison]
     is_tested: bool
     left_out_of_mape: list[str]

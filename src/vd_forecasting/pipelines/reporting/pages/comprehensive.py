@@ -40,7 +40,7 @@ class ErrorTable:
     """Errors of one feature of models that are scored on the same values."""
 
     horizons: list[str]
-    """Of the columns; the last one is their average."""
+    """Labels of the columns; the last one is their average."""
     rows: Rows
 
 

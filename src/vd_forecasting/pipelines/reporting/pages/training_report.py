@@ -44,7 +44,7 @@ class TrainingReport:
 
     config: Config
     name: str
-    """Of the model, in print."""
+    """Name of the model, in print."""
     mode: str
     """In words."""
     headline: str

@@ -260,7 +260,7 @@ _PERCENTAGES = (0, 5, 20, 100, 500)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are defined; infinite without any."""
+    """Mean of the defined values; infinite without any."""
     defined = [value for value in values if is_number(value)]
     return float(np.mean(defined)) if defined else float("inf")
 

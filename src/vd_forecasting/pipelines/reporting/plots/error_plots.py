@@ -94,8 +94,8 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
     """Relative difference of each MAE from persistence's, a panel per feature."""
     figure, axes = feature_panels(
         question,
-        "MAE against persistence's; below the line is better. Of the baselines those that do "
-        f"better than persistence on average. {_scored(errors)}",
+        "MAE against persistence's; below the line is better. Baselines are shown that do better "
+        f"than persistence on average. {_scored(errors)}",
         errors.features,
         3.4,
         sharey=True,
@@ -164,7 +164,7 @@ def plot_error_by_hour(question: str, errors: Errors) -> Figure:
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
     figure, axes = feature_panels(
         question,
-        "By the hour that was forecast. Of the baselines those that do better than persistence on "
+        "By the hour that was forecast. Baselines are shown that do better than persistence on "
         f"average. {_scored(errors)}",
         errors.features,
         3.4,

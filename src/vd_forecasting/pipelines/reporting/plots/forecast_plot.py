@@ -107,7 +107,7 @@ def _draw(ax: Axes, lines: xr.Dataset) -> None:
 
 
 _WIDTHS = {"lstm": 1.5, "xlstm": 1.5, "truth": 1.3, "persistence": 0.9}
-"""What is drawn: of the baselines persistence alone, or the lines could not be told apart."""
+"""Lines by model. Persistence is the only baseline: more lines would hide each other."""
 
 
 def _line(model: str) -> dict[str, Any]:
