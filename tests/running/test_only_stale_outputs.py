@@ -177,5 +177,5 @@ def test_however_worker_processes_start(runs: ForkedRuns, tmp_path: Path, start:
     pipeline = ("--pipeline", "data_engineering")
     parallel = (*pipeline, "--runner", "ParallelRunner")
     printed = run(folder, *parallel, KEDRO_MP_CONTEXT=start)
-    assert "▸ data_engineering.plot_coverage" in printed
+    assert "▸ data_engineering.report_quality" in printed
     assert stale(runs, folder, "--env", "quick", *pipeline) == (["Everything is up to date."], [])
