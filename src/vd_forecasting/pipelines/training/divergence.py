@@ -1,7 +1,5 @@
 """Report a loss that is no longer a number: the place and the likely cause."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from vd_forecasting.artefacts import Divergence
@@ -10,20 +8,15 @@ FAR_OUT = 1000.0
 """An input so many standard deviations from the training mean is no traffic."""
 
 
-@dataclass
 class Diverged(Exception):
-    """The loss is NaN or infinite."""
+    """The loss is NaN or infinite; an epoch has so many steps."""
 
-    record: Divergence
-    steps: int
-    """Batches of an epoch."""
-
-    def __str__(self) -> str:
-        where = self.record
-        return (
-            f"diverged in epoch {where.epoch}, step {where.step} of {self.steps}: the {where.loss} "
-            f"loss is not finite; {where.cause}"
+    def __init__(self, record: Divergence, steps: int) -> None:
+        super().__init__(
+            f"diverged in epoch {record.epoch}, step {record.step} of {steps}: the {record.loss} "
+            f"loss is not finite; {record.cause}"
         )
+        self.record = record
 
 
 def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str:
