@@ -8,6 +8,7 @@ number of threads gives the same numbers. Numba keeps the compiled code beside t
 """
 
 import math
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ E0, E1, E2 = f32(1.9875691500e-4), f32(1.3981999507e-3), f32(8.3334519073e-3)
 E3, E4, E5 = f32(4.1665795894e-2), f32(1.6666665459e-1), f32(5.0000001201e-1)
 T0, T1, T2 = f32(-5.70498872745e-3), f32(2.06390887954e-2), f32(-5.37397155531e-2)
 T3, T4 = f32(1.33314422036e-1), f32(-3.33332819422e-1)
+L3, L5, L7, L9, L11, L13, L15 = (f32(1 / n) for n in range(3, 16, 2))
 
 
 @intrinsic
@@ -85,21 +87,58 @@ def _log1p(x: Any) -> Any:
     """log(1 + x) for 0 <= x <= 1, to 1e-7 relative: 2 artanh(x / (2 + x)) as a series."""
     ratio = x / (f32(2) + x)
     square = ratio * ratio
-    series = f32(1 / 15)
-    series = series * square + f32(1 / 13)
-    series = series * square + f32(1 / 11)
-    series = series * square + f32(1 / 9)
-    series = series * square + f32(1 / 7)
-    series = series * square + f32(1 / 5)
-    series = series * square + f32(1 / 3)
-    series = series * square + ONE
+    series = ((L15 * square + L13) * square + L11) * square + L9
+    series = (((series * square + L7) * square + L5) * square + L3) * square + ONE
     return f32(2) * ratio * series
+
+
+_one_part: Any = None
+
+
+def _all_parts(parts, openmp, *arguments):
+    in_parts(_one_part, parts, openmp, arguments)
+
+
+def _kernel(one_part: Any) -> Any:
+    """Compile ``one_part(part, parts, *arrays)`` into a function of :func:`parts_of` and tensors.
+
+    ``_all_parts`` is copied, with the kernel among its globals: in a closure, numba's cache would
+    not know it again.
+    """
+    all_parts = FunctionType(
+        _all_parts.__code__, {**globals(), "_one_part": njit(**OF_A_PART)(one_part)}
+    )
+    all_parts.__qualname__ = one_part.__qualname__  # names its file in the cache
+    compiled = njit(**OPTIONS)(all_parts)
+
+    def call(parts: tuple[int, int], *arguments: Any) -> None:
+        compiled(*parts, *(x.numpy() if isinstance(x, Tensor) else x for x in arguments))
+
+    return call
 
 
 @njit(inline="always", **OPTIONS)
 def _share(part, parts, size):
     """Which of ``size`` equal pieces of work a part does."""
     return range(size * part // parts, size * (part + 1) // parts)
+
+
+@njit(inline="always", **OPTIONS)
+def _copy(target, x):
+    for c in range(len(target)):
+        target[c] = x[c]
+
+
+@njit(inline="always", **OPTIONS)
+def _add(target, x):
+    for c in range(len(target)):
+        target[c] += x[c]
+
+
+@njit(inline="always", **OPTIONS)
+def _add_product(target, x, y):
+    for c in range(len(target)):
+        target[c] += x[c] * y[c]
 
 
 @njit(inline="always", **OPTIONS)
@@ -110,112 +149,79 @@ def _convolved(x, b, s, taps, bias, row):
     for c in range(inner):
         row[c] = bias[c] + now[c] * tap[c]
     for lag in range(1, min(kernel, s + 1)):
-        past, tap = x[b, s - lag], taps[kernel - 1 - lag]
-        for c in range(inner):
-            row[c] += past[c] * tap[c]
+        _add_product(row, x[b, s - lag], taps[kernel - 1 - lag])
 
 
-@njit(**OF_A_PART)
-def _convolve_part(part, parts, x, taps, bias, output):
+@_kernel
+def _convolve(part, parts, x, taps, bias, output):
     batch, length, inner = x.shape
     heads, width = len(output), output.shape[3]
-    row = np.empty(inner, f32)
+    by_head = np.empty((heads, width), f32)
+    row = by_head.ravel()
     for b in _share(part, parts, batch):
         for s in range(length):
             _convolved(x, b, s, taps, bias, row)
             for c in range(inner):
                 row[c] *= _sigmoid(row[c])
             for h in range(heads):
-                out, start = output[h, b, s], h * width
-                for p in range(width):
-                    out[p] = row[start + p]
+                _copy(output[h, b, s], by_head[h])
 
 
-@njit(**OF_A_PART)
-def _convolve_backward_part(part, parts, d_output, d_direct, x, taps, bias, d_x, d_taps, d_bias):
+@_kernel
+def _convolve_backward(part, parts, d_output, d_direct, x, taps, bias, d_x, d_sums):
     batch, length, inner = x.shape
     heads, width = len(d_output), d_output.shape[3]
     kernel = len(taps)
     d_rows = np.empty((length, inner), f32)
     d_here = np.empty((kernel + 1, inner), f32)  # taps and bias, of one window
-    gathered = np.empty(inner, f32)
+    by_head = np.empty((heads, width), f32)
+    d_out = by_head.ravel()
     for b in _share(part, parts, batch):
         d_here[:] = 0
         for s in range(length):
             row = d_rows[s]
             for h in range(heads):
-                d_out, start = d_output[h, b, s], h * width
-                for p in range(width):
-                    gathered[start + p] = d_out[p]
+                _copy(by_head[h], d_output[h, b, s])
             _convolved(x, b, s, taps, bias, row)
             for c in range(inner):
                 gate = _sigmoid(row[c])
-                row[c] = gathered[c] * gate * (ONE + row[c] * (ONE - gate))
-            d_offset = d_here[kernel]
-            for c in range(inner):
-                d_offset[c] += row[c]
+                row[c] = d_out[c] * gate * (ONE + row[c] * (ONE - gate))
+            _add(d_here[kernel], row)
             for lag in range(min(kernel, s + 1)):
-                past, d_tap = x[b, s - lag], d_here[kernel - 1 - lag]
-                for c in range(inner):
-                    d_tap[c] += row[c] * past[c]
+                _add_product(d_here[kernel - 1 - lag], row, x[b, s - lag])
         for s in range(length):
-            d_now, row, tap = d_x[b, s], d_rows[s], taps[kernel - 1]
+            d_now = d_x[b, s]
             for h in range(heads):
                 direct, start = d_direct[h, b, s], h * width
                 for p in range(width):
                     d_now[start + p] = direct[p]
-            for c in range(inner):
-                d_now[c] += row[c] * tap[c]
-            for lag in range(1, min(kernel, length - s)):
-                row, tap = d_rows[s + lag], taps[kernel - 1 - lag]
-                for c in range(inner):
-                    d_now[c] += row[c] * tap[c]
-        for c in range(inner):
-            d_bias[part, c] += d_here[kernel, c]
-        for k in range(kernel):
-            d_tap, d_tap_here = d_taps[part, k], d_here[k]
-            for c in range(inner):
-                d_tap[c] += d_tap_here[c]
-
-
-@njit(**OPTIONS)
-def _convolve(parts, openmp, *arguments):
-    in_parts(_convolve_part, parts, openmp, arguments)
-
-
-def _sums(parts: int, like: Tensor) -> Tensor:
-    """Buffers in which each part adds up its share of a gradient."""
-    return like.new_zeros(parts, *like.shape)
+            for lag in range(min(kernel, length - s)):
+                _add_product(d_now, d_rows[s + lag], taps[kernel - 1 - lag])
+        for k in range(kernel + 1):
+            _add(d_sums[part, k], d_here[k])
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
     batch, length, inner = x.shape
     output = x.new_empty(heads, batch, length, inner // heads)
     taps = kernel.squeeze(1).T.contiguous()  # [K, I]
-    _convolve(*parts_of(batch), x.numpy(), taps.numpy(), bias.numpy(), output.numpy())
+    _convolve(parts_of(batch), x, taps, bias, output)
     return output
-
-
-@njit(**OPTIONS)
-def _convolve_backward(parts, openmp, *arguments):
-    in_parts(_convolve_backward_part, parts, openmp, arguments)
 
 
 def convolve_backward(
     d_output: Tensor, d_direct: Tensor, x: Tensor, kernel: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     taps = kernel.squeeze(1).T.contiguous()  # [K, I]
-    parts, openmp = parts_of(len(x))
-    d_x, d_taps, d_bias = torch.empty_like(x), _sums(parts, taps), _sums(parts, bias)
-    _convolve_backward(
-        parts, openmp, d_output.numpy(), d_direct.numpy(), x.numpy(), taps.numpy(), bias.numpy(),
-        d_x.numpy(), d_taps.numpy(), d_bias.numpy(),
-    )  # fmt: skip
-    return d_x, d_taps.sum(0).T.reshape(kernel.shape), d_bias.sum(0)
+    parts = parts_of(len(x))
+    d_x, d_sums = torch.empty_like(x), x.new_zeros(parts[0], len(taps) + 1, len(bias))
+    _convolve_backward(parts, d_output, d_direct, x, taps, bias, d_x, d_sums)
+    d_sums = d_sums.sum(0)
+    return d_x, d_sums[:-1].T.reshape(kernel.shape), d_sums[-1]
 
 
-@njit(**OF_A_PART)
-def _attend_part(part, parts, gates, scores, weights, normalizer, sign, strongest, epsilon):
+@_kernel
+def _attend(part, parts, gates, scores, weights, normalizer, sign, strongest, epsilon):
     heads, batch, steps, length = scores.shape
     decay, intake = np.empty(length, f32), np.empty(length, f32)
     stabilizer = np.empty(steps, f32)
@@ -257,16 +263,15 @@ def _attend_part(part, parts, gates, scores, weights, normalizer, sign, stronges
                 sign[h, b, t] = (ONE if total > 0 else -ONE) if inside else f32(0)
 
 
-@njit(**OF_A_PART)
-def _attend_backward_part(
+@_kernel
+def _attend_backward(
     part, parts, d_scores, d_normalizer, gates, scores, weights, sign, strongest, epsilon, d_gates
 ):
     heads, batch, steps, length = scores.shape
     taken, given = np.empty(length, f32), np.empty(length, f32)
     for h in range(heads):
         for b in _share(part, parts, batch):
-            taken[:] = 0
-            given[:] = 0
+            taken[:], given[:] = 0, 0
             for t in range(steps):
                 s = t + length - steps
                 d_total = d_normalizer[h, b, t] * sign[h, b, t]
@@ -289,27 +294,14 @@ def _attend_backward_part(
                 d_gates[b, s, 1, h] = d_decay * _sigmoid(-gates[b, s, 1, h])
 
 
-@njit(**OPTIONS)
-def _attend(parts, openmp, *arguments):
-    in_parts(_attend_part, parts, openmp, arguments)
-
-
 def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = scores.shape[:-1]
     weights = torch.empty_like(scores)
     normalizer, sign = scores.new_empty(rows), scores.new_empty(rows)
     strongest = scores.new_empty(rows, dtype=torch.int64)
-    _attend(
-        *parts_of(scores.shape[1]),
-        gates.numpy(), scores.numpy(), weights.numpy(), normalizer.numpy(), sign.numpy(),
-        strongest.numpy(), f32(epsilon),
-    )  # fmt: skip
+    parts = parts_of(scores.shape[1])
+    _attend(parts, gates, scores, weights, normalizer, sign, strongest, f32(epsilon))
     return weights, normalizer, sign, strongest
-
-
-@njit(**OPTIONS)
-def _attend_backward(parts, openmp, *arguments):
-    in_parts(_attend_backward_part, parts, openmp, arguments)
 
 
 def attend_backward(
@@ -318,9 +310,8 @@ def attend_backward(
 ) -> Tensor:  # fmt: skip
     d_gates = torch.empty_like(gates)
     _attend_backward(
-        *parts_of(scores.shape[1]),
-        d_scores.numpy(), d_normalizer.numpy(), gates.numpy(), scores.numpy(), weights.numpy(),
-        sign.numpy(), strongest.numpy(), f32(epsilon), d_gates.numpy(),
+        parts_of(scores.shape[1]), d_scores, d_normalizer, gates, scores, weights, sign, strongest,
+        f32(epsilon), d_gates,
     )  # fmt: skip
     return d_gates
 
@@ -336,8 +327,8 @@ def _scale(hidden, normalizer, epsilon):
     return ONE / f32(math.sqrt(square / f32(len(hidden)) + epsilon * normalizer * normalizer))
 
 
-@njit(**OF_A_PART)
-def _leave_part(part, parts, hidden, normalizer, keys, z, weight, skip, epsilon, output):
+@_kernel
+def _leave(part, parts, hidden, normalizer, keys, z, weight, skip, epsilon, output):
     heads, batch, steps, width = hidden.shape
     before = keys.shape[2] - steps
     for h in range(heads):
@@ -351,17 +342,17 @@ def _leave_part(part, parts, hidden, normalizer, keys, z, weight, skip, epsilon,
                     out[p] = (value[p] * scale * w[p] + key[p] * k[p]) * gate[p] * _sigmoid(gate[p])
 
 
-@njit(**OF_A_PART)
-def _leave_backward_part(part, parts, d_output, hidden, normalizer, keys, z, weight, skip, epsilon,
-    d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip,
+@_kernel
+def _leave_backward(part, parts, d_output, hidden, normalizer, keys, z, weight, skip, epsilon,
+    d_hidden, d_normalizer, d_keys, d_z, d_sums,
 ):  # fmt: skip
     heads, batch, steps, width = hidden.shape
     before, inner = keys.shape[2] - steps, heads * width
-    normed, key = np.empty(inner, f32), np.empty(inner, f32)
+    normed, scales = np.empty(inner, f32), np.empty(heads, f32)
     opened, d_value = np.empty(inner, f32), np.empty(inner, f32)
-    scales = np.empty(heads, f32)
+    key_by_head = np.empty((heads, width), f32)
+    key = key_by_head.ravel()
     d_here = np.empty((2, inner), f32)  # weight and skip, of one window
-    d_weight_here, d_skip_here = d_here[0], d_here[1]
     # A loop that writes one array only is a loop the compiler vectorises.
     for b in _share(part, parts, batch):
         d_here[:] = 0
@@ -370,13 +361,11 @@ def _leave_backward_part(part, parts, d_output, hidden, normalizer, keys, z, wei
         for t in range(steps):
             gate, d_out, d_gate = z[b, t], d_output[b, t], d_z[b, t]
             for h in range(heads):
-                value, key_row, start = hidden[h, b, t], keys[h, b, before + t], h * width
-                scale = _scale(value, normalizer[h, b, t], epsilon)
-                scales[h] = scale
+                value, start = hidden[h, b, t], h * width
+                scales[h] = scale = _scale(value, normalizer[h, b, t], epsilon)
                 for p in range(width):
                     normed[start + p] = value[p] * scale
-                for p in range(width):
-                    key[start + p] = key_row[p]
+                _copy(key_by_head[h], keys[h, b, before + t])
             for c in range(inner):
                 opened[c] = _sigmoid(gate[c])
             for c in range(inner):
@@ -385,34 +374,24 @@ def _leave_backward_part(part, parts, d_output, hidden, normalizer, keys, z, wei
                 d_gate[c] = d_out[c] * d_value[c] * opened[c] * (ONE + gate[c] * (ONE - opened[c]))
             for c in range(inner):
                 d_value[c] = d_out[c] * gate[c] * opened[c]
-            for c in range(inner):
-                d_weight_here[c] += d_value[c] * normed[c]
-            for c in range(inner):
-                d_skip_here[c] += d_value[c] * key[c]
+            _add_product(d_here[0], d_value, normed)
+            _add_product(d_here[1], d_value, key)
             for c in range(inner):
                 key[c] = d_value[c] * skip[c]
             for c in range(inner):
                 d_value[c] *= weight[c]
             for h in range(heads):
-                d_inner, d_key, start = d_hidden[h, b, t], d_keys[h, b, before + t], h * width
+                d_inner, start = d_hidden[h, b, t], h * width
                 along, scale = f32(0), scales[h]
                 for p in range(width):
                     along += d_value[start + p] * normed[start + p]
                 shrink = along / f32(width)
                 for p in range(width):
                     d_inner[p] = scale * (d_value[start + p] - normed[start + p] * shrink)
-                for p in range(width):
-                    d_key[p] = key[start + p]
+                _copy(d_keys[h, b, before + t], key_by_head[h])
                 d_normalizer[h, b, t] = -along * scale * scale * normalizer[h, b, t] * epsilon
-        for c in range(inner):
-            d_weight[part, c] += d_weight_here[c]
-        for c in range(inner):
-            d_skip[part, c] += d_skip_here[c]
-
-
-@njit(**OPTIONS)
-def _leave(parts, openmp, *arguments):
-    in_parts(_leave_part, parts, openmp, arguments)
+        for k in range(2):
+            _add(d_sums[part, k], d_here[k])
 
 
 def leave(
@@ -423,17 +402,10 @@ def leave(
     output = torch.empty_like(z)
     by_head = (batch, steps, heads, width)
     _leave(
-        *parts_of(batch),
-        hidden.numpy(), normalizer.numpy(), keys.numpy(), z.view(by_head).numpy(),
-        weight.view(heads, width).numpy(), skip.view(heads, width).numpy(), f32(epsilon),
-        output.view(by_head).numpy(),
+        parts_of(batch), hidden, normalizer, keys, z.view(by_head), weight.view(heads, width),
+        skip.view(heads, width), f32(epsilon), output.view(by_head),
     )  # fmt: skip
     return output
-
-
-@njit(**OPTIONS)
-def _leave_backward(parts, openmp, *arguments):
-    in_parts(_leave_backward_part, parts, openmp, arguments)
 
 
 def leave_backward(
@@ -443,31 +415,26 @@ def leave_backward(
     d_hidden, d_normalizer, d_keys, d_z = (
         torch.empty_like(like) for like in (hidden, normalizer, keys, z)
     )
-    parts, openmp = parts_of(hidden.shape[1])
-    d_weight, d_skip = _sums(parts, weight), _sums(parts, skip)
+    parts = parts_of(hidden.shape[1])
+    d_sums = weight.new_zeros(parts[0], 2, len(weight))
     _leave_backward(
-        parts, openmp, d_output.numpy(), hidden.numpy(), normalizer.numpy(), keys.numpy(),
-        z.numpy(), weight.numpy(), skip.numpy(), f32(epsilon), d_hidden.numpy(),
-        d_normalizer.numpy(), d_keys.numpy(), d_z.numpy(), d_weight.numpy(), d_skip.numpy(),
+        parts, d_output, hidden, normalizer, keys, z, weight, skip, f32(epsilon),
+        d_hidden, d_normalizer, d_keys, d_z, d_sums,
     )  # fmt: skip
-    return d_hidden, d_normalizer, d_keys, d_z, d_weight.sum(0), d_skip.sum(0)
+    d_weight, d_skip = d_sums.sum(0)
+    return d_hidden, d_normalizer, d_keys, d_z, d_weight, d_skip
 
 
 TILE = 32
 """Windows that the recurrence takes at a time: all their states at a step fit the first cache."""
 
 
-@njit(inline="always", **OPTIONS)
-def _tiles(batch):
-    return (batch + TILE - 1) // TILE
-
-
-@njit(**OF_A_PART)
-def _recur_part(part, parts, early, late, recurrent, bias, output, states):
+@_kernel
+def _recur(part, parts, early, late, recurrent, bias, output, states):
     heads, batch, length, _ = early.shape
     width = recurrent.shape[1]
     row = np.empty(4 * width, f32)
-    tiles = _tiles(batch)
+    tiles = (batch + TILE - 1) // TILE
     for unit in _share(part, parts, heads * tiles):
         h, first = unit // tiles, unit % tiles * TILE
         last, offset = min(first + TILE, batch), bias[h]
@@ -484,7 +451,8 @@ def _recur_part(part, parts, early, late, recurrent, bias, output, states):
                 half = late[h, b, s]
                 for j in range(2 * width):
                     row[2 * width + j] = half[j] + offset[2 * width + j]
-                previous = y[(b - first) * width : (b - first + 1) * width]
+                at = (b - first) * width
+                previous = y[at : at + width]
                 for q in range(0, width - 3, 4):
                     p0, p1 = previous[q], previous[q + 1]
                     p2, p3 = previous[q + 2], previous[q + 3]
@@ -496,7 +464,6 @@ def _recur_part(part, parts, early, late, recurrent, bias, output, states):
                     p0, r0 = previous[q], recurrent[h, q]
                     for j in range(4 * width):
                         row[j] += p0 * r0[j]
-                at = (b - first) * width
                 for gate in range(4):
                     for j in range(width):
                         gates[gate, at + j] = row[gate * width + j]
@@ -538,37 +505,28 @@ def _recur_part(part, parts, early, late, recurrent, bias, output, states):
                 normalizer[k] = f[k] * normalizer[k] + i[k]
             for k in range(size):
                 y[k] = o[k] * cell[k] / normalizer[k]
-            for k in range(size):
-                n[k] = normalizer[k]
-            for k in range(size):
-                c[k] = cell[k]
-            for k in range(size):
-                y_kept[k] = y[k]
+            _copy(n, normalizer)
+            _copy(c, cell)
+            _copy(y_kept, y)
             late_enough = s - length + output.shape[1]
             if late_enough >= 0:
                 for b in range(first, last):
-                    at, out = (b - first) * width, output[b, late_enough, h]
-                    for k in range(width):
-                        out[k] = y[at + k]
+                    _copy(output[b, late_enough, h], y[(b - first) * width :])
 
 
-@njit(**OF_A_PART)
-def _recur_backward_part(part, parts, d_output, recurrent, states, d_gates, before):
+@_kernel
+def _recur_backward(part, parts, d_output, recurrent, states, d_gates, before):
     heads, batch, length, _ = d_gates.shape
     width = recurrent.shape[1]
-    tiles = _tiles(batch)
+    tiles = (batch + TILE - 1) // TILE
     for unit in _share(part, parts, heads * tiles):
         h, first = unit // tiles, unit % tiles * TILE
         last = min(first + TILE, batch)
         start, stop = first * width, last * width
         size = stop - start
         zero = np.zeros(size, f32)
-        d_cell, d_normalizer, d_y = (
-            np.zeros(size, f32),
-            np.zeros(size, f32),
-            np.zeros(size, f32),
-        )
-        d_raw = np.empty((4, size), f32)
+        d_cell, d_normalizer = np.zeros(size, f32), np.zeros(size, f32)
+        d_y, d_raw = np.zeros(size, f32), np.empty((4, size), f32)
         d_i, d_f, d_z, d_o = d_raw[0], d_raw[1], d_raw[2], d_raw[3]
         for s in range(length - 1, -1, -1):
             i, f = states[0, h, s, start:stop], states[1, h, s, start:stop]
@@ -583,9 +541,8 @@ def _recur_backward_part(part, parts, d_output, recurrent, states, d_gates, befo
             late_enough = s - length + d_output.shape[1]
             if late_enough >= 0:
                 for b in range(first, last):
-                    at, d_out = (b - first) * width, d_output[b, late_enough, h]
-                    for k in range(width):
-                        d_y[at + k] += d_out[k]
+                    at = (b - first) * width
+                    _add(d_y[at : at + width], d_output[b, late_enough, h])
             for k in range(size):
                 d_o[k] = d_y[k] * y[k]
             for k in range(size):
@@ -606,12 +563,11 @@ def _recur_backward_part(part, parts, d_output, recurrent, states, d_gates, befo
                 d_f[k] = kept[k] * (d_cell[k] * c_before[k] + d_normalizer[k] * n_before[k])
             for b in range(first, last):
                 at = (b - first) * width
-                row, previous = d_gates[h, b, s], before[h, b, s]
+                row = d_gates[h, b, s]
                 for gate in range(4):
                     for j in range(width):
                         row[gate * width + j] = d_raw[gate, at + j]
-                for j in range(width):
-                    previous[j] = y_before[at + j]
+                _copy(before[h, b, s], y_before[at:])
                 for q in range(0, width - 3, 4):
                     r0, r1 = recurrent[h, q], recurrent[h, q + 1]
                     r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
@@ -631,11 +587,6 @@ def _recur_backward_part(part, parts, d_output, recurrent, states, d_gates, befo
                     d_y[at + q] = t0
 
 
-@njit(**OPTIONS)
-def _recur(parts, openmp, *arguments):
-    in_parts(_recur_part, parts, openmp, arguments)
-
-
 def recur(
     early: Tensor, late: Tensor, recurrent: Tensor, bias: Tensor, steps: int, keep: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -643,32 +594,22 @@ def recur(
     width = recurrent.shape[2]
     output = early.new_empty(batch, steps, heads * width)
     states = early.new_empty(8, heads, length if keep else 1, batch * width)
-    _recur(
-        *parts_of(heads * math.ceil(batch / TILE)),
-        early.numpy(), late.numpy(), recurrent.mT.contiguous().numpy(), bias.numpy(),
-        output.view(batch, steps, heads, width).numpy(), states.numpy(),
-    )  # fmt: skip
+    parts, recurrent = parts_of(heads * math.ceil(batch / TILE)), recurrent.mT.contiguous()
+    output_by_head = output.view(batch, steps, heads, width)
+    _recur(parts, early, late, recurrent, bias, output_by_head, states)
     return output, (states,)
-
-
-@njit(**OPTIONS)
-def _recur_backward(parts, openmp, *arguments):
-    in_parts(_recur_backward_part, parts, openmp, arguments)
 
 
 def recur_backward(
     d_output: Tensor, recurrent: Tensor, states: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
-    (states_,) = states
     heads, _, width = recurrent.shape
-    batch, length = len(d_output), states_.shape[2]
+    batch, length = len(d_output), states[0].shape[2]
     d_gates = d_output.new_empty(heads, batch, length, 4 * width)
     before = d_output.new_empty(heads, batch, length, width)
-    _recur_backward(
-        *parts_of(heads * math.ceil(batch / TILE)),
-        d_output.view(batch, -1, heads, width).numpy(), recurrent.mT.contiguous().numpy(),
-        states_.numpy(), d_gates.numpy(), before.numpy(),
-    )  # fmt: skip
+    parts, recurrent = parts_of(heads * math.ceil(batch / TILE)), recurrent.mT.contiguous()
+    d_output = d_output.view(batch, -1, heads, width)
+    _recur_backward(parts, d_output, recurrent, *states, d_gates, before)
     return d_gates, before
 
 
@@ -684,64 +625,54 @@ def _random(counter: Any, key: Any) -> Any:
     return bits
 
 
-@njit(**OF_A_PART)
-def _drop_part(part, parts, x, dropped, key, factor, output):
+@_kernel
+def _drop(part, parts, x, dropped, key, factor, output):
     for k in _share(part, parts, len(x)):
         kept = _random(u32(k), key) >= dropped
         output[k] = x[k] * (factor if kept else f32(0))
 
 
-@njit(**OPTIONS)
-def _drop(parts, openmp, *arguments):
-    in_parts(_drop_part, parts, openmp, arguments)
-
-
 def drop(x: Tensor, share: float, seed: int) -> Tensor:
     output = torch.empty_like(x)
-    _drop(
-        *parts_of(x.numel()),
-        x.view(-1).numpy(), u32(round(share * 2**32)), u32(seed), f32(1 / (1 - share)),
-        output.view(-1).numpy(),
-    )  # fmt: skip
+    dropped, factor = u32(round(share * 2**32)), f32(1 / (1 - share))
+    _drop(parts_of(x.numel()), x.view(-1), dropped, u32(seed), factor, output.view(-1))
     return output
 
 
-@njit(**OF_A_PART)
-def _normalize_part(part, parts, x, weight, epsilon, output):
+@njit(inline="always", **OPTIONS)
+def _moments(x, epsilon):
+    """The mean and one over the standard deviation."""
+    mean, square = f32(0), f32(0)
+    for p in range(len(x)):
+        mean += x[p]
+    mean /= f32(len(x))
+    for p in range(len(x)):
+        square += (x[p] - mean) * (x[p] - mean)
+    return mean, ONE / f32(math.sqrt(square / f32(len(x)) + epsilon))
+
+
+@_kernel
+def _normalize(part, parts, x, weight, epsilon, output):
     rows, heads, width = x.shape
     for r in _share(part, parts, rows):
         for h in range(heads):
             value, out, w = x[r, h], output[r, h], weight[h]
-            mean, square = f32(0), f32(0)
-            for p in range(width):
-                mean += value[p]
-            mean /= f32(width)
-            for p in range(width):
-                square += (value[p] - mean) * (value[p] - mean)
-            scale = ONE / f32(math.sqrt(square / f32(width) + epsilon))
+            mean, scale = _moments(value, epsilon)
             for p in range(width):
                 out[p] = (value[p] - mean) * scale * w[p]
 
 
-@njit(**OF_A_PART)
-def _normalize_backward_part(part, parts, d_output, x, weight, epsilon, d_x, d_weight):
+@_kernel
+def _normalize_backward(part, parts, d_output, x, weight, epsilon, d_x, d_weight):
     rows, heads, width = x.shape
     normed = np.empty(width, f32)
     for r in _share(part, parts, rows):
         for h in range(heads):
-            value, w, d_out = x[r, h], weight[h], d_output[r, h]
-            d_in, d_w = d_x[r, h], d_weight[part, h]
-            mean, square = f32(0), f32(0)
-            for p in range(width):
-                mean += value[p]
-            mean /= f32(width)
-            for p in range(width):
-                square += (value[p] - mean) * (value[p] - mean)
-            scale = ONE / f32(math.sqrt(square / f32(width) + epsilon))
+            value, w, d_out, d_in = x[r, h], weight[h], d_output[r, h], d_x[r, h]
+            mean, scale = _moments(value, epsilon)
             for p in range(width):
                 normed[p] = (value[p] - mean) * scale
-            for p in range(width):
-                d_w[p] += d_out[p] * normed[p]
+            _add_product(d_weight[part, h], d_out, normed)
             total, along = f32(0), f32(0)
             for p in range(width):
                 total += d_out[p] * w[p]
@@ -752,38 +683,19 @@ def _normalize_backward_part(part, parts, d_output, x, weight, epsilon, d_x, d_w
                 d_in[p] = scale * (d_out[p] * w[p] - total - normed[p] * along)
 
 
-@njit(**OPTIONS)
-def _normalize(parts, openmp, *arguments):
-    in_parts(_normalize_part, parts, openmp, arguments)
-
-
 def normalize(x: Tensor, weight: Tensor, heads: int, epsilon: float) -> Tensor:
-    output = torch.empty_like(x)
-    width = x.shape[-1] // heads
-    by_head = (-1, heads, width)
-    _normalize(
-        *parts_of(x.numel() // x.shape[-1]),
-        x.view(by_head).numpy(), weight.view(heads, width).numpy(), f32(epsilon),
-        output.view(by_head).numpy(),
-    )  # fmt: skip
-    return output
-
-
-@njit(**OPTIONS)
-def _normalize_backward(parts, openmp, *arguments):
-    in_parts(_normalize_backward_part, parts, openmp, arguments)
+    rows, weight = x.view(-1, heads, x.shape[-1] // heads), weight.view(heads, -1)
+    output = torch.empty_like(rows)
+    _normalize(parts_of(len(rows)), rows, weight, f32(epsilon), output)
+    return output.view_as(x)
 
 
 def normalize_backward(
     d_output: Tensor, x: Tensor, weight: Tensor, heads: int, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    width = x.shape[-1] // heads
-    by_head = (-1, heads, width)
-    parts, openmp = parts_of(x.numel() // x.shape[-1])
-    d_x, d_weight = torch.empty_like(x), _sums(parts, weight)
-    _normalize_backward(
-        parts, openmp, d_output.view(by_head).numpy(), x.view(by_head).numpy(),
-        weight.view(heads, width).numpy(), f32(epsilon), d_x.view(by_head).numpy(),
-        d_weight.view(by_head).numpy(),
-    )  # fmt: skip
-    return d_x, d_weight.sum(0)
+    rows, weight = x.view(-1, heads, x.shape[-1] // heads), weight.view(heads, -1)
+    parts = parts_of(len(rows))
+    d_x, d_weight = torch.empty_like(rows), weight.new_zeros(parts[0], *weight.shape)
+    d_rows = d_output.view_as(rows)
+    _normalize_backward(parts, d_rows, rows, weight, f32(epsilon), d_x, d_weight)
+    return d_x.view_as(x), d_weight.sum(0).flatten()
