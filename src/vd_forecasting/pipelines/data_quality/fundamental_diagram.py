@@ -1,6 +1,6 @@
 """The fundamental diagram: flow, speed and occupancy against each other."""
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,7 @@ _NEARLY_ALL = 0.999
 _FAR_BEYOND = 1.25
 
 
-@dataclass(frozen=True)
-class Quantity:
+class Quantity(NamedTuple):
     """One axis of a diagram."""
 
     label: str
@@ -52,27 +51,20 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
     """
     if reason := no_diagram(vd_clean):
         return figure_without_data(_QUESTION, reason)
-    names = [str(name) for name in vd_clean["feature"].to_numpy()]
-    needed = [names.index(name) for name in (VOLUME, SPEED, OCCUPANCY) if name in names]
-    some = evenly_spread(vd_clean.isel(feature=needed), MOST_VALUES)
+    needed = [n for n in (VOLUME, SPEED, OCCUPANCY) if n in vd_clean["feature"].to_numpy()]
+    some = evenly_spread(vd_clean.sel(feature=needed), MOST_VALUES)
     diagrams = _diagrams(some)
     single = _single_vds(diagrams) if some.sizes["vd"] > 1 else []
     whose = [slice(None), *(slice(n, n + 1) for n in single)]
     vdids = [str(vdid) for vdid in some["vd"].to_numpy()]
     names = [f"{len(vdids):,} detectors", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    shape, height, grid = (1, len(diagrams)), 4.2, dict[str, Any]()
     if single:
-        figure, axes = panels(
-            _QUESTION,
-            _detail(vd_clean, some),
-            (len(diagrams), len(whose)),
-            3.3,
-            sharex="row",
-            sharey="row",
-            width_ratios=[1.6, *[1.0] * len(single)],
-        )
-    else:
-        figure, row = panels(_QUESTION, _detail(vd_clean, some), (1, len(diagrams)), 4.2)
-        axes = [[ax] for ax in row[0]]
+        shape, height = (len(diagrams), len(whose)), 3.3
+        grid = {"sharex": "row", "sharey": "row", "width_ratios": [1.6, *[1.0] * len(single)]}
+    figure, axes = panels(_QUESTION, _detail(vd_clean, some), shape, height, **grid)
+    if not single:
+        axes = [[ax] for ax in axes[0]]
     for row_axes, (across, up) in zip(axes, diagrams, strict=True):
         edges = _edges(across.values), _edges(up.values)
         for ax, vds in zip(row_axes, whose, strict=True):
@@ -101,7 +93,7 @@ def flow_per_hour(vd: xr.DataArray) -> xr.DataArray:
 
     Its unit names the time it counts over; without one, that is the interval.
     """
-    volume = vd.isel(feature=[str(name) for name in vd["feature"].to_numpy()].index(VOLUME))
+    volume = vd.sel(feature=VOLUME)
     period = period_of(str(volume["unit"].item())) or pd.Timedelta(interval_of(vd))
     return volume.astype(np.float64) * (pd.Timedelta("1h") / period)
 
@@ -112,24 +104,23 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
     if "lane_num" in vd.coords and (vd["lane_num"] > 0).all():
         flow, per_lane = flow / vd["lane_num"].to_numpy(), " per lane"
     flows = Quantity(f"flow, veh/h{per_lane}", flow)
-    values = {
-        str(name): vd.isel(feature=at).to_numpy().astype(np.float64)
-        for at, name in enumerate(vd["feature"].to_numpy())
-    }
-    units = dict(zip(values, map(str, vd["unit"].to_numpy()), strict=True))
-    speeds, occupancies = (
-        Quantity(f"{name}, {units[name]}" if units[name] else name, values[name])
-        if name in values
-        else None
-        for name in (SPEED, OCCUPANCY)
-    )
-    if occupancies:
-        return [(occupancies, flows), *([(flows, speeds)] if speeds else [])]
-    assert speeds is not None  # see no_diagram
-    speed = speeds.values
-    density = np.divide(flow, speed, out=np.full_like(flow, np.nan), where=speed > 0)
-    length = "mi" if units[SPEED] == "mph" else "km"
+    features = vd["feature"].to_numpy()
+    if SPEED not in features:
+        return [(_measured(vd, OCCUPANCY), flows)]
+    speeds = _measured(vd, SPEED)
+    if OCCUPANCY in features:
+        return [(_measured(vd, OCCUPANCY), flows), (flows, speeds)]
+    known = speeds.values > 0
+    density = np.divide(flow, speeds.values, out=np.full_like(flow, np.nan), where=known)
+    length = "mi" if speeds.label.endswith(", mph") else "km"
     return [(Quantity(f"density, veh/{length}{per_lane}", density), flows), (flows, speeds)]
+
+
+def _measured(vd: xr.DataArray, name: str) -> Quantity:
+    feature = vd.sel(feature=name)
+    unit = str(feature["unit"].item())
+    label = f"{name}, {unit}" if unit else name
+    return Quantity(label, feature.to_numpy().astype(np.float64))
 
 
 def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:
@@ -172,9 +163,5 @@ def _draw(ax: Axes, across: Floats, up: Floats, edges: tuple[Floats, Floats]) ->
     if not counts.any():
         say_empty(ax, "nothing observed")
         return
-    ax.pcolormesh(
-        *edges,
-        np.ma.masked_equal(counts.T, 0),
-        cmap=_COLOURS,
-        norm=LogNorm(1, max(counts.max(), 2)),
-    )
+    norm = LogNorm(1, max(counts.max(), 2))
+    ax.pcolormesh(*edges, np.ma.masked_equal(counts.T, 0), cmap=_COLOURS, norm=norm)
