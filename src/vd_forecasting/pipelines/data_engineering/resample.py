@@ -57,11 +57,10 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         )
     if new == old:
         return vd
-    times = vd["time"].to_numpy().astype("datetime64[ns]")
-    midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
-    steps = int(new // old)
-    first_bin, lead = divmod(int((times[0] - midnight) // old), steps)
-    bins = -(-(lead + len(times)) // steps)
+    start, steps = vd["time"].to_numpy()[0].astype("datetime64[ns]"), int(new // old)
+    midnight = start.astype("datetime64[D]").astype("datetime64[ns]")
+    first_bin, lead = divmod(int((start - midnight) // old), steps)
+    bins = -(-(lead + vd.sizes["time"]) // steps)
     if bins < 2:
         raise ValueError(
             f"{source}: cleaning.resample makes one step of {in_words(new)} of all data, at least "
@@ -75,8 +74,8 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         for feature, unit, add in named
     ]
     coarse = with_time(vd, values, midnight + (first_bin + np.arange(bins)) * new)
-    coarse.attrs |= {"interval_minutes": float(new / np.timedelta64(1, "m"))}
-    coarse.attrs |= {FROM: interval_minutes(vd)}
+    minutes = float(new / np.timedelta64(1, "m"))
+    coarse.attrs |= {"interval_minutes": minutes, FROM: interval_minutes(vd)}
     return coarse.assign_coords(unit=("feature", np.array(units, dtype=str)))
 
 
@@ -95,15 +94,12 @@ def bin_values(
     ``lead`` of them. At least 1 is ``needed``. ``sums``, [F], are scaled up to a whole bin; other
     features are averaged.
     """
-    length, vds, features = values.shape
-    bins = -(-(lead + length) // steps)
-    total = np.zeros((bins, vds, features))
+    total = np.zeros((-(-(lead + len(values)) // steps), *values.shape[1:]))
     count = np.zeros(total.shape, dtype=np.int32)
     # The first steps of all bins at once, then the second steps, ...: no padded copy is made.
-    for step in range(min(steps, length)):
-        part = values[step::steps]
+    for step in range(min(steps, len(values))):
+        part, first = values[step::steps], (lead + step) // steps
         seen = np.isfinite(part)
-        first = (lead + step) // steps
         total[first : first + len(part)] += np.where(seen, part, 0)
         count[first : first + len(part)] += seen
     total[count < needed] = np.nan
@@ -140,13 +136,11 @@ def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) 
     """A unit per ``old`` interval as one per ``new`` interval; one that names no time is kept.
 
     Raises:
-        ValueError: the unit is per another time, such as veh/h of every minute, so that a sum would
-            be nonsense; begins with ``what``.
+        ValueError: the unit is per another time, such as veh/h of every minute; names ``what``.
     """
     if unit.endswith(f"/{per_words(old)}"):
         return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
-    period = period_of(unit)
-    if period is None:
+    if (period := period_of(unit)) is None:
         return unit
     if period != pd.Timedelta(old):
         raise ValueError(

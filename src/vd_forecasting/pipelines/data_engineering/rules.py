@@ -1,7 +1,7 @@
 """The cleaning rules, in the order in which they are applied.
 
 Every rule takes a VD array ``("time", "vd", "feature")`` and the cleaning parameters and returns a
-new VD array; none changes the array it was given.
+new VD array; none changes the array it was given. :func:`.clean.clean` lists the errors they raise.
 """
 
 from collections.abc import Callable
@@ -75,9 +75,6 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 
     The grid begins at midnight of the first day. Its interval is that of the parameters, else the
     one ``detect_interval`` finds. Sets the attribute ``interval_minutes``.
-
-    Raises:
-        ValueError: there are fewer than two different time stamps.
     """
     times = times_of(vd)
     if len(times) == 0 or times[0] == times[-1]:
@@ -87,9 +84,8 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         )
     interval = nanoseconds(cleaning.interval) if cleaning.interval else detect_interval(times)
     midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
-    gridded = vd.assign_coords(
-        time=midnight + (times - midnight + interval // 2) // interval * interval
-    )
+    snapped = midnight + (times - midnight + interval // 2) // interval * interval
+    gridded = vd.assign_coords(time=snapped)
     # A file that has FROM is the output of an earlier cleaning.
     gridded.attrs = {name: value for name, value in vd.attrs.items() if name != FROM}
     gridded.attrs["interval_minutes"] = float(interval / np.timedelta64(1, "m"))
@@ -118,11 +114,8 @@ def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Grid points without a time step, between the first and the last, are added as NaN.
 
-    Needs time stamps that are unique and on the grid.
-
-    Raises:
-        ValueError: there are fewer than two time steps, or the grid would be so much longer than
-            the observed time steps that a time stamp must be wrong.
+    Needs time stamps that are unique and on the grid. If most of the grid would be empty, a time
+    stamp must be wrong.
     """
     times, interval = times_of(vd), interval_of(vd)
     if len(times) < 2:

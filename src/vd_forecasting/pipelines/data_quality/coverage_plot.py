@@ -1,7 +1,6 @@
 """When each detector was observed, as a heatmap."""
 
 from itertools import pairwise
-from typing import Any
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -45,8 +44,9 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
     axes.xaxis_date()
     locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
     axes.xaxis.set_major_locator(locator)
-    formats: dict[str, Any] = {"formats": _FORMATS, "zero_formats": _ZERO_FORMATS}
-    formatter = mdates.ConciseDateFormatter(locator, show_offset=False, **formats)
+    formatter = mdates.ConciseDateFormatter(
+        locator, formats=_FORMATS, zero_formats=_ZERO_FORMATS, show_offset=False
+    )
     axes.xaxis.set_major_formatter(formatter)
     first, last = np.datetime_as_string(times[[0, -1]], unit="D")
     axes.set_xlabel(first if first == last else f"{first} to {last}")

@@ -35,7 +35,6 @@ _COLOURS = colormaps["cividis"](np.linspace(0.95, 0, len(_CLASSES)))
 
 _KM_PER_DEGREE = 111.2
 _LEAST_KM = 2.0
-_HEIGHT = 6.0
 _SHAPE = 1.6
 """Width of the panel, in heights."""
 
@@ -50,7 +49,7 @@ def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
         return figure_without_data(_QUESTION, reason)
     placed = placed_vds(vd_clean)
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), _HEIGHT)
+    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), 6.0)
     legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
     if len(lon) <= MAX_LABELLED_VDS:
@@ -78,13 +77,12 @@ def caption(vd: xr.DataArray) -> str:
     """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
     lost = int((~placed).sum())
-    text = (
-        "Share of values observed after cleaning, over all features. In one place, the worst is on "
-        "top."
-    )
-    have = "has" if lost == 1 else "have"
-    lost_ones = f" {lost:,} of {plural(len(placed), 'detector')} {have} no coordinates."
-    return text + lost_ones * (lost > 0)
+    text = "Share of values observed after cleaning, over all features."
+    text += " In one place, the worst is on top."
+    if lost:
+        have = "has" if lost == 1 else "have"
+        text += f" {lost:,} of {plural(len(placed), 'detector')} {have} no coordinates."
+    return text
 
 
 def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
@@ -117,9 +115,9 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(partial(_degrees, sides))
     km = _round_below(wide * _KM_PER_DEGREE / 5)
-    length, style = km / _KM_PER_DEGREE / stretch, {"frameon": False, "color": "#444444"}
-    bar = (length, f"{km:g} km", "lower left")
-    ax.add_artist(AnchoredSizeBar(ax.transData, *bar, size_vertical=wide / 400, **style))
+    bar = (km / _KM_PER_DEGREE / stretch, f"{km:g} km", "lower left")
+    style = {"frameon": False, "color": "#444444", "size_vertical": wide / 400}
+    ax.add_artist(AnchoredSizeBar(ax.transData, *bar, **style))
 
 
 def _degrees(sides: tuple[str, str, str], value: float, _: int) -> str:

@@ -177,14 +177,10 @@ def much_missing(file: CleanedFile) -> Found:
         return
     worst = []
     for vd in vds[:NAMED_VDS]:
-        if missing[vd] == 1:
-            worst.append(f"**{file.vdid(vd)}: nothing observed**")
-            continue
         start, length = (numbers[vd, alive] for numbers in statistics.missing_stretch)
-        worst.append(
-            f"**{file.vdid(vd)}: {share(missing[vd])} missing**, longest gap "
-            f"{file.span(length.max())} from {file.stamp(start[length.argmax()])}"
-        )
+        longest = f"{file.span(length.max())} from {file.stamp(start[length.argmax()])}"
+        found = f"{share(missing[vd])} missing**, longest gap {longest}"
+        worst.append(f"**{file.vdid(vd)}: {'nothing observed**' if missing[vd] == 1 else found}")
     if (more := len(vds) - NAMED_VDS) > 0:
         have = "has" if more == 1 else "have"
         worst.append(f"{more:,} more {have} {share(limit)} or more missing")
@@ -305,14 +301,11 @@ def short_file(file: CleanedFile) -> Found:
 
 def time_stamps(history: History) -> str:
     """One sentence about the time stamps of the file."""
-    counts = {
-        "blank (dropped)": history.rows_lost("blank time stamps"),
-        "out of order": history.steps_moved("time order"),
-        "off the regular grid": history.steps_moved("time grid"),
-        "duplicates": history.rows_lost("duplicates"),
-    }
+    lost, moved = history.rows_lost, history.steps_moved
+    counts = {"blank (dropped)": lost("blank time stamps"), "out of order": moved("time order")}
+    counts |= {"off the regular grid": moved("time grid"), "duplicates": lost("duplicates")}
     problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
-    steps, absent = history.rows_after("raw"), -history.rows_lost("absent steps")
+    steps, absent = history.rows_after("raw"), -lost("absent steps")
     sentence = f"All {steps:,} time stamps are in order"
     if problems:
         sentence = f"{steps:,} time stamps, among them {problems}"

@@ -32,23 +32,18 @@ _FEWEST_STEPS = 100
 _COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 256)))
 
 # An axis ends at the largest value, unless that lies this far beyond nearly all others.
-_NEARLY_ALL = 0.999
-_FAR_BEYOND = 1.25
+_NEARLY_ALL, _FAR_BEYOND = 0.999, 1.25
 
 
 class Quantity(NamedTuple):
-    """One axis of a diagram."""
+    """One axis of a diagram, its values [T, N]."""
 
     label: str
     values: Floats
-    """[T, N]"""
 
 
 def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
-    """Draw flow against occupancy or density, and speed against flow: all detectors, then a few.
-
-    Where the file lacks the features it needs, the figure says so instead.
-    """
+    """Draw flow against occupancy or density, and speed against flow: all detectors, then a few."""
     if reason := no_diagram(vd_clean):
         return figure_without_data(_QUESTION, reason)
     needed = [n for n in (VOLUME, SPEED, OCCUPANCY) if n in vd_clean["feature"].to_numpy()]
@@ -80,7 +75,7 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
 def no_diagram(vd: xr.DataArray) -> str:
     """Why there is no diagram; "" if there is one."""
     names = [str(name) for name in vd["feature"].to_numpy()]
-    if VOLUME in names and (SPEED in names or OCCUPANCY in names):
+    if VOLUME in names and {SPEED, OCCUPANCY} & {*names}:
         return ""
     return (
         f"No fundamental diagram: it needs {VOLUME} and one of {SPEED} and {OCCUPANCY}; the "
@@ -110,8 +105,7 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
     speeds = _measured(vd, SPEED)
     if OCCUPANCY in features:
         return [(_measured(vd, OCCUPANCY), flows), (flows, speeds)]
-    known = speeds.values > 0
-    density = np.divide(flow, speeds.values, out=np.full_like(flow, np.nan), where=known)
+    density = flow / np.where(speeds.values > 0, speeds.values, np.nan)
     length = "mi" if speeds.label.endswith(", mph") else "km"
     return [(Quantity(f"density, veh/{length}{per_lane}", density), flows), (flows, speeds)]
 
@@ -119,8 +113,7 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
 def _measured(vd: xr.DataArray, name: str) -> Quantity:
     feature = vd.sel(feature=name)
     unit = str(feature["unit"].item())
-    label = f"{name}, {unit}" if unit else name
-    return Quantity(label, feature.to_numpy().astype(np.float64))
+    return Quantity(f"{name}, {unit}" if unit else name, feature.to_numpy().astype(np.float64))
 
 
 def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:

@@ -63,26 +63,18 @@ def rule_rows(history: History) -> Rows:
 
 def limit_rows(file: CleanedFile) -> Rows:
     """Each feature, its unit, error codes, range and time after which it counts as stuck."""
-    rows = []
-    for name, unit in zip(file.features, _units_before_resampling(file), strict=True):
+    rows, adds = [], summed(file.vd, file.cleaning)
+    old, new = cleaned_interval(file.vd), interval_of(file.vd)
+    for name, unit, add in zip(file.features, file.units, adds, strict=True):
+        # The limits are in the units before resampling.
+        own = unit_of_sum(unit, new, old, name) if add and old != new else unit
         limits = limits_of(file.cleaning, name)
         codes = ", ".join(f"{code:g}".replace("-", "−") for code in limits.error_codes or ())
         span = "{:g} to {:g}".format(*limits.range) if limits.range else "off"
         after = limits.stuck_after
         stuck = in_words(pd.Timedelta(after).to_timedelta64()) if after else "off"
-        rows.append([plain_text(name), plain_text(unit) or "unknown", codes or "none", span, stuck])
+        rows.append([plain_text(name), plain_text(own) or "unknown", codes or "none", span, stuck])
     return rows
-
-
-def _units_before_resampling(file: CleanedFile) -> list[str]:
-    """The units the limits are in."""
-    if not file.history.resampled:
-        return file.units
-    old, new, adds = cleaned_interval(file.vd), interval_of(file.vd), summed(file.vd, file.cleaning)
-    return [
-        unit_of_sum(unit, new, old, name) if add else unit
-        for name, unit, add in zip(file.features, file.units, adds, strict=True)
-    ]
 
 
 def gap_rows(file: CleanedFile) -> Rows:
@@ -90,16 +82,11 @@ def gap_rows(file: CleanedFile) -> Rows:
     rows = []
     for gap in longest_gaps(file.vd, LONGEST_GAPS):
         first, last = file.stamp(gap.start), file.stamp(gap.start + gap.length - 1)
-        rows.append(
-            [_detectors(file, gap), _features(file, gap), first, last, file.span(gap.length)]
-        )
+        vds = f"{len(gap.vds):,} detectors"
+        if len(gap.vds) in (1, file.vd.sizes["vd"]):
+            vds = "all detectors" if len(gap.vds) > 1 else file.vdid(gap.vds[0])
+        rows.append([vds, _features(file, gap), first, last, file.span(gap.length)])
     return rows
-
-
-def _detectors(file: CleanedFile, gap: Gap) -> str:
-    if len(gap.vds) == 1:
-        return file.vdid(gap.vds[0])
-    return "all detectors" if len(gap.vds) == file.vd.sizes["vd"] else f"{len(gap.vds):,} detectors"
 
 
 def _features(file: CleanedFile, gap: Gap) -> str:

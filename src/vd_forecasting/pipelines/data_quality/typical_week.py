@@ -21,10 +21,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_FEATURES = 8
 _QUESTION = "What does a typical week look like?"
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_WEEK = 7 * 24.0
+_WEEK = np.timedelta64(7, "D")
 _COLOUR = COLOURS["lstm"]
-_SHORTEST_STEP = np.timedelta64(15, "m")
-_LONGEST_STEP = np.timedelta64(24, "h")
 
 
 def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
@@ -38,7 +36,7 @@ def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
         _draw(ax, week["hour"].to_numpy(), week.isel(feature=index).to_numpy())
         title(ax, f"{feature}, {unit}" if unit else feature)
     # Names of days stand at their middle, lines where they begin.
-    ax.set_xlim(0, _WEEK)
+    ax.set_xlim(0, 7 * 24)
     ax.set_xticks(np.arange(8) * 24, [])
     ax.set_xticks(np.arange(7) * 24 + 12, _DAYS, minor=True)
     ax.tick_params(axis="x", which="minor", length=0)
@@ -55,22 +53,20 @@ def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
     NaN where nothing was observed. ``hour`` counts from Monday 00:00 by the clock of ``vd``, an
     array in memory, in steps of 15 min or of an interval, if that is longer.
     """
-    step = min(max(_SHORTEST_STEP, interval_of(vd)), _LONGEST_STEP)
-    times = vd["time"].to_numpy().astype("datetime64[ns]")
+    step = min(max(np.timedelta64(15, "m"), interval_of(vd)), np.timedelta64(24, "h"))
     monday = np.datetime64("2024-01-01", "ns")
-    of_week = (times - monday) % np.timedelta64(7, "D") // step  # [T]
-    steps = -(-np.timedelta64(7, "D") // step)
+    of_week = (vd["time"].to_numpy() - monday) % _WEEK // step  # [T]
+    steps = -(-_WEEK // step)
     values = vd.transpose(*DIMS).to_numpy()
     result = np.full((len(QUANTILES), steps, vd.sizes["feature"]), np.nan)
     order = np.argsort(of_week, kind="stable")
     begins = np.flatnonzero(np.diff(of_week[order], prepend=-1))
     for rows in np.split(order, begins[1:]):
-        at = of_week[rows[0]]
         for feature in range(result.shape[2]):
             seen = values[rows, :, feature]
             seen = seen[np.isfinite(seen)]
             if seen.size:
-                result[:, at, feature] = np.quantile(seen, QUANTILES)
+                result[:, of_week[rows[0]], feature] = np.quantile(seen, QUANTILES)
     hours = np.arange(steps) * (step / np.timedelta64(1, "h"))
     coords = {"quantile": list(QUANTILES), "hour": hours, "feature": vd["feature"].to_numpy()}
     return xr.DataArray(result, coords, dims=tuple(coords))
@@ -94,7 +90,7 @@ def _draw(ax: Axes, hours: npt.NDArray[np.float64], week: npt.NDArray[np.float64
         ax.set_yticks([])
         return
     # The last value, like every other, holds until its step ends.
-    edges = np.append(hours, _WEEK)
+    edges = np.append(hours, 7 * 24)
     low, lower, median, upper, high = np.column_stack([week, week[:, -1]])
     ax.fill_between(edges, low, high, step="post", color=_COLOUR, alpha=0.15, linewidth=0)
     ax.fill_between(edges, lower, upper, step="post", color=_COLOUR, alpha=0.3, linewidth=0)
