@@ -309,7 +309,7 @@ def test_names_from_the_file_are_harmless() -> None:
 
 def test_no_more_than_ten_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaning = parameters()
-    every = tuple(lambda _, n=n: f"finding {n}" for n in range(13))
+    every = tuple(lambda _, n=n: [f"finding {n}"] for n in range(13))
     monkeypatch.setattr(checks, "CHECKS", every)
     lines = section_of(traffic(days=2), cleaning).splitlines()
     assert lines[:10] == [f"- finding {n}" for n in range(10)]

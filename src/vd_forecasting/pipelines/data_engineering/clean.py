@@ -6,6 +6,7 @@ which yields the labels of the clean one, and then to a few detectors at a time.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -17,11 +18,9 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.resample import (
-    RESAMPLED,
-    describe_resampling,
-    resample,
-)
+from vd_forecasting.pipelines.data_engineering import resample as resampling
+from vd_forecasting.pipelines.data_engineering.limits import limits_of
+from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
 from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order, times_of
 from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
 from vd_forecasting.wording import per_words
@@ -30,6 +29,14 @@ logger = logging.getLogger(__name__)
 
 # The rules hold several copies of the values they see: only part of a block at a time.
 _BYTES_AT_ONCE = 16 * 2**20
+
+# What the log says of the time steps that a rule dropped or moved.
+_DONE = {
+    "blank time stamps": "have no time stamp; dropped",
+    "time order": "were out of order; sorted",
+    "time grid": "were off the regular grid; moved to its nearest point",
+    "duplicates": "repeat a time stamp; the last value of each was kept",
+}
 
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
@@ -43,20 +50,18 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
 
     Returns:
         The clean VD array, on a regular time grid, with a ``unit`` for every feature and the
-        attribute ``interval_minutes``.
-
-        The cleaning log, a tidy table with a row per rule, detector and feature: ``rule``,
-        ``vdid``, ``feature``, ``rows`` (time steps after the rule), ``observed`` (finite values
-        after the rule) and ``moved`` (time steps the rule gave another place or time stamp). Its
-        first rule is "raw", the state of the file; a rule removed the difference to the rule
-        before. ``RESAMPLED``, where it applies, comes last and counts on the coarser grid.
+        attribute ``interval_minutes``; and the cleaning log, with a row per ``rule``, ``vdid`` and
+        ``feature``: ``rows`` (time steps after the rule), ``observed`` (finite values after the
+        rule) and ``moved`` (time steps the rule gave another place or time stamp). Its first rule
+        is "raw", the state of the file; a rule removed the difference to the rule before.
+        ``RESAMPLED``, where it applies, comes last and counts on the coarser grid.
 
     Raises:
         ValueError: the file holds no values, fewer than two usable time stamps, or time stamps so
             far apart that the regular grid would be mostly empty; or as :func:`resample` says.
     """
     raw = vd_raw.transpose(*DIMS)
-    if raw.sizes["vd"] == 0 or raw.sizes["feature"] == 0:
+    if 0 in raw.shape[1:]:
         raise ValueError(
             f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
             "features); export the file again"
@@ -65,11 +70,10 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     stages = dict(_stages(labels, cleaning))
     moved = {"raw": 0}
     for (_, before), (name, after) in pairwise(stages.items()):
-        moved[name] = _MOVED[name](before, after) if name in _MOVED else 0
-        _log_steps(name, before, after, moved[name])
+        moved[name] = _log_steps(name, before, after)
     final = _with_units(after, cleaning)
     if RESAMPLED in stages:
-        logger.info("%s: %s", source_of(final), describe_resampling(final, cleaning))
+        logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
 
     rows = {name: stage.sizes["time"] for name, stage in stages.items()}
     blocks = in_vd_blocks(raw, max(rows.values()))
@@ -87,7 +91,13 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     counts = in_parts(partial(_observed_by_stage, cleaning=known), (len(stages), np.int64))
     by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
     observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
-    return vd, _log(vd, rows, moved, observed)
+    names = [list(rows), *([str(name) for name in vd[dim].values] for dim in ("vd", "feature"))]
+    index = pd.MultiIndex.from_product(names, names=["rule", "vdid", "feature"])
+    log = index.to_frame(index=False)
+    log["rows"] = np.repeat([*rows.values()], observed[0].size)
+    log["observed"] = observed.ravel()
+    log["moved"] = np.repeat([*moved.values()], observed[0].size)
+    return vd, log
 
 
 def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.DataArray]]:
@@ -97,24 +107,21 @@ def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.Data
         vd = rule(vd, cleaning)
         yield name, vd
     vd = _with_units(vd, cleaning)
-    resampled = resample(vd, cleaning)
+    resampled = resampling.resample(vd, cleaning)
     if resampled is not vd:
         yield RESAMPLED, resampled
 
 
 def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
     """The values after the last stage."""
-    for _, stage in _stages(vd, cleaning):
-        last = stage  # earlier ones are not kept in memory
-    values: Floats = last.to_numpy()
-    return values
+    [(_, last)] = deque(_stages(vd, cleaning), maxlen=1)  # earlier ones are not kept in memory
+    return np.asarray(last.to_numpy())
 
 
 def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> Counts:
     """Number of finite values in each stage, [stage, vd, feature]."""
-    return np.stack(
-        [np.isfinite(stage.to_numpy()).sum(axis=0) for _, stage in _stages(vd, cleaning)]
-    )
+    stages = (stage.to_numpy() for _, stage in _stages(vd, cleaning))
+    return np.stack([np.isfinite(values).sum(axis=0) for values in stages])
 
 
 def _by_block(
@@ -127,9 +134,8 @@ def _by_block(
 ) -> Any:
     """The dask array [length, N, F] that ``function`` makes, ``vds`` detectors at a time.
 
-    ``shape`` holds the length and the type of the values.
-
-    ``function`` gets VD arrays with the coordinates of ``labels`` [T, 0, F], but without VDIDs.
+    ``shape`` holds the length and the type of the values. ``function`` gets VD arrays with the
+    coordinates of ``labels`` [T, 0, F], but without VDIDs.
     """
     from dask import array  # noqa: PLC0415  (slow to import)
 
@@ -153,50 +159,23 @@ def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Give every feature a unit: the file's own, else that of the parameters, else ""."""
     features = [str(name) for name in vd["feature"].to_numpy()]
     own = map(str, vd["unit"].to_numpy()) if "unit" in vd.coords else [""] * len(features)
+    per = f"/{per_words(interval_of(vd))}"
     units = [
-        unit or (cleaning.features[feature].unit if feature in cleaning.features else "")
+        (unit or limits_of(cleaning, feature).unit).replace("/interval", per)
         for feature, unit in zip(features, own, strict=True)
     ]
-    filled = [unit.replace("/interval", f"/{per_words(interval_of(vd))}") for unit in units]
-    return vd.assign_coords(unit=("feature", np.array(filled, dtype=str)))
+    return vd.assign_coords(unit=("feature", np.array(units, dtype=str)))
 
 
-_MOVED: dict[str, Callable[[xr.DataArray, xr.DataArray], int]] = {
-    "time order": lambda before, _: steps_out_of_order(times_of(before)),
-    "time grid": lambda before, after: int((times_of(before) != times_of(after)).sum()),
-}
-"""Number of time steps a rule moved, by rule; the other rules move none."""
-
-
-def _log(
-    vd: xr.DataArray, rows: dict[str, int], moved: dict[str, int], observed: Counts
-) -> pd.DataFrame:
-    """The cleaning log, ordered by stage, detector and feature, as is ``observed``."""
-    vdids, features = (np.array(vd[dim].to_numpy(), dtype=str) for dim in ("vd", "feature"))
-    each = len(vdids) * len(features)
-    return pd.DataFrame(
-        {
-            "rule": np.repeat(list(rows), each),
-            "vdid": np.tile(np.repeat(vdids, len(features)), len(rows)),
-            "feature": np.tile(features, len(vdids) * len(rows)),
-            "rows": np.repeat(list(rows.values()), each),
-            "observed": observed.ravel(),
-            "moved": np.repeat([moved[name] for name in rows], each),
-        }
-    )
-
-
-def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray, moved: int) -> None:
-    """Log what a rule did to whole time steps, if it did anything."""
-    steps, change = before.sizes["time"], after.sizes["time"] - before.sizes["time"]
-    done = {
-        "blank time stamps": (-change, "have no time stamp; dropped"),
-        "time order": (moved, "were out of order; sorted"),
-        "time grid": (moved, "were off the regular grid; moved to its nearest point"),
-        "duplicates": (-change, "repeat a time stamp; the last value of each was kept"),
-    }
-    count, what = done.get(rule, (0, ""))
-    if count:
-        logger.warning(
-            "%s: %s of %s time steps %s", source_of(before), f"{count:,}", f"{steps:,}", what
-        )
+def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray) -> int:
+    """Log what a rule did to whole time steps, if it did anything; return how many it moved."""
+    moved, steps = 0, before.sizes["time"]
+    if rule == "time order":
+        moved = steps_out_of_order(times_of(before))
+    elif rule == "time grid":
+        moved = int((times_of(before) != times_of(after)).sum())
+    count = moved or steps - after.sizes["time"]
+    if rule in _DONE and count:
+        args = source_of(before), f"{count:,}", f"{steps:,}", _DONE[rule]
+        logger.warning("%s: %s of %s time steps %s", *args)
+    return moved

@@ -11,14 +11,7 @@ def create_pipeline() -> Pipeline:
     The node lives in the namespace ``data_engineering``; the datasets keep their own names.
     """
     return Pipeline(
-        [
-            Node(
-                clean,
-                inputs=["vd_raw", "params:cleaning"],
-                outputs=["vd_clean", "cleaning_log"],
-                name="clean",
-            )
-        ],
+        [Node(clean, ["vd_raw", "params:cleaning"], ["vd_clean", "cleaning_log"], name="clean")],
         namespace="data_engineering",
         inputs={"vd_raw"},
         outputs={"vd_clean", "cleaning_log"},

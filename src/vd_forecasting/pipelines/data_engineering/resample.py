@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
+from vd_forecasting.pipelines.data_engineering.limits import limits_of
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.wording import in_words, per_words
 
@@ -24,25 +25,22 @@ FROM = "resampled_from_minutes"
 
 _PER_TIME = re.compile(r"/\s*(\d*)\s*(s|sec|second|min|minute|h|hr|hour|d|day)s?$", re.IGNORECASE)
 
+Times = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float32]
+
 
 def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Join several steps into one, as ``cleaning.resample`` says.
+    """Join several steps of ``("time", "vd", "feature")`` into one, as ``cleaning`` says.
 
     Every detector and feature by itself: the mean of the observed steps of a bin, or, for
     ``aggregate: sum``, that mean times the steps of a whole bin, so that a sum with missing steps
     is scaled up. Means are over time, not over vehicles. A bin with a smaller share of its steps
     observed than ``resample_min_observed`` is NaN; steps before the first and after the last of
-    the data count as not observed.
-
-    Args:
-        vd: ``("time", "vd", "feature")`` on a regular grid, NaN where missing, with a ``unit`` for
-            every feature and the attribute ``interval_minutes``.
-        cleaning: ``resample``, ``resample_min_observed`` and the features' ``aggregate``.
+    the data count as not observed. The unit of a sum changes, veh/min to veh/5 min.
 
     Returns:
         The array on the coarser grid, with its ``interval_minutes`` and, in
         ``resampled_from_minutes``, that of ``vd``; ``vd`` itself where there is nothing to do.
-        The unit of a sum changes, veh/min to veh/5 min; that of a mean does not.
 
     Raises:
         ValueError: ``cleaning.resample`` is not a whole multiple of the interval or longer than
@@ -51,7 +49,7 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     if cleaning.resample is None:
         return vd
     source = source_of(vd)
-    old, new = interval_of(vd), _nanoseconds(cleaning.resample)
+    old, new = interval_of(vd), nanoseconds(cleaning.resample)
     if new % old != np.timedelta64(0):
         raise ValueError(
             f"{source}: cleaning.resample is {in_words(new)}, must be a whole multiple of the "
@@ -59,63 +57,49 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         )
     if new == old:
         return vd
-    times = vd["time"].to_numpy().astype("datetime64[ns]")
-    midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
-    first_bin, lead = divmod(int((times[0] - midnight) // old), int(new // old))
-    bins = -(-(lead + len(times)) // int(new // old))
+    start, steps = vd["time"].to_numpy()[0].astype("datetime64[ns]"), int(new // old)
+    midnight = start.astype("datetime64[D]").astype("datetime64[ns]")
+    first_bin, lead = divmod(int((start - midnight) // old), steps)
+    bins = -(-(lead + vd.sizes["time"]) // steps)
     if bins < 2:
         raise ValueError(
             f"{source}: cleaning.resample makes one step of {in_words(new)} of all data, at least "
             "2 are needed; set it to a shorter one"
         )
     sums = summed(vd, cleaning)
-    values = bin_values(
-        vd.to_numpy(), int(new // old), lead, steps_needed(vd, cleaning), np.array(sums)
-    )
-    others = {name: coord for name, coord in vd.coords.items() if "time" not in coord.dims}
+    values = bin_values(vd.to_numpy(), steps, lead, steps_needed(vd, cleaning), np.array(sums))
     named = zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), sums, strict=True)
     units = [
         unit_of_sum(str(unit), old, new, f"{source}: cleaning.features.{feature}") if add else unit
         for feature, unit, add in named
     ]
-    return xr.DataArray(
-        values,
-        coords={"time": midnight + (first_bin + np.arange(bins)) * new, **others},
-        dims=vd.dims,
-        name=vd.name,
-        attrs={
-            **vd.attrs,
-            "interval_minutes": float(new / np.timedelta64(1, "m")),
-            FROM: interval_minutes(vd),
-        },
-    ).assign_coords(unit=("feature", np.array(units, dtype=str)))
+    coarse = with_time(vd, values, midnight + (first_bin + np.arange(bins)) * new)
+    minutes = float(new / np.timedelta64(1, "m"))
+    coarse.attrs |= {"interval_minutes": minutes, FROM: interval_minutes(vd)}
+    return coarse.assign_coords(unit=("feature", np.array(units, dtype=str)))
+
+
+def with_time(vd: xr.DataArray, values: Floats, times: Times) -> xr.DataArray:
+    """The array with other values and time stamps; all else stays."""
+    others = {name: coord for name, coord in vd.coords.items() if "time" not in coord.dims}
+    return xr.DataArray(values, {"time": times, **others}, vd.dims, vd.name, vd.attrs)
 
 
 def bin_values(
-    values: npt.NDArray[np.float32],
-    steps: int,
-    lead: int,
-    needed: int,
-    sums: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.float32]:
+    values: Floats, steps: int, lead: int, needed: int, sums: npt.NDArray[np.bool_]
+) -> Floats:
     """The value of every bin, [B, N, F], NaN where too few of its steps are observed.
 
-    Args:
-        values: [T, N, F], NaN where missing.
-        steps: steps of a whole bin.
-        lead: steps of the first bin that lie before the first of ``values``.
-        needed: observed steps a bin must have, at least 1.
-        sums: [F], whether a feature is summed (scaled up to a whole bin), else averaged.
+    ``values``, [T, N, F], are NaN where missing. A whole bin has ``steps``; the first one lacks
+    ``lead`` of them. At least 1 is ``needed``. ``sums``, [F], are scaled up to a whole bin; other
+    features are averaged.
     """
-    length, vds, features = values.shape
-    bins = -(-(lead + length) // steps)
-    total = np.zeros((bins, vds, features))
+    total = np.zeros((-(-(lead + len(values)) // steps), *values.shape[1:]))
     count = np.zeros(total.shape, dtype=np.int32)
     # The first steps of all bins at once, then the second steps, ...: no padded copy is made.
-    for step in range(min(steps, length)):
-        part = values[step::steps]
+    for step in range(min(steps, len(values))):
+        part, first = values[step::steps], (lead + step) // steps
         seen = np.isfinite(part)
-        first = (lead + step) // steps
         total[first : first + len(part)] += np.where(seen, part, 0)
         count[first : first + len(part)] += seen
     total[count < needed] = np.nan
@@ -133,7 +117,7 @@ def steps_needed(vd: xr.DataArray, cleaning: Cleaning) -> int:
 
 def steps_per_bin(vd: xr.DataArray, cleaning: Cleaning) -> int:
     """Steps of a whole bin; ``vd`` is the array before or after resampling."""
-    new = _nanoseconds(cleaning.resample) if cleaning.resample else interval_of(vd)
+    new = nanoseconds(cleaning.resample) if cleaning.resample else interval_of(vd)
     return int(new // cleaned_interval(vd))
 
 
@@ -144,23 +128,19 @@ def cleaned_interval(vd: xr.DataArray) -> np.timedelta64:
 
 def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:
     """Whether each feature, [F], adds up when steps are joined."""
-    names = [str(name) for name in vd["feature"].to_numpy()]
-    return [
-        name in cleaning.features and cleaning.features[name].aggregate == "sum" for name in names
-    ]
+    names = map(str, vd["feature"].to_numpy())
+    return [limits_of(cleaning, name).aggregate == "sum" for name in names]
 
 
 def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) -> str:
     """A unit per ``old`` interval as one per ``new`` interval; one that names no time is kept.
 
     Raises:
-        ValueError: the unit is per another time, such as veh/h of every minute, so that a sum would
-            be nonsense; begins with ``what``.
+        ValueError: the unit is per another time, such as veh/h of every minute; names ``what``.
     """
     if unit.endswith(f"/{per_words(old)}"):
         return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
-    period = period_of(unit)
-    if period is None:
+    if (period := period_of(unit)) is None:
         return unit
     if period != pd.Timedelta(old):
         raise ValueError(
@@ -172,33 +152,29 @@ def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) 
 
 def period_of(unit: str) -> pd.Timedelta | None:
     """The time in a unit, 5 min in ``veh/5 min``; None where it names none."""
-    found = _PER_TIME.search(unit)
-    if found is None:
+    if (found := _PER_TIME.search(unit)) is None:
         return None
-    name = found[2].lower()
-    return pd.Timedelta(f"{found[1] or 1} {_PANDAS.get(name, name)}")
+    # pandas deprecates "d".
+    name = "day" if found[2].lower() == "d" else found[2].lower()
+    return pd.Timedelta(f"{found[1] or 1} {name}")
 
 
 def describe_resampling(resampled: xr.DataArray, cleaning: Cleaning) -> str:
     """How an array was resampled, in one line."""
     sums = summed(resampled, cleaning)
-    names = [str(name) for name, add in zip(resampled["feature"].values, sums, strict=True) if add]
+    names = ", ".join(map(str, resampled["feature"].to_numpy()[sums]))
     how = "all features averaged"
     if names:
-        total = "all features" if all(sums) else ", ".join(names)
-        how = f"{total} summed (scaled up for missing steps)"
-        how += "" if all(sums) else ", the others averaged"
+        total, others = ("all features", "") if all(sums) else (names, ", the others averaged")
+        how = f"{total} summed (scaled up for missing steps){others}"
+    old, new = in_words(cleaned_interval(resampled)), in_words(interval_of(resampled))
+    needed, steps = steps_needed(resampled, cleaning), steps_per_bin(resampled, cleaning)
     return (
-        f"resampled from {in_words(cleaned_interval(resampled))} to "
-        f"{in_words(interval_of(resampled))}: {how}; fewer than "
-        f"{steps_needed(resampled, cleaning)} of {steps_per_bin(resampled, cleaning)} values "
-        "observed make a missing one"
+        f"resampled from {old} to {new}: {how}; fewer than {needed} of {steps} values observed "
+        "make a missing one"
     )
 
 
-# pandas deprecates "d".
-_PANDAS = {"d": "day"}
-
-
-def _nanoseconds(duration: str) -> np.timedelta64:
+def nanoseconds(duration: str) -> np.timedelta64:
+    """A time written as "5min"."""
     return np.timedelta64(pd.Timedelta(duration).as_unit("ns").value, "ns")

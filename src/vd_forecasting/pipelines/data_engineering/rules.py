@@ -1,7 +1,7 @@
 """The cleaning rules, in the order in which they are applied.
 
 Every rule takes a VD array ``("time", "vd", "feature")`` and the cleaning parameters and returns a
-new VD array; none changes the array it was given.
+new VD array; none changes the array it was given. :func:`.clean.clean` lists the errors they raise.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.resample import FROM
-from vd_forecasting.vd_array import DIMS, interval_of, source_of
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
+from vd_forecasting.pipelines.data_engineering.limits import limits_of
+from vd_forecasting.pipelines.data_engineering.resample import FROM, Times, nanoseconds, with_time
+from vd_forecasting.vd_array import interval_of, source_of
 from vd_forecasting.wording import in_words
 
 # A grid this much longer than the observed steps means a stray time stamp.
@@ -23,33 +24,38 @@ ALWAYS_ALLOWED_GRID = 100_000
 _USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
 USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
 
-Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+def _without(
+    vd: xr.DataArray, cleaning: Cleaning, wrong: Callable[[Floats, FeatureCleaning], Mask]
+) -> xr.DataArray:
+    """The array with NaN where a feature's values, [T, N], are wrong by its limits."""
+    values = vd.to_numpy().copy()
+    for index, feature in enumerate(vd["feature"].to_numpy()):
+        column = values[..., index]
+        column[wrong(column, limits_of(cleaning, str(feature)))] = np.nan
+    return vd.copy(data=values)
 
 
 def drop_error_codes(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Error codes become NaN; a feature's own list replaces the shared one."""
-    values = vd.to_numpy().copy()
-    for index, feature in enumerate(vd["feature"].to_numpy()):
-        limits = cleaning.features.get(str(feature))
-        own = limits.error_codes if limits else None
-        column = values[..., index]
-        for code in cleaning.error_codes if own is None else own:
-            column[column == np.float32(code)] = np.nan
-    return vd.copy(data=values)
+
+    def codes(values: Floats, limits: FeatureCleaning) -> Mask:
+        return np.isin(values, np.array(limits.error_codes, dtype=np.float32))
+
+    return _without(vd, cleaning, codes)
 
 
 def drop_impossible_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Values outside a feature's physical range become NaN, infinite ones always."""
-    values = vd.to_numpy().copy()
-    values[np.isinf(values)] = np.nan
-    for index, feature in enumerate(vd["feature"].to_numpy()):
-        limits = cleaning.features.get(str(feature))
-        if limits and limits.range:
-            low, high = limits.range
-            column = values[..., index]
-            column[(column < low) | (column > high)] = np.nan
-    return vd.copy(data=values)
+
+    def impossible(values: Floats, limits: FeatureCleaning) -> Mask:
+        low, high = limits.range or (-np.inf, np.inf)
+        return np.isinf(values) | (values < low) | (values > high)
+
+    return _without(vd, cleaning, impossible)
 
 
 def drop_blank_timestamps(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -61,9 +67,7 @@ def drop_blank_timestamps(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 def sort_by_time(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Time steps are sorted by time; equal time stamps keep the order of the file."""
     times = times_of(vd)
-    if not steps_out_of_order(times):
-        return vd
-    return vd.isel(time=np.argsort(times, kind="stable"))
+    return vd.isel(time=np.argsort(times, kind="stable")) if steps_out_of_order(times) else vd
 
 
 def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -71,9 +75,6 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 
     The grid begins at midnight of the first day. Its interval is that of the parameters, else the
     one ``detect_interval`` finds. Sets the attribute ``interval_minutes``.
-
-    Raises:
-        ValueError: there are fewer than two different time stamps.
     """
     times = times_of(vd)
     if len(times) == 0 or times[0] == times[-1]:
@@ -81,15 +82,9 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
             f"{source_of(vd)}: {len(times)} usable time steps with {min(len(times), 1)} "
             "different time stamps, at least 2 are needed; check /metadata/timestamps"
         )
-    interval = (
-        pd.Timedelta(cleaning.interval).to_timedelta64().astype("timedelta64[ns]")
-        if cleaning.interval
-        else detect_interval(times)
-    )
+    interval = nanoseconds(cleaning.interval) if cleaning.interval else detect_interval(times)
     midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
-    since = (times - midnight).astype(np.int64)
-    step = int(interval.astype(np.int64))
-    snapped = midnight + ((since + step // 2) // step * step).astype("timedelta64[ns]")
+    snapped = midnight + (times - midnight + interval // 2) // interval * interval
     gridded = vd.assign_coords(time=snapped)
     # A file that has FROM is the output of an earlier cleaning.
     gridded.attrs = {name: value for name, value in vd.attrs.items() if name != FROM}
@@ -107,27 +102,22 @@ def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     last = np.flatnonzero(np.append(times[1:] != times[:-1], True))
     if len(last) == len(times):
         return vd
-    copies = np.diff(last, prepend=-1)
-    values = vd.to_numpy()
+    copies, values = np.diff(last, prepend=-1), vd.to_numpy()
     kept = values[last]
     for back in range(1, copies.max()):
         groups = np.flatnonzero(copies > back)
         filled = kept[groups]
         kept[groups] = np.where(np.isnan(filled), values[last[groups] - back], filled)
-    return _with_time(vd, kept, times[last])
+    return with_time(vd, kept, times[last])
 
 
 def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Grid points without a time step, between the first and the last, are added as NaN.
 
-    Needs time stamps that are unique and on the grid.
-
-    Raises:
-        ValueError: there are fewer than two time steps, or the grid would be so much longer than
-            the observed time steps that a time stamp must be wrong.
+    Needs time stamps that are unique and on the grid. If most of the grid would be empty, a time
+    stamp must be wrong.
     """
-    times = times_of(vd)
-    interval = interval_of(vd)
+    times, interval = times_of(vd), interval_of(vd)
     if len(times) < 2:
         raise ValueError(
             f"{source_of(vd)}: all time stamps fall on one step of {in_words(interval)}, at least "
@@ -146,7 +136,7 @@ def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         )
     values = np.full((steps, *vd.shape[1:]), np.nan, dtype=np.float32)
     values[position] = vd.to_numpy()
-    return _with_time(vd, values, times[0] + np.arange(steps) * interval)
+    return with_time(vd, values, times[0] + np.arange(steps) * interval)
 
 
 def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -155,20 +145,18 @@ def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     Zeros are exempt, since an empty road repeats them; a missing value ends a repetition. Needs a
     regular grid.
     """
-    values = vd.to_numpy().copy()
-    for index, feature in enumerate(vd["feature"].to_numpy()):
-        limits = cleaning.features.get(str(feature))
-        if limits is None or limits.stuck_after is None:
-            continue
-        stuck_after = pd.Timedelta(limits.stuck_after).to_timedelta64()
+
+    def stuck(values: Floats, limits: FeatureCleaning) -> Mask:
+        if limits.stuck_after is None:
+            return np.zeros(values.shape, dtype=bool)
+        steps = np.ceil(pd.Timedelta(limits.stuck_after).to_timedelta64() / interval_of(vd))
         # A single step is no repetition, however long the interval.
-        steps = max(2, int(np.ceil(stuck_after / interval_of(vd))))
-        column = values[..., index]
-        column[_repeated(column, steps)] = np.nan
-    return vd.copy(data=values)
+        return _repeated(values, max(2, int(steps)))
+
+    return _without(vd, cleaning, stuck)
 
 
-def _repeated(values: npt.NDArray[np.float32], steps: int) -> npt.NDArray[np.bool_]:
+def _repeated(values: Floats, steps: int) -> Mask:
     """Whether values [T, N] belong to at least ``steps`` equal non-zero ones along T."""
     by_vd = np.ascontiguousarray(values.T)  # [N, T]
     begins = np.ones(by_vd.shape, dtype=bool)
@@ -213,11 +201,3 @@ def detect_interval(times: Times) -> np.timedelta64:
 def times_of(vd: xr.DataArray) -> Times:
     """The time stamps, [T] in nanoseconds."""
     return vd["time"].to_numpy().astype("datetime64[ns]")
-
-
-def _with_time(vd: xr.DataArray, values: npt.NDArray[np.float32], times: Times) -> xr.DataArray:
-    """The array with other values and time stamps; all else stays."""
-    others = {name: coord for name, coord in vd.coords.items() if "time" not in coord.dims}
-    return xr.DataArray(
-        values, coords={"time": times, **others}, dims=DIMS, name=vd.name, attrs=vd.attrs
-    )

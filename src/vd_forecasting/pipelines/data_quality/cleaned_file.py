@@ -1,6 +1,5 @@
 """A cleaned file as the page looks at it: values, what cleaning did, and words for both."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,8 +44,7 @@ class CleanedFile:
     @property
     def features_with_units(self) -> list[str]:
         """Harmless in Markdown."""
-        pairs = zip(self.features, self.units, strict=True)
-        return [plain_text(with_unit(name, unit)) for name, unit in pairs]
+        return [plain_text(text) for text in map(with_unit, self.features, self.units)]
 
     @property
     def targets(self) -> list[str]:
@@ -64,21 +62,9 @@ class CleanedFile:
         return int((self.target_shares >= self.cleaning.min_observed).all(axis=1).sum())
 
     @property
-    def detectors(self) -> int:
-        return self.vd.sizes["vd"]
-
-    @property
-    def steps(self) -> int:
-        return self.vd.sizes["time"]
-
-    @property
     def interval_before(self) -> str:
         """The interval at which the cleaning rules saw the values."""
         return in_words(cleaned_interval(self.vd))
-
-    def columns(self, names: Sequence[str]) -> list[int]:
-        """Positions of those features the file has."""
-        return [at for at, name in enumerate(self.features) if name in names]
 
     def steps_in(self, span: np.timedelta64) -> int:
         """The fewest time steps that are no shorter than a time."""
@@ -94,3 +80,6 @@ class CleanedFile:
 
     def vdid(self, vd: int) -> str:
         return plain_text(self.vd["vd"].to_numpy()[vd])
+
+    def feature(self, at: int) -> str:
+        return plain_text(self.features[at])

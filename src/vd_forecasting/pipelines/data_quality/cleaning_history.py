@@ -22,11 +22,12 @@ class History:
         self.resampled = self.rules[-1] == RESAMPLED
         self.clean = len(self.rules) - (2 if self.resampled else 1)
         """The state after the last rule, on the file's own grid."""
-        shape = (len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
         # By position, not by name: two detectors may have the same VDID.
-        self.rows: Counts = cleaning_log["rows"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
-        self.moved: Counts = cleaning_log["moved"].to_numpy(np.int64).reshape(shape)[:, 0, 0]
-        self.observed: Counts = cleaning_log["observed"].to_numpy(np.int64).reshape(shape)
+        shape = (3, len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
+        states = cleaning_log[["rows", "moved", "observed"]].to_numpy(np.int64).T.reshape(shape)
+        self.rows: Counts = states[0, :, 0, 0]
+        self.moved: Counts = states[1, :, 0, 0]
+        self.observed: Counts = states[2]
 
     @property
     def recorded(self) -> int:
@@ -40,14 +41,12 @@ class History:
 
     def share(self, state: int) -> Shares:
         """Share observed after a rule, [vd, feature], of the time steps then there."""
-        share: Shares = self.observed[state] / max(self.rows[state], 1)
-        return share
+        return np.asarray(self.observed[state] / max(self.rows[state], 1))
 
     def missing(self, state: int) -> float:
         """Share of all values missing after a rule."""
         observed: Counts = self.observed[state]
-        values = int(self.rows[state]) * observed.size
-        return 1.0 - int(observed.sum()) / max(values, 1)
+        return 1.0 - int(observed.sum()) / max(int(self.rows[state]) * observed.size, 1)
 
     def rows_after(self, rule: str) -> int:
         """Time steps left by a rule."""
@@ -55,9 +54,13 @@ class History:
 
     def rows_lost(self, rule: str) -> int:
         """Time steps a rule removed; negative where it added some."""
-        at = self.rules.index(rule)
-        return int(self.rows[at - 1] - self.rows[at])
+        return -int(np.diff(self.rows)[self.rules.index(rule) - 1])
 
     def steps_moved(self, rule: str) -> int:
         """Time steps a rule moved to another place or time stamp."""
         return int(self.moved[self.rules.index(rule)])
+
+    def values_lost(self, rule: str) -> tuple[Counts, Counts]:
+        """Values that a rule removed, and those there before, [vd, feature] both."""
+        before, after = self.observed[self.rules.index(rule) - 1 :][:2]
+        return before - after, before

@@ -1,5 +1,7 @@
 """When each detector was observed, as a heatmap."""
 
+from itertools import pairwise
+
 import matplotlib.dates as mdates
 import numpy as np
 import numpy.typing as npt
@@ -37,22 +39,15 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
     labelled = len(vdids) <= MAX_LABELLED_VDS
     height = 0.8 + (0.24 * len(vdids) if labelled else 5.4)
     figure, [[axes]] = panels(_QUESTION, _DETAIL, (1, 1), max(height, 1.6))
-    mesh = axes.pcolormesh(
-        mdates.date2num(edges),
-        np.arange(len(vdids) + 1) + 0.5,
-        coverage(vd_clean, starts).T,
-        cmap=_COLOURS,
-        vmin=0,
-        vmax=1,
-    )
+    limits = mdates.date2num(edges), np.arange(len(vdids) + 1) + 0.5
+    mesh = axes.pcolormesh(*limits, coverage(vd_clean, starts).T, cmap=_COLOURS, vmin=0, vmax=1)
     axes.xaxis_date()
     locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(
-        mdates.ConciseDateFormatter(
-            locator, formats=_FORMATS, zero_formats=_ZERO_FORMATS, show_offset=False
-        )
+    formatter = mdates.ConciseDateFormatter(
+        locator, formats=_FORMATS, zero_formats=_ZERO_FORMATS, show_offset=False
     )
+    axes.xaxis.set_major_formatter(formatter)
     first, last = np.datetime_as_string(times[[0, -1]], unit="D")
     axes.set_xlabel(first if first == last else f"{first} to {last}")
     axes.invert_yaxis()
@@ -68,19 +63,10 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
 
 def coverage(vd_clean: xr.DataArray, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Share of finite values, [len(starts), N], from each start (a time step) to the next."""
-    ends = np.append(starts[1:], vd_clean.sizes["time"])
-    blocks = each_vd_block(vd_clean.transpose(*DIMS), "plot coverage")
-    return np.concatenate([_shares(block.to_numpy(), starts, ends) for block in blocks], axis=1)
-
-
-def _shares(
-    values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Share of finite values [T, n, F] between each start and end, [len(starts), n]."""
-    # Period by period, so that no mask as large as the array is made.
-    return np.stack(
-        [
-            np.isfinite(values[start:end]).mean(axis=(0, 2))
-            for start, end in zip(starts, ends, strict=True)
-        ]
-    )
+    shares = np.empty((len(starts), 0))
+    periods = [slice(*limits) for limits in pairwise([*starts, vd_clean.sizes["time"]])]
+    for block in each_vd_block(vd_clean.transpose(*DIMS), "plot coverage"):
+        # Period by period, so that no mask as large as the array is made.
+        seen = [np.isfinite(block.to_numpy()[period]).mean(axis=(0, 2)) for period in periods]
+        shares = np.hstack([shares, seen])
+    return shares

@@ -1,7 +1,9 @@
 """Where the detectors are, and how much of each was observed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy.optimize import isotonic_regression
 
@@ -23,35 +25,31 @@ Floats = npt.NDArray[np.float64]
 
 _QUESTION = "Where are the detectors, and which have most data missing?"
 
-# Lower limits of the classes; the last also holds detectors not observed at all.
-_CLASSES = ((0.99, "99 % or more"), (0.95, "95 to 99 %"), (0.8, "80 to 95 %"), (0.5, "50 to 80 %"))
-_LOWEST = "less than 50 %"
-_COLOURS = colormaps["cividis"](np.linspace(0.95, 0, len(_CLASSES) + 1))
+# Classes of shares: lower limit, name and marker.
+_CLASSES = (
+    *((0.99, "99 % or more", "o"), (0.95, "95 to 99 %", "o"), (0.8, "80 to 95 %", "o")),
+    *((0.5, "50 to 80 %", "s"), (0.0, "less than 50 %", "D")),
+)
+_COLOURS = colormaps["cividis"](np.linspace(0.95, 0, len(_CLASSES)))
 """From light, little missing, to dark, much missing."""
-_MARKERS = ("o", "o", "o", "s", "D")
 
 _KM_PER_DEGREE = 111.2
 _LEAST_KM = 2.0
-_HEIGHT = 6.0
 _SHAPE = 1.6
 """Width of the panel, in heights."""
 
 
 def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
-    """Draw a map of the detectors in colours of how much of their values was observed.
+    """Draw a map of the detectors in colours of the share of their values ``observed``, [N].
 
     Longitudes and latitudes are to scale at the mean latitude. Where no detector has coordinates,
-    the figure says so instead.
-
-    Args:
-        vd_clean: the clean VD array; only its labels are read.
-        observed: share of values observed, [N].
+    the figure says so instead. Only labels of ``vd_clean`` are read.
     """
     if reason := no_map(vd_clean):
         return figure_without_data(_QUESTION, reason)
     placed = placed_vds(vd_clean)
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), _HEIGHT)
+    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), 6.0)
     legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
     if len(lon) <= MAX_LABELLED_VDS:
@@ -72,40 +70,31 @@ def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
     if not {"position_lon", "position_lat"} <= set(vd.coords):
         return np.zeros(vd.sizes["vd"], dtype=bool)
     lon, lat = (np.asarray(vd[name], dtype=np.float64) for name in ("position_lon", "position_lat"))
-    placed: npt.NDArray[np.bool_] = (
-        (np.abs(lon) <= 180) & (np.abs(lat) < 90) & ((lon != 0) | (lat != 0))
-    )
-    return placed
+    return np.asarray((np.abs(lon) <= 180) & (np.abs(lat) < 90) & ((lon != 0) | (lat != 0)))
 
 
 def caption(vd: xr.DataArray) -> str:
     """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
     lost = int((~placed).sum())
-    text = "Share of values observed after cleaning, over all features. In one place, the "
-    text += "worst is on top."
+    text = "Share of values observed after cleaning, over all features."
+    text += " In one place, the worst is on top."
     if lost:
-        text += f" {lost:,} of {plural(len(placed), 'detector')} "
-        text += f"{'has' if lost == 1 else 'have'} no coordinates."
+        have = "has" if lost == 1 else "have"
+        text += f" {lost:,} of {plural(len(placed), 'detector')} {have} no coordinates."
     return text
 
 
 def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
     """Draw the points, the smallest shares on top; return the legend's handles."""
     size = float(np.clip(160 / math.sqrt(len(lon)), 3.5, 9))
-    floors = [floor for floor, _ in _CLASSES]
-    of_class = (share[:, np.newaxis] < floors).sum(axis=1)  # 0 is the best
+    of_class = (share[:, np.newaxis] < [floor for floor, *_ in _CLASSES]).sum(axis=1)
     handles = []
-    for index, name in enumerate([*(name for _, name in _CLASSES), _LOWEST]):
+    for index, (_, name, marker) in enumerate(_CLASSES):
         chosen = np.flatnonzero(of_class == index)
         chosen = chosen[np.argsort(-share[chosen], kind="stable")]
-        style = {
-            "color": _COLOURS[index],
-            "marker": _MARKERS[index],
-            "linestyle": "",
-            "markeredgecolor": "#444444",
-            "markeredgewidth": 0.4 if size > 5 else 0.25,
-        }
+        style = {"color": _COLOURS[index], "marker": marker, "linestyle": ""}
+        style |= {"markeredgecolor": "#444444", "markeredgewidth": 0.4 if size > 5 else 0.25}
         larger = 1 + 0.15 * index  # the worst must be found at a glance
         ax.plot(lon[chosen], lat[chosen], markersize=larger * size, zorder=3 + index, **style)
         handles.append(Line2D([], [], markersize=7, label=f"{name}: {len(chosen):,}", **style))
@@ -117,38 +106,23 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
     stretch = math.cos(math.radians(float(lat.mean())))
     wide = max(float(np.ptp(lon)) * stretch, _SHAPE * float(np.ptp(lat)))
     wide = 1.15 * max(wide, _LEAST_KM / _KM_PER_DEGREE)  # degrees of latitude
-    for values, half, limits in (
-        (lon, wide / stretch / 2, ax.set_xlim),
-        (lat, wide / _SHAPE / 2, ax.set_ylim),
-    ):
-        middle = float(values.min() + values.max()) / 2
-        limits(middle - half, middle + half)
+    middle, half = (lon.min() + lon.max()) / 2, wide / stretch / 2
+    ax.set_xlim(middle - half, middle + half)
+    middle, half = (lat.min() + lat.max()) / 2, wide / _SHAPE / 2
+    ax.set_ylim(middle - half, middle + half)
     ax.set_aspect(1 / stretch, adjustable="box", anchor="NW")
-    for axis, positive, negative in ((ax.xaxis, "E", "W"), (ax.yaxis, "N", "S")):
+    for axis, sides in ((ax.xaxis, ("", " E", " W")), (ax.yaxis, ("", " N", " S"))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(_degrees(positive, negative)))
-    bar = _round_below(wide * _KM_PER_DEGREE / 5)
-    ax.add_artist(
-        AnchoredSizeBar(
-            ax.transData,
-            bar / _KM_PER_DEGREE / stretch,
-            f"{bar:g} km",
-            "lower left",
-            frameon=False,
-            color="#444444",
-            size_vertical=wide / 400,
-        )
-    )
+        axis.set_major_formatter(partial(_degrees, sides))
+    km = _round_below(wide * _KM_PER_DEGREE / 5)
+    bar = (km / _KM_PER_DEGREE / stretch, f"{km:g} km", "lower left")
+    style = {"frameon": False, "color": "#444444", "size_vertical": wide / 400}
+    ax.add_artist(AnchoredSizeBar(ax.transData, *bar, **style))
 
 
-def _degrees(positive: str, negative: str) -> Callable[[float, int], str]:
-    """A formatter of degrees with their side of the globe."""
-
-    def written(value: float, _: int) -> str:
-        side = positive if value > 0 else negative if value < 0 else ""
-        return f"{round(abs(value), 6):g}° {side}".rstrip()
-
-    return written
+def _degrees(sides: tuple[str, str, str], value: float, _: int) -> str:
+    """Degrees with their side of the globe: that of zero, positive and negative ones."""
+    return f"{round(abs(value), 6):g}°{sides[int(np.sign(value))]}"
 
 
 def _round_below(value: float) -> float:
@@ -165,19 +139,11 @@ def _label(ax: Axes, lon: Floats, lat: Floats, vdids: Sequence[str]) -> None:
         x, y, angle = lon + 0.02 * (right - left), apart(lat, 0.035 * (top - bottom)), 0
     else:
         x, y, angle = apart(lon, 0.025 * (right - left)), lat + 0.03 * (top - bottom), 40
-    for index, vdid in enumerate(vdids):
-        ax.annotate(
-            vdid,
-            (lon[index], lat[index]),
-            (x[index], y[index]),
-            fontsize=8,
-            color="#444444",
-            rotation=angle,
-            rotation_mode="anchor",
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": "#AAAAAA", "linewidth": 0.6},
-            zorder=2,
-        )
+    line = {"arrowstyle": "-", "color": "#AAAAAA", "linewidth": 0.6}
+    style: dict[str, Any] = {"fontsize": 8, "color": "#444444", "va": "center", "arrowprops": line}
+    style |= {"rotation": angle, "rotation_mode": "anchor", "zorder": 2}
+    for at, vdid in enumerate(vdids):
+        ax.annotate(vdid, (lon[at], lat[at]), (x[at], y[at]), **style)
 
 
 def apart(values: Floats, gap: float) -> Floats:

@@ -1,14 +1,13 @@
 """A few numbers about each detector's series, from one pass over the array."""
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.pipelines.data_quality.stretches import longest_stretches
-from vd_forecasting.vd_array import each_few_vds
+from vd_forecasting.pipelines.data_quality.stretches import LongestStretches, longest_stretches
+from vd_forecasting.vd_array import DIMS, each_few_vds
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
 
 NIGHT = (0, 5)
@@ -29,143 +28,79 @@ Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass
-class LongestStretches:
-    """The longest stretch of each detector and feature, [N, F] both; length 0 for none."""
-
-    start: Counts
-    length: Counts
-
-
-@dataclass
 class DetectorStatistics:
     """T steps, N detectors, F features; numbers of a feature the file lacks are NaN or 0."""
 
-    missing: Counts
-    """Missing values, [N, F]."""
-    missing_stretch: LongestStretches
-    zero_stretch: LongestStretches
-    equal_stretch: LongestStretches
-    """One and the same value other than zero; a value that occurs once has length 1."""
-    missing_by_night: Counts
-    missing_by_day: Counts
-    """[N, F], in the hours of NIGHT and DAY; values missing because no vehicle passed, such as a
-    speed where the volume is 0, do not count."""
-    patchy_nights: Counts
-    """Nights with more than PATCHY of their steps missing, counted likewise, [N, F]."""
-    night_steps: int
-    day_steps: int
-    nights: int
-    changes: Counts
-    """Values that differ from that of the step before, [N, F]."""
-    digests: npt.NDArray[np.bytes_]
-    """[N, F], equal for equal series."""
-    speed_when_dense: npt.NDArray[np.float64]
-    speed_when_sparse: npt.NDArray[np.float64]
-    """Median speed at occupancies of DENSE or more and SPARSE or less, [N]."""
-    dense_steps: Counts
-    sparse_steps: Counts
-    """Time steps behind each median, [N]."""
-    highest: npt.NDArray[np.float64]
-    """Highest value of each feature, [F]."""
-    volume_by_hour: npt.NDArray[np.float64]
-    """Mean volume by hour of the day, over all detectors, [24]."""
-    observed: npt.NDArray[np.bool_]
-    """Whether any detector has a value, [T]."""
+    def __init__(self, steps: int, vds: int, features: int) -> None:
+        def counts(*shape: int) -> Counts:
+            return np.zeros(shape or (vds, features), dtype=np.int64)
+
+        self.missing = counts()
+        """Missing values, [N, F]."""
+        # The longest stretch of each detector and feature, [N, F].
+        self.missing_stretch = LongestStretches(counts(), counts())
+        self.zero_stretch = LongestStretches(counts(), counts())
+        self.equal_stretch = LongestStretches(counts(), counts())
+        """One and the same value other than zero; a value that occurs once has length 1."""
+        self.missing_by_night = counts()
+        self.missing_by_day = counts()
+        """[N, F], in the hours of NIGHT and DAY; values missing because no vehicle passed, such as
+        a speed where the volume is 0, do not count."""
+        self.patchy_nights = counts()
+        """Nights with more than PATCHY of their steps missing, counted likewise, [N, F]."""
+        self.nights = self.night_steps = self.day_steps = 0
+        self.changes = counts()
+        """Values that differ from that of the step before, [N, F]."""
+        self.digests = np.zeros((vds, features), dtype="S16")
+        """[N, F], equal for equal series."""
+        self.speed_when_dense, self.speed_when_sparse = np.full((2, vds), np.nan)
+        """Median speed at occupancies of DENSE or more and SPARSE or less, [N]."""
+        self.dense_steps, self.sparse_steps = counts(2, vds)
+        """Time steps behind each median, [N]."""
+        self.highest = np.full(features, np.nan)
+        """Highest value of each feature, [F]."""
+        self.volume_by_hour = np.full(24, np.nan)
+        """Mean volume by hour of the day, over all detectors, [24]."""
+        self.observed = np.zeros(steps, dtype=bool)
+        """Whether any detector has a value, [T]."""
 
 
 def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
     """The statistics of a clean VD array, which may be larger than memory."""
-    names = [str(name) for name in vd["feature"].to_numpy()]
-    column = {name: names.index(name) for name in names}
+    column = {str(name): at for at, name in enumerate(vd["feature"].to_numpy())}
     hour = vd["time"].dt.hour.to_numpy()
-    periods = _periods(vd["time"].to_numpy(), hour)
-    found = _empty(vd.sizes["time"], vd.sizes["vd"], len(names))
-    found.night_steps = int(periods.steps[periods.night].sum())
-    found.day_steps = int(periods.steps[periods.day].sum())
-    found.nights = int(periods.night.sum())
+    night, day = ((hour >= first) & (hour < end) for first, end in (NIGHT, DAY))  # [T]
+    dates = vd["time"].to_numpy()[night].astype("datetime64[D]")
+    _, begins, lengths = np.unique(dates, return_index=True, return_counts=True)
+    found = DetectorStatistics(*(vd.sizes[dim] for dim in DIMS))
+    found.nights, found.night_steps, found.day_steps = len(begins), len(dates), int(day.sum())
     sums, seen = np.zeros(24), np.zeros(24)
     for part, values in each_few_vds(vd, _VDS_AT_ONCE, "look at detectors"):
-        missing = np.isnan(values)
+        missing = np.isnan(values)  # [F, n, T]
         for feature, series in enumerate(values):
-            _add_series(found, part, feature, series, missing[feature])
+            _add_series(found, part, feature, series)
         found.observed |= ~missing.all(axis=(0, 1))
         if VOLUME in column:
             volume = values[column[VOLUME]]
             finite = ~missing[column[VOLUME]]
             seen += np.bincount(hour, finite.sum(axis=0), minlength=24)
             sums += np.bincount(hour, np.nansum(volume, axis=0, dtype=np.float64), minlength=24)
-            missing &= volume != 0
-        _add_nights(found, part, missing, periods)
+            missing &= volume != 0  # what is left is missing without a reason
+        by_night = np.add.reduceat(missing[..., night], begins, axis=-1, dtype=np.int64)
+        found.missing_by_night[part] = by_night.sum(axis=-1).T
+        found.missing_by_day[part] = missing[..., day].sum(axis=-1).T
+        found.patchy_nights[part] = (by_night > PATCHY * lengths).sum(axis=-1).T
         if {SPEED, OCCUPANCY} <= column.keys():
             _add_speeds(found, part, values[column[SPEED]], values[column[OCCUPANCY]])
     np.divide(sums, seen, out=found.volume_by_hour, where=seen > 0)
     return found
 
 
-def _empty(steps: int, vds: int, features: int) -> DetectorStatistics:
-    def counts(*shape: int) -> Counts:
-        return np.zeros(shape or (vds, features), dtype=np.int64)
-
-    return DetectorStatistics(
-        missing=counts(),
-        missing_stretch=LongestStretches(counts(), counts()),
-        zero_stretch=LongestStretches(counts(), counts()),
-        equal_stretch=LongestStretches(counts(), counts()),
-        missing_by_night=counts(),
-        missing_by_day=counts(),
-        patchy_nights=counts(),
-        night_steps=0,
-        day_steps=0,
-        nights=0,
-        changes=counts(),
-        digests=np.zeros((vds, features), dtype="S16"),
-        speed_when_dense=np.full(vds, np.nan),
-        speed_when_sparse=np.full(vds, np.nan),
-        dense_steps=counts(vds),
-        sparse_steps=counts(vds),
-        highest=np.full(features, np.nan),
-        volume_by_hour=np.full(24, np.nan),
-        observed=np.zeros(steps, dtype=bool),
-    )
-
-
-@dataclass(frozen=True)
-class _Periods:
-    """The time steps cut into nights, days and what lies between, P in all."""
-
-    begins: Counts
-    """First step, [P]."""
-    steps: Counts
-    """Number of steps, [P]."""
-    night: npt.NDArray[np.bool_]
-    day: npt.NDArray[np.bool_]
-    """[P]"""
-
-
-def _periods(times: npt.NDArray[np.datetime64], hour: npt.NDArray[np.int64]) -> _Periods:
-    kind = np.select([_within(hour, NIGHT), _within(hour, DAY)], [1, 2], 0)
-    period = 3 * times.astype("datetime64[D]").astype(np.int64) + kind
-    begins = np.flatnonzero(np.diff(period, prepend=period[0] - 1))
-    steps = np.diff(begins, append=len(times))
-    return _Periods(begins, steps, kind[begins] == 1, kind[begins] == 2)
-
-
-def _within(hour: npt.NDArray[np.int64], hours: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    return (hour >= hours[0]) & (hour < hours[1])
-
-
-def _add_series(
-    found: DetectorStatistics,
-    part: slice,
-    feature: int,
-    series: Floats,
-    missing: npt.NDArray[np.bool_],
-) -> None:
-    """One feature of some VDs: [n, T]."""
+def _add_series(found: DetectorStatistics, part: slice, feature: int, series: Floats) -> None:
+    """One feature of some detectors: [n, T]."""
+    missing, zero = np.isnan(series), series == 0
     same = np.zeros(series.shape, dtype=bool)
     same[:, 1:] = series[:, 1:] == series[:, :-1]  # NaN equals nothing
-    zero = series == 0
     found.missing[part, feature] = missing.sum(axis=1)
     found.changes[part, feature] = (~same & ~missing).sum(axis=1)
     for longest, holds, before in (
@@ -181,19 +116,7 @@ def _add_series(
         hashlib.blake2b(one.tobytes(), digest_size=16).digest()
         for one in np.where(missing, np.float32(np.nan), series)
     ]
-    highest = np.fmax.reduce(series, axis=None)
-    found.highest[feature] = np.fmax(found.highest[feature], highest)
-
-
-def _add_nights(
-    found: DetectorStatistics, part: slice, missing: npt.NDArray[np.bool_], periods: _Periods
-) -> None:
-    """Values missing without a reason, [F, n, T], by night and by day."""
-    by_period = np.add.reduceat(missing, periods.begins, axis=-1, dtype=np.int64)  # [F, n, P]
-    patchy = by_period > PATCHY * periods.steps
-    found.missing_by_night[part] = by_period[..., periods.night].sum(axis=-1).T
-    found.missing_by_day[part] = by_period[..., periods.day].sum(axis=-1).T
-    found.patchy_nights[part] = patchy[..., periods.night].sum(axis=-1).T
+    found.highest[feature] = np.fmax(found.highest[feature], np.fmax.reduce(series, axis=None))
 
 
 def _add_speeds(found: DetectorStatistics, part: slice, speed: Floats, occupancy: Floats) -> None:

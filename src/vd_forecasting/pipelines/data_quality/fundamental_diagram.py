@@ -1,6 +1,6 @@
 """The fundamental diagram: flow, speed and occupancy against each other."""
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,47 +32,34 @@ _FEWEST_STEPS = 100
 _COLOURS = ListedColormap(colormaps["Blues"](np.linspace(0.25, 1, 256)))
 
 # An axis ends at the largest value, unless that lies this far beyond nearly all others.
-_NEARLY_ALL = 0.999
-_FAR_BEYOND = 1.25
+_NEARLY_ALL, _FAR_BEYOND = 0.999, 1.25
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """One axis of a diagram."""
+class Quantity(NamedTuple):
+    """One axis of a diagram, its values [T, N]."""
 
     label: str
     values: Floats
-    """[T, N]"""
 
 
 def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
-    """Draw flow against occupancy or density, and speed against flow: all detectors, then a few.
-
-    Where the file lacks the features it needs, the figure says so instead.
-    """
+    """Draw flow against occupancy or density, and speed against flow: all detectors, then a few."""
     if reason := no_diagram(vd_clean):
         return figure_without_data(_QUESTION, reason)
-    names = [str(name) for name in vd_clean["feature"].to_numpy()]
-    needed = [names.index(name) for name in (VOLUME, SPEED, OCCUPANCY) if name in names]
-    some = evenly_spread(vd_clean.isel(feature=needed), MOST_VALUES)
+    needed = [n for n in (VOLUME, SPEED, OCCUPANCY) if n in vd_clean["feature"].to_numpy()]
+    some = evenly_spread(vd_clean.sel(feature=needed), MOST_VALUES)
     diagrams = _diagrams(some)
     single = _single_vds(diagrams) if some.sizes["vd"] > 1 else []
     whose = [slice(None), *(slice(n, n + 1) for n in single)]
     vdids = [str(vdid) for vdid in some["vd"].to_numpy()]
     names = [f"{len(vdids):,} detectors", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    shape, height, grid = (1, len(diagrams)), 4.2, dict[str, Any]()
     if single:
-        figure, axes = panels(
-            _QUESTION,
-            _detail(vd_clean, some),
-            (len(diagrams), len(whose)),
-            3.3,
-            sharex="row",
-            sharey="row",
-            width_ratios=[1.6, *[1.0] * len(single)],
-        )
-    else:
-        figure, row = panels(_QUESTION, _detail(vd_clean, some), (1, len(diagrams)), 4.2)
-        axes = [[ax] for ax in row[0]]
+        shape, height = (len(diagrams), len(whose)), 3.3
+        grid = {"sharex": "row", "sharey": "row", "width_ratios": [1.6, *[1.0] * len(single)]}
+    figure, axes = panels(_QUESTION, _detail(vd_clean, some), shape, height, **grid)
+    if not single:
+        axes = [[ax] for ax in axes[0]]
     for row_axes, (across, up) in zip(axes, diagrams, strict=True):
         edges = _edges(across.values), _edges(up.values)
         for ax, vds in zip(row_axes, whose, strict=True):
@@ -88,7 +75,7 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
 def no_diagram(vd: xr.DataArray) -> str:
     """Why there is no diagram; "" if there is one."""
     names = [str(name) for name in vd["feature"].to_numpy()]
-    if VOLUME in names and (SPEED in names or OCCUPANCY in names):
+    if VOLUME in names and {SPEED, OCCUPANCY} & {*names}:
         return ""
     return (
         f"No fundamental diagram: it needs {VOLUME} and one of {SPEED} and {OCCUPANCY}; the "
@@ -101,7 +88,7 @@ def flow_per_hour(vd: xr.DataArray) -> xr.DataArray:
 
     Its unit names the time it counts over; without one, that is the interval.
     """
-    volume = vd.isel(feature=[str(name) for name in vd["feature"].to_numpy()].index(VOLUME))
+    volume = vd.sel(feature=VOLUME)
     period = period_of(str(volume["unit"].item())) or pd.Timedelta(interval_of(vd))
     return volume.astype(np.float64) * (pd.Timedelta("1h") / period)
 
@@ -112,24 +99,21 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[Quantity, Quantity]]:
     if "lane_num" in vd.coords and (vd["lane_num"] > 0).all():
         flow, per_lane = flow / vd["lane_num"].to_numpy(), " per lane"
     flows = Quantity(f"flow, veh/h{per_lane}", flow)
-    values = {
-        str(name): vd.isel(feature=at).to_numpy().astype(np.float64)
-        for at, name in enumerate(vd["feature"].to_numpy())
-    }
-    units = dict(zip(values, map(str, vd["unit"].to_numpy()), strict=True))
-    speeds, occupancies = (
-        Quantity(f"{name}, {units[name]}" if units[name] else name, values[name])
-        if name in values
-        else None
-        for name in (SPEED, OCCUPANCY)
-    )
-    if occupancies:
-        return [(occupancies, flows), *([(flows, speeds)] if speeds else [])]
-    assert speeds is not None  # see no_diagram
-    speed = speeds.values
-    density = np.divide(flow, speed, out=np.full_like(flow, np.nan), where=speed > 0)
-    length = "mi" if units[SPEED] == "mph" else "km"
+    features = vd["feature"].to_numpy()
+    if SPEED not in features:
+        return [(_measured(vd, OCCUPANCY), flows)]
+    speeds = _measured(vd, SPEED)
+    if OCCUPANCY in features:
+        return [(_measured(vd, OCCUPANCY), flows), (flows, speeds)]
+    density = flow / np.where(speeds.values > 0, speeds.values, np.nan)
+    length = "mi" if speeds.label.endswith(", mph") else "km"
     return [(Quantity(f"density, veh/{length}{per_lane}", density), flows), (flows, speeds)]
+
+
+def _measured(vd: xr.DataArray, name: str) -> Quantity:
+    feature = vd.sel(feature=name)
+    unit = str(feature["unit"].item())
+    return Quantity(f"{name}, {unit}" if unit else name, feature.to_numpy().astype(np.float64))
 
 
 def _single_vds(diagrams: list[tuple[Quantity, Quantity]]) -> list[int]:
@@ -172,9 +156,5 @@ def _draw(ax: Axes, across: Floats, up: Floats, edges: tuple[Floats, Floats]) ->
     if not counts.any():
         say_empty(ax, "nothing observed")
         return
-    ax.pcolormesh(
-        *edges,
-        np.ma.masked_equal(counts.T, 0),
-        cmap=_COLOURS,
-        norm=LogNorm(1, max(counts.max(), 2)),
-    )
+    norm = LogNorm(1, max(counts.max(), 2))
+    ax.pcolormesh(*edges, np.ma.masked_equal(counts.T, 0), cmap=_COLOURS, norm=norm)

@@ -1,9 +1,10 @@
 """The longest stretches without values."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from vd_forecasting.pipelines.data_quality.stretches import stretches
@@ -13,18 +14,13 @@ from vd_forecasting.vd_array import each_few_vds
 _VDS_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A stretch of missing values, shared by some detectors in some features."""
+class Gap(NamedTuple):
+    """A stretch of missing values: first step, steps, positions of detectors and features."""
 
     start: int
-    """First missing time step."""
     length: int
-    """Time steps."""
     vds: tuple[int, ...]
-    """Positions along ``vd``."""
     features: tuple[int, ...]
-    """Positions along ``feature``."""
 
 
 def longest_gaps(vd_clean: xr.DataArray, count: int) -> list[Gap]:
@@ -35,27 +31,19 @@ def longest_gaps(vd_clean: xr.DataArray, count: int) -> list[Gap]:
     """
     found = np.empty((0, 4), dtype=np.int64)  # start, length, vd, feature
     for part, values in each_few_vds(vd_clean, _VDS_AT_ONCE, "find gaps"):
-        found = _of_longest(np.vstack([found, _missing(values, part.start)]), count)
+        series, *spans = stretches(~np.isfinite(values).reshape(-1, values.shape[-1]))
+        features, vds = np.divmod(series, values.shape[1])
+        some = np.column_stack([*spans, vds + part.start, features])
+        found = _of_longest(np.vstack([found, some]), count)
 
-    features_of: dict[tuple[int, int, int], list[int]] = {}
-    for start, length, vd, feature in found.tolist():
-        features_of.setdefault((start, length, vd), []).append(feature)
-    vds_of: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
-    for (start, length, vd), features in features_of.items():
-        vds_of.setdefault((start, length, tuple(sorted(features))), []).append(vd)
-    gaps = [
-        Gap(start, length, tuple(sorted(vds)), features)
-        for (start, length, features), vds in vds_of.items()
-    ]
+    table = pd.DataFrame(found, columns=["start", "length", "vd", "feature"])
+    table = table.sort_values(["vd", "feature"])
+    for shared in ("feature", "vd"):
+        others = [name for name in table.columns if name != shared]
+        table = table.groupby(others, sort=False)[shared].agg(tuple).reset_index()
+    columns = table[["start", "length", "vd", "feature"]]
+    gaps = [Gap(*gap) for gap in columns.itertuples(index=False)]
     return sorted(gaps, key=lambda gap: (-gap.length, gap.start, gap.vds))[:count]
-
-
-def _missing(values: npt.NDArray[np.float32], first_vd: int) -> npt.NDArray[np.int64]:
-    """All stretches of missing values in [F, n, T], [S, (start, length, vd, feature)]."""
-    _, vds, steps = values.shape
-    series, start, length = stretches(~np.isfinite(values).reshape(-1, steps))
-    feature, vd = np.divmod(series, vds)
-    return np.column_stack([start, length, vd + first_vd, feature])
 
 
 def _of_longest(found: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -6,11 +6,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.resample import (
-    describe_resampling,
-    steps_needed,
-    steps_per_bin,
-)
+from vd_forecasting.pipelines.data_engineering import resample
 from vd_forecasting.pipelines.data_quality import tables
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
@@ -31,17 +27,11 @@ _FEATURES_PER_TABLE = 6
 
 
 def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning: Cleaning) -> Page:
-    """Report on the quality of a detector file.
+    """Report on the quality of a detector file, which may be larger than memory.
 
-    Args:
-        vd_clean: the clean VD array ``("time", "vd", "feature")``, which may be larger than memory.
-        cleaning_log: what ``clean`` returned beside it.
-        cleaning: the parameters it was cleaned with.
-
-    Returns:
-        The page and four figures: ``coverage``, ``map``, ``typical_week`` and
-        ``fundamental_diagram``. One that has nothing to show says why, and so does the page in its
-        place.
+    ``cleaning_log`` and ``vd_clean``, ``("time", "vd", "feature")``, are what ``clean`` made with
+    the parameters ``cleaning``. A figure that has nothing to show says why, and so does the page in
+    its place.
     """
     vd = vd_clean.transpose(*DIMS)
     file = CleanedFile(vd, History(vd, cleaning_log), cleaning)
@@ -54,9 +44,9 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
         description=plain_text(vd.attrs.get("description", "")),
         findings=findings(file),
         time_stamps=time_stamps(file.history),
-        resampling=describe_resampling(vd, cleaning),
-        steps_per_bin=steps_per_bin(vd, cleaning),
-        steps_needed=steps_needed(vd, cleaning),
+        resampling=resample.describe_resampling(vd, cleaning),
+        steps_per_bin=resample.steps_per_bin(vd, cleaning),
+        steps_needed=resample.steps_needed(vd, cleaning),
         observed=tables.observed_rows(file),
         rules=tables.rule_rows(file.history),
         limits=tables.limit_rows(file),

@@ -1,5 +1,7 @@
 """Stretches: unbroken runs of time steps in which something holds."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,15 +9,17 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
+class LongestStretches(NamedTuple):
+    """First step and number of steps of the longest stretch of each series; 0 steps for none."""
+
+    start: Counts
+    length: Counts
+
+
 def stretches(holds: Mask) -> tuple[Counts, Counts, Counts]:
-    """All stretches of every series.
+    """The series, the first step and the number of steps of all stretches, [S], of [n, T].
 
-    Args:
-        holds: [n, T].
-
-    Returns:
-        The series, the first step and the number of steps of each stretch, [S] all; in the order
-        of the series, and of time within each.
+    They are in the order of the series, and of time within each.
     """
     series, steps = holds.shape
     # A step that does not hold at either end keeps the stretches of neighbouring series apart.
@@ -27,18 +31,11 @@ def stretches(holds: Mask) -> tuple[Counts, Counts, Counts]:
     return index, start, end - start
 
 
-def longest_stretches(holds: Mask) -> tuple[Counts, Counts]:
-    """The longest stretch of each series, the first of equally long ones.
-
-    Args:
-        holds: [n, T].
-
-    Returns:
-        Its first step and its number of steps, [n] both; 0 steps where nothing holds.
-    """
+def longest_stretches(holds: Mask) -> LongestStretches:
+    """The longest stretch, [n], of each series [n, T]; the first of equally long ones."""
     index, begin, steps = stretches(holds)
     start, length = np.zeros((2, len(holds)), dtype=np.int64)
     order = np.lexsort((begin, -steps, index))
     found, first = np.unique(index[order], return_index=True)
     start[found], length[found] = begin[order][first], steps[order][first]
-    return start, length
+    return LongestStretches(start, length)

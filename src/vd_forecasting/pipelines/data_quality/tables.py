@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from vd_forecasting.pipelines.data_engineering.limits import limits_of
 from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, summed, unit_of_sum
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
@@ -17,9 +18,9 @@ MAX_LISTED_VDS = 40
 WORST_VDS = 20
 LONGEST_GAPS = 10
 
-# The words after the number of time steps that a rule dropped or moved.
-_DROPPED = {"blank time stamps": "dropped", "duplicates": "merged"}
-_MOVED = {"time order": "out of order", "time grid": "off the grid"}
+# The words after the number of time steps that a rule dropped, moved or added.
+_CHANGED = {"blank time stamps": "dropped", "time order": "out of order"}
+_CHANGED |= {"time grid": "off the grid", "duplicates": "merged", "absent steps": "added"}
 
 _QUANTILES = {"lowest": 0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1}
 
@@ -29,8 +30,7 @@ Rows = list[list[str]]
 def observed_rows(file: CleanedFile) -> tuple[Rows, Rows]:
     """Shares observed in the raw, the clean and the resampled data, a column per feature.
 
-    Returns:
-        Quantiles over detectors, none for a few; and all of a few detectors, else the worst ones.
+    Quantiles over detectors, none for a few; and all of a few detectors, else the worst ones.
     """
     states = [0, file.history.clean, *([-1] if file.history.resampled else [])]
     shares = np.stack([file.history.share(state) for state in states])  # [state, vd, feature]
@@ -55,67 +55,38 @@ def rule_rows(history: History) -> Rows:
     removed = -np.diff(history.observed[: history.clean + 1].sum(axis=1), axis=0)  # [rule, feature]
     rows = []
     for rule, counts in zip(history.rules[1 : history.clean + 1], removed, strict=True):
-        lost, steps = history.rows_lost(rule), "–"
-        if rule in _MOVED:
-            steps = f"{history.steps_moved(rule):,} {_MOVED[rule]}"
-        elif rule in _DROPPED:
-            steps = f"{lost:,} {_DROPPED[rule]}"
-        elif rule == "absent steps":
-            steps = f"{-lost:,} added"
+        changed = abs(history.rows_lost(rule)) + history.steps_moved(rule)
+        steps = f"{changed:,} {_CHANGED[rule]}" if rule in _CHANGED else "–"
         rows.append([rule, steps, *(f"{count:,}" for count in counts)])
     return [*rows, ["**all**", "", *(f"**{count:,}**" for count in removed.sum(axis=0))]]
 
 
 def limit_rows(file: CleanedFile) -> Rows:
     """Each feature, its unit, error codes, range and time after which it counts as stuck."""
-    cleaning, rows = file.cleaning, []
-    for name, unit in zip(file.features, _units_before_resampling(file), strict=True):
-        own = cleaning.features.get(name)
-        codes = cleaning.error_codes
-        if own and own.error_codes is not None:
-            codes = own.error_codes
-        stuck = own and own.stuck_after
-        rows.append(
-            [
-                plain_text(name),
-                plain_text(unit) or "unknown",
-                ", ".join(f"{code:g}".replace("-", "−") for code in codes) or "none",
-                f"{own.range[0]:g} to {own.range[1]:g}" if own and own.range else "off",
-                in_words(pd.Timedelta(stuck).to_timedelta64()) if stuck else "off",
-            ]
-        )
+    rows, adds = [], summed(file.vd, file.cleaning)
+    old, new = cleaned_interval(file.vd), interval_of(file.vd)
+    for name, unit, add in zip(file.features, file.units, adds, strict=True):
+        # The limits are in the units before resampling.
+        own = unit_of_sum(unit, new, old, name) if add and old != new else unit
+        limits = limits_of(file.cleaning, name)
+        codes = ", ".join(f"{code:g}".replace("-", "−") for code in limits.error_codes or ())
+        span = "{:g} to {:g}".format(*limits.range) if limits.range else "off"
+        after = limits.stuck_after
+        stuck = in_words(pd.Timedelta(after).to_timedelta64()) if after else "off"
+        rows.append([plain_text(name), plain_text(own) or "unknown", codes or "none", span, stuck])
     return rows
-
-
-def _units_before_resampling(file: CleanedFile) -> list[str]:
-    """The units the limits are in."""
-    if not file.history.resampled:
-        return file.units
-    old, new, adds = cleaned_interval(file.vd), interval_of(file.vd), summed(file.vd, file.cleaning)
-    return [
-        unit_of_sum(unit, new, old, name) if add else unit
-        for name, unit, add in zip(file.features, file.units, adds, strict=True)
-    ]
 
 
 def gap_rows(file: CleanedFile) -> Rows:
     """The longest gaps: detectors, features, first and last missing step, length."""
-    return [
-        [
-            _detectors(file, gap),
-            _features(file, gap),
-            file.stamp(gap.start),
-            file.stamp(gap.start + gap.length - 1),
-            file.span(gap.length),
-        ]
-        for gap in longest_gaps(file.vd, LONGEST_GAPS)
-    ]
-
-
-def _detectors(file: CleanedFile, gap: Gap) -> str:
-    if len(gap.vds) == 1:
-        return file.vdid(gap.vds[0])
-    return "all detectors" if len(gap.vds) == file.detectors else f"{len(gap.vds):,} detectors"
+    rows = []
+    for gap in longest_gaps(file.vd, LONGEST_GAPS):
+        first, last = file.stamp(gap.start), file.stamp(gap.start + gap.length - 1)
+        vds = f"{len(gap.vds):,} detectors"
+        if len(gap.vds) in (1, file.vd.sizes["vd"]):
+            vds = "all detectors" if len(gap.vds) > 1 else file.vdid(gap.vds[0])
+        rows.append([vds, _features(file, gap), first, last, file.span(gap.length)])
+    return rows
 
 
 def _features(file: CleanedFile, gap: Gap) -> str:

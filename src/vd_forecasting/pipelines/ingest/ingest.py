@@ -15,14 +15,10 @@ NOTES = "ingest_notes"
 
 
 def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
-    """Hand on the VD array of a source unchanged; cleaning removes wrong values later.
+    """Hand on the VD array of a source unchanged, and report on it in Markdown.
 
-    Args:
-        source: ``("time", "vd", "feature")``, may be lazy; the attribute ``ingest_notes`` holds
-            what its reader left out or changed.
-
-    Returns:
-        The array without the notes, and a Markdown page about it.
+    The source, ``("time", "vd", "feature")``, may be lazy. Its attribute ``ingest_notes``, which
+    the result lacks, holds what its reader left out. Cleaning removes wrong values later.
 
     Raises:
         ValueError: a dimension is missing.
@@ -35,29 +31,18 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
     vd = source.transpose(*DIMS)
     notes = tuple(str(note) for note in source.attrs.get(NOTES, ()))
     vd.attrs = {name: value for name, value in source.attrs.items() if name != NOTES}
-    logger.info("%s: %s", source_of(vd), _size(vd))
+    size = _size(vd)
+    logger.info("%s: %s", source_of(vd), size)
     for note in notes:
         logger.warning("%s: %s", source_of(vd), note)
-    return vd, _page(vd, notes)
-
-
-def _page(vd: xr.DataArray, notes: tuple[str, ...]) -> str:
-    names = [str(name) for name in vd["feature"].to_numpy()]
-    units = map(str, vd["unit"].to_numpy()) if "unit" in vd.coords else [""] * len(names)
+    names = vd["feature"].to_numpy()
+    units = vd["unit"].to_numpy() if "unit" in vd.coords else [""] * len(names)
+    features = [with_unit(f"`{name}`", unit) for name, unit in zip(names, units, strict=True)]
     placed = 0
     if {"position_lat", "position_lon"} <= set(vd.coords):
         placed = int((vd["position_lat"].notnull() & vd["position_lon"].notnull()).sum())
-    return render(
-        __package__,
-        "ingest",
-        source=source_of(vd),
-        size=_size(vd),
-        features=[with_unit(f"`{name}`", unit) for name, unit in zip(names, units, strict=True)],
-        utc_offset=vd.attrs.get("utc_offset"),
-        placed=placed,
-        detectors=vd.sizes["vd"],
-        notes=notes,
-    )
+    view = {"size": size, "features": features, "placed": placed, "notes": notes}
+    return vd, render(__package__, "ingest", vd=vd, source=source_of(vd), **view)
 
 
 def _size(vd: xr.DataArray) -> str:

@@ -11,6 +11,5 @@ def create_pipeline() -> Pipeline:
     The source is the catalog entry ``ingest_source`` in ``conf/<environment>/``; ``vd_ingested`` is
     the file that ``vd_raw`` reads next.
     """
-    return Pipeline(
-        [Node(ingest, "ingest_source", ["vd_ingested", "ingest_report"], name="ingest")]
-    )
+    outputs = ["vd_ingested", "ingest_report"]
+    return Pipeline([Node(ingest, "ingest_source", outputs, name="ingest")])
