@@ -57,11 +57,7 @@ def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
 
 
 def check_checkpoints(checkpoints: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
-    """Return checkpoints by seed if each is whole.
-
-    Raises:
-        ValueError: one line, which names the seed; see :func:`check_checkpoint`.
-    """
+    """:func:`check_checkpoint` for checkpoints by seed; the error names the seed."""
     for seed, checkpoint in checkpoints.items():
         try:
             check_checkpoint(checkpoint)

@@ -161,11 +161,9 @@ def recur(
         late: ``[H, B, S, 2P]``, what cell input and output gate get.
         recurrent: ``[H, 4P, P]``, what all four get from the output one step before.
         bias: ``[H, 4P]``.
-        steps: T.
-        keep: whether :func:`recur_backward` will be called.
 
     Returns:
-        ``[B, T, I]``, and what :func:`recur_backward` needs.
+        ``[B, T, I]`` and, where ``keep`` is true, what :func:`recur_backward` needs.
     """
     heads, batch, length, _ = early.shape
     width = recurrent.shape[2]
