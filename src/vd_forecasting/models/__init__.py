@@ -15,12 +15,4 @@ CORES: Final[dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]]] =
 }
 """The recurrent part of each model and the type of its settings."""
 
-__all__ = [
-    "CORES",
-    "Forecaster",
-    "LSTMConfig",
-    "LSTMCore",
-    "Network",
-    "XLSTMConfig",
-    "XLSTMCore",
-]
+__all__ = ["CORES", "Forecaster", "LSTMConfig", "LSTMCore", "Network", "XLSTMConfig", "XLSTMCore"]

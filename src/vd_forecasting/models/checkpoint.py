@@ -22,18 +22,11 @@ FORMAT = 1
 """Increased when the keys of a checkpoint change; one without the key ``format`` has 1."""
 
 KEYS = {
-    "model": str,
-    "model_parameters": dict,
-    "network": dict,
-    "weights": dict,
-    "seed": int,
-    "scaler": dict,
-    "vdids": list,
-    "input_features": list,
-    "target_features": list,
-    "sequence_length": int,
-    "prediction_length": int,
-    "interval_minutes": float,
+    str: ("model",),
+    dict: ("model_parameters", "network", "weights", "scaler"),
+    list: ("vdids", "input_features", "target_features"),
+    int: ("seed", "sequence_length", "prediction_length"),
+    float: ("interval_minutes",),
 }
 MOST_BUFFER_BYTES = 2**30
 """Upper limit for buffers, such as the masks of the xLSTM, which need far less."""
@@ -42,13 +35,7 @@ MOST_BUFFER_BYTES = 2**30
 def build_forecaster(
     model: str, model_parameters: dict[str, Any], network: dict[str, Any]
 ) -> Forecaster:
-    """An untrained forecaster.
-
-    Args:
-        model: ``lstm`` or ``xlstm``.
-        model_parameters: arguments of that core.
-        network: fields of :class:`.forecaster.Network`.
-    """
+    """An untrained forecaster, from the settings of its core and the fields of its network."""
     core, config = CORES[model]
     return Forecaster(core(config(**model_parameters)), Network(**network))
 
@@ -61,21 +48,16 @@ def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
     """
     check_checkpoint(checkpoint)
     forecasters = {}
+    described = [checkpoint[key] for key in ("model", "model_parameters", "network")]
     for name, weights in checkpoint["weights"].items():
-        forecaster = build_forecaster(
-            checkpoint["model"], checkpoint["model_parameters"], checkpoint["network"]
-        )
+        forecaster = build_forecaster(*described)
         forecaster.load_state_dict(weights)
         forecasters[name] = forecaster.eval()
     return forecasters
 
 
 def check_checkpoints(checkpoints: dict[str, Checkpoint]) -> dict[str, Checkpoint]:
-    """Return checkpoints by seed if each is whole.
-
-    Raises:
-        ValueError: one line, which names the seed; see :func:`check_checkpoint`.
-    """
+    """:func:`check_checkpoint` for checkpoints by seed; the error names the seed."""
     for seed, checkpoint in checkpoints.items():
         try:
             check_checkpoint(checkpoint)
@@ -100,9 +82,12 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
             f"the checkpoint has format {found!r}, this version reads up to {FORMAT}; update "
             "vd_forecasting, or delete it and train again"
         )
-    for key, kind in KEYS.items():
-        if not isinstance(checkpoint.get(key), kind):
-            raise ValueError(f"{key!r} of the checkpoint is missing or not of type {kind.__name__}")
+    for kind, keys in KEYS.items():
+        for key in keys:
+            if not isinstance(checkpoint.get(key), kind):
+                raise ValueError(
+                    f"{key!r} of the checkpoint is missing or not of type {kind.__name__}"
+                )
     if not checkpoint["weights"]:
         raise ValueError("the checkpoint holds no weights")
     sketch = _sketch(checkpoint)
@@ -133,11 +118,7 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
 
 
 def _check_tensors(what: str, tensors: Any, like: Mapping[str, Tensor]) -> None:
-    """Check names, shapes, types and that all are numbers.
-
-    Raises:
-        ValueError: one line.
-    """
+    """Check names, shapes, types and that all are numbers."""
     if not isinstance(tensors, dict):
         raise ValueError(f"{what}: a {type(tensors).__name__}, must be a dict of tensors")
     if different := sorted(map(str, tensors.keys() ^ like.keys())):

@@ -6,11 +6,7 @@ NAMES = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
 def find_device(accelerator: str) -> torch.device:
-    """The device that ``compute.accelerator`` names.
-
-    Args:
-        accelerator: ``cpu``, ``cuda``, ``mps``; ``gpu`` for one of the last two; ``auto`` for the
-            best there is.
+    """The device that ``compute.accelerator`` names; ``gpu`` is CUDA or MPS, ``auto`` the best.
 
     Raises:
         ValueError: one line; the name is not known, or this machine has no such device.

@@ -5,6 +5,7 @@ Shapes: B windows, S input steps, C channels, D width of the core, H horizons, N
 features of a VD, K channels that are no VD's (the calendar), F target features; C = N*P + K.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,9 +62,7 @@ class Autoregression(nn.Module):
         self.inputs = (network.num_vds, network.num_vd_features)
         self.outputs = (network.prediction_length, network.num_targets)
         width = (network.sequence_length - 1) * network.num_vd_features + network.num_shared
-        self.weight = nn.Parameter(
-            torch.zeros(network.num_vds, width, network.prediction_length * network.num_targets)
-        )
+        self.weight = nn.Parameter(torch.zeros(network.num_vds, width, math.prod(self.outputs)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, C]`` to ``[B, H, N, F]``."""
@@ -99,26 +98,15 @@ class Forecaster(nn.Module):
         self.embedding = nn.Linear(network.num_channels, width)
         self.core = core
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(
-            width, network.prediction_length * network.num_vds * network.num_targets
-        )
+        self.head = nn.Linear(width, math.prod(self.output_shape))
         self.autoregression = Autoregression(network)
         # Training starts from persistence instead of from noise.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Forecast, in the scaled units of the input.
-
-        Args:
-            x: ``[B, S, C]``, without NaN.
-
-        Returns:
-            ``[B, H, N, F]``.
-        """
-        last = x[:, -1, self.target_channels].unflatten(
-            1, (1, *self.output_shape[1:])
-        )  # [B, 1, N, F]
+        """Map ``[B, S, C]``, without NaN, to ``[B, H, N, F]`` in the same scaled units."""
+        last = x[:, -1, self.target_channels].unflatten(1, (1, *self.output_shape[1:]))
         state = self.core(self.embedding(x))  # [B, D]
         change = self.head(self.norm(state)).unflatten(1, self.output_shape)
         forecast: Tensor = last + change + self.autoregression(x)

@@ -21,15 +21,10 @@ class LSTMCore(nn.Module):
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
-        self.width = config.hidden_size
-        self.lstm = nn.LSTM(
-            config.hidden_size,
-            config.hidden_size,
-            config.num_layers,
-            # PyTorch drops between layers only, and warns where there is no between.
-            dropout=config.dropout if config.num_layers > 1 else 0.0,
-            batch_first=True,
-        )
+        self.width = width = config.hidden_size
+        # PyTorch drops between layers only, and warns where there is no between.
+        dropout = config.dropout if config.num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(width, width, config.num_layers, dropout=dropout, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 NUM_HEADS = 4
 CONV_KERNEL_SIZE = 4
-SLSTM_BACKENDS = ("fused", "vanilla", "cuda")
-MLSTM_BACKENDS = ("fused", "vanilla")
+BACKENDS = {"slstm": ("fused", "vanilla", "cuda"), "mlstm": ("fused", "vanilla")}
 
 BlockFunction = Callable[[nn.Module, Tensor, int], Tensor]
 """A block, its input ``[B, S, D]`` and a number T to the last T steps of its output."""
@@ -47,43 +46,26 @@ class XLSTMCore(nn.Module):
     def __init__(self, config: XLSTMConfig) -> None:
         super().__init__()
         try:
-            from xlstm import (  # noqa: PLC0415
-                FeedForwardConfig,
-                mLSTMBlock,
-                mLSTMBlockConfig,
-                mLSTMLayerConfig,
-                sLSTMBlock,
-                sLSTMBlockConfig,
-                sLSTMLayerConfig,
-                xLSTMBlockStack,
-                xLSTMBlockStackConfig,
-            )
+            import xlstm  # noqa: PLC0415
         except ImportError as error:
             raise ImportError(
                 f"an xLSTM needs the xlstm package, which cannot be imported ({error}): "
                 "pip install xlstm==2.0.6"
             ) from error
-        for cell, backend, known in (
-            ("slstm", config.slstm_backend, SLSTM_BACKENDS),
-            ("mlstm", config.mlstm_backend, MLSTM_BACKENDS),
-        ):
-            if backend not in known:
+        for cell, known in BACKENDS.items():
+            if (backend := getattr(config, f"{cell}_backend")) not in known:
                 raise ValueError(f"{cell}_backend {backend!r} is not known; there are {known}")
+        sizes = {"num_heads": NUM_HEADS, "conv1d_kernel_size": CONV_KERNEL_SIZE}
+        mlstm = xlstm.mLSTMLayerConfig(**sizes)
+        slstm_backend = config.slstm_backend.replace("fused", "vanilla")
+        slstm = xlstm.sLSTMLayerConfig(backend=slstm_backend, **sizes)
+        # The stack hands its dropout to the cells, but not to the feed-forward part.
+        feedforward = xlstm.FeedForwardConfig(dropout=config.dropout)
         self.width = config.embedding_dim
-        self.stack = xLSTMBlockStack(
-            xLSTMBlockStackConfig(
-                mlstm_block=mLSTMBlockConfig(
-                    mlstm=mLSTMLayerConfig(num_heads=NUM_HEADS, conv1d_kernel_size=CONV_KERNEL_SIZE)
-                ),
-                slstm_block=sLSTMBlockConfig(
-                    slstm=sLSTMLayerConfig(
-                        backend=config.slstm_backend.replace("fused", "vanilla"),
-                        num_heads=NUM_HEADS,
-                        conv1d_kernel_size=CONV_KERNEL_SIZE,
-                    ),
-                    # The stack hands its dropout to the cells, but not to the feed-forward part.
-                    feedforward=FeedForwardConfig(dropout=config.dropout),
-                ),
+        self.stack = xlstm.xLSTMBlockStack(
+            xlstm.xLSTMBlockStackConfig(
+                mlstm_block=xlstm.mLSTMBlockConfig(mlstm=mlstm),
+                slstm_block=xlstm.sLSTMBlockConfig(slstm=slstm, feedforward=feedforward),
                 context_length=config.context_length,
                 num_blocks=config.num_blocks,
                 embedding_dim=config.embedding_dim,
@@ -91,22 +73,15 @@ class XLSTMCore(nn.Module):
                 dropout=config.dropout,
             )
         )
-
-        self.block_functions: dict[type[nn.Module], BlockFunction] = {
-            sLSTMBlock: _package_block,
-            mLSTMBlock: _package_block,
-        }
+        self.block_functions: dict[type[nn.Module], BlockFunction]
+        self.block_functions = dict.fromkeys((xlstm.sLSTMBlock, xlstm.mLSTMBlock), _package_block)
         if "fused" in (config.slstm_backend, config.mlstm_backend):
-            # Here, because numba takes its time to import.
-            from vd_forecasting.models.fused_xlstm import (  # noqa: PLC0415
-                mlstm_block,
-                slstm_block,
-            )
+            from vd_forecasting.models import fused_xlstm  # noqa: PLC0415  numba is slow to import
 
             if config.slstm_backend == "fused":
-                self.block_functions[sLSTMBlock] = slstm_block
+                self.block_functions[xlstm.sLSTMBlock] = fused_xlstm.slstm_block
             if config.mlstm_backend == "fused":
-                self.block_functions[mLSTMBlock] = mlstm_block
+                self.block_functions[xlstm.mLSTMBlock] = fused_xlstm.mlstm_block
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""

@@ -15,16 +15,7 @@ from vd_forecasting.models.fused_xlstm.slstm import slstm_layer
 
 
 def mlstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
-    """The last T steps of ``block(x)``.
-
-    Args:
-        block: an ``mLSTMBlock``.
-        x: ``[B, S, D]``.
-        steps: T, 1 to S.
-
-    Returns:
-        ``[B, T, D]``.
-    """
+    """The last T steps of ``block(x)``, an ``mLSTMBlock``: ``[B, S, D]`` to ``[B, T, D]``."""
     layer = block.xlstm
     with torch.autocast(x.device.type, enabled=False):
         x = x.to(layer.proj_up.weight.dtype)
@@ -32,16 +23,7 @@ def mlstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
 
 
 def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
-    """The last T steps of ``block(x)``.
-
-    Args:
-        block: an ``sLSTMBlock`` with the vanilla backend.
-        x: ``[B, S, D]``.
-        steps: T, 1 to S.
-
-    Returns:
-        ``[B, T, D]``.
-    """
+    """The last T steps of ``block(x)``, an ``sLSTMBlock`` with the vanilla backend."""
     layer, feedforward = block.xlstm, block.ffn
     with torch.autocast(x.device.type, enabled=False):
         x = x.to(layer.fgate.weight.dtype)

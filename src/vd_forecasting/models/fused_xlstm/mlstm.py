@@ -29,33 +29,13 @@ NORMALIZER_EPSILON = 1e-6
 
 
 def mlstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
-    """Output of ``layer(x)`` in the last steps, up to the dropout.
-
-    Args:
-        layer: an ``mLSTMLayer`` of the ``xlstm`` package; its parameters are used.
-        x: ``[B, S, D]``.
-        steps: T, how many of the last steps are wanted.
-
-    Returns:
-        ``[B, T, D]``.
-    """
-    cell = layer.mlstm_cell
-    query_map, value_map, key_gates, value_gates, gate_bias = _maps(layer)
+    """The last T steps of the output of ``layer(x)``, ``[B, S, D]`` to ``[B, T, D]``, up to the
+    dropout; ``layer`` is an ``mLSTMLayer`` of the ``xlstm`` package, whose parameters are used."""
+    conv, norm = layer.conv1d.conv, layer.mlstm_cell.outnorm
     into_cell, into_gate = layer.proj_up.weight.chunk(2)
-    hidden = _MLSTM.apply(
-        functional.linear(x, into_cell),
-        functional.linear(x[:, -steps:], into_gate),
-        layer.conv1d.conv.weight,
-        layer.conv1d.conv.bias,
-        query_map,
-        value_map,
-        key_gates,
-        value_gates,
-        gate_bias,
-        cell.outnorm.weight_proxy,
-        layer.learnable_skip,
-        cell.outnorm.eps,
-    )
+    x, z = functional.linear(x, into_cell), functional.linear(x[:, -steps:], into_gate)
+    outside_cell = (norm.weight_proxy, layer.learnable_skip, norm.eps)
+    hidden = _MLSTM.apply(x, z, conv.weight, conv.bias, *_maps(layer), *outside_cell)
     return functional.linear(hidden, layer.proj_down.weight)
 
 
@@ -89,13 +69,8 @@ def _maps(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     key_gates, value_gates = (
         maps.mT.reshape(heads, width, 2 * heads) for maps in (from_keys, from_values)
     )
-    return (
-        query_map,
-        value_map,
-        key_gates,
-        value_gates,
-        torch.cat([cell.igate.bias, cell.fgate.bias]),
-    )
+    gate_bias = torch.cat([cell.igate.bias, cell.fgate.bias])
+    return query_map, value_map, key_gates, value_gates, gate_bias
 
 
 class _MLSTM(torch.autograd.Function):
@@ -117,9 +92,8 @@ class _MLSTM(torch.autograd.Function):
         skip: Tensor,  # [I]
         epsilon: float,
     ) -> Tensor:
-        (x, z, kernel, bias, norm_weight, skip) = (
-            tensor.detach() for tensor in (x, z, kernel, bias, norm_weight, skip)
-        )
+        used_by_kernels = (x, z, kernel, bias, norm_weight, skip)
+        x, z, kernel, bias, norm_weight, skip = (tensor.detach() for tensor in used_by_kernels)
         kernels = kernels_for(x)
         heads, width, _ = query_map.shape
         batch, length, _ = x.shape
@@ -186,17 +160,9 @@ class _MLSTM(torch.autograd.Function):
             d_x, d_kernel, d_bias = kernels.convolve_backward(
                 d_keys, d_x.view_as(keys), x, kernel, bias
             )
+            d_value_gates = (x.view(rows, -1).mT @ d_gates).view_as(value_gates)
             return (
-                d_x,
-                d_z,
-                d_kernel,
-                d_bias,
-                torch.bmm(late_keys.mT, d_queries),
-                torch.bmm(x_rows.mT, d_values),
-                torch.bmm(key_rows.mT, d_gates_by_head),
-                (x.view(rows, -1).mT @ d_gates).view_as(value_gates),
-                d_gates.sum(0),
-                d_norm_weight,
-                d_skip,
-                None,
-            )
+                d_x, d_z, d_kernel, d_bias, torch.bmm(late_keys.mT, d_queries),
+                torch.bmm(x_rows.mT, d_values), torch.bmm(key_rows.mT, d_gates_by_head),
+                d_value_gates, d_gates.sum(0), d_norm_weight, d_skip, None,
+            )  # fmt: skip

@@ -250,12 +250,10 @@ def _attend(part, parts, gates, scores, weights, normalizer, sign, strongest, ep
             for t in range(steps):
                 s = t + length - steps
                 row, score = here[t * length : (t + 1) * length], scores[h, b, t]
-                for past in range(s + 1, length):
-                    row[past] = 0
-                for past in range(length):
-                    score[past] *= row[past]
+                row[s + 1 :] = 0
                 total = f32(0)
                 for past in range(length):
+                    score[past] *= row[past]
                     total += score[past]
                 floor = f32(math.exp(-stabilizer[t]))
                 inside = abs(total) >= floor
@@ -282,8 +280,7 @@ def _attend_backward(
                     d_scores[h, b, t, past] = d_score * weights[h, b, t, past]
                     taken[past] += d_exponent
                     total += d_exponent
-                for past in range(s + 1, length):
-                    d_scores[h, b, t, past] = 0
+                d_scores[h, b, t, s + 1 :] = 0
                 d_stabilizer = d_normalizer[h, b, t] * epsilon
                 taken[strongest[h, b, t]] += d_stabilizer
                 given[s] = total + d_stabilizer
@@ -544,13 +541,11 @@ def _recur_backward(part, parts, d_output, recurrent, states, d_gates, before):
                     at = (b - first) * width
                     _add(d_y[at : at + width], d_output[b, late_enough, h])
             for k in range(size):
-                d_o[k] = d_y[k] * y[k]
-            for k in range(size):
                 d_cell[k] += d_y[k] * o[k] / n[k]
             for k in range(size):
-                d_normalizer[k] -= d_o[k] / n[k]
+                d_normalizer[k] -= d_y[k] * y[k] / n[k]
             for k in range(size):
-                d_o[k] *= ONE - o[k]
+                d_o[k] = d_y[k] * y[k] * (ONE - o[k])
             for k in range(size):
                 d_z[k] = d_cell[k] * i[k] * (ONE - z[k] * z[k])
             for k in range(size):

@@ -18,30 +18,15 @@ from vd_forecasting.models.fused_xlstm.kernels import kernels_for
 
 
 def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
-    """Output of the cell of ``layer(x)`` in the last steps, before dropout and norm.
-
-    Args:
-        layer: an ``sLSTMLayer`` of the ``xlstm`` package; its parameters are used.
-        x: ``[B, S, D]``.
-        steps: T, how many of the last steps are wanted.
-
-    Returns:
-        ``[B, T, D]``.
-    """
-    cell = layer.slstm_cell
-    heads: int = cell.config.num_heads
-    output: Tensor = _SLSTM.apply(
-        x,
-        layer.conv1d.conv.weight,
-        layer.conv1d.conv.bias,
-        # The package feeds the input gate by what it calls fgate, and vice versa.
-        torch.cat([layer.fgate.weight, layer.igate.weight], 1),
-        torch.cat([layer.zgate.weight, layer.ogate.weight], 1),
-        cell._recurrent_kernel_,
-        cell._bias_.view(4, heads, -1).transpose(0, 1).flatten(1),
-        steps,
-        torch.is_grad_enabled(),
-    )
+    """The last T steps of the cell of ``layer(x)``, ``[B, S, D]`` to ``[B, T, D]``, before dropout
+    and norm; ``layer`` is an ``sLSTMLayer`` of the ``xlstm`` package, whose parameters are used."""
+    cell, conv = layer.slstm_cell, layer.conv1d.conv
+    # The package feeds the input gate by what it calls fgate, and vice versa.
+    from_convolved = torch.cat([layer.fgate.weight, layer.igate.weight], 1)
+    from_input = torch.cat([layer.zgate.weight, layer.ogate.weight], 1)
+    bias = cell._bias_.view(4, cell.config.num_heads, -1).transpose(0, 1).flatten(1)
+    weights = (conv.weight, conv.bias, from_convolved, from_input, cell._recurrent_kernel_, bias)
+    output: Tensor = _SLSTM.apply(x, *weights, steps, torch.is_grad_enabled())
     return output
 
 
@@ -61,10 +46,8 @@ class _SLSTM(torch.autograd.Function):
         steps: int,
         keep: bool,  # states for the gradient
     ) -> Tensor:
-        x, kernel, kernel_bias, recurrent, bias = (
-            tensor.detach() for tensor in (x, kernel, kernel_bias, recurrent, bias)
-        )
-        x = x.contiguous()
+        used_by_kernels = (x.contiguous(), kernel, kernel_bias, recurrent, bias)
+        x, kernel, kernel_bias, recurrent, bias = (tensor.detach() for tensor in used_by_kernels)
         kernels = kernels_for(x)
         batch, length, _ = x.shape
         heads, _, width = from_input.shape
@@ -98,21 +81,10 @@ class _SLSTM(torch.autograd.Function):
             d_gates, before = kernels.recur_backward(d_output.contiguous(), recurrent, states)
             d_gates, before = d_gates.view(heads, rows, -1), before.view(heads, rows, width)
             d_early, d_late = d_gates.chunk(2, dim=2)  # [H, BS, 2P]
-            d_x, d_kernel, d_kernel_bias = kernels.convolve_backward(
-                torch.bmm(d_early, from_convolved).view_as(convolved),
-                torch.bmm(d_late, from_input).view_as(convolved),
-                x,
-                kernel,
-                kernel_bias,
-            )
+            d_convolved = torch.bmm(d_early, from_convolved).view_as(convolved)
+            d_direct = torch.bmm(d_late, from_input).view_as(convolved)
             return (
-                d_x,
-                d_kernel,
-                d_kernel_bias,
-                torch.bmm(d_early.mT, convolved_rows),
-                torch.bmm(d_late.mT, x_rows),
-                torch.bmm(d_gates.mT, before),
-                d_gates.sum(1),
-                None,
-                None,
-            )
+                *kernels.convolve_backward(d_convolved, d_direct, x, kernel, kernel_bias),
+                torch.bmm(d_early.mT, convolved_rows), torch.bmm(d_late.mT, x_rows),
+                torch.bmm(d_gates.mT, before), d_gates.sum(1), None, None,
+            )  # fmt: skip

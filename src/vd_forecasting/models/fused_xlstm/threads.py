@@ -17,9 +17,8 @@ BYTES = ir.IntType(8).as_pointer()
 INTEGER = ir.IntType(64)
 WORK = ir.FunctionType(ir.VoidType(), [BYTES])
 # void GOMP_parallel(void (*work)(void *), void *data, unsigned num_threads, unsigned flags)
-GOMP_PARALLEL = ir.FunctionType(
-    ir.VoidType(), [WORK.as_pointer(), BYTES, ir.IntType(32), ir.IntType(32)]
-)
+UNSIGNED = ir.IntType(32)
+GOMP_PARALLEL = ir.FunctionType(ir.VoidType(), [WORK.as_pointer(), BYTES, UNSIGNED, UNSIGNED])
 
 
 def _entry_of_openmp() -> int:
@@ -39,11 +38,8 @@ OPENMP = _entry_of_openmp()
 
 
 def parts_of(size: int) -> tuple[int, int]:
-    """In how many parts to do what can be divided into ``size``, and the OpenMP to do it with.
-
-    Returns:
-        The number of parts and an address for :func:`in_parts`, 0 where one thread does them all.
-    """
+    """How many parts to make of ``size`` units of work, at most one per thread of torch, and the
+    address of OpenMP for :func:`in_parts`, 0 where one thread does them all."""
     parts = min(torch.get_num_threads(), size)
     return (parts, OPENMP) if OPENMP and parts > 1 else (1, 0)
 
@@ -52,15 +48,10 @@ def parts_of(size: int) -> tuple[int, int]:
 def in_parts(
     typing_context: Any, kernel: Any, parts: Any, openmp: Any, arguments: Any
 ) -> tuple[Any, Any]:
-    """Call ``kernel(part, parts, *arguments)`` for each part, on as many threads.
+    """Call the compiled ``kernel(part, parts, *arguments)`` for each part, on as many threads.
 
     Each thread takes the next part until none is left, so fewer threads than parts do as well.
-
-    Args:
-        kernel: a function compiled by numba.
-        parts: how many.
-        openmp: the address of ``GOMP_parallel``, or 0 to stay on this thread.
-        arguments: a tuple.
+    ``openmp`` is the address of ``GOMP_parallel``, or 0 to stay on this thread.
 
     Raises:
         MemoryError: in one of the parts.
@@ -69,9 +60,8 @@ def in_parts(
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _, count, entry, given = values
-        job = cgutils.alloca_once(
-            builder, ir.LiteralStructType([INTEGER, INTEGER, INTEGER, given.type])
-        )
+        job_type = ir.LiteralStructType([INTEGER, INTEGER, INTEGER, given.type])
+        job = cgutils.alloca_once(builder, job_type)
         zero = ir.Constant(INTEGER, 0)
         for place, value in enumerate((zero, count, zero, given)):  # next part, parts, failed
             builder.store(value, cgutils.gep_inbounds(builder, job, 0, place))
@@ -81,10 +71,9 @@ def in_parts(
             with here:
                 builder.call(work, [data])
             with on_threads:
-                builder.call(
-                    builder.inttoptr(entry, GOMP_PARALLEL.as_pointer()),
-                    [work, data, builder.trunc(count, ir.IntType(32)), ir.IntType(32)(0)],
-                )
+                gomp_parallel = builder.inttoptr(entry, GOMP_PARALLEL.as_pointer())
+                threads = builder.trunc(count, UNSIGNED)
+                builder.call(gomp_parallel, [work, data, threads, UNSIGNED(0)])
         failed = builder.load(cgutils.gep_inbounds(builder, job, 0, 2))
         with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, failed)):
             context.call_conv.return_user_exc(builder, MemoryError, ("out of memory",))
@@ -99,9 +88,7 @@ def _work(context: Any, module: Any, compiled: Any, job_type: Any) -> Any:
     kernel = context.declare_function(module, compiled.fndesc)
     work = ir.Function(module, WORK, f"{compiled.fndesc.mangled_name}.work")
     work.linkage = "internal"
-    start, take, do, end = (
-        work.append_basic_block(name) for name in ("start", "take", "do", "end")
-    )
+    start, take, do, end = map(work.append_basic_block, ("start", "take", "do", "end"))
     builder = ir.IRBuilder(start)
     job = builder.bitcast(work.args[0], job_type)
     following, parts, failed, given = (

@@ -33,16 +33,9 @@ def _convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor, heads: int) -> Tensor:
-    """SiLU of a causal depthwise convolution.
+    """SiLU of a causal depthwise convolution of ``[B, S, I]``: ``[H, B, S, P]``, contiguous.
 
-    Args:
-        x: ``[B, S, I]``.
-        kernel: ``[I, 1, K]``, as ``torch.nn.Conv1d`` has it.
-        bias: ``[I]``.
-        heads: H.
-
-    Returns:
-        ``[H, B, S, P]``, contiguous.
+    ``kernel`` is ``[I, 1, K]``, as ``torch.nn.Conv1d`` has it, and ``bias`` ``[I]``.
     """
     return functional.silu(_convolve(x, kernel, bias, heads)).contiguous()
 
@@ -126,13 +119,8 @@ def leave(
         hidden: ``[H, B, T, P]``, with mean zero over P.
         normalizer: ``[H, B, T]``.
         keys: ``[H, B, S, P]``, of which the last T steps are skipped to here.
-        z: ``[B, T, I]``, output gate before its activation.
-        weight: ``[I]``, of the norm.
-        skip: ``[I]``.
-        epsilon: of the norm.
-
-    Returns:
-        ``[B, T, I]``.
+        z: ``[B, T, I]``, output gate before its activation; the output's shape.
+        weight, skip: ``[I]``, of the norm, as is epsilon, and of the skip connection.
     """
     heads, _, steps, _ = hidden.shape
     weight, skip = weight.view(heads, 1, 1, -1), skip.view(heads, 1, 1, -1)
@@ -173,11 +161,9 @@ def recur(
         late: ``[H, B, S, 2P]``, what cell input and output gate get.
         recurrent: ``[H, 4P, P]``, what all four get from the output one step before.
         bias: ``[H, 4P]``.
-        steps: T.
-        keep: whether :func:`recur_backward` will be called.
 
     Returns:
-        ``[B, T, I]``, and what :func:`recur_backward` needs.
+        ``[B, T, I]`` and, where ``keep`` is true, what :func:`recur_backward` needs.
     """
     heads, batch, length, _ = early.shape
     width = recurrent.shape[2]

@@ -78,15 +78,6 @@ def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
     Raises:
         ModuleNotFoundError: uxsim is not installed.
     """
-    uxsim = _import_uxsim()
-    driven = []
-    for number, (date, day) in enumerate(plan.groupby(plan["time"].dt.floor("D"))):
-        driven.append(_drive_day(uxsim, day, simulate.seed + number))
-        logger.info("Simulated %s", np.datetime_as_string(date, unit="D"))
-    return xr.concat(driven, dim="time")
-
-
-def _import_uxsim() -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -95,17 +86,19 @@ def _import_uxsim() -> ModuleType:
         raise ModuleNotFoundError(
             'the simulate pipeline needs uxsim: pip install -e ".[simulate]"'
         ) from error
-    return uxsim  # type: ignore[no-any-return]
+    driven = []
+    for number, (date, day) in enumerate(plan.groupby(plan["time"].dt.floor("D"))):
+        driven.append(_drive_day(uxsim, day, simulate.seed + number))
+        logger.info("Simulated %s", np.datetime_as_string(date, unit="D"))
+    return xr.concat(driven, dim="time")
 
 
 def _drive_day(uxsim: ModuleType, day: xr.Dataset, seed: int) -> xr.Dataset:
     interval = int((day["time"][1] - day["time"][0]) / np.timedelta64(1, "s"))
     before = int(WARM_UP.total_seconds()) // interval
-    demand = day["demand"].values
-    demand = np.concatenate([np.repeat(demand[:1], before, axis=0), demand, demand[-1:]])
-    capacity = day["capacity"].values
-    capacity = np.concatenate([np.repeat(capacity[:1], before, axis=0), capacity, capacity[-1:]])
-
+    demand, capacity = (
+        np.pad(day[name].values, [(before, 1), (0, 0)], "edge") for name in ("demand", "capacity")
+    )
     world, mainline, routes = _build(uxsim, seed, (len(demand) + 1) * interval)
     departures = _departures(demand, interval, np.random.default_rng([seed, 1]))
     for step in range(len(demand)):
@@ -113,8 +106,7 @@ def _drive_day(uxsim: ModuleType, day: xr.Dataset, seed: int) -> xr.Dataset:
             _limit(node, limit)
         for second, entry, leaving in departures[step]:
             origin, destination, route = routes[entry, leaving]
-            vehicle = world.addVehicle(origin, destination, second)
-            vehicle.enforce_route(route)
+            world.addVehicle(origin, destination, second).enforce_route(route)
         # the last step is never reached: uxsim's closing statistics of all trips are not needed
         world.exec_simulation(until_t=(step + 1) * interval - TIME_STEP)
 
@@ -123,10 +115,9 @@ def _drive_day(uxsim: ModuleType, day: xr.Dataset, seed: int) -> xr.Dataset:
         _observe(trajectories, 1000 * km, interval, len(demand))[:, before:-1]
         for km in DETECTORS_KM
     ]
-    flow, speed, spread = np.stack(observed, axis=-1)
-    dims = ("time", "km")
+    flow, speed, spread = ((("time", "km"), seen) for seen in np.stack(observed, axis=-1))
     return xr.Dataset(
-        {"flow": (dims, flow), "speed": (dims, speed), "speed_spread": (dims, spread)},
+        {"flow": flow, "speed": speed, "speed_spread": spread},
         coords={"time": day["time"], "km": list(DETECTORS_KM)},
     )
 
@@ -139,30 +130,17 @@ def _build(uxsim: ModuleType, seed: int, tmax: int) -> tuple[Any, list[Any], Rou
         duo_update_time=tmax,  # every vehicle has its route, none is searched
         random_seed=seed,
         tmax=tmax,
-        print_mode=0,
-        save_mode=0,
-        show_mode=0,
-        show_progress=0,
+        **dict.fromkeys(("print_mode", "save_mode", "show_mode", "show_progress"), 0),
     )
     nodes = {km: world.addNode(f"{km:g}", 1000 * km, 0) for km in NODES_KM}
+    road = {"free_flow_speed": FREE_SPEED, "jam_density_per_lane": JAM_DENSITY}
+    ramp = road | {"free_flow_speed": RAMP_SPEED, "length": RAMP_LENGTH}
     main = {}
     for start, end in itertools.pairwise(NODES_KM):
-        main[start] = world.addLink(
-            f"main {start:g}",
-            nodes[start],
-            nodes[end],
-            length=1000 * (end - start),
-            free_flow_speed=FREE_SPEED,
-            jam_density_per_lane=JAM_DENSITY,
-            number_of_lanes=lanes(start),
-            merge_priority=lanes(start),
-            attribute=1000 * start,
-        )
-    ramp = {
-        "length": RAMP_LENGTH,
-        "free_flow_speed": RAMP_SPEED,
-        "jam_density_per_lane": JAM_DENSITY,
-    }
+        size = {"length": 1000 * (end - start), "attribute": 1000 * start}
+        wide = dict.fromkeys(("number_of_lanes", "merge_priority"), lanes(start))
+        ends = (nodes[start], nodes[end])
+        main[start] = world.addLink(f"main {start:g}", *ends, **size, **wide, **road)
     first, last = NODES_KM[0], NODES_KM[-1]
     origins: dict[float, tuple[Any, list[Any]]] = {first: (nodes[first], [])}
     destinations: dict[float, tuple[Any, list[Any]]] = {last: (nodes[last], [])}
@@ -210,12 +188,10 @@ def _departures(
 
 def _limit(node: Any, limit: float) -> None:
     """Let at most ``limit`` vehicles per hour through a node."""
-    if np.isinf(limit):
-        node.flow_capacity, node.number_of_lanes = None, None
-        return
-    if node.flow_capacity is None:
+    limited = np.isfinite(limit)
+    if limited and node.flow_capacity is None:
         node.flow_capacity_remain = 0.0
-    node.flow_capacity, node.number_of_lanes = limit / 3600, 4
+    node.flow_capacity, node.number_of_lanes = (limit / 3600, 4) if limited else (None, None)
 
 
 def _trajectories(world: Any) -> NDArray[np.float64]:
@@ -243,10 +219,9 @@ def _observe(
     of a platoon stand for the traffic since the one before. Speed is Edie's: distance over time
     of all platoons in the cell around the place; where none is, it is interpolated in time.
     """
-    near = trajectories[
-        (trajectories[:, 2] >= at - CELL / 2) & (trajectories[:, 1] <= at + CELL / 2)
-    ]
-    time, start, end = near.T
+    time, start, end = trajectories.T
+    near = (end >= at - CELL / 2) & (start <= at + CELL / 2)
+    time, start, end = time[near], start[near], end[near]
     crossing = (start < at) & (end >= at)
     share = (at - start[crossing]) / (end - start)[crossing]
     passed = np.sort(time[crossing] + share * TIME_STEP)
@@ -266,7 +241,6 @@ def _observe(
     with np.errstate(invalid="ignore", divide="ignore"):
         speed = metres / seconds
         spread = np.sqrt(np.maximum(squares / seconds - speed**2, 0))
-    known = np.isfinite(speed)
-    index = np.arange(steps)
-    speed, spread = (np.interp(index, index[known], x[known]) for x in (speed, spread))
+    known = np.flatnonzero(np.isfinite(speed))
+    speed, spread = (np.interp(np.arange(steps), known, x[known]) for x in (speed, spread))
     return np.stack([flow, 3.6 * speed, 3.6 * spread])

@@ -1,5 +1,7 @@
 """Demand and capacity: how many want to drive each day, and how many the road can take."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -31,10 +33,8 @@ def plan(simulate: Simulate) -> xr.Dataset:
         ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited. The
         coordinates ``entry`` and ``node`` are in km.
     """
-    days = pd.date_range(simulate.start, periods=simulate.days, freq="D")
-    return xr.concat(
-        [_plan_day(day, number, simulate) for number, day in enumerate(days)], dim="time"
-    )
+    days = enumerate(pd.date_range(simulate.start, periods=simulate.days, freq="D"))
+    return xr.concat([_plan_day(day, number, simulate) for number, day in days], dim="time")
 
 
 def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
@@ -42,13 +42,11 @@ def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
     time = pd.date_range(day, periods=pd.Timedelta("1D") // INTERVAL, freq=INTERVAL)
     hour = ((time - day) / pd.Timedelta("1h")).to_numpy(float)
     profile = _profile(hour, day.weekday(), rng)
-    demand = np.stack(
-        [
-            simulate.demand * level * profile * rng.normal(1, 0.03) * _wander(len(time), 0.05, rng)
-            for level in ENTRY_LEVEL
-        ],
-        axis=-1,
-    )
+    entering = [
+        simulate.demand * level * profile * rng.normal(1, 0.03) * _wander(len(time), 0.05, rng)
+        for level in ENTRY_LEVEL
+    ]
+    demand = np.stack(entering, axis=-1)
 
     capacity = pd.DataFrame(np.inf, index=hour, columns=list(NODES_KM))
     road = rng.normal(1, 0.025)  # weather, light, drivers
@@ -57,9 +55,8 @@ def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
     for _ in range(rng.poisson(simulate.incidents_per_day)):
         km = rng.choice(NODES_KM[1:-1])
         begin = rng.uniform(6, 21)
-        end = begin + rng.uniform(20, 60) / 60
+        blocked = (hour >= begin) & (hour < begin + rng.uniform(20, 60) / 60)
         left = rng.uniform(0.2, 0.5) * lanes(km) * LANE_CAPACITY
-        blocked = (hour >= begin) & (hour < end)
         capacity.loc[blocked, km] = np.minimum(capacity.loc[blocked, km], left)
     return xr.Dataset(
         {"demand": (("time", "entry"), demand), "capacity": (("time", "node"), capacity.values)},
@@ -76,10 +73,8 @@ def _profile(
         at, height = at + rng.normal(0, 0.25), height * rng.normal(1, 0.08)
         return height * np.exp(-0.5 * ((hour - at) / (width * rng.uniform(0.85, 1.15))) ** 2)
 
-    daytime = (
-        rng.normal(1, 0.05) / (1 + np.exp(-(hour - 6.3) / 0.5)) / (1 + np.exp((hour - 21) / 0.9))
-    )
-    night = 0.09 * np.ones_like(hour)
+    daytime = rng.normal(1, 0.05) / (1 + np.exp(-(hour - 6.3) / 0.5))
+    daytime = daytime / (1 + np.exp((hour - 21) / 0.9))
     saturday, sunday = 5, 6
     if day_of_week == saturday:
         busy = 0.40 * daytime + peak(11, 1.8, 0.25) + peak(16.5, 1.8, 0.22)
@@ -88,7 +83,7 @@ def _profile(
     else:
         friday = 0.06 if day_of_week == 4 else 0.0
         busy = 0.44 * daytime + peak(7.8, 0.8, 0.52) + peak(17.8, 1.05, 0.55 + friday)
-    whole: NDArray[np.float64] = (night + busy) * rng.normal(1, 0.035)
+    whole: NDArray[np.float64] = (0.09 + busy) * rng.normal(1, 0.035)
     return whole
 
 
@@ -97,9 +92,5 @@ def _wander(steps: int, deviation: float, rng: np.random.Generator) -> NDArray[n
     memory = 0.85
     shocks = rng.normal(0, deviation * np.sqrt(1 - memory**2), steps)
     shocks[0] /= np.sqrt(1 - memory**2)
-    noise = np.empty(steps)
-    value = 0.0
-    for step, shock in enumerate(shocks):
-        value = memory * value + shock
-        noise[step] = value
-    return np.maximum(1 + noise, 0.5)
+    noise = itertools.accumulate(shocks, lambda value, shock: memory * value + shock)
+    return (1 + np.fromiter(noise, np.float64, steps)).clip(min=0.5)

@@ -42,8 +42,7 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
     """
     rng = np.random.default_rng([simulate.seed, 2])
     flow, speed, spread = (traffic[name].values for name in ("flow", "speed", "speed_spread"))
-    shape = flow.shape
-    km = traffic["km"].values
+    shape, km = flow.shape, traffic["km"].values
     lane_count = np.array([lanes(place) for place in km], dtype=float)
     hours = (traffic["time"][1] - traffic["time"][0]) / np.timedelta64(1, "h")
 
@@ -61,20 +60,11 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
     density = count / float(hours) / speed / lane_count  # veh/km and lane
     occupancy = density * EFFECTIVE_LENGTH / 10 * rng.lognormal(0, 0.03, shape)
 
-    values = np.stack(
-        [
-            np.where(count > 0, speed, np.nan),
-            count,
-            occupancy.clip(max=100),
-            np.where(count > 0, deviation, np.nan),
-            np.broadcast_to(lane_count, shape),
-        ],
-        axis=-1,
-    )
-    for feature, decimals in enumerate(DECIMALS):
-        values[..., feature] = values[..., feature].round(decimals)
+    speed, deviation = (np.where(count > 0, x, np.nan) for x in (speed, deviation))
+    exact = (speed, count, occupancy.clip(max=100), deviation, np.broadcast_to(lane_count, shape))
+    sent = [feature.round(decimals) for feature, decimals in zip(exact, DECIMALS, strict=True)]
     return xr.DataArray(
-        values.astype(np.float32),
+        np.stack(sent, axis=-1).astype(np.float32),
         dims=("time", "vd", "feature"),
         coords={
             "time": traffic["time"].values,
@@ -86,10 +76,8 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
         name="features",
         attrs={
             "dataset_name": "vd_sample",
-            "description": (
-                "Simulated, not measured: a freeway corridor driven with uxsim by the simulate "
-                "pipeline of vd_forecasting"
-            ),
+            "description": "Simulated, not measured: a freeway corridor driven with uxsim by the "
+            "simulate pipeline of vd_forecasting",
             "creation_date": simulate.creation_date,
         },
     )
@@ -116,10 +104,10 @@ def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
     if vds > FAULTY:
         _break_down(values[:, FAULTY], per_day, rng)
 
-    for begin, length in _stretches(steps, 0.004, 4, rng):
-        values[begin : begin + length] = np.nan
+    for stretch in _stretches(steps, 0.004, 4, rng):
+        values[stretch] = np.nan
         if rng.random() < 0.5:  # the collector lost the clock along with the records
-            time[begin : begin + length] = np.datetime64("NaT")
+            time[stretch] = np.datetime64("NaT")
     late = rng.choice(np.arange(1, steps), size=max(steps // 1000, 1), replace=False)
     time[late] = measured["time"].values[late - 1]  # the clock had not moved on yet
     return measured.copy(data=values).assign_coords(time=time)
@@ -127,15 +115,13 @@ def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
 
 def _places(km: NDArray[np.float64], lane_count: NDArray[np.float64]) -> dict[str, object]:
     """Coordinates of the detectors along a gently winding line."""
-    along, aside = km, 0.6 * np.sin(km / 3.5)
-    north = along * np.cos(HEADING) - aside * np.sin(HEADING)
-    east = along * np.sin(HEADING) + aside * np.cos(HEADING)
+    aside = 0.6 * np.sin(km / 3.5)
+    north = km * np.cos(HEADING) - aside * np.sin(HEADING)
+    east = km * np.sin(HEADING) + aside * np.cos(HEADING)
     km_per_degree = 111.2
+    lon = START_LON + east / km_per_degree / np.cos(np.deg2rad(START_LAT))
     return {
-        "position_lon": (
-            "vd",
-            (START_LON + east / km_per_degree / np.cos(np.deg2rad(START_LAT))).round(6),
-        ),
+        "position_lon": ("vd", lon.round(6)),
         "position_lat": ("vd", (START_LAT + north / km_per_degree).round(6)),
         "road_id": ("vd", [ROAD_ID] * len(km)),
         "road_name": ("vd", [ROAD_NAME] * len(km)),
@@ -145,11 +131,11 @@ def _places(km: NDArray[np.float64], lane_count: NDArray[np.float64]) -> dict[st
 
 def _stretches(
     steps: int, share: float, mean_length: float, rng: np.random.Generator
-) -> list[tuple[int, int]]:
-    """Random (first step, number of steps) that make up about ``share`` of all steps."""
+) -> list[slice]:
+    """Random stretches that make up about ``share`` of all steps."""
     number = rng.poisson(share * steps / mean_length)
-    begins = rng.integers(steps, size=number).tolist()
-    return list(zip(begins, rng.geometric(1 / mean_length, number).tolist(), strict=True))
+    begins = rng.integers(steps, size=number)
+    return list(map(slice, begins, begins + rng.geometric(1 / mean_length, number)))
 
 
 def _enter_errors(values: NDArray[np.float32], share: float, rng: np.random.Generator) -> None:
@@ -176,17 +162,16 @@ def _lose_records(values: NDArray[np.float32], share: float, rng: np.random.Gene
     steps, vds, features = values.shape
     for vd in range(vds):
         values[rng.random(steps) < share / 2, vd] = np.nan
-        for begin, length in _stretches(steps, share / 2, 12, rng):
-            values[begin : begin + length, vd] = np.nan
+        for stretch in _stretches(steps, share / 2, 12, rng):
+            values[stretch, vd] = np.nan
         for feature in range(features):  # a single channel
             values[rng.random(steps) < share / 10, vd, feature] = np.nan
 
 
 def _break_down(values: NDArray[np.float32], per_day: int, rng: np.random.Generator) -> None:
     """Make one detector, (time, feature), unfit: two thirds missing, much of the rest stuck."""
-    steps = len(values)
     begin = 0
-    while begin < steps:
+    while begin < len(values):
         silent = begin + int(per_day * rng.uniform(0.5, 2))
         values[begin:silent] = np.nan
         stuck = silent + int(per_day * rng.uniform(0.2, 0.6))
