@@ -124,7 +124,7 @@ def _share(part, parts, size):
 
 
 @njit(inline="always", **OPTIONS)
-def _copy(target, x):
+def _copy_row(target, x):
     for c in range(len(target)):
         target[c] = x[c]
 
@@ -164,7 +164,7 @@ def _convolve(part, parts, x, taps, bias, output):
             for c in range(inner):
                 row[c] *= _sigmoid(row[c])
             for h in range(heads):
-                _copy(output[h, b, s], by_head[h])
+                _copy_row(output[h, b, s], by_head[h])
 
 
 @_kernel
@@ -181,7 +181,7 @@ def _convolve_backward(part, parts, d_output, d_direct, x, taps, bias, d_x, d_su
         for s in range(length):
             row = d_rows[s]
             for h in range(heads):
-                _copy(by_head[h], d_output[h, b, s])
+                _copy_row(by_head[h], d_output[h, b, s])
             _convolved(x, b, s, taps, bias, row)
             for c in range(inner):
                 gate = _sigmoid(row[c])
@@ -362,7 +362,7 @@ def _leave_backward(part, parts, d_output, hidden, normalizer, keys, z, weight, 
                 scales[h] = scale = _scale(value, normalizer[h, b, t], epsilon)
                 for p in range(width):
                     normed[start + p] = value[p] * scale
-                _copy(key_by_head[h], keys[h, b, before + t])
+                _copy_row(key_by_head[h], keys[h, b, before + t])
             for c in range(inner):
                 opened[c] = _sigmoid(gate[c])
             for c in range(inner):
@@ -385,7 +385,7 @@ def _leave_backward(part, parts, d_output, hidden, normalizer, keys, z, weight, 
                 shrink = along / f32(width)
                 for p in range(width):
                     d_inner[p] = scale * (d_value[start + p] - normed[start + p] * shrink)
-                _copy(d_keys[h, b, before + t], key_by_head[h])
+                _copy_row(d_keys[h, b, before + t], key_by_head[h])
                 d_normalizer[h, b, t] = -along * scale * scale * normalizer[h, b, t] * epsilon
         for k in range(2):
             _add(d_sums[part, k], d_here[k])
@@ -502,13 +502,13 @@ def _recur(part, parts, early, late, recurrent, bias, output, states):
                 normalizer[k] = f[k] * normalizer[k] + i[k]
             for k in range(size):
                 y[k] = o[k] * cell[k] / normalizer[k]
-            _copy(n, normalizer)
-            _copy(c, cell)
-            _copy(y_kept, y)
+            _copy_row(n, normalizer)
+            _copy_row(c, cell)
+            _copy_row(y_kept, y)
             late_enough = s - length + output.shape[1]
             if late_enough >= 0:
                 for b in range(first, last):
-                    _copy(output[b, late_enough, h], y[(b - first) * width :])
+                    _copy_row(output[b, late_enough, h], y[(b - first) * width :])
 
 
 @_kernel
@@ -562,7 +562,7 @@ def _recur_backward(part, parts, d_output, recurrent, states, d_gates, before):
                 for gate in range(4):
                     for j in range(width):
                         row[gate * width + j] = d_raw[gate, at + j]
-                _copy(before[h, b, s], y_before[at:])
+                _copy_row(before[h, b, s], y_before[at:])
                 for q in range(0, width - 3, 4):
                     r0, r1 = recurrent[h, q], recurrent[h, q + 1]
                     r2, r3 = recurrent[h, q + 2], recurrent[h, q + 3]
