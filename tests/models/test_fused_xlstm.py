@@ -71,6 +71,7 @@ def largest(gradients: dict[str, Tensor]) -> float:
 @example(batch=1, length=1, width=32, heads=4, last_only=True, seed=0)
 @example(batch=2, length=LONGEST, width=128, heads=2, last_only=False, seed=0)
 @example(batch=2, length=LONGEST, width=128, heads=2, last_only=True, seed=0)
+@example(batch=3, length=21, width=32, heads=2, last_only=False, seed=133)
 def test_it_is_the_block_of_the_package(
     kind: str,
     dtype: torch.dtype,
@@ -85,8 +86,9 @@ def test_it_is_the_block_of_the_package(
     """Outputs and all gradients; the package's are in float64, to have no error of its own.
 
     A constant added to all input gates only scales what the norm then scales back, so the gradient
-    of their bias is a sum that nearly cancels. Over long sequences its terms hold fewer digits in
-    float32 than are asked for, the package's too; there the package's own error is the measure.
+    of their bias is a sum that nearly cancels. Its terms hold fewer digits in float32 than are
+    asked for, the package's too; there, and over long sequences, the package's own error is the
+    measure.
     """
     block = make_block(kind, width, heads, seed=seed).to(dtype)
     x = torch.randn(batch, length, width, dtype=dtype)
@@ -106,7 +108,8 @@ def test_it_is_the_block_of_the_package(
         return {"output": error(output, expected), **of_gradients}
 
     found, tolerance = errors(output, gradients), TOLERANCE[dtype]
-    if length == LONGEST and max(found.values()) > tolerance:
+    beyond = {name for name, size in found.items() if not size <= tolerance}
+    if beyond and (length == LONGEST or all(name.endswith("igate.bias") for name in beyond)):
         own = errors(*run(block.to(dtype), None, x, weight))
         tolerance = max(tolerance, 3 * max(own.values()))
     assert {n: e for n, e in found.items() if not e <= tolerance} == {}
