@@ -7,18 +7,16 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.artefacts.labelled import Labelled
+from vd_forecasting.artefacts.labelled import Labelled, OfForecasts
 
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
 
 
 @dataclass(frozen=True)
-class _OnWindows(Labelled):
+class _OnWindows(Labelled, OfForecasts):
     """What forecasts of networks and of baselines share."""
 
     LAZY: ClassVar = ("prediction", "truth")
@@ -42,15 +40,6 @@ class _OnWindows(Labelled):
     def to_xarray(self) -> xr.Dataset:
         """Return what a file holds."""
         return self.data.assign_attrs(format=FORMAT)
-
-    @property
-    def origins(self) -> npt.NDArray[np.datetime64]:
-        return self.data["origin"].values
-
-    @property
-    def horizons(self) -> list[int]:
-        """From 1."""
-        return [int(step) for step in self.data["horizon"].values]
 
     @property
     def prediction(self) -> xr.DataArray:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.artefacts.labelled import OfForecasts
 from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
@@ -41,7 +41,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class AlignedForecasts:
+class AlignedForecasts(OfForecasts):
     """Forecasts of several members for the very same truths; they may still lie in their files.
 
     Args:
@@ -56,7 +56,6 @@ class AlignedForecasts:
         fit_seconds: time it took to learn and to forecast, by baseline.
     """
 
-    data: xr.Dataset
     mode: str
     source: str
     interval_minutes: float
@@ -76,24 +75,6 @@ class AlignedForecasts:
     def models(self) -> list[str]:
         """Networks and baselines, in order."""
         return list(dict.fromkeys(map(str, self.data["model"].values)))
-
-    @property
-    def origins(self) -> npt.NDArray[np.datetime64]:
-        return self.data["origin"].values
-
-    @property
-    def horizons(self) -> list[int]:
-        """From 1."""
-        return [int(step) for step in self.data["horizon"].values]
-
-    @property
-    def vdids(self) -> list[str]:
-        return [str(vdid) for vdid in self.data["vd"].values]
-
-    @property
-    def features(self) -> list[str]:
-        """Target features."""
-        return [str(name) for name in self.data["feature"].values]
 
     @property
     def units(self) -> dict[str, str]:
