@@ -10,6 +10,12 @@ import torch
 from tests.make.forked_runs import ForkedRuns, forked_runs
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole runs, so that no process is left with a long one at the end."""
+    whole_runs = (Path(__file__).parent, Path(__file__).parent / "running")
+    items.sort(key=lambda item: item.path.parent not in whole_runs)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """The models here are so small that a second thread only costs."""

@@ -33,30 +33,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(notebook: Any, folder: Path) -> None:
-    """Run the cells in place; any error of a cell is raised."""
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(folder))
-
-
 def said_on_stderr(notebook: Any) -> str:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "".join(output.text for output in outputs if output.get("name") == "stderr")
 
 
-def test_runs_without_error_or_warning(path: Path, project: Path) -> None:
+def test_runs_without_error_or_warning_and_finds_the_project_from_its_root_too(
+    path: Path, project: Path
+) -> None:
     before = sorted(project.rglob("*"))
     notebook = nbformat.read(path, as_version=4)
-    run(notebook, project / "notebooks")
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    from_root = [f"import os\n\nos.chdir({str(project)!r})", first.source]
+    notebook.cells += map(nbformat.v4.new_code_cell, from_root)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(
+        cwd=str(project / "notebooks")
+    )
     assert said_on_stderr(notebook) == ""
     assert sorted(project.rglob("*")) == before
-
-
-def test_finds_the_project_from_its_root_too(path: Path, project: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    first_two = [cell for cell in notebook.cells if cell.cell_type == "code"][:2]
-    notebook.cells = first_two
-    run(notebook, project)
-    assert said_on_stderr(notebook) == ""
 
 
 def test_is_stored_without_outputs(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.rendering.page import REFERENCE, Page
@@ -53,7 +54,8 @@ class PageDataset(AbstractDataset[Page, Page]):
                     temporary.write_bytes(figure)
                 else:
                     drawn = figure() if callable(figure) else figure
-                    drawn.savefig(temporary, format="png", dpi=_DPI)
+                    drawn.set_dpi(_DPI)
+                    FigureCanvasAgg(drawn).print_png(temporary)  # savefig would draw it twice
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")
