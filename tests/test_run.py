@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.make.forked_runs import ForkedRuns
 from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, kedro, run
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
@@ -145,7 +146,7 @@ def test_parallel_gives_the_same_numbers(sequential: tuple[Path, str], tmp_path:
 
 
 def test_a_failed_training_leaves_the_others_alone(
-    sequential: tuple[Path, str], tmp_path: Path
+    sequential: tuple[Path, str], runs: ForkedRuns, tmp_path: Path
 ) -> None:
     """... and its earlier results as they were, but off the page."""
     folder = shutil.copytree(sequential[0], tmp_path / "project")
@@ -154,12 +155,15 @@ def test_a_failed_training_leaves_the_others_alone(
     earlier = model.read_bytes()
     command = ("run", "--env", "quick", "--pipeline", "compare_all", "--only-stale-outputs")
     params = f"{SMALL},multi_vd_xlstm.model.context_length=10"
-    result = kedro(folder, *command, "--params", params)
-    assert result.returncode == 1
+    code, printed = runs.run(folder, *command, "--params", params)
+    assert code == 1
     reason = (
         "context_length 10 is shorter than sequence_length 20; raise context_length to at least"
     )
-    told = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
+    plan = "▸ multi_vd_xlstm.train: parameter multi_vd_xlstm.model.context_length"
+    told = [line for line in printed.splitlines() if not LOG_LINE.match(line)]
+    assert [line for line in told if line.startswith("▸")] == [f"{plan} 256 → 10"]
+    told = [line for line in told if not line.startswith(("▸", "…"))]
     assert told == [f"Error: multi_vd_xlstm.train: {reason} that"]
     assert model.read_bytes() == earlier
     for page in (comparison, comparison.with_suffix(".html")):
@@ -167,8 +171,8 @@ def test_a_failed_training_leaves_the_others_alone(
     assert "| multi_vd LSTM" in comparison.read_text()
     assert "| multi_vd xLSTM" not in comparison.read_text()
 
-    plan = kedro(folder, *command, "--params", SMALL, "--dry-run")
-    stale = [line for line in plan.stdout.splitlines() if line.startswith("▸")]
+    _, planned = runs.run(folder, *command, "--params", SMALL, "--dry-run")
+    stale = [line for line in planned.splitlines() if line.startswith("▸")]
     assert any(line.startswith("▸ comprehensive.write_comprehensive: input ") for line in stale)
     assert all(" was not there" in line or "comprehensive" in line for line in stale)
     assert not any(".train:" in line for line in stale)

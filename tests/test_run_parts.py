@@ -32,7 +32,7 @@ def fail(runs: ForkedRuns, folder: Path, *arguments: str) -> list[str]:
 # --- parts of it ----------------------------------------------------------------------------------
 
 
-def test_namespace_on_a_fresh_clone_and_again(tmp_path: Path) -> None:
+def test_namespace_on_a_fresh_clone_and_again(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     first = run(folder, "--namespace", "single_vd_lstm")
     assert "▸ data_engineering.clean" in first
@@ -40,7 +40,9 @@ def test_namespace_on_a_fresh_clone_and_again(tmp_path: Path) -> None:
     assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
     assert not (folder / "data/06_models/single_vd_xlstm").exists()
     without_file = SMALL.removeprefix("vd_file=small.h5,")
-    second = run(folder, "--namespace", "single_vd_lstm", params=without_file)
+    again = ("run", "--env", "quick", "--namespace", "single_vd_lstm", "--params", without_file)
+    code, second = runs.run(folder, *again)
+    assert code == 0, second
     assert "data_engineering" not in second
     assert "▸ single_vd_lstm.train" in second
 
