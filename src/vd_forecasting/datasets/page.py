@@ -5,16 +5,17 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.file_dataset import FileDataset
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
 
 _DPI = 120
 
 
-class PageDataset(AbstractDataset[Page, Page]):
+class PageDataset(FileDataset[Page, Page]):
     """Saves a page as a Markdown file and a PNG file for each figure, the page last.
 
     Figures of an earlier page that this one does not have are removed. kedro-viz previews the first
@@ -30,12 +31,9 @@ class PageDataset(AbstractDataset[Page, Page]):
     The path of every figure, relative to the page, begins with ``figures``.
     """
 
-    def __init__(
-        self, *, filepath: str, figures: str, metadata: dict[str, Any] | None = None
-    ) -> None:
-        self.filepath = Path(filepath)
+    def __init__(self, *, figures: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._figures = figures
-        self.metadata = metadata
 
     def load(self) -> Page:
         try:
@@ -89,6 +87,3 @@ class PageDataset(AbstractDataset[Page, Page]):
 
     def _exists(self) -> bool:
         return all(path.is_file() for path in (self.filepath, *self.figures()))
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.filepath), "figures": self._figures}

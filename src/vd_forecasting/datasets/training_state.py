@@ -12,7 +12,7 @@ from urllib.parse import quote
 from kedro.io import AbstractDataset, DatasetError
 
 from vd_forecasting.datasets.atomic import remove_leftovers, replacing
-from vd_forecasting.datasets.plain_tensors import load_plain, save_plain
+from vd_forecasting.datasets.checkpoint import load_plain, save_plain
 
 logger = logging.getLogger(__name__)
 

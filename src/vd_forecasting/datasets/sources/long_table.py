@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vd_forecasting.datasets.sources.sensor_locations import read_locations
 from vd_forecasting.datasets.sources.source import Floats, Labels, check_size
 from vd_forecasting.datasets.sources.table_files import TableDataset
 
@@ -98,7 +97,6 @@ class LongTableDataset(TableDataset):
             vdids=named,
             features=list(self._features),
             units={name: entry.unit for name, entry in self._features.items()},
-            info=read_locations(self._locations, named),
             utc_offset=offset,
             notes=notes + odd_cells,
         )

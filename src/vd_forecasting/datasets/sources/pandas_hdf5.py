@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
-from vd_forecasting.datasets.sources.sensor_locations import read_locations
 from vd_forecasting.datasets.sources.source import (
     Floats,
     Labels,
@@ -49,32 +48,20 @@ class PandasHDF5Dataset(SourceDataset):
     """
 
     def __init__(
-        self,
-        *,
-        filepath: str,
-        feature: str,
-        unit: str | None = None,
-        key: str | None = None,
-        locations: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        self, *, feature: str, unit: str | None = None, key: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
+        super().__init__(**kwargs)
         self._feature = feature
         self._unit = unit
         self._key = key
-        self._locations = locations
 
     def _read(self) -> tuple[Floats, Labels]:
-        with open_vd_file(self._filepath) as file:
+        with open_vd_file(self.filepath) as file:
             frame = _frame(file, self._key or _only_frame(file))
             times, vdids = _times(frame), _names(frame, "axis0")
             values = _values(frame, len(times), vdids)
         labels = Labels(
-            times=times,
-            vdids=vdids,
-            features=[self._feature],
-            units={self._feature: self._unit},
-            info=read_locations(self._locations, vdids),
+            times=times, vdids=vdids, features=[self._feature], units={self._feature: self._unit}
         )
         return values[..., np.newaxis], labels
 

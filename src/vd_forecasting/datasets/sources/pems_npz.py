@@ -17,6 +17,7 @@ from vd_forecasting.datasets.sources.source import (
     as_float32,
     check_size,
 )
+from vd_forecasting.wording import quoted
 
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
 """The order of the published files; PEMS03 and PEMS07 have the first alone."""
@@ -46,15 +47,14 @@ class PemsNpzDataset(SourceDataset):
     def __init__(
         self,
         *,
-        filepath: str,
         start: str | date,
         interval: str = "5min",
         features: Sequence[str] = FEATURES,
         units: dict[str, str] | None = None,
         vdids: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
+        super().__init__(**kwargs)
         self._start = start
         self._interval = interval
         self._features = list(features)
@@ -62,78 +62,73 @@ class PemsNpzDataset(SourceDataset):
         self._vdids = vdids
 
     def _read(self) -> tuple[Floats, Labels]:
-        start, interval = self._clock()
-        values = read_npz(self._filepath, "data", most_features=len(self._features))
+        start = pd.to_datetime(str(self._start), format="ISO8601").as_unit("ns")
+        if start.tzinfo is not None:
+            raise ValueError(f"start is {self._start!r}, must be local time without an offset")
+        interval = pd.Timedelta(self._interval).as_unit("ns")
+        if not interval > pd.Timedelta(0):
+            raise ValueError(
+                f"interval is {self._interval!r}, must be a positive duration such as 5min"
+            )
+        values = _read_npz(self.filepath, len(self._features))
         steps, vds, width = values.shape
         features = self._features[:width]
         if "avg_occupancy" in features:
             values[..., features.index("avg_occupancy")] *= 100
         labels = Labels(
-            times=start + np.arange(steps) * interval,
+            times=start.to_datetime64() + np.arange(steps) * interval.to_timedelta64(),
             vdids=_names(self._vdids, vds),
             features=features,
             units=self._units,
         )
         return values, labels
 
-    def _clock(self) -> tuple[np.datetime64, np.timedelta64]:
-        start = pd.to_datetime(str(self._start), format="ISO8601")
-        if start.tzinfo is not None:
-            raise ValueError(f"start is {self._start!r}, must be local time without an offset")
-        interval = pd.Timedelta(self._interval)
-        if not interval > pd.Timedelta(0):
-            raise ValueError(
-                f"interval is {self._interval!r}, must be a positive duration such as 5min"
-            )
-        return start.as_unit("ns").to_datetime64(), interval.as_unit("ns").to_timedelta64()
 
-
-def read_npz(path: Path, key: str, most_features: int) -> Floats:
-    """The array ``key`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
+def _read_npz(path: Path, most_features: int) -> Floats:
+    """The array ``data`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
     need a pickle, are refused.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            name = f"{key}.npy"
-            if name not in archive.namelist():
-                held = ", ".join(repr(name) for name in archive.namelist()[:5]) or "nothing"
-                raise ValueError(f"has no array {key!r}; it holds {held}")
-            with archive.open(name) as file:
-                return _read_npy(file, archive.getinfo(name).file_size, key, most_features)
+            if "data.npy" not in archive.namelist():
+                held = quoted(archive.namelist()[:5]) or "nothing"
+                raise ValueError(f"has no array 'data'; it holds {held}")
+            with archive.open("data.npy") as file:
+                return _read_npy(file, archive.getinfo("data.npy").file_size, most_features)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"not a whole .npz file ({error})") from error
 
 
-def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> Floats:
+def _read_npy(file: IO[bytes], size: int, most_features: int) -> Floats:
     shape, fortran, dtype = _read_header(file)
     if dtype.kind not in "iuf":
-        raise ValueError(f"the array {key!r} has type {dtype}, must be numeric")
+        raise ValueError(f"the array 'data' has type {dtype}, must be numeric")
     if fortran and len(shape) > 1:
-        raise ValueError(f"the array {key!r} is stored column by column, which is not supported")
+        raise ValueError("the array 'data' is stored column by column, which is not supported")
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"the array {key!r} has the shape {shape}, must be time × VD × feature")
-    if shape[2] > most_features:
+        raise ValueError(f"the array 'data' has the shape {shape}, must be time × VD × feature")
+    steps, vds, features = shape
+    if features > most_features:
         raise ValueError(
-            f"the array {key!r} has {shape[2]} features, but the entry names {most_features}"
+            f"the array 'data' has {features} features, but the entry names {most_features}"
         )
     check_size(shape)
-    row = shape[1] * shape[2]
-    if shape[0] > _MOST_STEPS or shape[0] * row * dtype.itemsize > size:
-        raise ValueError(f"the array {key!r} declares more values than its {size:,} bytes hold")
-    values = np.empty(shape, dtype=np.float32)
+    row = vds * features
+    if steps > _MOST_STEPS or steps * row * dtype.itemsize > size:
+        raise ValueError(f"the array 'data' declares more values than its {size:,} bytes hold")
+    values = np.empty((steps, row), dtype=np.float32)
     rows = max(_BLOCK_BYTES // (row * dtype.itemsize), 1)
-    for start in range(0, shape[0], rows):
-        count = min(rows, shape[0] - start) * row
-        content = file.read(count * dtype.itemsize)
-        if len(content) < count * dtype.itemsize:
-            raise ValueError(f"the array {key!r} ends early, part of the file is missing")
-        block = as_float32(np.frombuffer(content, dtype))
-        values[start : start + rows] = block.reshape(-1, *shape[1:])
-    return values
+    for start in range(0, steps, rows):
+        block = values[start : start + rows]
+        content = file.read(block.size * dtype.itemsize)
+        if len(content) < block.size * dtype.itemsize:
+            raise ValueError("the array 'data' ends early, part of the file is missing")
+        block[:] = as_float32(np.frombuffer(content, dtype)).reshape(block.shape)
+    return values.reshape(shape)
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vd_forecasting.datasets.sources.clock import read_clock
 from vd_forecasting.datasets.sources.source import Floats, SourceDataset, as_float32
-from vd_forecasting.datasets.timestamps import DatetimeArray
+from vd_forecasting.datasets.timestamps import DatetimeArray, read_clock
 from vd_forecasting.datasets.vd_contract import duplicates
 from vd_forecasting.wording import quoted
 
@@ -34,21 +33,18 @@ class TableDataset(SourceDataset):
     def __init__(
         self,
         *,
-        filepath: str,
         time_column: str,
         time_format: str | None = None,
         timezone: str | None = None,
-        locations: str | None = None,
         encoding: str = "utf-8-sig",
         delimiter: str = ",",
-        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
-        self._is_parquet = self._filepath.suffix.lower() in (".parquet", ".pq")
+        super().__init__(**kwargs)
+        self._is_parquet = self.filepath.suffix.lower() in (".parquet", ".pq")
         self._time_column = time_column
         self._time_format = time_format
         self._timezone = timezone
-        self._locations = locations
         self._encoding = encoding
         self._delimiter = delimiter
 
@@ -109,7 +105,7 @@ class TableDataset(SourceDataset):
     @contextmanager
     def _csv_rows(self) -> Iterator[Iterator[list[str]]]:
         """The rows that are not blank, the header among them."""
-        path = self._filepath
+        path = self.filepath
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         try:
             with opened(path, "rt", encoding=self._encoding, errors="replace", newline="") as file:
@@ -134,7 +130,7 @@ class TableDataset(SourceDataset):
         except ImportError as error:
             raise ImportError("to read Parquet, the package pyarrow is needed") from error
         try:
-            return pq.ParquetFile(self._filepath)
+            return pq.ParquetFile(self.filepath)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"not a Parquet file ({error})") from error
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from vd_forecasting.datasets.sources.sensor_locations import read_locations
 from vd_forecasting.datasets.sources.source import Floats, Labels, check_size
 from vd_forecasting.datasets.sources.table_files import TableDataset
 
@@ -69,7 +68,6 @@ class WideTableDataset(TableDataset):
             vdids=vdids,
             features=[self._feature],
             units={self._feature: self._unit},
-            info=read_locations(self._locations, vdids),
             utc_offset=offset,
             notes=notes + odd_cells,
         )

@@ -19,8 +19,7 @@ import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
-from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
+from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED, limits_of
 from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order, times_of
 from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
 from vd_forecasting.wording import per_words

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.wording import in_words, per_words
 
@@ -173,6 +172,13 @@ def describe_resampling(resampled: xr.DataArray, cleaning: Cleaning) -> str:
         f"resampled from {old} to {new}: {how}; fewer than {needed} of {steps} values observed "
         "make a missing one"
     )
+
+
+def limits_of(cleaning: Cleaning, feature: str) -> FeatureCleaning:
+    """The limits of a feature, listed or not; its own error codes replace the shared ones."""
+    own = cleaning.features.get(feature, FeatureCleaning(unit=""))
+    codes = cleaning.error_codes if own.error_codes is None else own.error_codes
+    return own.model_copy(update={"error_codes": codes})
 
 
 def nanoseconds(duration: str) -> np.timedelta64:

@@ -5,23 +5,19 @@ import logging
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.datasets.sources.source import NOTES
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import DIMS, source_of
 from vd_forecasting.wording import plural, with_unit
 
 logger = logging.getLogger(__name__)
 
-NOTES = "ingest_notes"
-
 
 def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
-    """Hand on the VD array of a source unchanged, and report on it in Markdown.
+    """Hand on the VD array of a source, which may be lazy, and report on it in Markdown.
 
-    The source, ``("time", "vd", "feature")``, may be lazy. Its attribute ``ingest_notes``, which
-    the result lacks, holds what its reader left out. Cleaning removes wrong values later.
-
-    Raises:
-        ValueError: a dimension is missing.
+    Its attribute ``ingest_notes``, which the result lacks, holds what its reader left out; nothing
+    else is changed. Cleaning removes wrong values later.
     """
     if set(source.dims) != set(DIMS):
         raise ValueError(

@@ -63,20 +63,13 @@ def lanes(km: float) -> int:
 
 
 def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
-    """Drive the planned days one by one and observe the traffic at the detectors.
+    """Drive the days that :func:`.demand.plan` planned and observe the traffic at the detectors.
 
     Every day starts from an empty road half an hour before its first interval.
-
-    Args:
-        plan: ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited.
-        simulate: for its seed.
 
     Returns:
         ``flow`` (veh/h), ``speed`` (km/h, space mean) and ``speed_spread`` (km/h, standard
         deviation between platoons), all (time, km), of all lanes together.
-
-    Raises:
-        ModuleNotFoundError: uxsim is not installed.
     """
     try:
         with warnings.catch_warnings():

@@ -8,30 +8,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from vd_forecasting.parameters import Simulate
-from vd_forecasting.pipelines.simulate.corridor import (
-    ENTRIES_KM,
-    LANE_CAPACITY,
-    LANE_DROP_KM,
-    NODES_KM,
-    WEAVING_KM,
-    lanes,
-)
+from vd_forecasting.pipelines.simulate import corridor
 
 INTERVAL = pd.Timedelta("5min")
 ENTRY_LEVEL = (4500.0, 950.0, 1250.0, 1350.0)
 """veh/h at each entry where the daily profile is 1, about the evening peak."""
 WEAVING_CAPACITY = 5700.0  # veh/h
-LANE_DROP_CAPACITY = 0.94 * 3 * LANE_CAPACITY  # veh/h
+LANE_DROP_CAPACITY = 0.94 * 3 * corridor.LANE_CAPACITY  # veh/h
 
 
 def plan(simulate: Simulate) -> xr.Dataset:
-    """Draw the demand and the capacities of all days.
+    """The ``demand`` (time, entry) and ``capacity`` (time, node) of all days, veh/h; infinite =
+    unlimited. The coordinates ``entry`` and ``node`` are in km.
 
     Day ``d`` depends on the seed and on ``d`` alone, so more days leave earlier ones unchanged.
-
-    Returns:
-        ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited. The
-        coordinates ``entry`` and ``node`` are in km.
     """
     days = enumerate(pd.date_range(simulate.start, periods=simulate.days, freq="D"))
     return xr.concat([_plan_day(day, number, simulate) for number, day in days], dim="time")
@@ -48,19 +38,19 @@ def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
     ]
     demand = np.stack(entering, axis=-1)
 
-    capacity = pd.DataFrame(np.inf, index=hour, columns=list(NODES_KM))
+    capacity = pd.DataFrame(np.inf, index=hour, columns=list(corridor.NODES_KM))
     road = rng.normal(1, 0.025)  # weather, light, drivers
-    capacity[LANE_DROP_KM] = LANE_DROP_CAPACITY * road * _wander(len(time), 0.09, rng)
-    capacity[WEAVING_KM] = WEAVING_CAPACITY * road * _wander(len(time), 0.09, rng)
+    capacity[corridor.LANE_DROP_KM] = LANE_DROP_CAPACITY * road * _wander(len(time), 0.09, rng)
+    capacity[corridor.WEAVING_KM] = WEAVING_CAPACITY * road * _wander(len(time), 0.09, rng)
     for _ in range(rng.poisson(simulate.incidents_per_day)):
-        km = rng.choice(NODES_KM[1:-1])
+        km = rng.choice(corridor.NODES_KM[1:-1])
         begin = rng.uniform(6, 21)
         blocked = (hour >= begin) & (hour < begin + rng.uniform(20, 60) / 60)
-        left = rng.uniform(0.2, 0.5) * lanes(km) * LANE_CAPACITY
+        left = rng.uniform(0.2, 0.5) * corridor.lanes(km) * corridor.LANE_CAPACITY
         capacity.loc[blocked, km] = np.minimum(capacity.loc[blocked, km], left)
     return xr.Dataset(
         {"demand": (("time", "entry"), demand), "capacity": (("time", "node"), capacity.values)},
-        coords={"time": time, "entry": list(ENTRIES_KM), "node": list(NODES_KM)},
+        coords={"time": time, "entry": list(corridor.ENTRIES_KM), "node": list(corridor.NODES_KM)},
     )
 
 

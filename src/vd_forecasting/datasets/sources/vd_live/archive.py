@@ -4,6 +4,8 @@ Archives are not trusted: a name is never a path to write to, links are not foll
 may be larger than a bound, compressed or not.
 """
 
+import gzip
+import io
 import os
 import tarfile
 import zipfile
@@ -16,7 +18,6 @@ MOST_BYTES = 64 * 2**20
 """A minute of 3,000 detectors takes 5 MB."""
 
 _MOST_MEMBERS = 5_000_000
-_GZIP = 31  # zlib's name for the gzip format
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,7 @@ class Member:
 
 
 def list_members(path: Path) -> list[Member]:
-    """The regular files of an archive, in the order of their names.
-
-    Raises:
-        ValueError: it is not an archive, or damaged.
-    """
+    """The regular files of an archive, by name; a ValueError if it is none, or damaged."""
     if path.is_dir():
         members = _in_folder(path)
     else:
@@ -51,12 +48,8 @@ def list_members(path: Path) -> list[Member]:
 
 
 def read_member(path: Path, member: Member) -> bytes:
-    """The content of a file, unpacked if its name ends with ``.gz``.
-
-    Raises:
-        ValueError: it is damaged or larger than ``MOST_BYTES``.
-        OSError: it cannot be read.
-    """
+    """The content of a file, unpacked if its name ends with ``.gz``; a ValueError if it is damaged
+    or larger than ``MOST_BYTES``, an OSError if it cannot be read."""
     if member.size > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
     if path.is_dir():
@@ -126,20 +119,13 @@ def _from_zip(path: Path, member: Member) -> bytes:
 
 
 def _gunzip(content: bytes) -> bytes:
-    """Unpack all gzip members one after another."""
-    parts: list[bytes] = []
-    room = MOST_BYTES
-    while content:
-        unpack = zlib.decompressobj(_GZIP)
-        try:
-            part = unpack.decompress(content, room + 1)
-        except zlib.error as error:
-            raise ValueError(f"damaged gzip file ({error})") from error
-        room -= len(part)
-        if room < 0:
-            raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
-        if not unpack.eof:
-            raise ValueError("truncated gzip file")
-        parts.append(part)
-        content = unpack.unused_data.lstrip(b"\0")  # tape blocks are padded
-    return b"".join(parts)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(MOST_BYTES + 1)
+    except EOFError as error:
+        raise ValueError("truncated gzip file") from error
+    except (OSError, zlib.error) as error:
+        raise ValueError(f"damaged gzip file ({error})") from error
+    if len(unpacked) > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
+    return unpacked

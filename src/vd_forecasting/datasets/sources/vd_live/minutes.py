@@ -16,11 +16,7 @@ _YEARS = range(1980, 2200)
 
 
 def parse_offset(text: str) -> int:
-    """Minutes east of UTC of an offset such as ``+08:00``.
-
-    Raises:
-        ValueError: it is not an offset.
-    """
+    """Minutes east of UTC of an offset such as ``+08:00``; a ValueError if it is none."""
     found = re.fullmatch(r"([+-])(\d\d):?([0-5]\d)", text, re.ASCII)
     if not found or int(found[2]) > 14:
         raise ValueError(f"utc_offset is {text!r}, must be one such as +08:00")
