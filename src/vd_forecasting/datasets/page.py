@@ -18,8 +18,8 @@ _DPI = 120
 class PageDataset(FileDataset[Page, Page]):
     """Saves a page as a Markdown file and a PNG file for each figure, the page last.
 
-    Figures of an earlier page that this one does not have are removed. kedro-viz previews the first
-    figure.
+    The path of every figure, relative to the page, begins with ``figures``. Figures of an earlier
+    page that this one does not have are removed. kedro-viz previews the first figure.
 
     Example::
 
@@ -27,8 +27,6 @@ class PageDataset(FileDataset[Page, Page]):
           type: vd_forecasting.datasets.PageDataset
           filepath: data/08_reporting/data_quality.md
           figures: data_quality_  # data_quality_map.png; "plots/" puts them into a folder
-
-    The path of every figure, relative to the page, begins with ``figures``.
     """
 
     def __init__(self, *, figures: str, **kwargs: Any) -> None:

@@ -70,7 +70,9 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
             stamp = _stamp(path)
             coords, attrs = contract.read_labels(file)
             features = contract.features_of(file)
-            shape, encoding = features.shape, _encoding(features)
+            chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
+            stored = {"preferred_chunks": chunks, "compression": features.compression}
+            shape, encoding = features.shape, {key: stored[key] for key in stored if stored[key]}
         array = LazyHDF5Array(shape, partial(_open_features, path, stamp))
         lazy: Any = indexing.LazilyIndexedArray(array)
         on_demand = indexing.CopyOnWriteArray(lazy)
@@ -127,7 +129,8 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
 
 
 def _stamp(path: Path) -> Stamp:
-    return path.stat().st_mtime_ns, path.stat().st_size
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @contextmanager
@@ -137,13 +140,6 @@ def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
         if _stamp(path) != stamp:
             raise DatasetError(f"{path}: has changed since it was loaded; load it again")
         yield contract.features_of(file)
-
-
-def _encoding(features: h5py.Dataset) -> dict[str, Any]:
-    """How the values are stored in the file, as xarray's ``encoding``."""
-    chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
-    encoding = {"preferred_chunks": chunks, "compression": features.compression}
-    return {name: value for name, value in encoding.items() if value is not None}
 
 
 def _write_labels(file: h5py.File, data: xr.DataArray) -> None:

@@ -10,13 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from vd_forecasting.datasets.sources.source import (
-    Floats,
-    Labels,
-    SourceDataset,
-    as_float32,
-    check_size,
-)
+from vd_forecasting.datasets.sources import source
 from vd_forecasting.wording import quoted
 
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
@@ -26,7 +20,7 @@ _BLOCK_BYTES = 16 * 2**20
 _MOST_STEPS = 20_000_000
 
 
-class PemsNpzDataset(SourceDataset):
+class PemsNpzDataset(source.SourceDataset):
     """Loads the array ``data`` [T, N, F] of an ``.npz`` file, a block at a time and never pickled.
 
     Occupancy is a share in these files and becomes %. The files have no clock: the catalog
@@ -61,7 +55,7 @@ class PemsNpzDataset(SourceDataset):
         self._units = dict(units or {})
         self._vdids = vdids
 
-    def _read(self) -> tuple[Floats, Labels]:
+    def _read(self) -> tuple[source.Floats, source.Labels]:
         start = pd.to_datetime(str(self._start), format="ISO8601").as_unit("ns")
         if start.tzinfo is not None:
             raise ValueError(f"start is {self._start!r}, must be local time without an offset")
@@ -75,7 +69,7 @@ class PemsNpzDataset(SourceDataset):
         features = self._features[:width]
         if "avg_occupancy" in features:
             values[..., features.index("avg_occupancy")] *= 100
-        labels = Labels(
+        labels = source.Labels(
             times=start.to_datetime64() + np.arange(steps) * interval.to_timedelta64(),
             vdids=_names(self._vdids, vds),
             features=features,
@@ -84,7 +78,7 @@ class PemsNpzDataset(SourceDataset):
         return values, labels
 
 
-def _read_npz(path: Path, most_features: int) -> Floats:
+def _read_npz(path: Path, most_features: int) -> source.Floats:
     """The array ``data`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
@@ -101,7 +95,7 @@ def _read_npz(path: Path, most_features: int) -> Floats:
         raise ValueError(f"not a whole .npz file ({error})") from error
 
 
-def _read_npy(file: IO[bytes], size: int, most_features: int) -> Floats:
+def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
     shape, fortran, dtype = _read_header(file)
     if dtype.kind not in "iuf":
         raise ValueError(f"the array 'data' has type {dtype}, must be numeric")
@@ -116,7 +110,7 @@ def _read_npy(file: IO[bytes], size: int, most_features: int) -> Floats:
         raise ValueError(
             f"the array 'data' has {features} features, but the entry names {most_features}"
         )
-    check_size(shape)
+    source.check_size(shape)
     row = vds * features
     if steps > _MOST_STEPS or steps * row * dtype.itemsize > size:
         raise ValueError(f"the array 'data' declares more values than its {size:,} bytes hold")
@@ -127,7 +121,7 @@ def _read_npy(file: IO[bytes], size: int, most_features: int) -> Floats:
         content = file.read(block.size * dtype.itemsize)
         if len(content) < block.size * dtype.itemsize:
             raise ValueError("the array 'data' ends early, part of the file is missing")
-        block[:] = as_float32(np.frombuffer(content, dtype)).reshape(block.shape)
+        block[:] = source.as_float32(np.frombuffer(content, dtype)).reshape(block.shape)
     return values.reshape(shape)
 
 

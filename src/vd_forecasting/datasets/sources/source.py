@@ -90,13 +90,7 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
 
 
 class NoSource(SourceDataset):
-    """Placeholder for the source that an environment names; loading it refuses.
-
-    Example::
-
-        ingest_source:
-          type: vd_forecasting.datasets.NoSource
-    """
+    """Placeholder for the source that an environment names; loading it refuses."""
 
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath="", metadata=metadata)

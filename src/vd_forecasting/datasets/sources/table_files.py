@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from vd_forecasting.datasets.sources.source import Floats, SourceDataset, as_float32
-from vd_forecasting.datasets.timestamps import DatetimeArray, read_clock
+from vd_forecasting.datasets.timestamps import read_clock
 from vd_forecasting.datasets.vd_contract import duplicates
 from vd_forecasting.wording import quoted
 
@@ -43,13 +44,9 @@ class TableDataset(SourceDataset):
         super().__init__(**kwargs)
         self._is_parquet = self.filepath.suffix.lower() in (".parquet", ".pq")
         self._time_column = time_column
-        self._time_format = time_format
-        self._timezone = timezone
+        self._clock = partial(read_clock, time_format=time_format, timezone=timezone)
         self._encoding = encoding
         self._delimiter = delimiter
-
-    def _clock(self, stamps: Sequence[str]) -> tuple[DatetimeArray, str | None, list[str]]:
-        return read_clock(stamps, self._time_format, self._timezone)
 
     def _columns(self) -> list[str]:
         if self._is_parquet:

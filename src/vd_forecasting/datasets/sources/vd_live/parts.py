@@ -200,17 +200,11 @@ class PartsArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
         steps = np.arange(self.shape[0])[key[0]]
-        if steps.size == 0:
-            return np.empty((0, *self.shape[1:]), dtype=np.float32)[(slice(None), *key[1:])]
-        first = int(steps.min())
-        block = self._rows(first, int(steps.max()) + 1)
-        return np.asarray(block[steps - first][(..., *key[1:])])
-
-    def _rows(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        start, stop = (int(steps.min()), int(steps.max()) + 1) if steps.size else (0, 0)
         minutes = self.minutes[start:stop]
-        block = np.full((stop - start, *self.shape[1:]), np.nan, dtype=np.float32)
+        block = np.full((len(minutes), *self.shape[1:]), np.nan, dtype=np.float32)
         for path, first, last in self._spans:
-            if last < minutes[0] or first > minutes[-1]:
+            if minutes.size == 0 or last < minutes[0] or first > minutes[-1]:
                 continue
             part = _loaded(path, with_values=True)
             inside = (part.minute >= minutes[0]) & (part.minute <= minutes[-1])
@@ -223,7 +217,7 @@ class PartsArray(BackendArray):
                 known = ~np.isnan(values)
                 # where places repeat, NumPy keeps the last value
                 block[row[known], vd[known], column] = values[known]
-        return block
+        return np.asarray(block[steps - start][(..., *key[1:])])
 
 
 @lru_cache(maxsize=4)
