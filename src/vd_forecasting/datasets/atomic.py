@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their target, then renamed."""
+"""Datasets of one file that is whole or not there: written beside its target, then renamed."""
 
 import errno
 import io
@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
-from kedro.io import DatasetError
+from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
 from pydantic import BaseModel, ValidationError
 
-from vd_forecasting.running.kedro_private import is_local, local_file, save_path, save_unwrapped
+from vd_forecasting.running import kedro_private
+
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -135,14 +138,12 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in ``folder`` whose writers were killed."""
     with suppress(OSError):  # tidying up must not keep anybody from writing
         for path in folder.glob(".*"):
-            if _is_left_over(path):
+            found = _TEMPORARY.match(path.name)
+            if found and _is_left_over(path, found):
                 path.unlink(missing_ok=True)
 
 
-def _is_left_over(path: Path) -> bool:
-    found = _TEMPORARY.match(path.name)
-    if found is None:
-        return False
+def _is_left_over(path: Path, found: re.Match[str]) -> bool:
     if found[1] == _HOST and os.name == "posix":
         try:
             os.kill(int(found[2]), 0)
@@ -154,16 +155,32 @@ def _is_left_over(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
+class FileDataset(AbstractDataset[Saved, Loaded]):
+    """A dataset of one file; ``metadata`` of its catalog entry is for plugins."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        entry = kedro_private.catalog_entry(self)
+        known = entry.pop("kwargs", {}) | entry
+        return {name: known[name] for name in known if name not in ("type", "args", "metadata")}
+
+    def _exists(self) -> bool:
+        return self.filepath.is_file()
+
+
 class _AtomicSave:
     """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic."""
 
     def save(self, data: Any) -> None:
         save = super().save  # type: ignore[misc]
-        if not is_local(self):  # an object store shows a new object only when it is whole
-            save_unwrapped(save, data)
+        if not kedro_private.is_local(self):  # an object store shows whole objects only
+            kedro_private.save_unwrapped(save, data)
         else:
-            with replacing(save_path(self)) as temporary:
-                save_unwrapped(save, data, temporary)
+            with replacing(kedro_private.save_path(self)) as temporary:
+                kedro_private.save_unwrapped(save, data, temporary)
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
@@ -206,6 +223,6 @@ class RecordDataset(AtomicJSONDataset):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise DatasetError(
-                f"{local_file(self)}: not a {model.__name__} of this version ({where}: "
-                f"{first['msg']}); delete it and run the training that makes it again"
+                f"{kedro_private.local_file(self)}: not a {model.__name__} of this version "
+                f"({where}: {first['msg']}); delete it and run the training that makes it again"
             ) from error

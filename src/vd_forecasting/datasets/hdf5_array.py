@@ -92,10 +92,8 @@ def _positions(part: Any, size: int) -> Positions:
 
 
 def _runs(wanted: Positions, grain: int, most: int | None = None) -> list[tuple[slice, slice]]:
-    """Slices that cover ``wanted``, which increases: of it, and of the axis.
-
-    A gap ends one if it skips a whole chunk; so does the end of every ``most`` chunks.
-    """
+    """Slices that cover ``wanted``, which increases: of it, and of the axis. A gap ends one if it
+    skips a whole chunk; so does the end of every ``most`` chunks."""
     chunk = wanted // grain
     ends = np.diff(chunk) > 1
     if most:

@@ -70,7 +70,15 @@ def _scalar(value: Any) -> Any:
 
 def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, Any]:
     """The coordinates of ``vdids``, as :func:`as_coords`."""
-    return as_coords([_read_one(group, vdid) for vdid in vdids])
+    known: list[dict[str, Any]] = [{} for _ in vdids]
+    for attrs, vdid in zip(known, vdids, strict=True):
+        with suppress(*UNREADABLE):  # the attributes read before an error are kept
+            if _can_be_group(vdid) and isinstance(group.get(vdid, getlink=True), h5py.HardLink):
+                found = group[vdid].attrs
+                for name in (*NUMBERS, *TEXTS):
+                    if name in found:
+                        attrs[name] = found[name]
+    return as_coords(known)
 
 
 def as_coords(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -96,17 +104,6 @@ def write_info(group: h5py.Group, data: xr.DataArray) -> None:
                 attrs[name] = number
             elif name in TEXTS and (text := as_text(values[index])):
                 attrs[name] = text
-
-
-def _read_one(group: h5py.Group, vdid: str) -> dict[str, Any]:
-    attrs: dict[str, Any] = {}
-    with suppress(*UNREADABLE):  # the attributes read before an error are kept
-        if _can_be_group(vdid) and isinstance(group.get(vdid, getlink=True), h5py.HardLink):
-            found = group[vdid].attrs
-            for name in (*NUMBERS, *TEXTS):
-                if name in found:
-                    attrs[name] = found[name]
-    return attrs
 
 
 def _can_be_group(vdid: str) -> bool:

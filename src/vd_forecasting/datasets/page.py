@@ -7,12 +7,9 @@ from typing import Any
 
 from kedro.io import DatasetError
 
-from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.file_dataset import FileDataset
+from vd_forecasting.datasets.atomic import FileDataset, replacing
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
-
-_DPI = 120
 
 
 class PageDataset(FileDataset[Page, Page]):
@@ -49,7 +46,7 @@ class PageDataset(FileDataset[Page, Page]):
                     temporary.write_bytes(figure)
                 else:
                     drawn = figure() if callable(figure) else figure
-                    drawn.savefig(temporary, format="png", dpi=_DPI)
+                    drawn.savefig(temporary, format="png", dpi=120)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")

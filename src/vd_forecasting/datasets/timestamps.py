@@ -84,12 +84,12 @@ def read_clock(
 
     ``timezone`` is the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
     put on the offset this zone has at the first of them, so that daylight-saving time makes neither
-    gaps nor duplicates. None takes stamps without an offset as they are.
+    gaps nor duplicates. None takes stamps without an offset as they are. If the zone or the format
+    is unknown, or no stamp is usable, a ValueError.
 
     Returns:
         Naive local ``datetime64[ns]`` [T], NaT where that is impossible; the UTC offset of their
-        clock (None if unknown); notes on stamps that were left out. If the zone or the format is
-        unknown, or no stamp is usable, a ValueError.
+        clock (None if unknown); notes on stamps that were left out.
     """
     if time_format is not None:
         texts = _as_iso(texts, time_format)

@@ -15,8 +15,7 @@ from kedro.io import DatasetError
 from xarray.core import indexing
 
 from vd_forecasting.datasets import vd_contract as contract
-from vd_forecasting.datasets.atomic import replacing_hdf5
-from vd_forecasting.datasets.file_dataset import FileDataset
+from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.datasets.hdf5_attributes import NUMBERS, TEXTS, write_info
 from vd_forecasting.datasets.timestamps import format_timestamps
@@ -30,8 +29,6 @@ _CHUNK = (1024, VDS_PER_CHUNK)
 _WRITE_BYTES = 32 * 2**20
 _COMPRESSED: Final = {"compression": "gzip", "compression_opts": 4, "track_times": False}
 _UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
-
-Stamp = tuple[int, int]
 
 
 class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
@@ -128,13 +125,13 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
             raise DatasetError(f"{self.filepath}: {problem}")
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
 
 @contextmanager
-def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
+def _open_features(path: Path, stamp: tuple[int, int]) -> Iterator[h5py.Dataset]:
     """Open the feature values of the very file whose labels were read."""
     with contract.open_vd_file(path) as file:
         if _stamp(path) != stamp:

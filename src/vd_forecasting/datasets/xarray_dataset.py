@@ -14,8 +14,7 @@ from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
 from xarray.backends.common import ArrayWriter
 
-from vd_forecasting.datasets.atomic import replacing_hdf5
-from vd_forecasting.datasets.file_dataset import FileDataset
+from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 
 _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}

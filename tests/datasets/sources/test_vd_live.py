@@ -35,11 +35,14 @@ from tests.make.exports import (
 from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
 from vd_forecasting.datasets.sources.vd_live import archive, documents, parts
-from vd_forecasting.datasets.sources.vd_live.documents import read_live_json, read_live_xml
+from vd_forecasting.datasets.sources.vd_live.documents import (
+    read_live_json,
+    read_live_xml,
+    read_plain,
+)
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
 from vd_forecasting.datasets.sources.vd_live.parts import make_part
-from vd_forecasting.datasets.sources.vd_live.plain_xml import read_plain
 
 CODES = (-99.0, -1.0, 255.0, 999.0)
 

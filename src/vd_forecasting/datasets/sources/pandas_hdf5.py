@@ -54,10 +54,8 @@ class PandasHDF5Dataset(source.SourceDataset):
             frame = _frame(file, self._key)
             times, vdids = _times(frame), _names(frame, "axis0")
             values = _values(frame, len(times), vdids)
-        labels = source.Labels(
-            times=times, vdids=vdids, features=[self._feature], units={self._feature: self._unit}
-        )
-        return values[..., np.newaxis], labels
+        units = {self._feature: self._unit}
+        return values[..., np.newaxis], source.Labels(times, vdids, [*units], units)
 
 
 def _is_frame(file: h5py.File, name: str) -> bool:

@@ -69,13 +69,8 @@ class PemsNpzDataset(source.SourceDataset):
         features = self._features[:width]
         if "avg_occupancy" in features:
             values[..., features.index("avg_occupancy")] *= 100
-        labels = source.Labels(
-            times=start.to_datetime64() + np.arange(steps) * interval.to_timedelta64(),
-            vdids=_names(self._vdids, vds),
-            features=features,
-            units=self._units,
-        )
-        return values, labels
+        times = start.to_datetime64() + np.arange(steps) * interval.to_timedelta64()
+        return values, source.Labels(times, _names(self._vdids, vds), features, self._units)
 
 
 def _read_npz(path: Path, most_features: int) -> source.Floats:
@@ -84,15 +79,13 @@ def _read_npz(path: Path, most_features: int) -> source.Floats:
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
     need a pickle, are refused.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if "data.npy" not in archive.namelist():
-                held = quoted(archive.namelist()[:5]) or "nothing"
-                raise ValueError(f"has no array 'data'; it holds {held}")
-            with archive.open("data.npy") as file:
-                return _read_npy(file, archive.getinfo("data.npy").file_size, most_features)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"not a whole .npz file ({error})") from error
+    broken = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+    with source.told_as("not a whole .npz file", *broken), zipfile.ZipFile(path) as archive:
+        if "data.npy" not in archive.namelist():
+            held = quoted(archive.namelist()[:5]) or "nothing"
+            raise ValueError(f"has no array 'data'; it holds {held}")
+        with archive.open("data.npy") as file:
+            return _read_npy(file, archive.getinfo("data.npy").file_size, most_features)
 
 
 def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
@@ -126,15 +119,14 @@ def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
+    # It is evaluated as a literal: any error may come of a damaged one.
+    with source.told_as("its .npy header is damaged", Exception):
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)
         if version == (2, 0):
             return np.lib.format.read_array_header_2_0(file)
         raise ValueError(f"version {version} of the .npy format")
-    except Exception as error:  # a damaged header is evaluated as a literal: any error may come
-        raise ValueError(f"its .npy header is damaged ({error})") from error
 
 
 def _names(path: str | None, count: int) -> list[str]:

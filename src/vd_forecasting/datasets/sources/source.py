@@ -7,7 +7,8 @@ in conf/ with the catalog entry ``ingest_source``.
 import csv
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import xarray as xr
 from kedro.io import DatasetError
 
-from vd_forecasting.datasets.file_dataset import FileDataset
+from vd_forecasting.datasets.atomic import FileDataset
 from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates
@@ -45,6 +46,15 @@ UNITS = {
 _MOST_LOCATION_BYTES = 64 * 2**20
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
+
+
+@contextmanager
+def told_as(problem: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns errors of these types into a ValueError that says ``problem`` before their message."""
+    try:
+        yield
+    except errors as error:
+        raise ValueError(f"{problem} ({error})") from error
 
 
 class SourceDataset(FileDataset[Any, xr.DataArray]):
@@ -180,13 +190,11 @@ def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
     with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
-        try:
+        with told_as(f"locations: {path}: not a CSV file", csv.Error):
             for name in ("sensor_id", "latitude", "longitude"):
                 if name not in (reader.fieldnames or ()):
                     raise ValueError(f"locations: {path}: has no column {name!r}")
             rows = {str(row["sensor_id"]).strip(): row for row in reader}
-        except csv.Error as error:
-            raise ValueError(f"locations: {path}: not a CSV file ({error})") from error
     found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
     return {
         name: ("vd", [as_number(row.get(column)) for row in found])

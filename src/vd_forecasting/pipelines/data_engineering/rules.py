@@ -94,11 +94,8 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 
 
 def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Time steps with one time stamp are merged; the last value that is not missing wins.
-
-    A later record corrects an earlier one, separately for every detector and feature. Needs sorted
-    time stamps.
-    """
+    """Time steps with one time stamp are merged, every detector and feature by itself: the last
+    value that is not missing wins, as later records correct earlier ones. Needs sorted stamps."""
     times = times_of(vd)
     last = np.flatnonzero(np.append(times[1:] != times[:-1], True))
     if len(last) == len(times):
@@ -113,11 +110,8 @@ def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
 
 
 def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Grid points without a time step, between the first and the last, are added as NaN.
-
-    Needs time stamps that are unique and on the grid. If most of the grid would be empty, a time
-    stamp must be wrong.
-    """
+    """Grid points without a time step, between the first and the last, are added as NaN. Needs time
+    stamps that are unique and on the grid; if most of it would be empty, one must be wrong."""
     times, interval = times_of(vd), interval_of(vd)
     if len(times) < 2:
         raise ValueError(

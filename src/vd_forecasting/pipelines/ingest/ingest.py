@@ -27,7 +27,15 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
     vd = source.transpose(*DIMS)
     notes = tuple(str(note) for note in source.attrs.get(NOTES, ()))
     vd.attrs = {name: value for name, value in source.attrs.items() if name != NOTES}
-    size = _size(vd)
+    times = vd["time"].to_numpy()
+    usable = times[~np.isnat(times)]
+    span = "no usable time stamp"
+    if usable.size:
+        span = " to ".join(np.datetime_as_string([usable.min(), usable.max()], unit="m"))
+    size = (
+        f"{plural(vd.sizes['time'], 'time step')} ({span}), {plural(vd.sizes['vd'], 'detector')}, "
+        f"{plural(vd.sizes['feature'], 'feature')}"
+    )
     logger.info("%s: %s", source_of(vd), size)
     for note in notes:
         logger.warning("%s: %s", source_of(vd), note)
@@ -39,16 +47,3 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
         placed = int((vd["position_lat"].notnull() & vd["position_lon"].notnull()).sum())
     view = {"size": size, "features": features, "placed": placed, "notes": notes}
     return vd, render(__package__, "ingest", vd=vd, source=source_of(vd), **view)
-
-
-def _size(vd: xr.DataArray) -> str:
-    times = vd["time"].to_numpy()
-    usable = times[~np.isnat(times)]
-    span = "no usable time stamp"
-    if usable.size:
-        first, last = np.datetime_as_string([usable.min(), usable.max()], unit="m")
-        span = f"{first} to {last}"
-    return (
-        f"{plural(vd.sizes['time'], 'time step')} ({span}), {plural(vd.sizes['vd'], 'detector')}, "
-        f"{plural(vd.sizes['feature'], 'feature')}"
-    )

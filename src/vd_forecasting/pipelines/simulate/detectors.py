@@ -75,12 +75,9 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
 
 
 def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
-    """Add the faults of real files.
-
-    Gaps (single records, stretches of one detector, whole rows, a day's outage), error codes,
-    impossible values, blank and repeated time stamps, and one detector unfit for use. The first
-    detector gets its share of the scattered faults only.
-    """
+    """Add the faults of real files: gaps (single records, stretches of one detector, whole rows, a
+    day's outage), error codes, impossible values, blank and repeated time stamps, and one detector
+    unfit for use. The first detector gets its share of the scattered faults only."""
     rng = np.random.default_rng([simulate.seed, 3])
     values = measured.values.copy()
     time = measured["time"].values.copy()

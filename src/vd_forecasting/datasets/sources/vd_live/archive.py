@@ -6,13 +6,14 @@ may be larger than a bound, compressed or not.
 
 import gzip
 import io
-import os
 import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from vd_forecasting.datasets.sources.source import told_as
 
 MOST_BYTES = 64 * 2**20
 """A minute of 3,000 detectors takes 5 MB."""
@@ -62,7 +63,12 @@ def read_member(path: Path, member: Member) -> bytes:
         if len(content) < member.size:
             raise ValueError("the archive ends within it")
     else:
-        content = _from_zip(path, member)
+        with (
+            told_as("damaged in the zip file", zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+            told_as("encrypted, or compressed in an unknown way", RuntimeError),
+            _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file,
+        ):
+            content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
     return _gunzip(content) if member.name.lower().endswith(".gz") else content
@@ -70,52 +76,35 @@ def read_member(path: Path, member: Member) -> bytes:
 
 def _in_folder(path: Path) -> list[Member]:
     members = []
-    for folder, _, names in os.walk(path, followlinks=False):
-        for file in (Path(folder, name) for name in names):
-            if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
-                inside, status = file.relative_to(path).as_posix(), file.stat()
-                members.append(Member(inside, status.st_size, status.st_mtime_ns))
+    for file in path.rglob("*"):
+        if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
+            inside, status = file.relative_to(path).as_posix(), file.stat()
+            members.append(Member(inside, status.st_size, status.st_mtime_ns))
     return members
 
 
 def _in_zip(path: Path) -> list[Member]:
-    try:
+    with told_as("damaged zip file", zipfile.BadZipFile, NotImplementedError):
         infos = _opened_zip(path, path.stat().st_mtime_ns).infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"damaged zip file ({error})") from error
     return [Member(info.filename, info.file_size, info.CRC) for info in infos if not info.is_dir()]
 
 
 def _in_tar(path: Path) -> list[Member]:
-    try:
-        # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
-        with tarfile.open(path, "r:") as tar:
-            return [
-                Member(info.name, info.size, int(info.mtime), info.offset_data)
-                for info in tar
-                if info.isreg() and not info.issparse()
-            ]
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise ValueError(
-            "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first "
-            f"({error})"
-        ) from error
+    problem = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
+    # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
+    errors = (tarfile.TarError, EOFError, ValueError)
+    with told_as(problem, *errors), tarfile.open(path, "r:") as tar:
+        return [
+            Member(info.name, info.size, int(info.mtime), info.offset_data)
+            for info in tar
+            if info.isreg() and not info.issparse()
+        ]
 
 
 @lru_cache(maxsize=1)
 def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
     """Kept open, since listing a year of minutes takes seconds; ``stamp`` is part of the key."""
     return zipfile.ZipFile(path)
-
-
-def _from_zip(path: Path, member: Member) -> bytes:
-    try:
-        with _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file:
-            return file.read(MOST_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise ValueError(f"damaged in the zip file ({error})") from error
-    except (NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"encrypted, or compressed in an unknown way ({error})") from error
 
 
 def _gunzip(content: bytes) -> bytes:

@@ -37,9 +37,7 @@ class VDLiveArchiveDataset(SourceDataset):
     of detectors among them (VD.xml, VDList.json) give the coordinates. Files are read in parallel
     into parts, which are kept in ``parts``: files read once, also by an ingest that was killed,
     are not read again. That folder may be deleted at any time. The array is lazy and reads parts.
-
-    The five features, and which lanes count for them, are those of
-    :func:`~vd_forecasting.datasets.sources.vd_live.lanes.features_of`.
+    The five features, and which lanes count for them, are those of :func:`.lanes.features_of`.
 
     Example::
 
@@ -83,20 +81,27 @@ class VDLiveArchiveDataset(SourceDataset):
         paths = [parts.part_path(self._parts, source, batch, reading) for batch in batches]
         self._make(batches, paths, reading)
 
-        stations, broken = _read_stations(source, lists)
+        stations: dict[str, documents.Station] = {}
+        broken = []
+        for member in lists:  # there may be one a day; a later one corrects an earlier one
+            read = documents.read_stations_json if member.is_json else documents.read_stations_xml
+            try:
+                found = read(read_member(source, member))
+                stations |= {one["vdid"]: one for one in found if one["vdid"]}
+            except (ValueError, OSError, MemoryError) as error:
+                broken.append((member.name, one_line(error)))
         columns = [FEATURES.index(name) for name in self._features]
         array = parts.PartsArray(paths, columns, stations)
         broken += array.broken
         if not array.vdids:
             name, why = broken[0] if broken else ("", "no record has a place")
             raise ValueError(f"nothing usable in its {len(live):,} VDLive files; {name}: {why}")
-        known = [stations.get(vdid, {}) for vdid in array.vdids]
         on_demand: Any = indexing.LazilyIndexedArray(array)
         labels = Labels(
             times=array.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
             vdids=array.vdids,
             features=self._features,
-            info=as_coords(known) if stations else {},
+            info=as_coords([stations.get(vdid, {}) for vdid in array.vdids]) if stations else {},
             utc_offset=self._utc_offset,
             notes=list(parts.notes_of(broken, array.left_out | {"others": others})),
         )
@@ -164,22 +169,3 @@ def _sort_files(source: Path) -> tuple[list[Member], list[Member], int]:
     # without a time in the name: last, in the order of names
     live.sort(key=lambda one: minute_of_file(f"{source.name}/{one.name}") or math.inf)
     return live, lists, others
-
-
-def _read_stations(
-    source: Path, lists: Sequence[Member]
-) -> tuple[dict[str, documents.Station], list[tuple[str, str]]]:
-    """The detectors of all lists by VDID, and the lists that are broken.
-
-    There may be a list a day; a later one corrects an earlier one.
-    """
-    stations: dict[str, documents.Station] = {}
-    broken = []
-    for member in lists:
-        read = documents.read_stations_json if member.is_json else documents.read_stations_xml
-        try:
-            found = read(read_member(source, member))
-            stations |= {one["vdid"]: one for one in found if one["vdid"]}
-        except (ValueError, OSError, MemoryError) as error:
-            broken.append((member.name, one_line(error)))
-    return stations, broken

@@ -11,7 +11,6 @@ _STAMP = re.compile(
 _DATE = re.compile(r"(?<!\d)(20\d\d)[-_]?([01]\d)[-_]?([0-3]\d)(?!\d)", re.ASCII)
 _CLOCK_OF_FOLDER = re.compile(r"\d[_T]([0-2]\d)-?([0-5]\d)-?[0-5]\d(?!\d)[^/]*/[^/]*$", re.ASCII)
 _CLOCK_OF_FILE = re.compile(r"_([0-2]\d)([0-5]\d)\.[^/]*$", re.ASCII)
-_EPOCH = datetime(1970, 1, 1)
 _YEARS = range(1980, 2200)
 
 
@@ -56,4 +55,4 @@ def minute_of_file(path: str) -> int | None:
 
 
 def _since_epoch(time: datetime) -> int | None:
-    return (time - _EPOCH) // timedelta(minutes=1) if time.year in _YEARS else None
+    return (time - datetime(1970, 1, 1)) // timedelta(minutes=1) if time.year in _YEARS else None

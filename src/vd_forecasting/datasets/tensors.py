@@ -16,8 +16,7 @@ from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vd_forecasting.datasets.atomic import remove_leftovers, replacing
-from vd_forecasting.datasets.file_dataset import FileDataset
+from vd_forecasting.datasets.atomic import FileDataset, remove_leftovers, replacing
 from vd_forecasting.wording import first_line
 
 logger = logging.getLogger(__name__)
