@@ -168,11 +168,11 @@ def test_a_file_that_was_replaced_is_not_read_as_if_it_were_the_same(
 
 def test_forecasts_can_be_saved_over_their_own_file(forecasts_file: XarrayDataset) -> None:
     forecasts_file.save(forecasts())
-    before = forecasts_file._filepath.read_bytes()
+    before = forecasts_file.filepath.read_bytes()
     forecasts_file.save(forecasts_file.load())
     xr.testing.assert_identical(forecasts_file.load().data.compute(), forecasts().to_xarray())
     forecasts_file.save(forecasts())
-    assert forecasts_file._filepath.read_bytes() == before
+    assert forecasts_file.filepath.read_bytes() == before
 
 
 def test_what_is_made_block_by_block_is_written_block_by_block(

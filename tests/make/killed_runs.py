@@ -9,7 +9,7 @@ import matplotlib.image
 
 from tests.make.forked_runs import ForkedRuns
 from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
-from vd_forecasting.datasets.plain_tensors import load_plain
+from vd_forecasting.datasets.tensors import load_plain
 
 
 def printed(folder: Path) -> str:

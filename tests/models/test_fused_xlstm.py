@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tests.make.xlstm_blocks import FUSED, KINDS, LONGEST, error, make_block, run
 from vd_forecasting.models import XLSTMConfig, XLSTMCore
 from vd_forecasting.models.fused_xlstm import (
+    blocks,
     kernels,
     mlstm,
-    pointwise,
     slstm,
     torch_kernels,
 )
@@ -39,7 +39,7 @@ def using(name: str) -> Iterator[None]:
     """``compiled``: the kernels that a tensor gets by itself; ``torch``: always those in torch."""
     with pytest.MonkeyPatch.context() as patch:
         if name == "torch":
-            for module in (mlstm, pointwise, slstm):
+            for module in (blocks, mlstm, slstm):
                 patch.setattr(module, "kernels_for", lambda x: torch_kernels)
         yield
 
@@ -265,7 +265,7 @@ def test_dropout_keeps_the_right_share(name: str, share: float) -> None:
     torch.manual_seed(0)
     x = torch.randn(1000, 1000).abs().add_(0.1).requires_grad_()
     with using(name):
-        output = pointwise.drop(x, nn.Dropout(share))
+        output = blocks.drop(x, nn.Dropout(share))
         output.sum().backward()
     kept = output.detach() != 0
     spread = (share * (1 - share) / x.numel()) ** 0.5
@@ -296,4 +296,4 @@ def test_each_dropout_has_a_mask_of_its_own(name: str) -> None:
     torch.manual_seed(0)
     x, module = torch.ones(1_000_000), nn.Dropout(0.3)
     with using(name):
-        assert abs(correlation(pointwise.drop(x, module), pointwise.drop(x, module))) < 0.01
+        assert abs(correlation(blocks.drop(x, module), blocks.drop(x, module))) < 0.01

@@ -1,18 +1,18 @@
 """Catalog datasets: everything that touches files."""
 
-from vd_forecasting.datasets.atomic import AtomicCSVDataset, AtomicJSONDataset, AtomicTextDataset
-from vd_forecasting.datasets.checkpoint import CheckpointDataset
-from vd_forecasting.datasets.page import PageDataset
-from vd_forecasting.datasets.record import RecordDataset
-from vd_forecasting.datasets.sources import (
-    LongTableDataset,
-    NoSource,
-    PandasHDF5Dataset,
-    PemsNpzDataset,
-    VDLiveArchiveDataset,
-    WideTableDataset,
+from vd_forecasting.datasets.atomic import (
+    AtomicCSVDataset,
+    AtomicJSONDataset,
+    AtomicTextDataset,
+    RecordDataset,
 )
-from vd_forecasting.datasets.training_state import TrainingState, TrainingStateDataset
+from vd_forecasting.datasets.page import PageDataset
+from vd_forecasting.datasets.sources.pandas_hdf5 import PandasHDF5Dataset
+from vd_forecasting.datasets.sources.pems_npz import PemsNpzDataset
+from vd_forecasting.datasets.sources.source import NoSource
+from vd_forecasting.datasets.sources.tables import LongTableDataset, WideTableDataset
+from vd_forecasting.datasets.sources.vd_live.dataset import VDLiveArchiveDataset
+from vd_forecasting.datasets.tensors import CheckpointDataset, TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
 from vd_forecasting.datasets.xarray_dataset import XarrayDataset
 

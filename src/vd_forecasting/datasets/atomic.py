@@ -1,6 +1,7 @@
-"""Files that are either whole or not there: written beside their target, then renamed."""
+"""Datasets of one file that is whole or not there: written beside its target, then renamed."""
 
 import errno
+import io
 import os
 import re
 import socket
@@ -9,16 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
-from kedro.io import DatasetError
+from kedro.io import AbstractDataset, DatasetError
+from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from vd_forecasting.running.kedro_private import is_local, save_path, save_unwrapped
+from vd_forecasting.running import kedro_private
+
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
 
 WRITE_PROBLEMS = {
     errno.ENOSPC: "the disk is full",
@@ -45,10 +50,8 @@ def replacing(path: Path) -> Iterator[Path]:
     On failure it is removed and whatever stood at ``path`` is left as it was. Nothing is there yet
     when the path is given; it ends like ``path``, for writers that go by the suffix. The content
     is on the disk before the name is, so that not even a power failure leaves half a file; what a
-    killed process left behind is removed.
-
-    Raises:
-        DatasetError: in one line, if the disk is full, the folder read-only or the like.
+    killed process left behind is removed. One of :data:`WRITE_PROBLEMS` becomes a DatasetError of
+    one line.
     """
     temporary = path.with_name(f".{_HOST}-{os.getpid()}-{token_hex(4)}.{path.name}")
     try:
@@ -68,6 +71,45 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the folder may not even exist
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_hdf5(path: Path) -> Iterator[io.RawIOBase]:
+    """As :func:`replacing`, with the new file as an object for ``h5py.File``, closed before this.
+
+    HDF5 does not survive a failed write: it fails again when the file is closed and when Python
+    ends, with tracebacks and a crash. So the first failure is kept, nothing more is written, and
+    the failure is raised when HDF5 has closed the file.
+    """
+    with replacing(path) as temporary, _FailingLater(temporary, "w+") as file:
+        try:
+            yield file
+        finally:
+            if file.failure is not None:
+                raise file.failure
+
+
+class _FailingLater(io.FileIO):
+    """An unbuffered file that writes until that fails, then only claims to write."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left and self.failure is None:
+                left = left[super().write(left) :]  # a nearly full disk takes a part
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+        return size or 0
 
 
 def _sync(path: Path, flags: int) -> None:
@@ -96,14 +138,12 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files in ``folder`` whose writers were killed."""
     with suppress(OSError):  # tidying up must not keep anybody from writing
         for path in folder.glob(".*"):
-            if _is_left_over(path):
+            found = _TEMPORARY.match(path.name)
+            if found and _is_left_over(path, found):
                 path.unlink(missing_ok=True)
 
 
-def _is_left_over(path: Path) -> bool:
-    found = _TEMPORARY.match(path.name)
-    if found is None:
-        return False
+def _is_left_over(path: Path, found: re.Match[str]) -> bool:
     if found[1] == _HOST and os.name == "posix":
         try:
             os.kill(int(found[2]), 0)
@@ -115,16 +155,32 @@ def _is_left_over(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
+class FileDataset(AbstractDataset[Saved, Loaded]):
+    """A dataset of one file; ``metadata`` of its catalog entry is for plugins."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self.filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        entry = kedro_private.catalog_entry(self)
+        known = entry.pop("kwargs", {}) | entry
+        return {name: known[name] for name in known if name not in ("type", "args", "metadata")}
+
+    def _exists(self) -> bool:
+        return self.filepath.is_file()
+
+
 class _AtomicSave:
     """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic."""
 
     def save(self, data: Any) -> None:
         save = super().save  # type: ignore[misc]
-        if not is_local(self):  # an object store shows a new object only when it is whole
-            save_unwrapped(save, data)
+        if not kedro_private.is_local(self):  # an object store shows whole objects only
+            kedro_private.save_unwrapped(save, data)
         else:
-            with replacing(save_path(self)) as temporary:
-                save_unwrapped(save, data, temporary)
+            with replacing(kedro_private.save_path(self)) as temporary:
+                kedro_private.save_unwrapped(save, data, temporary)
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
@@ -140,3 +196,33 @@ class AtomicCSVDataset(_AtomicSave, CSVDataset):
 
 class AtomicTextDataset(_AtomicSave, TextDataset):
     """kedro-datasets' TextDataset, saved atomically."""
+
+
+class RecordDataset(AtomicJSONDataset):
+    """A record of :mod:`vd_forecasting.artefacts`, a pydantic model, as a JSON file.
+
+    Example::
+
+        cost:
+          type: vd_forecasting.datasets.RecordDataset
+          filepath: data/06_models/cost.json
+          holds: vd_forecasting.artefacts.Cost
+
+    ``holds`` is the dotted name of the model; all else is as for kedro-datasets' JSONDataset.
+    """
+
+    def __init__(self, *, holds: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._holds = holds
+
+    def load(self) -> BaseModel:
+        model: type[BaseModel] = load_obj(self._holds)
+        try:
+            return model.model_validate(super().load())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DatasetError(
+                f"{kedro_private.local_file(self)}: not a {model.__name__} of this version "
+                f"({where}: {first['msg']}); delete it and run the training that makes it again"
+            ) from error

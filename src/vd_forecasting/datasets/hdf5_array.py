@@ -22,11 +22,9 @@ _UNCHUNKED_GRAIN = (256, 1, 1)  # reading over a small gap is cheaper than anoth
 class LazyHDF5Array(BackendArray):
     """[T, N, F] float32, read from the file each time it is indexed.
 
-    Args:
-        shape: the data set's shape, as it was when the file was checked.
-        open_dataset: opens the file, checks that it is still the same, and yields the data set.
-            It is called for every read and nothing stays open in between, so this array pickles
-            as well as ``open_dataset`` does.
+    ``shape`` is as it was when the file was checked. ``open_dataset`` opens the file, checks that
+    it is still the same, and yields the data set. It is called for every read and nothing stays
+    open in between, so this array pickles as well as ``open_dataset`` does.
     """
 
     def __init__(
@@ -42,10 +40,8 @@ class LazyHDF5Array(BackendArray):
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._read(key.tuple)
         # read the outer product of the positions, then pick the points from that
-        values: Floats = indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
-        return values
+        outer = indexing.IndexingSupport.OUTER
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._read))
 
     def _read(self, key: tuple[Any, ...]) -> Floats:
         positions = list(map(_positions, key, self.shape))  # an array per axis
@@ -96,10 +92,8 @@ def _positions(part: Any, size: int) -> Positions:
 
 
 def _runs(wanted: Positions, grain: int, most: int | None = None) -> list[tuple[slice, slice]]:
-    """Slices that cover ``wanted``, which increases: of it, and of the axis.
-
-    A gap ends one if it skips a whole chunk; so does the end of every ``most`` chunks.
-    """
+    """Slices that cover ``wanted``, which increases: of it, and of the axis. A gap ends one if it
+    skips a whole chunk; so does the end of every ``most`` chunks."""
     chunk = wanted // grain
     ends = np.diff(chunk) > 1
     if most:

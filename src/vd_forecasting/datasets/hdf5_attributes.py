@@ -1,14 +1,22 @@
-"""HDF5 attributes of unknown origin as plain Python values; odd ones are no error."""
+"""HDF5 attributes of unknown origin as plain Python values; odd ones are no error.
+
+Those of the groups /metadata/vd_info/<vdid> of a VD file say where its detectors are.
+"""
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
+import xarray as xr
 
 UNREADABLE = (KeyError, OSError, RuntimeError, ValueError, TypeError)
 """Errors of h5py for damaged or unsupported objects, depending on where it notices."""
+
+NUMBERS = ("position_lon", "position_lat", "lane_num")
+TEXTS = ("road_id", "road_name")
 
 
 def read_attributes(item: h5py.Group) -> dict[str, str | int | float]:
@@ -58,3 +66,46 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, str):  # h5py decodes invalid bytes to surrogates
         return value.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
     return value
+
+
+def read_info(group: h5py.Group, vdids: list[str]) -> dict[str, Any]:
+    """The coordinates of ``vdids``, as :func:`as_coords`."""
+    known: list[dict[str, Any]] = [{} for _ in vdids]
+    for attrs, vdid in zip(known, vdids, strict=True):
+        with suppress(*UNREADABLE):  # the attributes read before an error are kept
+            if _can_be_group(vdid) and isinstance(group.get(vdid, getlink=True), h5py.HardLink):
+                found = group[vdid].attrs
+                for name in (*NUMBERS, *TEXTS):
+                    if name in found:
+                        attrs[name] = found[name]
+    return as_coords(known)
+
+
+def as_coords(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Coordinates, each [N]: the NUMBERS with NaN for unknown, the TEXTS with ""."""
+    numbers = {name: [as_number(one.get(name)) for one in known] for name in NUMBERS}
+    texts = {name: np.array([as_text(one.get(name)) for one in known], str) for name in TEXTS}
+    return {name: ("vd", values) for name, values in (numbers | texts).items()}
+
+
+def write_info(group: h5py.Group, data: xr.DataArray) -> None:
+    """Write those of NUMBERS and TEXTS that are coordinates of ``data``."""
+    info = {
+        name: data[name].values
+        for name in (*NUMBERS, *TEXTS)
+        if name in data.coords and data[name].dims == ("vd",)
+    }
+    for index, vdid in enumerate(map(str, data["vd"].values)):
+        if not _can_be_group(vdid):
+            continue  # unknown when loaded again
+        attrs = group.create_group(vdid).attrs
+        for name, values in info.items():
+            if name in NUMBERS and not math.isnan(number := as_number(values[index])):
+                attrs[name] = number
+            elif name in TEXTS and (text := as_text(values[index])):
+                attrs[name] = text
+
+
+def _can_be_group(vdid: str) -> bool:
+    # "/" would nest, and "." is the group itself
+    return vdid not in ("", ".") and "/" not in vdid and "\0" not in vdid

@@ -5,21 +5,19 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.atomic import FileDataset, replacing
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
 
-_DPI = 120
 
-
-class PageDataset(AbstractDataset[Page, Page]):
+class PageDataset(FileDataset[Page, Page]):
     """Saves a page as a Markdown file and a PNG file for each figure, the page last.
 
-    Figures of an earlier page that this one does not have are removed. kedro-viz previews the first
-    figure.
+    The path of every figure, relative to the page, begins with ``figures``. Figures of an earlier
+    page that this one does not have are removed. kedro-viz previews the first figure.
 
     Example::
 
@@ -27,16 +25,11 @@ class PageDataset(AbstractDataset[Page, Page]):
           type: vd_forecasting.datasets.PageDataset
           filepath: data/08_reporting/data_quality.md
           figures: data_quality_  # data_quality_map.png; "plots/" puts them into a folder
-
-    The path of every figure, relative to the page, begins with ``figures``.
     """
 
-    def __init__(
-        self, *, filepath: str, figures: str, metadata: dict[str, Any] | None = None
-    ) -> None:
-        self.filepath = Path(filepath)
+    def __init__(self, *, figures: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._figures = figures
-        self.metadata = metadata
 
     def load(self) -> Page:
         try:
@@ -54,7 +47,7 @@ class PageDataset(AbstractDataset[Page, Page]):
                     temporary.write_bytes(figure)
                 else:
                     drawn = figure() if callable(figure) else figure
-                    drawn.set_dpi(_DPI)
+                    drawn.set_dpi(120)
                     FigureCanvasAgg(drawn).print_png(temporary)  # savefig would draw it twice
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
@@ -91,6 +84,3 @@ class PageDataset(AbstractDataset[Page, Page]):
 
     def _exists(self) -> bool:
         return all(path.is_file() for path in (self.filepath, *self.figures()))
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.filepath), "figures": self._figures}

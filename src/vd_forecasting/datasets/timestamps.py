@@ -1,8 +1,10 @@
 """ISO 8601 time stamps as text, and back: real files mix offsets, blanks and garbage."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ DatetimeArray = npt.NDArray[np.datetime64]
 # The range of 64-bit nanoseconds, less a year for offsets.
 _EARLIEST = np.datetime64("1679-01-01", "s")
 _LATEST = np.datetime64("2261-01-01", "s")
+_YEARS = (np.datetime64("1900-01-01"), np.datetime64("2200-01-01"))
 
 
 def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
@@ -20,28 +23,18 @@ def parse_timestamps(texts: Iterable[str]) -> tuple[DatetimeArray, str | None]:
 
     Stamps with an offset are all put on the clock of the first usable one among them, so that a
     switch to or from daylight-saving time makes neither gaps nor duplicates; stamps without one
-    are taken to be on that clock already. Blank stamps and those not in ISO 8601 become NaT.
-
-    Returns:
-        The times [T], and the offset such as ``"+08:00"``; None where no stamp has one.
+    are taken to be on that clock already. Blank stamps and those not in ISO 8601 become NaT. The
+    offset is such as ``"+08:00"``; None where no stamp has one.
     """
-    stamps = [text.strip() for text in texts]
-    # pandas would take "now" and "today" for dates
-    usable = np.array([stamp[:1].isdigit() for stamp in stamps], dtype=bool)
-    aware = usable & np.array([has_offset(stamp) for stamp in stamps], dtype=bool)
-    naive = usable & ~aware
-    stamp_array = np.array(stamps, dtype=object)
-
-    times = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
-    times[naive] = _parse(stamp_array[naive], utc=False)
-    in_utc = _parse(stamp_array[aware], utc=True)
+    stamps = np.array([text.strip() for text in texts], dtype=object)
+    times, in_utc = _parse(stamps)
     parsed = np.flatnonzero(~np.isnat(in_utc))
     if parsed.size == 0:
         return times, None
-    first = pd.to_datetime(stamp_array[aware][parsed[:1]], format="ISO8601")[0]
+    first = pd.to_datetime(stamps[parsed[:1]], format="ISO8601")[0]
     offset = first.utcoffset() or timedelta(0)
-    times[aware] = in_utc + np.timedelta64(offset)
-    return times, format_offset(offset)
+    times[parsed] = in_utc[parsed] + np.timedelta64(offset)
+    return times, _iso(offset)
 
 
 def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArray[np.bytes_]:
@@ -59,22 +52,93 @@ def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArr
     return texts
 
 
-def has_offset(stamp: str) -> bool:
-    """Whether an ISO 8601 time stamp names its UTC offset."""
-    clock = stamp[10:]  # what follows YYYY-MM-DD
-    return "+" in clock or "-" in clock or clock[-1:] in ("Z", "z")
+def _parse(stamps: npt.NDArray[np.object_]) -> list[DatetimeArray]:
+    """The times, [T] each, of stamps that name no UTC offset, and those in UTC of the others."""
+    clocks = [stamp[10:] for stamp in stamps]  # what follows YYYY-MM-DD
+    aware = np.array(["+" in c or "-" in c or c[-1:] in ("Z", "z") for c in clocks], dtype=bool)
+    # pandas would take "now" and "today" for dates
+    usable = np.array([stamp[:1].isdigit() for stamp in stamps], dtype=bool)
+    found = []
+    for utc, wanted in ((False, usable & ~aware), (True, usable & aware)):
+        parsed = pd.to_datetime(stamps[wanted], format="ISO8601", errors="coerce", utc=utc)
+        some: DatetimeArray = parsed.tz_localize(None).to_numpy().copy()
+        # pandas 3 parses to microseconds, which reach further than nanoseconds
+        some[(some < _EARLIEST) | (some > _LATEST)] = np.datetime64("NaT")
+        times = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
+        times[wanted] = some
+        found.append(times)
+    return found
 
 
-def _parse(stamps: Any, *, utc: bool) -> DatetimeArray:
-    parsed = pd.to_datetime(stamps, format="ISO8601", errors="coerce", utc=utc)
-    times: DatetimeArray = parsed.tz_localize(None).to_numpy().copy()
-    # pandas 3 parses to microseconds, which reach further than nanoseconds
-    times[(times < _EARLIEST) | (times > _LATEST)] = np.datetime64("NaT")
-    return times.astype("datetime64[ns]")
-
-
-def format_offset(offset: timedelta) -> str:
+def _iso(offset: timedelta) -> str:
     """An offset as ISO 8601 writes it, such as ``"+08:00"``."""
     minutes = round(offset.total_seconds() / 60)
     sign = "-" if minutes < 0 else "+"
     return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def read_clock(
+    texts: Sequence[str], time_format: str | None, timezone: str | None
+) -> tuple[DatetimeArray, str | None, list[str]]:
+    """Parse T time stamps, in ISO 8601 or a ``time_format`` of ``strptime``.
+
+    ``timezone`` is the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
+    put on the offset this zone has at the first of them, so that daylight-saving time makes neither
+    gaps nor duplicates. None takes stamps without an offset as they are. If the zone or the format
+    is unknown, or no stamp is usable, a ValueError.
+
+    Returns:
+        Naive local ``datetime64[ns]`` [T], NaT where that is impossible; the UTC offset of their
+        clock (None if unknown); notes on stamps that were left out.
+    """
+    if time_format is not None:
+        texts = _as_iso(texts, time_format)
+    notes = []
+    if timezone is None:
+        times, offset = parse_timestamps(texts)
+    else:
+        times, offset, lost = _in_zone(texts, timezone)
+        if lost:
+            notes.append(
+                f"{lost:,} time stamps lie in an hour that daylight-saving time in {timezone} "
+                "skips or repeats, so they are ambiguous; left out"
+            )
+    # 0001-01-01 and the like stand for unknown, and would make a grid of millions of steps
+    times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
+    if len(texts) and np.isnat(times).all() and not notes:
+        example = next((text for text in texts if text.strip()), "")
+        hint = f"of the form {time_format!r}" if time_format else "ISO 8601; set time_format"
+        raise ValueError(f"none of its {len(texts)} time stamps, such as {example!r}, is {hint}")
+    return times, offset, notes
+
+
+def _as_iso(texts: Sequence[str], time_format: str) -> list[str]:
+    """The stamps as ISO 8601, "" where they have another form."""
+    parse: Callable[[Any], Any] = partial(pd.to_datetime, format=time_format, errors="coerce")
+    stamps = pd.Series(list(texts), dtype=object).str.strip()
+    try:
+        # pandas refuses several offsets in one column
+        parsed = map(parse, stamps) if "%z" in time_format else parse(stamps)
+        return ["" if pd.isna(stamp) else stamp.isoformat() for stamp in parsed]
+    except ValueError as error:
+        raise ValueError(f"time_format {time_format!r}: {error}") from error
+
+
+def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, int]:
+    try:
+        zone = ZoneInfo(timezone)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"timezone {timezone!r} is not known; one such as Asia/Taipei is"
+        ) from error
+    naive, in_utc = _parse(np.array([text.strip() for text in texts], dtype=object))
+    local = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    from_zone = local.tz_convert("UTC").tz_localize(None).to_numpy()
+    lost = int((np.isnat(from_zone) & ~np.isnat(naive)).sum())
+    in_utc = np.where(np.isnat(in_utc), from_zone, in_utc)
+    usable = np.flatnonzero(~np.isnat(in_utc))
+    if usable.size == 0:
+        return in_utc, None, lost
+    first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
+    in_utc += np.timedelta64(first)
+    return in_utc, _iso(first), lost

@@ -15,9 +15,8 @@ import h5py
 import numpy as np
 from kedro.io import DatasetError
 
-from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, read_attributes, read_texts
+from vd_forecasting.datasets import hdf5_attributes as attributes
 from vd_forecasting.datasets.timestamps import parse_timestamps
-from vd_forecasting.datasets.vd_info import read_info
 from vd_forecasting.wording import one_line, quoted
 
 FEATURES = "/data/features"
@@ -38,12 +37,8 @@ class ContractError(ValueError):
 
 @contextmanager
 def open_vd_file(path: Path) -> Iterator[h5py.File]:
-    """Open ``path`` for reading.
-
-    Raises:
-        DatasetError: one line that begins with ``path``; the file is missing, damaged or breaks the
-            contract, found on opening it or while the caller reads from it.
-    """
+    """Open ``path`` for reading; a DatasetError of one line, which names ``path``, if the file is
+    missing, damaged or breaks the contract, found now or while the caller reads from it."""
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "no such file"
         raise DatasetError(f"{path}: {what}")
@@ -61,16 +56,12 @@ def open_vd_file(path: Path) -> Iterator[h5py.File]:
             yield file
         except ContractError as error:
             raise DatasetError(f"{path}: {error}") from error
-        except UNREADABLE as error:
+        except attributes.UNREADABLE as error:
             raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
 
 
 def features_of(file: h5py.File) -> h5py.Dataset:
-    """The feature values, [T, N, F], unread.
-
-    Raises:
-        ContractError: there are none, or their shape or type is wrong.
-    """
+    """The feature values, [T, N, F], unread; a ContractError if their shape or type is wrong."""
     dataset = _member(file, FEATURES)
     if dataset.ndim != 3:
         raise ContractError(
@@ -82,19 +73,18 @@ def features_of(file: h5py.File) -> h5py.Dataset:
 
 
 def read_labels(file: h5py.File) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read and check the labels of all axes: everything in a VD file except the feature values.
-
-    Returns:
-        Coordinates and attributes of the array, as :class:`.vd_hdf5.VDHDF5Dataset` describes them.
+    """The coordinates and attributes of the array, as :class:`.vd_hdf5.VDHDF5Dataset` describes
+    them: everything in a VD file except the feature values.
 
     Raises:
         ContractError: they are missing, empty or ambiguous, or do not fit the values.
     """
-    shape = features_of(file).shape
-    stamps, vdids, names = (_strings(file, name) for name in (TIMESTAMPS, VDIDS, FEATURE_NAMES))
     parts, counted = (TIMESTAMPS, VDIDS, FEATURE_NAMES), ("time steps", "VDs", "features")
-    axes = zip(shape, parts, (stamps, vdids, names), counted, strict=True)
-    for axis, (size, name, labels, what) in enumerate(axes):
+    shape = features_of(file).shape
+    stamps, vdids, names = texts = [_strings(file, name) for name in parts]
+    for axis, (size, name, labels, what) in enumerate(
+        zip(shape, parts, texts, counted, strict=True)
+    ):
         if size != len(labels):
             raise ContractError(
                 f"{FEATURES} has {size} {what} (axis {axis}), but {name} has {len(labels)}"
@@ -110,21 +100,18 @@ def read_labels(file: h5py.File) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, labels, what in ((VDIDS, vdids, "VDIDs"), (FEATURE_NAMES, names, "features")):
         if twice := duplicates(labels):
             raise ContractError(f"duplicate {what} in {name}: {quoted(twice)}")
-    units = read_texts(_member(file, FEATURE_NAMES), "units")
+    units = attributes.read_texts(_member(file, FEATURE_NAMES), "units")
     if len(units) != len(names):
         units = [""] * len(names)
     coords: dict[str, Any] = {"time": ("time", times), "vd": ("vd", np.array(vdids, dtype=str))}
-    coords |= {
-        name: ("feature", np.array(texts, dtype=str))
-        for name, texts in (("feature", names), ("unit", units))
-    }
+    coords["feature"], coords["unit"] = (("feature", np.array(x, str)) for x in (names, units))
     info = None
-    with suppress(*UNREADABLE):  # it is optional, so no oddity in it is an error
+    with suppress(*attributes.UNREADABLE):  # it is optional, so no oddity in it is an error
         info = follow(file, VD_INFO)
     if isinstance(info, h5py.Group):
-        coords |= read_info(info, vdids)
+        coords |= attributes.read_info(info, vdids)
     clock = {} if utc_offset is None else {"utc_offset": utc_offset}
-    return coords, {**read_attributes(file), **clock}
+    return coords, {**attributes.read_attributes(file), **clock}
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
@@ -141,11 +128,7 @@ def _member(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def own_dataset(item: Any, name: str) -> h5py.Dataset:
-    """``item``, if it is a data set whose values lie in this file.
-
-    Raises:
-        ContractError: it is something else.
-    """
+    """``item``, if it is a data set whose values lie in this file; else a ContractError."""
     if not isinstance(item, h5py.Dataset):
         raise ContractError(f"{name} is a group, must be a data set")
     if item.is_virtual or item.external:
@@ -155,13 +138,9 @@ def own_dataset(item: Any, name: str) -> h5py.Dataset:
 
 
 def follow(file: h5py.File, name: str) -> Any:
-    """The object called ``name``; None if there is none.
-
-    Raises:
-        ContractError: its path leads over a soft or an external link, or through a data set.
-    """
-    item: Any = file
-    at = ""
+    """The object called ``name``; None if there is none, a ContractError where its path leads over
+    a soft or an external link, or through a data set."""
+    item, at = file, ""
     for part in name.strip("/").split("/"):
         if not isinstance(item, h5py.Group):
             raise ContractError(f"{at} is a data set, must be a group")
@@ -191,5 +170,4 @@ def _strings(file: h5py.File, name: str) -> list[str]:
         )
     if dataset.size and dataset.id.get_storage_size() == 0:
         raise ContractError(f"{name} declares {dataset.size} strings, but none was ever written")
-    texts: list[str] = dataset.asstr(errors="replace")[:].tolist()
-    return texts
+    return list(dataset.asstr(errors="replace")[:].tolist())

@@ -11,14 +11,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from xarray.core import indexing
 
 from vd_forecasting.datasets import vd_contract as contract
-from vd_forecasting.datasets import vd_info
-from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
-from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
+from vd_forecasting.datasets.hdf5_attributes import NUMBERS, TEXTS, write_info
 from vd_forecasting.datasets.timestamps import format_timestamps
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, each_vd_block
 from vd_forecasting.wording import nearest, one_line, quoted
@@ -31,10 +30,8 @@ _WRITE_BYTES = 32 * 2**20
 _COMPRESSED: Final = {"compression": "gzip", "compression_opts": 4, "track_times": False}
 _UTC_OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
-Stamp = tuple[int, int]
 
-
-class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
+class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
     """Loads and saves VD measurements, float32 [time, vd, feature], in the VD HDF5 layout.
 
     Loading checks the file and reads its labels, never its values: indexing the array reads the
@@ -54,37 +51,28 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
           features: [avg_speed, total_volume]  # optional; all of them by default
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        features: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, *, features: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if features is not None and not (isinstance(features, list) and features):
             raise DatasetError(
-                f"{filepath}: features is {features!r}, must be a list of names; "
+                f"{self.filepath}: features is {features!r}, must be a list of names; "
                 "leave it out to load all"
             )
-        self._filepath = Path(filepath)
-        self._features = None if features is None else list(features)
-        self.metadata = metadata
+        self._features = features
 
     def load(self) -> xr.DataArray:
-        """The array, its values unread.
-
-        Raises:
-            DatasetError: one line; the file breaks the contract.
-        """
-        path = self._filepath
+        """The array, its values unread; a DatasetError of one line if it breaks the contract."""
+        path = self.filepath
         with contract.open_vd_file(path) as file:
             stamp = _stamp(path)
             coords, attrs = contract.read_labels(file)
             features = contract.features_of(file)
-            shape, encoding = features.shape, _encoding(features)
-        lazy = LazyHDF5Array(shape, partial(_open_features, path, stamp))
-        on_demand: Any = indexing.LazilyIndexedArray(lazy)
-        on_demand = indexing.CopyOnWriteArray(on_demand)
+            chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
+            stored = {"preferred_chunks": chunks, "compression": features.compression}
+            shape, encoding = features.shape, {key: stored[key] for key in stored if stored[key]}
+        array = LazyHDF5Array(shape, partial(_open_features, path, stamp))
+        lazy: Any = indexing.LazilyIndexedArray(array)
+        on_demand = indexing.CopyOnWriteArray(lazy)
         values = xr.Variable(DIMS, on_demand, {"source_file": path.name, **attrs}, encoding)
         data = xr.Dataset({"features": values}, coords)["features"]
         return data if self._features is None else data.isel(feature=self._select(data))
@@ -98,17 +86,11 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
         self._check(data)
         data = data.transpose(*DIMS)
         try:
-            with (
-                replacing(self._filepath) as temporary,
-                file_for_hdf5(temporary) as raw,
-                h5py.File(raw, "w") as file,
-            ):
+            with replacing_hdf5(self.filepath) as raw, h5py.File(raw, "w") as file:
                 _write_labels(file, data)
                 _write_values(file, data)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise DatasetError(
-                f"{self._filepath}: cannot be written ({one_line(error)})"
-            ) from error
+            raise DatasetError(f"{self.filepath}: cannot be written ({one_line(error)})") from error
 
     def _select(self, data: xr.DataArray) -> list[int]:
         asked, there = self._features or [], data["feature"].values.tolist()
@@ -117,10 +99,10 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
                 near = nearest(str(name), there, similarity=0.6)
                 hint = f" (did you mean {near!r}?)" if near else ""
                 raise DatasetError(
-                    f"{self._filepath}: no feature {name!r}{hint}; it has {quoted(there)}"
+                    f"{self.filepath}: no feature {name!r}{hint}; it has {quoted(there)}"
                 )
         if twice := contract.duplicates(asked):
-            raise DatasetError(f"{self._filepath}: asked twice for {quoted(twice)}")
+            raise DatasetError(f"{self.filepath}: asked twice for {quoted(twice)}")
         return [there.index(name) for name in asked]
 
     def _check(self, data: xr.DataArray) -> None:
@@ -140,34 +122,21 @@ class VDHDF5Dataset(AbstractDataset[xr.DataArray, xr.DataArray]):
                 if twice := contract.duplicates(map(str, data[name].values)):
                     problem = f"duplicate {name} in the array to save: {quoted(twice)}"
         if problem:
-            raise DatasetError(f"{self._filepath}: {problem}")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "features": self._features}
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
+            raise DatasetError(f"{self.filepath}: {problem}")
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
 
 @contextmanager
-def _open_features(path: Path, stamp: Stamp) -> Iterator[h5py.Dataset]:
+def _open_features(path: Path, stamp: tuple[int, int]) -> Iterator[h5py.Dataset]:
     """Open the feature values of the very file whose labels were read."""
     with contract.open_vd_file(path) as file:
         if _stamp(path) != stamp:
             raise DatasetError(f"{path}: has changed since it was loaded; load it again")
         yield contract.features_of(file)
-
-
-def _encoding(features: h5py.Dataset) -> dict[str, Any]:
-    """How the values are stored in the file, as xarray's ``encoding``."""
-    chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
-    encoding = {"preferred_chunks": chunks, "compression": features.compression}
-    return {name: value for name, value in encoding.items() if value is not None}
 
 
 def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
@@ -193,22 +162,17 @@ def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
         units = _of_fixed_length(_encode(data["unit"]))
         file[contract.FEATURE_NAMES].attrs.create("units", units)
 
-    if any(name in data.coords for name in (*vd_info.NUMBERS, *vd_info.TEXTS)):
-        vd_info.write_info(file.create_group(contract.VD_INFO), data)
+    if any(name in data.coords for name in (*NUMBERS, *TEXTS)):
+        write_info(file.create_group(contract.VD_INFO), data)
 
 
 def _write_values(file: h5py.File, data: xr.DataArray) -> None:
     steps, vds, features = data.shape
     # blocks of very long series are narrower than a chunk, and no chunk must be written twice
     width = min(_CHUNK[1], data.chunksizes["vd"][0] if data.chunks else vds)
-    target = file.create_dataset(
-        contract.FEATURES,
-        shape=data.shape,
-        dtype=np.float32,
-        chunks=(min(steps, _CHUNK[0]), width, features),
-        shuffle=True,
-        **_COMPRESSED,
-    )
+    chunk = (min(steps, _CHUNK[0]), width, features)
+    stored = {"shape": data.shape, "chunks": chunk, "shuffle": True, **_COMPRESSED}
+    target = file.create_dataset(contract.FEATURES, dtype=np.float32, **stored)
     for where, part in _parts(data, target.chunks[0]):
         with np.errstate(over="ignore"):
             target[where] = part.values.astype(np.float32, copy=False)
@@ -216,13 +180,13 @@ def _write_values(file: h5py.File, data: xr.DataArray) -> None:
 
 def _parts(data: xr.DataArray, grain: int) -> Iterator[tuple[tuple[slice, slice], xr.DataArray]]:
     """Parts of an array that may be larger than memory, each with its place along time and vd."""
-    steps, vds, features = data.shape
     if data.chunks:
         first = 0
         for block in each_vd_block(data, "save"):
             yield np.s_[:, first : first + block.sizes["vd"]], block
             first += block.sizes["vd"]
         return
+    steps, vds, features = data.shape
     length = max(_WRITE_BYTES // (4 * vds * features) // grain, 1) * grain
     for start in range(0, steps, length):
         where = np.s_[start : start + length, :]

@@ -9,13 +9,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from kedro.utils import load_obj
 from xarray.backends import H5NetCDFStore
 from xarray.backends.common import ArrayWriter
 
-from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.hdf5_writing import file_for_hdf5
+from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 
 _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
@@ -23,7 +22,7 @@ _IN_FILE = {**_IN_MEMORY, "origin": 128}
 """Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
 
 
-class XarrayDataset(AbstractDataset[Any, Any]):
+class XarrayDataset(FileDataset[Any, Any]):
     """Loads and saves an ``xarray.Dataset`` as netCDF-4, which is HDF5 with named dimensions.
 
     Its attributes may be strings, numbers and lists of strings; netCDF has no None and no bool.
@@ -35,37 +34,31 @@ class XarrayDataset(AbstractDataset[Any, Any]):
           filepath: data/07_model_output/predictions.nc
           holds: vd_forecasting.artefacts.Forecasts
 
-    Args:
-        filepath: of the netCDF file.
-        holds: dotted name of the type to load and save, with ``from_xarray`` and ``to_xarray``;
-            None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file until it
-            is asked for; nothing stays open.
-        metadata: for plugins.
+    ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
+    ``to_xarray``; None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file
+    until it is asked for; nothing stays open.
     """
 
-    def __init__(
-        self, *, filepath: str, holds: str | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        self._filepath = Path(filepath)
+    def __init__(self, *, holds: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._holds = holds
-        self.metadata = metadata
 
     def load(self) -> Any:
         holds = load_obj(self._holds) if self._holds else None
         lazy = getattr(holds, "LAZY", ())
         try:
-            with xr.open_dataset(self._filepath, engine="h5netcdf") as stored:
+            with xr.open_dataset(self.filepath, engine="h5netcdf") as stored:
                 data = stored.drop_vars(lazy, errors="ignore").load()
                 data = data.assign(
-                    {name: _lazily(self._filepath, stored[name]) for name in lazy if name in stored}
+                    {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
                 )
-            data = data.assign_attrs(_lists_of_one(self._filepath, data.attrs))
+            data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
             return holds.from_xarray(data) if holds else data
         except FileNotFoundError as error:
-            raise DatasetError(f"{self._filepath}: no such file") from error
+            raise DatasetError(f"{self.filepath}: no such file") from error
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError(
-                f"{self._filepath}: not a readable netCDF-4 file ({error}); "
+                f"{self.filepath}: not a readable netCDF-4 file ({error}); "
                 "delete it and run the pipeline that makes it again"
             ) from error
 
@@ -73,26 +66,13 @@ class XarrayDataset(AbstractDataset[Any, Any]):
         lazy = getattr(data, "LAZY", ())
         if not isinstance(data, xr.Dataset):
             data = data.to_xarray()
+        compressed = {"zlib": True, "complevel": 1}
         encoding = {
-            name: {
-                "zlib": True,
-                "complevel": 1,
-                "chunksizes": _chunks(variable, _IN_FILE) if name in lazy else None,
-            }
-            for name, variable in data.data_vars.items()
+            name: compressed | {"chunksizes": _chunks(array, _IN_FILE) if name in lazy else None}
+            for name, array in data.data_vars.items()
         }
-        with (
-            replacing(self._filepath) as temporary,
-            file_for_hdf5(temporary) as raw,
-            h5netcdf.File(raw, "w") as file,
-        ):
+        with replacing_hdf5(self.filepath) as raw, h5netcdf.File(raw, "w") as file:
             data.dump_to_store(H5NetCDFStore(file), writer=_BlockWriter(), encoding=encoding)
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
 
 
 def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:
@@ -130,26 +110,20 @@ class _Stored:
         return len(self.shape)
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        if _modified(self.path) != self.modified:
+        if self.path.stat().st_mtime_ns != self.modified:
             raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
         with h5py.File(self.path, "r") as file:
-            values: npt.NDArray[Any] = file[self.name][key]
-        return values
+            return np.asarray(file[self.name][key])
 
 
 def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
     """A variable as a dask array in blocks of some detectors."""
     from dask.array import from_array  # noqa: PLC0415  (slow to import)
 
-    of_file = _Stored(
-        path, str(variable.name), _modified(path), variable.shape, variable.encoding["dtype"]
-    )
+    name, dtype = str(variable.name), variable.encoding["dtype"]
+    of_file = _Stored(path, name, path.stat().st_mtime_ns, variable.shape, dtype)
     array = from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
     return xr.Variable(variable.dims, array, variable.attrs)
-
-
-def _modified(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def _lists_of_one(path: Path, attrs: dict[str, Any]) -> dict[str, list[str]]:

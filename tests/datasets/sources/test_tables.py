@@ -23,7 +23,7 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import LongTableDataset, WideTableDataset
-from vd_forecasting.datasets.sources import table_files
+from vd_forecasting.datasets.sources import tables
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -65,7 +65,7 @@ def test_a_wide_table_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_a_long_table_comes_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_files, "_CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(tables, "_CELLS_AT_ONCE", 1000)
     vd = sample().sel(feature=list(LONG_COLUMNS))
     assert_same(load_long(write_long_csv(path, vd)), vd)
 

@@ -34,14 +34,15 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
-from vd_forecasting.datasets.sources.vd_live import archive, assemble, dataset
-from vd_forecasting.datasets.sources.vd_live import live_xml as xml
+from vd_forecasting.datasets.sources.vd_live import archive, documents, parts
+from vd_forecasting.datasets.sources.vd_live.documents import (
+    read_live_json,
+    read_live_xml,
+    read_plain,
+)
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
-from vd_forecasting.datasets.sources.vd_live.live_json import read_live_json
-from vd_forecasting.datasets.sources.vd_live.live_xml import read_live_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
 from vd_forecasting.datasets.sources.vd_live.parts import make_part
-from vd_forecasting.datasets.sources.vd_live.plain_xml import read_plain
 
 CODES = (-99.0, -1.0, 255.0, 999.0)
 
@@ -63,7 +64,7 @@ def vd() -> xr.DataArray:
 @pytest.fixture(autouse=True)
 def forget() -> None:
     """Parts of one test are not those of the next."""
-    assemble._loaded.cache_clear()
+    parts._loaded.cache_clear()
 
 
 # The way in
@@ -125,7 +126,7 @@ def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return make_part(*arguments)
 
-    monkeypatch.setattr(dataset, "make_part", killed_at_the_second)
+    monkeypatch.setattr(parts, "make_part", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         load(path)
     other.save(load(path))
@@ -426,7 +427,7 @@ def test_xml_that_is_no_list(content: bytes, message: str) -> None:
 
 
 def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xml, "_MOST_TAGS", 10)
+    monkeypatch.setattr(documents, "_MOST_PARTS", 10)
     with pytest.raises(ValueError, match="more than 10 tags"):
         read_live_xml(b"<VDLiveList>" + b"<a/>" * 10 + b"</VDLiveList>")
 
@@ -557,7 +558,7 @@ def test_plain_xml_is_read_as_the_tree_is(vd: xr.DataArray) -> None:
         for whole in (content, b"\xef\xbb\xbf" + content, content.replace(b"><", b">\r\n  <")):
             plain = read_plain(whole)
             assert plain is not None
-            same(plain, xml.read_tree(whole))
+            same(plain, documents.read_tree(whole))
 
 
 @pytest.mark.parametrize(
@@ -581,7 +582,7 @@ def test_what_is_not_plain_goes_by_the_tree(old: bytes, new: bytes) -> None:
     content = WHOLE.replace(old, new)
     assert content != WHOLE
     assert read_plain(content) is None
-    same(read_live_xml(content), xml.read_tree(content))
+    same(read_live_xml(content), documents.read_tree(content))
 
 
 TAGS = ["VDLive", "VDID", "Lane", "Speed", "Occupancy", "Vehicles", "Vehicle", "Volume", "Other",
@@ -605,7 +606,7 @@ def test_vehicles_outside_a_lane_count_nowhere() -> None:
         record(lane(50, 5, 1)), record(vdid="B").replace("<Lanes>", stray + "<Lanes>")
     )
     assert read_plain(content) is not None
-    same(read_live_xml(content), xml.read_tree(content))
+    same(read_live_xml(content), documents.read_tree(content))
     assert features_of(read_live_xml(content), CODES)[0, 1] == 1
 
 
@@ -638,7 +639,7 @@ def test_damaged_files_are_told_or_harmless(data: st.DataObject, vd: xr.DataArra
     for read, whole in (
         (read_live_xml, WHOLE),
         (read_live_json, live_json(vd, 0)),
-        (xml.read_stations_xml, stations_xml(vd)),
+        (documents.read_stations_xml, stations_xml(vd)),
     ):
         try:
             found = read(damaged(data, whole))

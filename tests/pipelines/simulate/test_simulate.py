@@ -19,8 +19,8 @@ from vd_forecasting.pipelines.simulate.corridor import (
     REACTION_TIME,
     drive,
     lanes,
+    plan,
 )
-from vd_forecasting.pipelines.simulate.demand import plan
 from vd_forecasting.pipelines.simulate.detectors import FAULTY, OUTAGE, measure, spoil
 
 BASE = PROJECT / "conf" / "base" / "parameters_simulate.yml"

@@ -13,14 +13,7 @@ import h5py
 import numpy as np
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
-from vd_forecasting.datasets.sources.sensor_locations import read_locations
-from vd_forecasting.datasets.sources.source import (
-    Floats,
-    Labels,
-    SourceDataset,
-    as_float32,
-    check_size,
-)
+from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import ContractError, follow, open_vd_file, own_dataset
 from vd_forecasting.wording import quoted
@@ -31,7 +24,7 @@ _MOST_LABEL_BYTES = 2**28
 _DATETIME = re.compile(r"datetime64(?:\[(s|ms|us|ns)\])?")
 
 
-class PandasHDF5Dataset(SourceDataset):
+class PandasHDF5Dataset(source.SourceDataset):
     """Loads a wide DataFrame, datetime index × one column per detector, of one feature.
 
     Only pandas' fixed format (``df.to_hdf(path, key="df")``) is read: in its table format the names
@@ -49,43 +42,20 @@ class PandasHDF5Dataset(SourceDataset):
     """
 
     def __init__(
-        self,
-        *,
-        filepath: str,
-        feature: str,
-        unit: str | None = None,
-        key: str | None = None,
-        locations: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        self, *, feature: str, unit: str | None = None, key: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
+        super().__init__(**kwargs)
         self._feature = feature
         self._unit = unit
         self._key = key
-        self._locations = locations
 
-    def _read(self) -> tuple[Floats, Labels]:
-        with open_vd_file(self._filepath) as file:
-            frame = _frame(file, self._key or _only_frame(file))
+    def _read(self) -> tuple[source.Floats, source.Labels]:
+        with open_vd_file(self.filepath) as file:
+            frame = _frame(file, self._key)
             times, vdids = _times(frame), _names(frame, "axis0")
             values = _values(frame, len(times), vdids)
-        labels = Labels(
-            times=times,
-            vdids=vdids,
-            features=[self._feature],
-            units={self._feature: self._unit},
-            info=read_locations(self._locations, vdids),
-        )
-        return values[..., np.newaxis], labels
-
-
-def _only_frame(file: h5py.File) -> str:
-    frames = [str(name) for name in file if _is_frame(file, name)]
-    if len(frames) != 1:
-        held = quoted(list(file)[:5]) or "nothing"
-        problem = "no pandas DataFrame in it" if not frames else f"{len(frames)} DataFrames in it"
-        raise ContractError(f"{problem}: its top level holds {held}; name one by key")
-    return frames[0]
+        units = {self._feature: self._unit}
+        return values[..., np.newaxis], source.Labels(times, vdids, [*units], units)
 
 
 def _is_frame(file: h5py.File, name: str) -> bool:
@@ -95,12 +65,17 @@ def _is_frame(file: h5py.File, name: str) -> bool:
         return False
 
 
-def _frame(file: h5py.File, key: str) -> h5py.Group:
+def _frame(file: h5py.File, key: str | None) -> h5py.Group:
+    held = f"its top level holds {quoted(list(file)[:5]) or 'nothing'}"
+    if not key:
+        frames = [str(name) for name in file if _is_frame(file, name)]
+        if len(frames) != 1:
+            found = f"{len(frames)} DataFrames" if frames else "no pandas DataFrame"
+            raise ContractError(f"{found} in it: {held}; name one by key")
+        key = frames[0]
     group = follow(file, key)
     if not isinstance(group, h5py.Group):
-        raise ContractError(
-            f"no DataFrame {key!r} in it; its top level holds {quoted(list(file)[:5]) or 'nothing'}"
-        )
+        raise ContractError(f"no DataFrame {key!r} in it; {held}")
     if "table" in group:
         raise ContractError(
             f"{key} is in pandas' table format, whose column names are a pickle and stay unread; "
@@ -139,7 +114,7 @@ def _times(frame: h5py.Group) -> DatetimeArray:
     if found is None or axis.dtype.kind != "i" or axis.dtype.itemsize != 8:
         path = _path(frame, "axis1")
         raise ContractError(f"{path}, the index, does not hold date and time")
-    check_size(axis.shape)
+    source.check_size(axis.shape)
     unit, values = found[1] or "ns", axis[:]
     # a time beyond the range of nanoseconds would overflow into a wrong date
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
@@ -159,9 +134,9 @@ def _names(frame: h5py.Group, name: str) -> list[str]:
     return [as_text(label) for label in axis[:].tolist()]
 
 
-def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> Floats:
+def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> source.Floats:
     """[T, N] in the order of ``vdids``; pandas stores a block of columns for each data type."""
-    check_size((steps, len(vdids)))
+    source.check_size((steps, len(vdids)))
     values = np.full((steps, len(vdids)), np.nan, dtype=np.float32)
     place = {vdid: index for index, vdid in enumerate(vdids)}
     unseen = set(vdids)
@@ -184,7 +159,7 @@ def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> Floats:
         columns = [place[name] for name in items]
         for start in range(0, steps, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            values[rows, columns] = as_float32(stored[rows])
+            values[rows, columns] = source.as_float32(stored[rows])
     if unseen:
         key = frame.name.lstrip("/")
         raise ContractError(f"{key} has no values for the column {min(unseen)!r}")

@@ -10,13 +10,8 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from vd_forecasting.datasets.sources.source import (
-    Floats,
-    Labels,
-    SourceDataset,
-    as_float32,
-    check_size,
-)
+from vd_forecasting.datasets.sources import source
+from vd_forecasting.wording import quoted
 
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
 """The order of the published files; PEMS03 and PEMS07 have the first alone."""
@@ -25,7 +20,7 @@ _BLOCK_BYTES = 16 * 2**20
 _MOST_STEPS = 20_000_000
 
 
-class PemsNpzDataset(SourceDataset):
+class PemsNpzDataset(source.SourceDataset):
     """Loads the array ``data`` [T, N, F] of an ``.npz`` file, a block at a time and never pickled.
 
     Occupancy is a share in these files and becomes %. The files have no clock: the catalog
@@ -46,106 +41,92 @@ class PemsNpzDataset(SourceDataset):
     def __init__(
         self,
         *,
-        filepath: str,
         start: str | date,
         interval: str = "5min",
         features: Sequence[str] = FEATURES,
         units: dict[str, str] | None = None,
         vdids: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
+        super().__init__(**kwargs)
         self._start = start
         self._interval = interval
         self._features = list(features)
         self._units = dict(units or {})
         self._vdids = vdids
 
-    def _read(self) -> tuple[Floats, Labels]:
-        start, interval = self._clock()
-        values = read_npz(self._filepath, "data", most_features=len(self._features))
-        steps, vds, width = values.shape
-        features = self._features[:width]
-        if "avg_occupancy" in features:
-            values[..., features.index("avg_occupancy")] *= 100
-        labels = Labels(
-            times=start + np.arange(steps) * interval,
-            vdids=_names(self._vdids, vds),
-            features=features,
-            units=self._units,
-        )
-        return values, labels
-
-    def _clock(self) -> tuple[np.datetime64, np.timedelta64]:
-        start = pd.to_datetime(str(self._start), format="ISO8601")
+    def _read(self) -> tuple[source.Floats, source.Labels]:
+        start = pd.to_datetime(str(self._start), format="ISO8601").as_unit("ns")
         if start.tzinfo is not None:
             raise ValueError(f"start is {self._start!r}, must be local time without an offset")
-        interval = pd.Timedelta(self._interval)
+        interval = pd.Timedelta(self._interval).as_unit("ns")
         if not interval > pd.Timedelta(0):
             raise ValueError(
                 f"interval is {self._interval!r}, must be a positive duration such as 5min"
             )
-        return start.as_unit("ns").to_datetime64(), interval.as_unit("ns").to_timedelta64()
+        values = _read_npz(self.filepath, len(self._features))
+        steps, vds, width = values.shape
+        features = self._features[:width]
+        if "avg_occupancy" in features:
+            values[..., features.index("avg_occupancy")] *= 100
+        times = start.to_datetime64() + np.arange(steps) * interval.to_timedelta64()
+        return values, source.Labels(times, _names(self._vdids, vds), features, self._units)
 
 
-def read_npz(path: Path, key: str, most_features: int) -> Floats:
-    """The array ``key`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
+def _read_npz(path: Path, most_features: int) -> source.Floats:
+    """The array ``data`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
     need a pickle, are refused.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = f"{key}.npy"
-            if name not in archive.namelist():
-                held = ", ".join(repr(name) for name in archive.namelist()[:5]) or "nothing"
-                raise ValueError(f"has no array {key!r}; it holds {held}")
-            with archive.open(name) as file:
-                return _read_npy(file, archive.getinfo(name).file_size, key, most_features)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"not a whole .npz file ({error})") from error
+    broken = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+    with source.told_as("not a whole .npz file", *broken), zipfile.ZipFile(path) as archive:
+        if "data.npy" not in archive.namelist():
+            held = quoted(archive.namelist()[:5]) or "nothing"
+            raise ValueError(f"has no array 'data'; it holds {held}")
+        with archive.open("data.npy") as file:
+            return _read_npy(file, archive.getinfo("data.npy").file_size, most_features)
 
 
-def _read_npy(file: IO[bytes], size: int, key: str, most_features: int) -> Floats:
+def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
     shape, fortran, dtype = _read_header(file)
     if dtype.kind not in "iuf":
-        raise ValueError(f"the array {key!r} has type {dtype}, must be numeric")
+        raise ValueError(f"the array 'data' has type {dtype}, must be numeric")
     if fortran and len(shape) > 1:
-        raise ValueError(f"the array {key!r} is stored column by column, which is not supported")
+        raise ValueError("the array 'data' is stored column by column, which is not supported")
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"the array {key!r} has the shape {shape}, must be time × VD × feature")
-    if shape[2] > most_features:
+        raise ValueError(f"the array 'data' has the shape {shape}, must be time × VD × feature")
+    steps, vds, features = shape
+    if features > most_features:
         raise ValueError(
-            f"the array {key!r} has {shape[2]} features, but the entry names {most_features}"
+            f"the array 'data' has {features} features, but the entry names {most_features}"
         )
-    check_size(shape)
-    row = shape[1] * shape[2]
-    if shape[0] > _MOST_STEPS or shape[0] * row * dtype.itemsize > size:
-        raise ValueError(f"the array {key!r} declares more values than its {size:,} bytes hold")
-    values = np.empty(shape, dtype=np.float32)
+    source.check_size(shape)
+    row = vds * features
+    if steps > _MOST_STEPS or steps * row * dtype.itemsize > size:
+        raise ValueError(f"the array 'data' declares more values than its {size:,} bytes hold")
+    values = np.empty((steps, row), dtype=np.float32)
     rows = max(_BLOCK_BYTES // (row * dtype.itemsize), 1)
-    for start in range(0, shape[0], rows):
-        count = min(rows, shape[0] - start) * row
-        content = file.read(count * dtype.itemsize)
-        if len(content) < count * dtype.itemsize:
-            raise ValueError(f"the array {key!r} ends early, part of the file is missing")
-        block = as_float32(np.frombuffer(content, dtype))
-        values[start : start + rows] = block.reshape(-1, *shape[1:])
-    return values
+    for start in range(0, steps, rows):
+        block = values[start : start + rows]
+        content = file.read(block.size * dtype.itemsize)
+        if len(content) < block.size * dtype.itemsize:
+            raise ValueError("the array 'data' ends early, part of the file is missing")
+        block[:] = source.as_float32(np.frombuffer(content, dtype)).reshape(block.shape)
+    return values.reshape(shape)
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
+    # It is evaluated as a literal: any error may come of a damaged one.
+    with source.told_as("its .npy header is damaged", Exception):
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)
         if version == (2, 0):
             return np.lib.format.read_array_header_2_0(file)
         raise ValueError(f"version {version} of the .npy format")
-    except Exception as error:  # a damaged header is evaluated as a literal: any error may come
-        raise ValueError(f"its .npy header is damaged ({error})") from error
 
 
 def _names(path: str | None, count: int) -> list[str]:

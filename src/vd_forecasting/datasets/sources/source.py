@@ -4,9 +4,11 @@ A new source is a subclass of :class:`SourceDataset` that says how to read its f
 in conf/ with the catalog entry ``ingest_source``.
 """
 
+import csv
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,11 +16,12 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
+from vd_forecasting.datasets.atomic import FileDataset
+from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates
-from vd_forecasting.running.kedro_private import catalog_entry
 from vd_forecasting.vd_array import DIMS
 from vd_forecasting.wording import one_line, quoted
 
@@ -38,71 +41,66 @@ UNITS = {
     "speed_std": "km/h",
     "lane_count": "lanes",
 }
-"""The project's own units, for features whose catalog entry names none."""
+"""The project's features and their units, for those whose catalog entry names none."""
 
+_MOST_LOCATION_BYTES = 64 * 2**20
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
 
 
-class SourceDataset(AbstractDataset[Any, xr.DataArray]):
+@contextmanager
+def told_as(problem: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns errors of these types into a ValueError that says ``problem`` before their message."""
+    try:
+        yield
+    except errors as error:
+        raise ValueError(f"{problem} ({error})") from error
+
+
+class SourceDataset(FileDataset[Any, xr.DataArray]):
     """Reads measurements from ``filepath`` as a VD array ``("time", "vd", "feature")``, float32.
 
     NaN is missing. Coordinates and attributes are those of
-    :class:`~vd_forecasting.datasets.VDHDF5Dataset`.
+    :class:`~vd_forecasting.datasets.VDHDF5Dataset`. ``locations`` is the path of a list of
+    detectors, as :func:`read_locations` reads it.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+    def __init__(self, *, locations: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._locations = locations
 
     def load(self) -> xr.DataArray:
-        """The array.
-
-        Raises:
-            DatasetError: one line that begins with the path; the source cannot be read.
-        """
-        if not self._filepath.exists():
+        """The array; a DatasetError of one line that begins with the path if it cannot be read."""
+        if not self.filepath.exists():
             raise DatasetError(
-                f"{self._filepath}: no such file; put the data there, or name its place: "
+                f"{self.filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
             )
         try:
-            return vd_array(*self._read(), self._filepath.name)
+            values, labels = self._read()
+            coords = labels.info | read_locations(self._locations, labels.vdids)
+            return _vd_array(values, labels, coords, self.filepath.name)
         except ImportError as error:
             raise DatasetError(
-                f"{self._filepath}: {one_line(error)}; pip install -e '.[ingest]'"
+                f"{self.filepath}: {one_line(error)}; pip install -e '.[ingest]'"
             ) from error
         except _TROUBLE as error:
-            raise DatasetError(f"{self._filepath}: {one_line(error)}") from error
+            raise DatasetError(f"{self.filepath}: {one_line(error)}") from error
 
     @abstractmethod
     def _read(self) -> "tuple[Any, Labels]":
-        """Values [T, N, F], an array or anything xarray can index lazily, and their labels.
-
-        Raises:
-            ValueError: the file cannot be used; the message does not name it.
-        """
+        """Values [T, N, F], an array or anything xarray can index lazily, and their labels; a
+        ValueError that does not name the file if it cannot be used."""
 
     def save(self, data: Any) -> NoReturn:
-        raise DatasetError(f"{self._filepath}: a source is read, never written")
-
-    def _describe(self) -> dict[str, Any]:
-        entry = catalog_entry(self)
-        known = entry.pop("kwargs", {}) | entry
-        return {name: known[name] for name in known if name not in ("type", "metadata")}
+        raise DatasetError(f"{self.filepath}: a source is read, never written")
 
     def _exists(self) -> bool:
-        return self._filepath.exists()
+        return self.filepath.exists()
 
 
 class NoSource(SourceDataset):
-    """Placeholder for the source that an environment names; loading it refuses.
-
-    Example::
-
-        ingest_source:
-          type: vd_forecasting.datasets.NoSource
-    """
+    """Placeholder for the source that an environment names; loading it refuses."""
 
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath="", metadata=metadata)
@@ -126,18 +124,14 @@ class Labels:
     features: Sequence[str]  # [F]
     units: Mapping[str, str | None] = field(default_factory=dict)
     """By feature; the project's own for those not named, or None."""
-    info: Mapping[str, Any] = field(default_factory=dict)
-    """Coordinates of the detectors, as in :mod:`vd_forecasting.datasets.vd_info`."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """Coordinates of the detectors, as of :func:`~.hdf5_attributes.as_coords`."""
     utc_offset: str | None = None  # such as "+08:00"; None where unknown
     notes: Sequence[str] = ()  # sentences about values that the reader left out or changed
 
 
-def vd_array(values: Any, labels: Labels, source_file: str) -> xr.DataArray:
-    """Label values [T, N, F] as a VD array.
-
-    Raises:
-        ValueError: nothing is in it, no time stamp is usable, or a name occurs twice.
-    """
+def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: str) -> xr.DataArray:
+    """Values [T, N, F] as a VD array, which has some and unambiguous labels."""
     times, vdids, features = labels.times, list(labels.vdids), list(labels.features)
     if not (len(times) and vdids and features):
         raise ValueError(
@@ -161,7 +155,7 @@ def vd_array(values: Any, labels: Labels, source_file: str) -> xr.DataArray:
         "unit": ("feature", np.array([units.get(name, "") for name in features], dtype=str)),
     }
     variable = xr.Variable(DIMS, values, attrs)
-    return xr.Dataset({"features": variable}, coords | dict(labels.info))["features"]
+    return xr.Dataset({"features": variable}, coords | info)["features"]
 
 
 def as_float32(values: npt.NDArray[Any]) -> Floats:
@@ -171,11 +165,7 @@ def as_float32(values: npt.NDArray[Any]) -> Floats:
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Refuse an array [T, N, F] that would not fit into memory as float32.
-
-    Raises:
-        ValueError: names the size.
-    """
+    """Refuse, by a ValueError, an array [T, N, F] that would not fit into memory as float32."""
     size = 4 * math.prod(map(int, shape))
     if size > MOST_VALUE_BYTES:
         raise ValueError(
@@ -183,3 +173,30 @@ def check_size(shape: Sequence[int]) -> None:
             f"{size / 2**30:,.0f} GiB as float32; more than {MOST_VALUE_BYTES / 2**30:.0f} GiB is "
             "refused"
         )
+
+
+def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, Any]:
+    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none.
+
+    The file is a CSV such as DCRNN's ``graph_sensor_locations.csv``, with the columns ``sensor_id,
+    latitude, longitude``; others are ignored. Without a file, nothing is known; a ValueError if
+    there is none at ``path`` or it lacks a column.
+    """
+    if not path:
+        return {}
+    if not Path(path).is_file():
+        raise ValueError(f"locations: {path}: no such file")
+    if Path(path).stat().st_size > _MOST_LOCATION_BYTES:
+        raise ValueError(f"locations: {path}: larger than any list of detectors")
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        with told_as(f"locations: {path}: not a CSV file", csv.Error):
+            for name in ("sensor_id", "latitude", "longitude"):
+                if name not in (reader.fieldnames or ()):
+                    raise ValueError(f"locations: {path}: has no column {name!r}")
+            rows = {str(row["sensor_id"]).strip(): row for row in reader}
+    found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
+    return {
+        name: ("vd", [as_number(row.get(column)) for row in found])
+        for name, column in (("position_lat", "latitude"), ("position_lon", "longitude"))
+    }

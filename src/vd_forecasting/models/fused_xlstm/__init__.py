@@ -1,14 +1,8 @@
 """The blocks of the ``xlstm`` package, several times faster on a CPU.
 
 The package's modules keep the parameters; the functions here only compute with them. So a
-checkpoint is the same whichever backend wrote it.
-
-- :mod:`.blocks`: a whole block, as the package composes it.
-- :mod:`.mlstm`, :mod:`.slstm`: its layers, each one autograd function with its gradient by hand.
-- :mod:`.pointwise`: dropout and the norm of every head.
-- :mod:`.torch_kernels`: what lies between the matrix products, in plain torch.
-- :mod:`.numba_kernels`: the same compiled, for float32 on a CPU; :mod:`.kernels` chooses.
-- :mod:`.threads`: compiled kernels on torch's own threads.
+checkpoint is the same whichever backend wrote it. Blocks consist of layers, and layers of matrix
+products with kernels between them, in plain torch or compiled by numba.
 """
 
 from vd_forecasting.models.fused_xlstm.blocks import mlstm_block, slstm_block

@@ -40,12 +40,9 @@ def mlstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
 
 
 def _maps(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The layer's projections, multiplied out and by head.
-
-    Returns:
-        Activations to queries and inputs to centred values, ``[H, P, P]``; activations and inputs
-        to gates, ``[H, P, 2H]``, input gates first; and the bias of the gates, ``[2H]``.
-    """
+    """The layer's projections, multiplied out and by head: activations to queries and inputs to
+    centred values, ``[H, P, P]``; activations and inputs to gates, ``[H, P, 2H]``, input gates
+    first; and the bias of the gates, ``[2H]``."""
     cell = layer.mlstm_cell
     heads: int = cell.config.num_heads
     queries, keys, values = layer.q_proj.weight, layer.k_proj.weight, layer.v_proj.weight

@@ -192,9 +192,7 @@ def _convolve_backward(part, parts, d_output, d_direct, x, taps, bias, d_x, d_su
         for s in range(length):
             d_now = d_x[b, s]
             for h in range(heads):
-                direct, start = d_direct[h, b, s], h * width
-                for p in range(width):
-                    d_now[start + p] = direct[p]
+                _copy_row(d_now[h * width : (h + 1) * width], d_direct[h, b, s])
             for lag in range(min(kernel, length - s)):
                 _add_product(d_now, d_rows[s + lag], taps[kernel - 1 - lag])
         for k in range(kernel + 1):
@@ -442,12 +440,9 @@ def _recur(part, parts, early, late, recurrent, bias, output, states):
         normalizer, y = np.zeros(size, f32), np.zeros(size, f32)
         for s in range(length):
             for b in range(first, last):
-                half = early[h, b, s]
-                for j in range(2 * width):
-                    row[j] = half[j] + offset[j]
-                half = late[h, b, s]
-                for j in range(2 * width):
-                    row[2 * width + j] = half[j] + offset[2 * width + j]
+                _copy_row(row[: 2 * width], early[h, b, s])
+                _copy_row(row[2 * width :], late[h, b, s])
+                _add(row, offset)
                 at = (b - first) * width
                 previous = y[at : at + width]
                 for q in range(0, width - 3, 4):
@@ -462,8 +457,7 @@ def _recur(part, parts, early, late, recurrent, bias, output, states):
                     for j in range(4 * width):
                         row[j] += p0 * r0[j]
                 for gate in range(4):
-                    for j in range(width):
-                        gates[gate, at + j] = row[gate * width + j]
+                    _copy_row(gates[gate, at : at + width], row[gate * width :])
 
             slot = s % states.shape[2]  # one only where no gradient is wanted
             i, f = states[0, h, slot, start:stop], states[1, h, slot, start:stop]
@@ -560,8 +554,7 @@ def _recur_backward(part, parts, d_output, recurrent, states, d_gates, before):
                 at = (b - first) * width
                 row = d_gates[h, b, s]
                 for gate in range(4):
-                    for j in range(width):
-                        row[gate * width + j] = d_raw[gate, at + j]
+                    _copy_row(row[gate * width : (gate + 1) * width], d_raw[gate, at:])
                 _copy_row(before[h, b, s], y_before[at:])
                 for q in range(0, width - 3, 4):
                     r0, r1 = recurrent[h, q], recurrent[h, q + 1]

@@ -51,10 +51,8 @@ def in_parts(
     """Call the compiled ``kernel(part, parts, *arguments)`` for each part, on as many threads.
 
     Each thread takes the next part until none is left, so fewer threads than parts do as well.
-    ``openmp`` is the address of ``GOMP_parallel``, or 0 to stay on this thread.
-
-    Raises:
-        MemoryError: in one of the parts.
+    ``openmp`` is the address of ``GOMP_parallel``, or 0 to stay on this thread. A MemoryError in
+    one of the parts is raised.
     """
     call = typing_context.resolve_function_type(kernel, (parts, parts, *arguments), {})
 

@@ -61,10 +61,9 @@ def convolve_backward(
 def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weigh the scores of an mLSTM by its gates: the parallel, stabilised form.
 
-    Args:
-        gates: ``[B, S, 2, H]``, input and forget gates before their activation.
-        scores: ``[H, B, T, S]``, products of queries and keys; weighed in place.
-        epsilon: added to the normaliser.
+    ``gates`` are ``[B, S, 2, H]``, input and forget gates before their activation, and ``scores``
+    ``[H, B, T, S]``, products of queries and keys, weighed in place; epsilon is added to the
+    normaliser.
 
     Returns:
         The weights ``[H, B, T, S]``; the normaliser ``[H, B, T]``; the sign of the scores' sum

@@ -19,8 +19,7 @@ import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
-from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
+from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED, limits_of
 from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order, times_of
 from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
 from vd_forecasting.wording import per_words
@@ -39,7 +38,6 @@ _DONE = {
 }
 
 Floats = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.int64]
 
 
 def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.DataFrame]:
@@ -118,7 +116,7 @@ def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
     return np.asarray(last.to_numpy())
 
 
-def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> Counts:
+def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> npt.NDArray[np.int64]:
     """Number of finite values in each stage, [stage, vd, feature]."""
     stages = (stage.to_numpy() for _, stage in _stages(vd, cleaning))
     return np.stack([np.isfinite(values).sum(axis=0) for values in stages])
@@ -132,11 +130,9 @@ def _by_block(
     labels: xr.DataArray,
     vds: int,
 ) -> Any:
-    """The dask array [length, N, F] that ``function`` makes, ``vds`` detectors at a time.
-
-    ``shape`` holds the length and the type of the values. ``function`` gets VD arrays with the
-    coordinates of ``labels`` [T, 0, F], but without VDIDs.
-    """
+    """The dask array [length, N, F] that ``function`` makes, ``vds`` detectors at a time, of VD
+    arrays with the coordinates of ``labels`` [T, 0, F], but without VDIDs; ``shape`` holds the
+    length and the type of the values."""
     from dask import array  # noqa: PLC0415  (slow to import)
 
     length, dtype = shape

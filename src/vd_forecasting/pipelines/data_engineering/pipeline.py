@@ -6,10 +6,7 @@ from vd_forecasting.pipelines.data_engineering.clean import clean
 
 
 def create_pipeline() -> Pipeline:
-    """Clean a detector file.
-
-    The node lives in the namespace ``data_engineering``; the datasets keep their own names.
-    """
+    """Clean a detector file, in the namespace ``data_engineering``; datasets keep their names."""
     return Pipeline(
         [Node(clean, ["vd_raw", "params:cleaning"], ["vd_clean", "cleaning_log"], name="clean")],
         namespace="data_engineering",

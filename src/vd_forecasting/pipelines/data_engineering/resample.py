@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.wording import in_words, per_words
 
@@ -36,11 +35,8 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     ``aggregate: sum``, that mean times the steps of a whole bin, so that a sum with missing steps
     is scaled up. Means are over time, not over vehicles. A bin with a smaller share of its steps
     observed than ``resample_min_observed`` is NaN; steps before the first and after the last of
-    the data count as not observed. The unit of a sum changes, veh/min to veh/5 min.
-
-    Returns:
-        The array on the coarser grid, with its ``interval_minutes`` and, in
-        ``resampled_from_minutes``, that of ``vd``; ``vd`` itself where there is nothing to do.
+    the data count as not observed. The unit of a sum changes, veh/min to veh/5 min. ``vd`` itself
+    is returned where there is nothing to do.
 
     Raises:
         ValueError: ``cleaning.resample`` is not a whole multiple of the interval or longer than
@@ -133,11 +129,8 @@ def summed(vd: xr.DataArray, cleaning: Cleaning) -> list[bool]:
 
 
 def unit_of_sum(unit: str, old: np.timedelta64, new: np.timedelta64, what: str) -> str:
-    """A unit per ``old`` interval as one per ``new`` interval; one that names no time is kept.
-
-    Raises:
-        ValueError: the unit is per another time, such as veh/h of every minute; names ``what``.
-    """
+    """A unit per ``old`` interval as one per ``new`` interval; one that names no time is kept, and
+    one per another time, such as veh/h of every minute, is a ValueError that names ``what``."""
     if unit.endswith(f"/{per_words(old)}"):
         return f"{unit.removesuffix(per_words(old))}{per_words(new)}"
     if (period := period_of(unit)) is None:
@@ -173,6 +166,13 @@ def describe_resampling(resampled: xr.DataArray, cleaning: Cleaning) -> str:
         f"resampled from {old} to {new}: {how}; fewer than {needed} of {steps} values observed "
         "make a missing one"
     )
+
+
+def limits_of(cleaning: Cleaning, feature: str) -> FeatureCleaning:
+    """The limits of a feature, listed or not; its own error codes replace the shared ones."""
+    own = cleaning.features.get(feature, FeatureCleaning(unit=""))
+    codes = cleaning.error_codes if own.error_codes is None else own.error_codes
+    return own.model_copy(update={"error_codes": codes})
 
 
 def nanoseconds(duration: str) -> np.timedelta64:

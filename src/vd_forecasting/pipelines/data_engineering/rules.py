@@ -12,8 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
-from vd_forecasting.pipelines.data_engineering.resample import FROM, Times, nanoseconds, with_time
+from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.vd_array import interval_of, source_of
 from vd_forecasting.wording import in_words
 
@@ -35,7 +34,7 @@ def _without(
     values = vd.to_numpy().copy()
     for index, feature in enumerate(vd["feature"].to_numpy()):
         column = values[..., index]
-        column[wrong(column, limits_of(cleaning, str(feature)))] = np.nan
+        column[wrong(column, resampling.limits_of(cleaning, str(feature)))] = np.nan
     return vd.copy(data=values)
 
 
@@ -82,22 +81,21 @@ def snap_to_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
             f"{source_of(vd)}: {len(times)} usable time steps with {min(len(times), 1)} "
             "different time stamps, at least 2 are needed; check /metadata/timestamps"
         )
-    interval = nanoseconds(cleaning.interval) if cleaning.interval else detect_interval(times)
+    interval = (
+        resampling.nanoseconds(cleaning.interval) if cleaning.interval else detect_interval(times)
+    )
     midnight = times[0].astype("datetime64[D]").astype("datetime64[ns]")
     snapped = midnight + (times - midnight + interval // 2) // interval * interval
     gridded = vd.assign_coords(time=snapped)
-    # A file that has FROM is the output of an earlier cleaning.
-    gridded.attrs = {name: value for name, value in vd.attrs.items() if name != FROM}
+    # A file that has resampling.FROM is the output of an earlier cleaning.
+    gridded.attrs = {name: value for name, value in vd.attrs.items() if name != resampling.FROM}
     gridded.attrs["interval_minutes"] = float(interval / np.timedelta64(1, "m"))
     return gridded
 
 
 def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Time steps with one time stamp are merged; the last value that is not missing wins.
-
-    A later record corrects an earlier one, separately for every detector and feature. Needs sorted
-    time stamps.
-    """
+    """Time steps with one time stamp are merged, every detector and feature by itself: the last
+    value that is not missing wins, as later records correct earlier ones. Needs sorted stamps."""
     times = times_of(vd)
     last = np.flatnonzero(np.append(times[1:] != times[:-1], True))
     if len(last) == len(times):
@@ -108,15 +106,12 @@ def resolve_duplicates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         groups = np.flatnonzero(copies > back)
         filled = kept[groups]
         kept[groups] = np.where(np.isnan(filled), values[last[groups] - back], filled)
-    return with_time(vd, kept, times[last])
+    return resampling.with_time(vd, kept, times[last])
 
 
 def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
-    """Grid points without a time step, between the first and the last, are added as NaN.
-
-    Needs time stamps that are unique and on the grid. If most of the grid would be empty, a time
-    stamp must be wrong.
-    """
+    """Grid points without a time step, between the first and the last, are added as NaN. Needs time
+    stamps that are unique and on the grid; if most of it would be empty, one must be wrong."""
     times, interval = times_of(vd), interval_of(vd)
     if len(times) < 2:
         raise ValueError(
@@ -136,7 +131,7 @@ def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         )
     values = np.full((steps, *vd.shape[1:]), np.nan, dtype=np.float32)
     values[position] = vd.to_numpy()
-    return with_time(vd, values, times[0] + np.arange(steps) * interval)
+    return resampling.with_time(vd, values, times[0] + np.arange(steps) * interval)
 
 
 def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -179,12 +174,12 @@ RULES: dict[str, Callable[[xr.DataArray, Cleaning], xr.DataArray]] = {
 }
 
 
-def steps_out_of_order(times: Times) -> int:
+def steps_out_of_order(times: resampling.Times) -> int:
     """Number of time stamps [T] that are earlier than one before them."""
     return int((times < np.maximum.accumulate(times)).sum()) if len(times) else 0
 
 
-def detect_interval(times: Times) -> np.timedelta64:
+def detect_interval(times: resampling.Times) -> np.timedelta64:
     """The most common difference between sorted time stamps [T]; the least of equally common ones.
 
     Clocks that jitter by seconds scatter the differences around the interval. If no difference
@@ -198,6 +193,6 @@ def detect_interval(times: Times) -> np.timedelta64:
     return usual if abs(usual / interval - 1) <= 0.1 else interval
 
 
-def times_of(vd: xr.DataArray) -> Times:
+def times_of(vd: xr.DataArray) -> resampling.Times:
     """The time stamps, [T] in nanoseconds."""
     return vd["time"].to_numpy().astype("datetime64[ns]")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
-from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval
+from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, limits_of
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.detector_statistics import DENSE, NIGHT, SPARSE

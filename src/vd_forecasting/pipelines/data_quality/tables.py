@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from vd_forecasting.pipelines.data_engineering.limits import limits_of
-from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, summed, unit_of_sum
+from vd_forecasting.pipelines.data_engineering import resample
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
 from vd_forecasting.pipelines.data_quality.cleaning_history import History
 from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
@@ -63,12 +62,12 @@ def rule_rows(history: History) -> Rows:
 
 def limit_rows(file: CleanedFile) -> Rows:
     """Each feature, its unit, error codes, range and time after which it counts as stuck."""
-    rows, adds = [], summed(file.vd, file.cleaning)
-    old, new = cleaned_interval(file.vd), interval_of(file.vd)
+    rows, adds = [], resample.summed(file.vd, file.cleaning)
+    old, new = resample.cleaned_interval(file.vd), interval_of(file.vd)
     for name, unit, add in zip(file.features, file.units, adds, strict=True):
         # The limits are in the units before resampling.
-        own = unit_of_sum(unit, new, old, name) if add and old != new else unit
-        limits = limits_of(file.cleaning, name)
+        own = resample.unit_of_sum(unit, new, old, name) if add and old != new else unit
+        limits = resample.limits_of(file.cleaning, name)
         codes = ", ".join(f"{code:g}".replace("-", "−") for code in limits.error_codes or ())
         span = "{:g} to {:g}".format(*limits.range) if limits.range else "off"
         after = limits.stuck_after

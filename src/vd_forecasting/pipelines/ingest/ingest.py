@@ -5,23 +5,19 @@ import logging
 import numpy as np
 import xarray as xr
 
+from vd_forecasting.datasets.sources.source import NOTES
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import DIMS, source_of
 from vd_forecasting.wording import plural, with_unit
 
 logger = logging.getLogger(__name__)
 
-NOTES = "ingest_notes"
-
 
 def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
-    """Hand on the VD array of a source unchanged, and report on it in Markdown.
+    """Hand on the VD array of a source, which may be lazy, and report on it in Markdown.
 
-    The source, ``("time", "vd", "feature")``, may be lazy. Its attribute ``ingest_notes``, which
-    the result lacks, holds what its reader left out. Cleaning removes wrong values later.
-
-    Raises:
-        ValueError: a dimension is missing.
+    Its attribute ``ingest_notes``, which the result lacks, holds what its reader left out; nothing
+    else is changed. Cleaning removes wrong values later.
     """
     if set(source.dims) != set(DIMS):
         raise ValueError(
@@ -31,7 +27,15 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
     vd = source.transpose(*DIMS)
     notes = tuple(str(note) for note in source.attrs.get(NOTES, ()))
     vd.attrs = {name: value for name, value in source.attrs.items() if name != NOTES}
-    size = _size(vd)
+    times = vd["time"].to_numpy()
+    usable = times[~np.isnat(times)]
+    span = "no usable time stamp"
+    if usable.size:
+        span = " to ".join(np.datetime_as_string([usable.min(), usable.max()], unit="m"))
+    size = (
+        f"{plural(vd.sizes['time'], 'time step')} ({span}), {plural(vd.sizes['vd'], 'detector')}, "
+        f"{plural(vd.sizes['feature'], 'feature')}"
+    )
     logger.info("%s: %s", source_of(vd), size)
     for note in notes:
         logger.warning("%s: %s", source_of(vd), note)
@@ -43,16 +47,3 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
         placed = int((vd["position_lat"].notnull() & vd["position_lon"].notnull()).sum())
     view = {"size": size, "features": features, "placed": placed, "notes": notes}
     return vd, render(__package__, "ingest", vd=vd, source=source_of(vd), **view)
-
-
-def _size(vd: xr.DataArray) -> str:
-    times = vd["time"].to_numpy()
-    usable = times[~np.isnat(times)]
-    span = "no usable time stamp"
-    if usable.size:
-        first, last = np.datetime_as_string([usable.min(), usable.max()], unit="m")
-        span = f"{first} to {last}"
-    return (
-        f"{plural(vd.sizes['time'], 'time step')} ({span}), {plural(vd.sizes['vd'], 'detector')}, "
-        f"{plural(vd.sizes['feature'], 'feature')}"
-    )

@@ -1,4 +1,5 @@
-"""A freeway corridor of 16 km, one direction, driven with uxsim.
+"""A freeway corridor of 16 km, one direction: how many want to drive and how many it can take, and
+the traffic that uxsim makes of it.
 
 ::
 
@@ -52,6 +53,11 @@ RAMP_LENGTH = 400.0  # m
 RAMP_SPEED = 16.7  # m/s
 CELL = 300.0  # m, road around a detector over which speeds are averaged
 WARM_UP = pd.Timedelta("30min")
+INTERVAL = pd.Timedelta("5min")
+ENTRY_LEVEL = (4500.0, 950.0, 1250.0, 1350.0)
+"""veh/h at each entry where the daily profile is 1, about the evening peak."""
+WEAVING_CAPACITY = 5700.0  # veh/h
+LANE_DROP_CAPACITY = 0.94 * 3 * LANE_CAPACITY  # veh/h
 
 Routes = dict[tuple[float, float], tuple[Any, Any, list[Any]]]
 """uxsim's origin, destination and links by (entry km, exit km)."""
@@ -62,21 +68,80 @@ def lanes(km: float) -> int:
     return 4 if LANE_GAIN_KM <= km < LANE_DROP_KM else 3
 
 
-def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
-    """Drive the planned days one by one and observe the traffic at the detectors.
+def plan(simulate: Simulate) -> xr.Dataset:
+    """The ``demand`` (time, entry) and ``capacity`` (time, node) of all days, veh/h; infinite =
+    unlimited. The coordinates ``entry`` and ``node`` are in km.
+
+    Day ``d`` depends on the seed and on ``d`` alone, so more days leave earlier ones unchanged.
+    """
+    days = enumerate(pd.date_range(simulate.start, periods=simulate.days, freq="D"))
+    return xr.concat([_plan_day(day, number, simulate) for number, day in days], dim="time")
+
+
+def _plan_day(day: pd.Timestamp, number: int, simulate: Simulate) -> xr.Dataset:
+    rng = np.random.default_rng([simulate.seed, 0, number])
+    time = pd.date_range(day, periods=pd.Timedelta("1D") // INTERVAL, freq=INTERVAL)
+    hour = ((time - day) / pd.Timedelta("1h")).to_numpy(float)
+    profile = _profile(hour, day.weekday(), rng)
+    entering = [
+        simulate.demand * level * profile * rng.normal(1, 0.03) * _wander(len(time), 0.05, rng)
+        for level in ENTRY_LEVEL
+    ]
+    demand = np.stack(entering, axis=-1)
+
+    capacity = pd.DataFrame(np.inf, index=hour, columns=list(NODES_KM))
+    road = rng.normal(1, 0.025)  # weather, light, drivers
+    capacity[LANE_DROP_KM] = LANE_DROP_CAPACITY * road * _wander(len(time), 0.09, rng)
+    capacity[WEAVING_KM] = WEAVING_CAPACITY * road * _wander(len(time), 0.09, rng)
+    for _ in range(rng.poisson(simulate.incidents_per_day)):
+        km = rng.choice(NODES_KM[1:-1])
+        begin = rng.uniform(6, 21)
+        blocked = (hour >= begin) & (hour < begin + rng.uniform(20, 60) / 60)
+        left = rng.uniform(0.2, 0.5) * lanes(km) * LANE_CAPACITY
+        capacity.loc[blocked, km] = np.minimum(capacity.loc[blocked, km], left)
+    return xr.Dataset(
+        {"demand": (("time", "entry"), demand), "capacity": (("time", "node"), capacity.values)},
+        coords={"time": time, "entry": list(ENTRIES_KM), "node": list(NODES_KM)},
+    )
+
+
+def _profile(
+    hour: NDArray[np.float64], day_of_week: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Demand over the day, 1 = the evening peak of an ordinary weekday."""
+
+    def peak(at: float, width: float, height: float) -> NDArray[np.float64]:
+        at, height = at + rng.normal(0, 0.25), height * rng.normal(1, 0.08)
+        return height * np.exp(-0.5 * ((hour - at) / (width * rng.uniform(0.85, 1.15))) ** 2)
+
+    daytime = rng.normal(1, 0.05) / (1 + np.exp(-(hour - 6.3) / 0.5))
+    daytime = daytime / (1 + np.exp((hour - 21) / 0.9))
+    saturday, sunday = 5, 6
+    if day_of_week == saturday:
+        busy = 0.40 * daytime + peak(11, 1.8, 0.25) + peak(16.5, 1.8, 0.22)
+    elif day_of_week == sunday:
+        busy = 0.36 * daytime + peak(11.5, 2, 0.16) + peak(17.5, 1.6, 0.56)
+    else:
+        friday = 0.06 if day_of_week == 4 else 0.0
+        busy = 0.44 * daytime + peak(7.8, 0.8, 0.52) + peak(17.8, 1.05, 0.55 + friday)
+    return np.asarray((0.09 + busy) * rng.normal(1, 0.035))
+
+
+def _wander(steps: int, deviation: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Correlated noise around 1: an autoregression that forgets in about half an hour."""
+    memory = 0.85
+    shocks = rng.normal(0, deviation * np.sqrt(1 - memory**2), steps)
+    shocks[0] /= np.sqrt(1 - memory**2)
+    noise = itertools.accumulate(shocks, lambda value, shock: memory * value + shock)
+    return (1 + np.fromiter(noise, np.float64, steps)).clip(min=0.5)
+
+
+def drive(planned: xr.Dataset, simulate: Simulate) -> xr.Dataset:
+    """The traffic at the detectors on days planned by :func:`plan`: ``flow`` (veh/h), ``speed``
+    (km/h, space mean) and ``speed_spread`` (km/h, standard deviation between platoons), all
+    (time, km), of all lanes together.
 
     Every day starts from an empty road half an hour before its first interval.
-
-    Args:
-        plan: ``demand`` (time, entry) and ``capacity`` (time, node), veh/h; infinite = unlimited.
-        simulate: for its seed.
-
-    Returns:
-        ``flow`` (veh/h), ``speed`` (km/h, space mean) and ``speed_spread`` (km/h, standard
-        deviation between platoons), all (time, km), of all lanes together.
-
-    Raises:
-        ModuleNotFoundError: uxsim is not installed.
     """
     try:
         with warnings.catch_warnings():
@@ -87,7 +152,7 @@ def drive(plan: xr.Dataset, simulate: Simulate) -> xr.Dataset:
             'the simulate pipeline needs uxsim: pip install -e ".[simulate]"'
         ) from error
     driven = []
-    for number, (date, day) in enumerate(plan.groupby(plan["time"].dt.floor("D"))):
+    for number, (date, day) in enumerate(planned.groupby(planned["time"].dt.floor("D"))):
         driven.append(_drive_day(uxsim, day, simulate.seed + number))
         logger.info("Simulated %s", np.datetime_as_string(date, unit="D"))
     return xr.concat(driven, dim="time")
@@ -103,7 +168,11 @@ def _drive_day(uxsim: ModuleType, day: xr.Dataset, seed: int) -> xr.Dataset:
     departures = _departures(demand, interval, np.random.default_rng([seed, 1]))
     for step in range(len(demand)):
         for node, limit in zip(mainline, capacity[step], strict=True):
-            _limit(node, limit)
+            limited = np.isfinite(limit)  # at most so many vehicles per hour through the node
+            if limited and node.flow_capacity is None:
+                node.flow_capacity_remain = 0.0
+            node.flow_capacity = limit / 3600 if limited else None
+            node.number_of_lanes = 4 if limited else None
         for second, entry, leaving in departures[step]:
             origin, destination, route = routes[entry, leaving]
             world.addVehicle(origin, destination, second).enforce_route(route)
@@ -184,14 +253,6 @@ def _departures(
         for second, leaving in zip(seconds.tolist(), exits.tolist(), strict=True):
             departures[int(second // interval)].append((second, entry, leaving))
     return departures
-
-
-def _limit(node: Any, limit: float) -> None:
-    """Let at most ``limit`` vehicles per hour through a node."""
-    limited = np.isfinite(limit)
-    if limited and node.flow_capacity is None:
-        node.flow_capacity_remain = 0.0
-    node.flow_capacity, node.number_of_lanes = (limit / 3600, 4) if limited else (None, None)
 
 
 def _trajectories(world: Any) -> NDArray[np.float64]:

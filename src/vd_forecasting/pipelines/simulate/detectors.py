@@ -5,16 +5,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from vd_forecasting.datasets.sources.source import UNITS
 from vd_forecasting.parameters import Simulate
 from vd_forecasting.pipelines.simulate.corridor import LANE_CAPACITY, lanes
 
-UNITS = {
-    "avg_speed": "km/h",
-    "total_volume": "veh/interval",
-    "avg_occupancy": "%",
-    "speed_std": "km/h",
-    "lane_count": "lanes",
-}
 SPEED, VOLUME, OCCUPANCY = 0, 1, 2  # their places among the features
 DECIMALS = (1, 0, 1, 1, 0)  # of each feature, as roadside controllers send them
 ERROR_CODES = (-99.0, -1.0, 255.0, 999.0)
@@ -31,14 +25,11 @@ OUTAGE = 6
 
 
 def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
-    """Turn the traffic at each place into the reports of a healthy detector.
+    """The reports of a healthy detector at each place, float32 (time, vd, feature), as sent.
 
-    Args:
-        traffic: ``flow`` (veh/h), ``speed`` and ``speed_spread`` (km/h), all (time, km).
-
-    Returns:
-        Float32 (time, vd, feature), rounded as sent; no vehicle = volume and occupancy 0, speed and
-        its deviation NaN. Volume and occupancy follow from one noisy count, so that they agree.
+    ``traffic`` has ``flow`` (veh/h), ``speed`` and ``speed_spread`` (km/h), all (time, km). No
+    vehicle = volume and occupancy 0, speed and its deviation NaN. Volume and occupancy follow from
+    one noisy count, so that they agree.
     """
     rng = np.random.default_rng([simulate.seed, 2])
     flow, speed, spread = (traffic[name].values for name in ("flow", "speed", "speed_spread"))
@@ -84,12 +75,9 @@ def measure(traffic: xr.Dataset, simulate: Simulate) -> xr.DataArray:
 
 
 def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
-    """Add the faults of real files.
-
-    Gaps (single records, stretches of one detector, whole rows, a day's outage), error codes,
-    impossible values, blank and repeated time stamps, and one detector unfit for use. The first
-    detector gets its share of the scattered faults only.
-    """
+    """Add the faults of real files: gaps (single records, stretches of one detector, whole rows, a
+    day's outage), error codes, impossible values, blank and repeated time stamps, and one detector
+    unfit for use. The first detector gets its share of the scattered faults only."""
     rng = np.random.default_rng([simulate.seed, 3])
     values = measured.values.copy()
     time = measured["time"].values.copy()

@@ -2,8 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.pipelines.simulate.corridor import drive
-from vd_forecasting.pipelines.simulate.demand import plan
+from vd_forecasting.pipelines.simulate.corridor import drive, plan
 from vd_forecasting.pipelines.simulate.detectors import measure, spoil
 
 

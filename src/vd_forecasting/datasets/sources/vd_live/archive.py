@@ -4,7 +4,8 @@ Archives are not trusted: a name is never a path to write to, links are not foll
 may be larger than a bound, compressed or not.
 """
 
-import os
+import gzip
+import io
 import tarfile
 import zipfile
 import zlib
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from vd_forecasting.datasets.sources.source import told_as
+
 MOST_BYTES = 64 * 2**20
 """A minute of 3,000 detectors takes 5 MB."""
 
 _MOST_MEMBERS = 5_000_000
-_GZIP = 31  # zlib's name for the gzip format
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,7 @@ class Member:
 
 
 def list_members(path: Path) -> list[Member]:
-    """The regular files of an archive, in the order of their names.
-
-    Raises:
-        ValueError: it is not an archive, or damaged.
-    """
+    """The regular files of an archive, by name; a ValueError if it is none, or damaged."""
     if path.is_dir():
         members = _in_folder(path)
     else:
@@ -51,12 +49,8 @@ def list_members(path: Path) -> list[Member]:
 
 
 def read_member(path: Path, member: Member) -> bytes:
-    """The content of a file, unpacked if its name ends with ``.gz``.
-
-    Raises:
-        ValueError: it is damaged or larger than ``MOST_BYTES``.
-        OSError: it cannot be read.
-    """
+    """The content of a file, unpacked if its name ends with ``.gz``; a ValueError if it is damaged
+    or larger than ``MOST_BYTES``, an OSError if it cannot be read."""
     if member.size > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
     if path.is_dir():
@@ -69,7 +63,12 @@ def read_member(path: Path, member: Member) -> bytes:
         if len(content) < member.size:
             raise ValueError("the archive ends within it")
     else:
-        content = _from_zip(path, member)
+        with (
+            told_as("damaged in the zip file", zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+            told_as("encrypted, or compressed in an unknown way", RuntimeError),
+            _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file,
+        ):
+            content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
     return _gunzip(content) if member.name.lower().endswith(".gz") else content
@@ -77,36 +76,29 @@ def read_member(path: Path, member: Member) -> bytes:
 
 def _in_folder(path: Path) -> list[Member]:
     members = []
-    for folder, _, names in os.walk(path, followlinks=False):
-        for file in (Path(folder, name) for name in names):
-            if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
-                inside, status = file.relative_to(path).as_posix(), file.stat()
-                members.append(Member(inside, status.st_size, status.st_mtime_ns))
+    for file in path.rglob("*"):
+        if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
+            inside, status = file.relative_to(path).as_posix(), file.stat()
+            members.append(Member(inside, status.st_size, status.st_mtime_ns))
     return members
 
 
 def _in_zip(path: Path) -> list[Member]:
-    try:
+    with told_as("damaged zip file", zipfile.BadZipFile, NotImplementedError):
         infos = _opened_zip(path, path.stat().st_mtime_ns).infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"damaged zip file ({error})") from error
     return [Member(info.filename, info.file_size, info.CRC) for info in infos if not info.is_dir()]
 
 
 def _in_tar(path: Path) -> list[Member]:
-    try:
-        # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
-        with tarfile.open(path, "r:") as tar:
-            return [
-                Member(info.name, info.size, int(info.mtime), info.offset_data)
-                for info in tar
-                if info.isreg() and not info.issparse()
-            ]
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise ValueError(
-            "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first "
-            f"({error})"
-        ) from error
+    problem = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
+    # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
+    errors = (tarfile.TarError, EOFError, ValueError)
+    with told_as(problem, *errors), tarfile.open(path, "r:") as tar:
+        return [
+            Member(info.name, info.size, int(info.mtime), info.offset_data)
+            for info in tar
+            if info.isreg() and not info.issparse()
+        ]
 
 
 @lru_cache(maxsize=1)
@@ -115,31 +107,14 @@ def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def _from_zip(path: Path, member: Member) -> bytes:
-    try:
-        with _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file:
-            return file.read(MOST_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise ValueError(f"damaged in the zip file ({error})") from error
-    except (NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"encrypted, or compressed in an unknown way ({error})") from error
-
-
 def _gunzip(content: bytes) -> bytes:
-    """Unpack all gzip members one after another."""
-    parts: list[bytes] = []
-    room = MOST_BYTES
-    while content:
-        unpack = zlib.decompressobj(_GZIP)
-        try:
-            part = unpack.decompress(content, room + 1)
-        except zlib.error as error:
-            raise ValueError(f"damaged gzip file ({error})") from error
-        room -= len(part)
-        if room < 0:
-            raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
-        if not unpack.eof:
-            raise ValueError("truncated gzip file")
-        parts.append(part)
-        content = unpack.unused_data.lstrip(b"\0")  # tape blocks are padded
-    return b"".join(parts)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(MOST_BYTES + 1)
+    except EOFError as error:
+        raise ValueError("truncated gzip file") from error
+    except (OSError, zlib.error) as error:
+        raise ValueError(f"damaged gzip file ({error})") from error
+    if len(unpacked) > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
+    return unpacked

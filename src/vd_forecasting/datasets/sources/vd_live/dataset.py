@@ -15,16 +15,12 @@ from typing import Any
 from tqdm import tqdm
 from xarray.core import indexing
 
+from vd_forecasting.datasets.hdf5_attributes import as_coords
 from vd_forecasting.datasets.sources.source import Labels, SourceDataset
+from vd_forecasting.datasets.sources.vd_live import documents, parts
 from vd_forecasting.datasets.sources.vd_live.archive import Member, list_members, read_member
-from vd_forecasting.datasets.sources.vd_live.assemble import PartsArray, notes_of
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES
-from vd_forecasting.datasets.sources.vd_live.live_json import read_stations_json
-from vd_forecasting.datasets.sources.vd_live.live_xml import read_stations_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, parse_offset
-from vd_forecasting.datasets.sources.vd_live.parts import Reading, load_part, make_part, part_path
-from vd_forecasting.datasets.sources.vd_live.stations import Station
-from vd_forecasting.datasets.vd_info import as_coords
 from vd_forecasting.wording import one_line
 
 FILES_PER_PART = 30
@@ -41,9 +37,7 @@ class VDLiveArchiveDataset(SourceDataset):
     of detectors among them (VD.xml, VDList.json) give the coordinates. Files are read in parallel
     into parts, which are kept in ``parts``: files read once, also by an ingest that was killed,
     are not read again. That folder may be deleted at any time. The array is lazy and reads parts.
-
-    The five features, and which lanes count for them, are those of
-    :func:`~vd_forecasting.datasets.sources.vd_live.lanes.features_of`.
+    The five features, and which lanes count for them, are those of :func:`.lanes.features_of`.
 
     Example::
 
@@ -61,16 +55,15 @@ class VDLiveArchiveDataset(SourceDataset):
     def __init__(
         self,
         *,
-        filepath: str,
         parts: str,
         features: Sequence[str] = FEATURES,
         error_codes: Sequence[float] = (-99, -1, 255, 999),
         utc_offset: str = "+08:00",
         tolerance: int = 30,
         workers: int | None = None,
-        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(filepath=filepath, metadata=metadata)
+        super().__init__(**kwargs)
         self._parts = Path(parts)
         self._features = list(features)
         self._error_codes = tuple(float(code) for code in error_codes)
@@ -81,44 +74,51 @@ class VDLiveArchiveDataset(SourceDataset):
     def _read(self) -> tuple[Any, Labels]:
         if unknown := [name for name in self._features if name not in FEATURES]:
             raise ValueError(f"features: no {unknown[0]!r}; there are {', '.join(FEATURES)}")
-        source = self._filepath
-        reading = Reading(parse_offset(self._utc_offset), self._tolerance, self._error_codes)
+        source = self.filepath
+        reading = parts.Reading(parse_offset(self._utc_offset), self._tolerance, self._error_codes)
         live, lists, others = _sort_files(source)
         batches = [live[i : i + FILES_PER_PART] for i in range(0, len(live), FILES_PER_PART)]
-        paths = [part_path(self._parts, source, batch, reading) for batch in batches]
+        paths = [parts.part_path(self._parts, source, batch, reading) for batch in batches]
         self._make(batches, paths, reading)
 
-        stations, broken = _read_stations(source, lists)
+        stations: dict[str, documents.Station] = {}
+        broken = []
+        for member in lists:  # there may be one a day; a later one corrects an earlier one
+            read = documents.read_stations_json if member.is_json else documents.read_stations_xml
+            try:
+                found = read(read_member(source, member))
+                stations |= {one["vdid"]: one for one in found if one["vdid"]}
+            except (ValueError, OSError, MemoryError) as error:
+                broken.append((member.name, one_line(error)))
         columns = [FEATURES.index(name) for name in self._features]
-        array = PartsArray(paths, columns, stations)
+        array = parts.PartsArray(paths, columns, stations)
         broken += array.broken
         if not array.vdids:
             name, why = broken[0] if broken else ("", "no record has a place")
             raise ValueError(f"nothing usable in its {len(live):,} VDLive files; {name}: {why}")
-        known = [stations.get(vdid, {}) for vdid in array.vdids]
         on_demand: Any = indexing.LazilyIndexedArray(array)
         labels = Labels(
             times=array.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
             vdids=array.vdids,
             features=self._features,
-            info=as_coords(known) if stations else {},
+            info=as_coords([stations.get(vdid, {}) for vdid in array.vdids]) if stations else {},
             utc_offset=self._utc_offset,
-            notes=list(notes_of(broken, array.left_out | {"others": others})),
+            notes=list(parts.notes_of(broken, array.left_out | {"others": others})),
         )
         return indexing.CopyOnWriteArray(on_demand), labels
 
-    def _make(self, batches: list[list[Member]], paths: list[Path], reading: Reading) -> None:
+    def _make(self, batches: list[list[Member]], paths: list[Path], reading: parts.Reading) -> None:
         """Make the parts that are missing or damaged."""
         todo = [
             (batch, path)
             for batch, path in zip(batches, paths, strict=True)
-            if load_part(path, with_values=False) is None
+            if parts.load_part(path, with_values=False) is None
         ]
         workers = min(self._workers or os.cpu_count() or 1, len(todo))
         with tqdm(total=sum(len(batch) for batch, _ in todo), unit="file", disable=None) as bar:
             if workers < 2:
                 for batch, path in todo:
-                    make_part(self._filepath, batch, reading, path)
+                    parts.make_part(self.filepath, batch, reading, path)
                     bar.update(len(batch))
                 return
             # spawned, because forking a process that has threads is not safe
@@ -127,7 +127,7 @@ class VDLiveArchiveDataset(SourceDataset):
             )
             try:
                 jobs = {
-                    pool.submit(make_part, self._filepath, batch, reading, path): len(batch)
+                    pool.submit(parts.make_part, self.filepath, batch, reading, path): len(batch)
                     for batch, path in todo
                 }
                 for job in as_completed(jobs):
@@ -144,13 +144,13 @@ class VDLiveArchiveDataset(SourceDataset):
 
 def _end_with_parent() -> None:
     """Let a worker end when the process that started it is killed; else it would wait forever."""
+
+    def wait_and_exit(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
     if (parent := parent_process()) is not None:
-        threading.Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
-
-
-def _wait_and_exit(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+        threading.Thread(target=wait_and_exit, args=(parent.sentinel,), daemon=True).start()
 
 
 def _sort_files(source: Path) -> tuple[list[Member], list[Member], int]:
@@ -169,22 +169,3 @@ def _sort_files(source: Path) -> tuple[list[Member], list[Member], int]:
     # without a time in the name: last, in the order of names
     live.sort(key=lambda one: minute_of_file(f"{source.name}/{one.name}") or math.inf)
     return live, lists, others
-
-
-def _read_stations(
-    source: Path, lists: Sequence[Member]
-) -> tuple[dict[str, Station], list[tuple[str, str]]]:
-    """The detectors of all lists by VDID, and the lists that are broken.
-
-    There may be a list a day; a later one corrects an earlier one.
-    """
-    stations: dict[str, Station] = {}
-    broken = []
-    for member in lists:
-        read = read_stations_json if member.is_json else read_stations_xml
-        try:
-            found = read(read_member(source, member))
-            stations |= {one["vdid"]: one for one in found if one["vdid"]}
-        except (ValueError, OSError, MemoryError) as error:
-            broken.append((member.name, one_line(error)))
-    return stations, broken

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -81,8 +81,7 @@ def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray
     # NaN > 0 is False, as wanted
     speed[(speed == 0) & (volume == 0) & ~(occupancy > 0)] = np.nan
 
-    def sums(values: Floats) -> Floats:
-        return _sums(record, values, count)
+    sums = partial(_sums, record, count=count)
 
     def numbers(values: Floats) -> Floats:
         return sums(np.where(np.isnan(values), np.nan, 1))

@@ -11,16 +11,11 @@ _STAMP = re.compile(
 _DATE = re.compile(r"(?<!\d)(20\d\d)[-_]?([01]\d)[-_]?([0-3]\d)(?!\d)", re.ASCII)
 _CLOCK_OF_FOLDER = re.compile(r"\d[_T]([0-2]\d)-?([0-5]\d)-?[0-5]\d(?!\d)[^/]*/[^/]*$", re.ASCII)
 _CLOCK_OF_FILE = re.compile(r"_([0-2]\d)([0-5]\d)\.[^/]*$", re.ASCII)
-_EPOCH = datetime(1970, 1, 1)
 _YEARS = range(1980, 2200)
 
 
 def parse_offset(text: str) -> int:
-    """Minutes east of UTC of an offset such as ``+08:00``.
-
-    Raises:
-        ValueError: it is not an offset.
-    """
+    """Minutes east of UTC of an offset such as ``+08:00``; a ValueError if it is none."""
     found = re.fullmatch(r"([+-])(\d\d):?([0-5]\d)", text, re.ASCII)
     if not found or int(found[2]) > 14:
         raise ValueError(f"utc_offset is {text!r}, must be one such as +08:00")
@@ -60,4 +55,4 @@ def minute_of_file(path: str) -> int | None:
 
 
 def _since_epoch(time: datetime) -> int | None:
-    return (time - _EPOCH) // timedelta(minutes=1) if time.year in _YEARS else None
+    return (time - datetime(1970, 1, 1)) // timedelta(minutes=1) if time.year in _YEARS else None

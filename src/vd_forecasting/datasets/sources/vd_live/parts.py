@@ -1,7 +1,8 @@
 """Some minutes of an archive, read once and kept, so that a killed ingest resumes where it was.
 
 A part holds R records as arrays; its name is a digest of the files it was made from and of how they
-were read, so a part that is there is right, and one that is not is made.
+were read, so a part that is there is right, and one that is not is made. All of them are one lazy
+array, of which a read opens only the parts it overlaps.
 """
 
 import gc
@@ -10,24 +11,36 @@ import json
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.sources.vd_live.archive import Member, read_member
+from vd_forecasting.datasets.sources.vd_live.documents import read_live_json, read_live_xml
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
-from vd_forecasting.datasets.sources.vd_live.live_json import read_live_json
-from vd_forecasting.datasets.sources.vd_live.live_xml import read_live_xml
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
-from vd_forecasting.wording import one_line
+from vd_forecasting.wording import one_line, plural
 
 _FORMAT = 1  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
+_MOST_NAMED = 50
+_NO_VALUES = np.empty((0, len(FEATURES)), dtype=np.float32)
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError)
+LEFT_OUT = {
+    "unnamed": "records without a usable VDID left out",
+    "untimed": "records without a usable time left out",
+    "off_clock": "records left out whose time is far from that of their file",
+    "faulty": "records of VDs that report to be faulty count as missing",
+    "others": "files are neither live records nor lists of VDs; ignored",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class Part:
     minute: npt.NDArray[np.int64]  # [R], since 1970 on the clock
     values: npt.NDArray[np.float32]  # [R, 5], see lanes.FEATURES
     broken: list[tuple[str, str]]  # files, and why
-    left_out: Counter[str]  # records, by the keys of assemble.LEFT_OUT
+    left_out: Counter[str]  # records, by the keys of LEFT_OUT
 
 
 def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Reading) -> Path:
@@ -58,7 +71,7 @@ def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Re
     return folder / f"{digest}.npz"
 
 
-def make_part(source: Path, members: Sequence[Member], reading: Reading, path: Path) -> Path:
+def make_part(source: Path, members: Sequence[Member], reading: Reading, path: Path) -> None:
     """Read some files of an archive into the part at ``path``; broken ones are noted in it."""
     collecting = gc.isenabled()
     gc.disable()  # a tree of 200,000 elements, none in a cycle: looking for them takes a third
@@ -78,7 +91,6 @@ def make_part(source: Path, members: Sequence[Member], reading: Reading, path: P
         for name, array in {"labels": np.frombuffer(labels, dtype=np.uint8), **arrays}.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
-    return path
 
 
 def load_part(path: Path, with_values: bool = True) -> Part | None:
@@ -93,7 +105,7 @@ def load_part(path: Path, with_values: bool = True) -> Part | None:
                 vdids=[str(vdid) for vdid in labels["vdids"]],
                 vd=file["vd"],
                 minute=file["minute"],
-                values=file["values"] if with_values else _nothing(),
+                values=file["values"] if with_values else _NO_VALUES,
                 broken=broken,
                 left_out=Counter({str(reason): int(number) for reason, number in counts.items()}),
             )
@@ -104,7 +116,7 @@ def load_part(path: Path, with_values: bool = True) -> Part | None:
 def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Part:
     vdids: dict[str, int] = {}
     vd: list[int] = []
-    minute, values = [np.empty(0, np.int64)], [_nothing()]
+    minute, values = [np.empty(0, np.int64)], [_NO_VALUES]
     broken, left_out = [], Counter[str]()
     for member in members:
         try:
@@ -124,14 +136,9 @@ def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Pa
         vd += [vdids.setdefault(records.vdids[index], len(vdids)) for index in kept]
         minute.append(minutes[kept])
         values.append(features[kept])
-    return Part(
-        vdids=list(vdids),
-        vd=np.array(vd, dtype=np.int32),
-        minute=np.concatenate(minute),
-        values=np.concatenate(values),
-        broken=broken,
-        left_out=left_out,
-    )
+    numbers = np.array(vd, dtype=np.int32)
+    merged = np.concatenate(minute), np.concatenate(values)
+    return Part([*vdids], numbers, *merged, broken, left_out)
 
 
 def _minutes(
@@ -157,5 +164,83 @@ def _minutes(
     return minutes
 
 
-def _nothing() -> npt.NDArray[np.float32]:
-    return np.empty((0, len(FEATURES)), dtype=np.float32)
+class PartsArray(BackendArray):
+    """[T, N, F] float32 of the records in parts; the last of several values in one place wins.
+
+    ``paths`` are in the order of their files, ``features`` are columns of the parts' values, and
+    the VDIDs that are ``listed`` come first, in this order; the others follow sorted. A ValueError
+    if a part is missing or damaged.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], features: Sequence[int], listed: Iterable[str]
+    ) -> None:
+        minutes, vdids = set[int](), set[str]()
+        self._spans: list[tuple[Path, int, int]] = []  # of parts: their first and last minute
+        self._features = list(features)
+        self.broken: list[tuple[str, str]] = []  # files, and why
+        self.left_out = Counter[str]()  # number of each of LEFT_OUT
+        for path in paths:
+            part = _loaded(path, with_values=False)
+            if inside := np.unique(part.minute).tolist():
+                self._spans.append((path, inside[0], inside[-1]))
+            minutes.update(inside)
+            vdids.update(part.vdids[vd] for vd in np.unique(part.vd).tolist())
+            self.broken += part.broken
+            self.left_out.update(part.left_out)
+        self.minutes = np.array(sorted(minutes), dtype=np.int64)  # [T]
+        self.vdids = [vdid for vdid in dict.fromkeys([*listed, *sorted(vdids)]) if vdid in vdids]
+        self._place = {vdid: place for place, vdid in enumerate(self.vdids)}
+        self.shape = (len(minutes), len(vdids), len(features))
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
+        basic = indexing.IndexingSupport.BASIC
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, basic, self._read))
+
+    def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        steps = np.arange(self.shape[0])[key[0]]
+        start, stop = (int(steps.min()), int(steps.max()) + 1) if steps.size else (0, 0)
+        minutes = self.minutes[start:stop]
+        block = np.full((len(minutes), *self.shape[1:]), np.nan, dtype=np.float32)
+        for path, first, last in self._spans:
+            if minutes.size == 0 or last < minutes[0] or first > minutes[-1]:
+                continue
+            part = _loaded(path, with_values=True)
+            inside = (part.minute >= minutes[0]) & (part.minute <= minutes[-1])
+            places = np.array([self._place.get(vdid, -1) for vdid in part.vdids], dtype=np.intp)
+            inside &= places[part.vd] >= 0
+            row = np.searchsorted(minutes, part.minute[inside])
+            vd = places[part.vd[inside]]
+            for column, feature in enumerate(self._features):
+                values = part.values[inside, feature]
+                known = ~np.isnan(values)
+                # where places repeat, NumPy keeps the last value
+                block[row[known], vd[known], column] = values[known]
+        return np.asarray(block[steps - start][(..., *key[1:])])
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, with_values: bool) -> Part:
+    part = load_part(path, with_values)
+    if part is None:
+        raise ValueError(f"the part {path} is damaged or gone; ingest again")
+    return part
+
+
+def notes_of(broken: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> Iterator[str]:
+    """Notes on broken files and why, and on the number of each of LEFT_OUT."""
+    if broken:
+        yield f"{plural(len(broken), 'broken file')} skipped"
+        for name, why in broken[:_MOST_NAMED]:
+            yield f"{_printable(name)}: {_printable(why)}"
+        if len(broken) > _MOST_NAMED:
+            yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
+    for reason, what in LEFT_OUT.items():
+        if number := left_out.get(reason):
+            yield f"{number:,} {what}"
+
+
+def _printable(text: str) -> str:
+    """Text from outside without line breaks and control characters, cut to 300 characters."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
