@@ -106,17 +106,12 @@ def _mae(errors: Errors, model: str, feature: str, step: int | None = None) -> s
     return with_sd(*(of("mae", model, feature, step) for of in (errors.at, errors.sd)))
 
 
-def mae_cells(models: Models, feature: str, columns: Iterable[int | None]) -> Rows:
-    """MAE of every model (a row) at every horizon (a column; None is all), the lowest bold."""
-    by_column = []
-    for step in columns:
-        maes = [errors.at("mae", name, feature, step) for errors, name in models.values()]
-        lowest = min(filter(is_number, maes), default=math.nan)
-        texts = [_mae(errors, name, feature, step) for errors, name in models.values()]
-        by_column.append(
-            [bold(t) if mae == lowest else t for t, mae in zip(texts, maes, strict=True)]
-        )
-    return [list(row) for row in zip(*by_column, strict=True)]
+def _mae_column(models: Models, feature: str, step: int | None) -> list[str]:
+    """MAE of every model at a horizon, or of all horizons together (None), the lowest bold."""
+    maes = [errors.at("mae", name, feature, step) for errors, name in models.values()]
+    lowest = min(filter(is_number, maes), default=math.nan)
+    texts = [_mae(errors, name, feature, step) for errors, name in models.values()]
+    return [bold(text) if mae == lowest else text for text, mae in zip(texts, maes, strict=True)]
 
 
 def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Collection[str]) -> Rows:
@@ -126,9 +121,10 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
     other metrics, and whether the label is among the best, those of the model confidence set.
     """
     [first, *_] = [errors for errors, _ in models.values()]
-    cells = mae_cells(models, feature, horizon_columns(first))
+    columns = [_mae_column(models, feature, step) for step in horizon_columns(first)]
+    by_model = zip(*columns, strict=True)
     rows = []
-    for (label, (errors, model)), of_model in zip(models.items(), cells, strict=True):
+    for (label, (errors, model)), of_model in zip(models.items(), by_model, strict=True):
         maes = verdicts.with_persistence(errors, model, feature)
         skill = NOTHING if model == "persistence" else percent(-change(*maes))
         others = (_metric(errors, metric, model, feature) for metric in metrics)
@@ -146,7 +142,7 @@ def congestion_rows(errors: Errors) -> Rows:
     if not any(map(errors.count, errors.features)):
         return []
     models = {NAMES[model]: (errors, model) for model in (*errors.networks, *errors.baselines)}
-    columns = [[cell for [cell] in mae_cells(models, f, [None])] for f in errors.features]
+    columns = [_mae_column(models, feature, None) for feature in errors.features]
     return [
         *([name, *cells] for name, *cells in zip(models, *columns, strict=True)),
         ["values scored", *(count(errors.count(feature)) for feature in errors.features)],
