@@ -28,7 +28,7 @@ from vd_forecasting.pipelines.reporting.across_modes import (
     align_modes,
     concatenate_scores,
 )
-from vd_forecasting.pipelines.reporting.comparison_scores import (
+from vd_forecasting.pipelines.reporting.scores import (
     SCORE_COLUMNS,
     score_forecasts,
 )

@@ -27,14 +27,14 @@ from vd_forecasting.pipelines.reporting import (
     create_experiment_report,
 )
 from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes
-from vd_forecasting.pipelines.reporting.comparison_scores import (
-    align_forecasts,
-    score_forecasts,
-)
-from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
+from vd_forecasting.pipelines.reporting.scores import (
+    align_forecasts,
+    score_experiment,
+    score_forecasts,
+)
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
 from vd_forecasting.wording import number, percent

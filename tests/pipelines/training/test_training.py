@@ -28,7 +28,7 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
-from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
+from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_test

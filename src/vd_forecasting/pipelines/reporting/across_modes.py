@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
 import xarray as xr
@@ -16,10 +17,12 @@ from vd_forecasting.evaluation.differences import (
 from vd_forecasting.evaluation.errors import Errors, errors_of
 from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.parameters import Evaluation
-from vd_forecasting.pipelines.reporting.comparison_scores import SCORE_COLUMNS
+from vd_forecasting.pipelines.reporting.scores import SCORE_COLUMNS
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
+
+Part = TypeVar("Part", Outcome, BaselineForecasts, Failure)
 
 
 @dataclass(frozen=True)
@@ -44,37 +47,29 @@ class Compared:
 
 
 def conclude_comparison(
-    page: Page | Failure,
-    scores: pd.DataFrame | Failure,
-    baselines: BaselineForecasts | Failure,
+    page: Page | Failure, scores: pd.DataFrame | Failure, baselines: BaselineForecasts | Failure
 ) -> Compared:
     """Hand on what other pages need of a comparison, once its page is written."""
     return Compared(scores, baselines)
 
 
 def gather(**results: Outcome | Compared | Failure) -> Found:
-    """Separate results from failures.
-
-    Args:
-        results: of every experiment, by its name, and of every comparison, by ``compare_{mode}``.
-    """
-    parts: dict[str, Outcome | BaselineForecasts | pd.DataFrame | Failure] = {}
+    """Separate results, of experiments and of ``compare_{mode}`` by their names, from failures."""
+    parts: dict[str, object] = {}
     for name, result in results.items():
-        mode = name.removeprefix("compare_")
-        if isinstance(result, Compared):
-            parts |= {f"{mode}_baselines": result.baselines, name: result.scores}
-        elif isinstance(result, Failure) and name.startswith("compare_"):
-            parts |= {f"{mode}_baselines": result, name: result}
-        else:
-            parts[name] = result
+        if name not in EXPERIMENTS:
+            baselines_name = f"{name.removeprefix('compare_')}_baselines"
+            parts[baselines_name] = result.baselines if isinstance(result, Compared) else result
+        parts[name] = result.scores if isinstance(result, Compared) else result
+
+    def those(kind: type[Part]) -> dict[str, Part]:
+        return {name: part for name, part in parts.items() if isinstance(part, kind)}
+
+    baselines = those(BaselineForecasts)
     return Found(
-        {name: found for name, found in parts.items() if isinstance(found, Outcome)},
-        {
-            name.removesuffix("_baselines"): found
-            for name, found in parts.items()
-            if isinstance(found, BaselineForecasts)
-        },
-        {name: found for name, found in parts.items() if isinstance(found, Failure)},
+        those(Outcome),
+        {name.removesuffix("_baselines"): of_mode for name, of_mode in baselines.items()},
+        those(Failure),
     )
 
 
@@ -162,14 +157,10 @@ def concatenate_scores(*compared: Compared | Failure) -> pd.DataFrame:
 def align_modes(
     forecasts: Mapping[str, Forecasts], baselines: Mapping[str, BaselineForecasts]
 ) -> AlignedModes:
-    """Align all forecasts of all modes on the detectors that every experiment forecasts.
+    """Align forecasts, by experiment, and baselines, by mode, on the detectors of all experiments.
 
     If there is no such detector, each mode is aligned on its own detectors. Modes without any
     experiment are left out.
-
-    Args:
-        forecasts: by experiment.
-        baselines: by mode.
 
     Raises:
         ValueError: no experiment has forecasts.
@@ -179,11 +170,8 @@ def align_modes(
         raise ValueError("no experiment has forecasts, so there is nothing to compare")
     modes = [mode for mode in MODES if any(f"{mode}_{model}" in networks for model in MODELS)]
     baselines = {mode: baselines[mode] for mode in modes if mode in baselines}
-    shared = [
-        vdid
-        for vdid in next(iter(networks.values())).vdids
-        if all(vdid in of_one.vdids for of_one in networks.values())
-    ]
+    first, *others = (of_one.vdids for of_one in networks.values())
+    shared = [vdid for vdid in first if all(vdid in vdids for vdids in others)]
     if not shared:
         alone = {
             mode: align(

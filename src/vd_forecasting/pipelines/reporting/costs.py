@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from vd_forecasting.artefacts import Fit, History, Outcome
-from vd_forecasting.artefacts.windows import JOINT
+from vd_forecasting.artefacts import Fit, Outcome
 from vd_forecasting.wording import (
-    NOTHING,
     change,
     count,
     duration,
@@ -46,10 +44,8 @@ class Costs:
         return sum(fit.seconds for fit in self.fits) / self.seeds
 
     @property
-    def seconds_per_epoch(self) -> float | None:
-        """None without epochs."""
-        seconds = [epoch.seconds for fit in self.fits for epoch in fit.epochs]
-        return statistics.fmean(seconds) if seconds else None
+    def seconds_per_epoch(self) -> float:
+        return statistics.fmean(epoch.seconds for fit in self.fits for epoch in fit.epochs)
 
     @property
     def still_improving(self) -> int:
@@ -65,12 +61,8 @@ class Costs:
     def gaps(self) -> dict[str, float]:
         """Generalisation gap by target feature, MAE on validation ÷ on training, where defined."""
         train, val = self.outcome.fit_errors.train, self.outcome.fit_errors.val
-        gaps = {}
-        for feature in val:
-            ratio = change(val[feature]["mae"], train[feature]["mae"])
-            if is_number(ratio):
-                gaps[feature] = 1 + ratio
-        return gaps
+        excess = {name: change(val[name]["mae"], train[name]["mae"]) for name in val}
+        return {name: 1 + ratio for name, ratio in excess.items() if is_number(ratio)}
 
     @property
     def gap(self) -> float | None:
@@ -82,11 +74,6 @@ class Costs:
         """``1,234``, or ``10 × 1,234``."""
         parameters = count(self.outcome.config.num_parameters)
         return f"{self.models} × {parameters}" if self.models > 1 else parameters
-
-    @property
-    def seconds_per_epoch_in_words(self) -> str:
-        """A duration; a dash without epochs."""
-        return NOTHING if self.seconds_per_epoch is None else duration(self.seconds_per_epoch)
 
     @property
     def best_epoch_in_words(self) -> str:
@@ -108,48 +95,26 @@ class Costs:
         return f"early stopping in {stopped} trainings, the limit in {total - stopped}"
 
 
-def labelled_fits(history: History) -> dict[str, Fit]:
-    """Every training by what distinguishes it from the others: VDID, seed or both."""
-    several = len(history.seeds) > 1
-    return {
-        (f"{name}, seed {seed}" if name != JOINT else f"seed {seed}") if several else name: fit
-        for seed, name, fit in history.fits()
-    }
-
-
 def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     """Rows of a table with one column per model, in the order of ``costs``."""
     of_all = list(costs.values())
     seeds = any(cost.seeds > 1 for cost in of_all)
-    features = list(dict.fromkeys(feature for cost in of_all for feature in cost.gaps))
-    rows = [["trainable parameters", *(cost.parameters_in_words for cost in of_all)]]
+    rows = {"trainable parameters": [cost.parameters_in_words for cost in of_all]}
     if seeds:
-        rows.append(["seeds", *(count(cost.seeds) for cost in of_all)])
+        rows["seeds"] = [count(cost.seeds) for cost in of_all]
     if any(cost.models > 1 for cost in of_all):
-        rows.append(["models trained", *(count(cost.models) for cost in of_all)])
-    return [
-        *rows,
-        [
-            "training time per seed" if seeds else "training time",
-            *(duration(cost.seconds) for cost in of_all),
-        ],
-        ["time per epoch", *(cost.seconds_per_epoch_in_words for cost in of_all)],
-        ["chosen epoch", *(cost.best_epoch_in_words for cost in of_all)],
-        ["training ended by", *(cost.ended_by_in_words for cost in of_all)],
-        *(
-            [
-                f"forecast of {plural(batch, 'window')}, one CPU thread",
-                *(milliseconds(cost.outcome.cost.latency_seconds[batch]) for cost in of_all),
-            ]
-            for batch in of_all[0].outcome.cost.latency_seconds
-        ),
-        [
-            "memory of a training step",
-            *(megabytes(cost.outcome.cost.training_step_bytes) for cost in of_all),
-        ],
-        *(
-            [f"generalisation gap, {name}", *(number(cost.gaps.get(name)) for cost in of_all)]
-            for name in features
-        ),
-        ["generalisation gap, mean", *(number(cost.gap) for cost in of_all)],
-    ]
+        rows["models trained"] = [count(cost.models) for cost in of_all]
+    time = "training time per seed" if seeds else "training time"
+    rows[time] = [duration(cost.seconds) for cost in of_all]
+    rows["time per epoch"] = [duration(cost.seconds_per_epoch) for cost in of_all]
+    rows["chosen epoch"] = [cost.best_epoch_in_words for cost in of_all]
+    rows["training ended by"] = [cost.ended_by_in_words for cost in of_all]
+    measured = [cost.outcome.cost for cost in of_all]
+    for batch in measured[0].latency_seconds:
+        forecast = f"forecast of {plural(batch, 'window')}, one CPU thread"
+        rows[forecast] = [milliseconds(of_one.latency_seconds[batch]) for of_one in measured]
+    rows["memory of a training step"] = [megabytes(of.training_step_bytes) for of in measured]
+    for name in dict.fromkeys(feature for cost in of_all for feature in cost.gaps):
+        rows[f"generalisation gap, {name}"] = [number(cost.gaps.get(name)) for cost in of_all]
+    rows["generalisation gap, mean"] = [number(cost.gap) for cost in of_all]
+    return [[label, *cells] for label, cells in rows.items()]

@@ -3,18 +3,13 @@
 The ``result`` of an experiment or a comparison, in memory, is all that other namespaces read of it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.pipelines.reporting.across_modes import (
-    compare_modes,
-    concatenate_scores,
-    conclude_comparison,
-    gather,
-)
-from vd_forecasting.pipelines.reporting.comparison_scores import align_forecasts, score_forecasts
-from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
-from vd_forecasting.pipelines.reporting.outcome import conclude_experiment, gather_outcome
+from vd_forecasting.pipelines.reporting import across_modes, scores
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import (
     render_comprehensive,
@@ -25,72 +20,37 @@ from vd_forecasting.running.failure import TAKES_FAILURES
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
 
 
+def _node(function: Callable[..., Any], inputs: Any, outputs: Any, **settings: Any) -> Node:
+    """A node named after its function."""
+    return Node(function, inputs, outputs, name=function.__name__, **settings)
+
+
 def create_experiment_report() -> Pipeline:
     """Report one experiment: a template, to be stamped out by namespace."""
+    artefacts = ["config", "training_history", "cost", "fit_errors", "predictions"]
+    scored = ["predictions", "fit_errors", "params:evaluation.mape_min_truth"]
     return Pipeline(
         [
-            Node(
-                gather_outcome,
-                inputs=["config", "training_history", "cost", "fit_errors", "predictions"],
-                outputs="outcome",
-                name="gather_outcome",
-            ),
-            Node(
-                score_experiment,
-                inputs=["predictions", "fit_errors", "params:evaluation.mape_min_truth"],
-                outputs=["errors", "metrics"],
-                name="score_experiment",
-            ),
-            Node(
-                write_training_report,
-                inputs=["outcome", "errors"],
-                outputs="training_report",
-                name="write_training_report",
-            ),
-            Node(
-                conclude_experiment,
-                inputs=["outcome", "training_report", "metrics"],
-                outputs="result",
-                name="conclude_experiment",
-            ),
+            _node(scores.gather_outcome, artefacts, "outcome"),
+            _node(scores.score_experiment, scored, ["errors", "metrics"]),
+            _node(write_training_report, ["outcome", "errors"], "training_report"),
+            _node(scores.conclude_experiment, ["outcome", "training_report", "metrics"], "result"),
         ]
     )
 
 
 def create_comparison(mode: str) -> Pipeline:
     """Compare both models of a mode, in the namespace ``compare_{mode}``."""
+    found = ["errors", "congested_errors", "differences"]
     template = Pipeline(
         [
-            Node(
-                align_forecasts,
-                inputs=[*MODELS, "baselines"],
-                outputs="aligned",
-                name="align_forecasts",
-            ),
-            Node(
-                score_forecasts,
-                inputs=["aligned", "params:evaluation"],
-                outputs=["errors", "congested_errors", "differences", "scores"],
-                name="score_forecasts",
-            ),
-            Node(
-                write_comparison,
-                inputs=[
-                    *MODELS,
-                    "aligned",
-                    "errors",
-                    "congested_errors",
-                    "differences",
-                    "params:evaluation",
-                ],
-                outputs="page",
-                name="write_comparison",
-            ),
-            Node(
-                conclude_comparison,
-                inputs=["page", "scores", "baselines"],
-                outputs="result",
-                name="conclude_comparison",
+            _node(scores.align_forecasts, [*MODELS, "baselines"], "aligned"),
+            _node(scores.score_forecasts, ["aligned", "params:evaluation"], [*found, "scores"]),
+            _node(write_comparison, [*MODELS, "aligned", *found, "params:evaluation"], "page"),
+            _node(
+                across_modes.conclude_comparison,
+                ["page", "scores", "baselines"],
+                "result",
                 tags=TAKES_FAILURES,
             ),
         ]
@@ -113,50 +73,23 @@ def create_comprehensive() -> Pipeline:
     """
     comparisons = [f"compare_{mode}" for mode in MODES]
     sources = {name: f"{name}.result" for name in (*EXPERIMENTS, *comparisons)}
+    metrics, page = "comprehensive_metrics", "comprehensive_model_comparison"
+    html = "comprehensive_page_html"
     template = Pipeline(
         [
-            Node(
-                concatenate_scores,
-                inputs=comparisons,
-                outputs="comprehensive_metrics",
-                name="concatenate_scores",
-                tags=TAKES_FAILURES,
+            _node(across_modes.concatenate_scores, comparisons, metrics, tags=TAKES_FAILURES),
+            _node(
+                across_modes.gather, {name: name for name in sources}, "found", tags=TAKES_FAILURES
             ),
-            Node(
-                gather,
-                inputs={name: name for name in sources},
-                outputs="found",
-                name="gather",
-                tags=TAKES_FAILURES,
-            ),
-            Node(
-                compare_modes,
-                inputs=["found", "params:evaluation"],
-                outputs="across",
-                name="compare_modes",
-            ),
-            Node(
-                write_comprehensive,
-                inputs=["found", "across"],
-                outputs="comprehensive_model_comparison",
-                name="write_comprehensive",
-            ),
-            Node(
-                render_comprehensive,
-                inputs="comprehensive_model_comparison",
-                outputs="comprehensive_page_html",
-                name="render_comprehensive",
-            ),
+            _node(across_modes.compare_modes, ["found", "params:evaluation"], "across"),
+            _node(write_comprehensive, ["found", "across"], page),
+            _node(render_comprehensive, page, html),
         ]
     )
     return across_namespaces(
         template,
         namespace="comprehensive",
         inputs=sources,
-        outputs={
-            "comprehensive_metrics",
-            "comprehensive_model_comparison",
-            "comprehensive_page_html",
-        },
+        outputs={metrics, page, html},
         parameters={"params:evaluation"},
     )

@@ -6,32 +6,14 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from vd_forecasting.artefacts import Config, Outcome
+from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
-from vd_forecasting.pipelines.reporting.pages import verdicts
-from vd_forecasting.pipelines.reporting.pages.tables import (
-    DetectorTable,
-    Rows,
-    column_names,
-    congestion_rows,
-    detector_table,
-    difference_rows,
-    left_out_of_mape,
-    model_rows,
-    parameter_rows,
-    parameter_text,
-)
-from vd_forecasting.pipelines.reporting.plots.error_plots import (
-    plot_difference_by_horizon,
-    plot_error_by_horizon,
-    plot_error_by_hour,
-    plot_error_by_vd,
-    plot_skill_by_horizon,
-)
+from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.pipelines.reporting.plots import error_plots
 from vd_forecasting.pipelines.reporting.plots.fan_plot import plot_fans
 from vd_forecasting.pipelines.reporting.plots.forecast_plot import plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
@@ -43,42 +25,35 @@ from vd_forecasting.vocabulary import MODELS, MODES_IN_WORDS, NAMES
 
 
 @dataclass(frozen=True)
-class FeatureComparison:
-    """Tables of one feature."""
-
-    name: str
-    label: str
-    """With its unit."""
-    errors: Rows
-    differences: Rows
-
-
-@dataclass(frozen=True)
 class Comparison:
     """What the template shows."""
 
-    mode: str
+    forecasts: AlignedForecasts
+    errors: Errors
+    differences: Differences
+    evaluation: Evaluation
     mode_in_words: str
     headlines: list[str]
     in_numbers: list[str]
     seed_caveat: str
     baseline_wins: list[str]
-    forecasts: AlignedForecasts
-    scored: str
-    sequence_lengths: list[str]
-    evaluation: Evaluation
+    sequence_lengths: list[int]
+    labels: list[str]
+    """Features with their units."""
     horizons: list[str]
     """Labels of the columns of errors; the last one is their average."""
-    features: list[FeatureComparison]
-    is_tested: bool
+    by_model: dict[str, tables.Rows]
+    """Errors of every model, by feature."""
+    by_horizon: dict[str, tables.Rows]
+    """Differences between the networks, by feature."""
     left_out_of_mape: list[str]
-    congestion: Rows
+    congestion: tables.Rows
     """Empty if no step is congested."""
-    by_detector: DetectorTable | None
-    costs: Rows
+    by_detector: tables.DetectorTable | None
+    costs: tables.Rows
     differing: list[str]
     """Settings that are not the same for both models."""
-    parameters: Rows
+    parameters: tables.Rows
     training_reports: list[str]
     """Links."""
 
@@ -92,22 +67,21 @@ def write_comparison(
     differences: Differences,
     evaluation: Evaluation,
 ) -> Page:
-    """Compare both models of a mode.
-
-    Args:
-        lstm: its outcome.
-        xlstm: its outcome.
-        forecasts: of both models and the baselines.
-        errors: of these forecasts.
-        congested_errors: on the congested steps among them.
-        differences: between the networks' errors, tested.
-        evaluation: how forecasts are scored.
-    """
-    configs = {"lstm": lstm.config, "xlstm": xlstm.config}
-    costs = {"lstm": Costs(lstm), "xlstm": Costs(xlstm)}
-    congested = any(map(congested_errors.count, congested_errors.features))
+    """Compare both models of a mode; ``congested_errors`` are those on congested steps alone."""
+    outcomes = {"lstm": lstm, "xlstm": xlstm}
+    configs = {model: outcome.config for model, outcome in outcomes.items()}
+    costs = {model: Costs(outcome) for model, outcome in outcomes.items()}
+    models = {NAMES[name]: (errors, name) for name in (*errors.networks, *errors.baselines)}
+    best = {
+        feature: [NAMES[name] for _, name in models.values() if differences.in_set(name, feature)]
+        for feature in errors.features
+    }
+    metrics = ("rmse", "mase", "r2", "mape")
     comparison = Comparison(
-        mode=forecasts.mode,
+        forecasts,
+        errors,
+        differences,
+        evaluation,
         mode_in_words=MODES_IN_WORDS.get(forecasts.mode, forecasts.mode),
         headlines=[
             verdicts.baselines_headline(errors),
@@ -122,67 +96,51 @@ def write_comparison(
             {NAMES[model]: config.training.seeds for model, config in configs.items()}
         ),
         baseline_wins=verdicts.baseline_wins(errors),
-        forecasts=forecasts,
-        scored=errors.scored_in_words,
-        sequence_lengths=[
-            str(length)
-            for length in sorted({of.windows.sequence_length for of in configs.values()})
-        ],
-        evaluation=evaluation,
-        horizons=column_names(errors),
-        features=[
-            FeatureComparison(
-                feature,
-                errors.label(feature),
-                model_rows(errors, differences, feature),
-                difference_rows(errors, differences, feature),
-            )
-            for feature in errors.features
-        ],
-        is_tested=differences.is_tested,
+        sequence_lengths=sorted({of.windows.sequence_length for of in configs.values()}),
+        labels=list(map(errors.label, errors.features)),
+        horizons=[*tables.horizon_columns(errors).values()],
+        by_model={f: tables.model_rows(models, f, metrics, best[f]) for f in errors.features},
+        by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},
         left_out_of_mape=[
-            f"{feature} {left_out_of_mape(errors, feature)}"
+            f"{feature} {tables.left_out_of_mape(errors, feature)}"
             for feature in errors.features
             if errors.at("mape_left_out", "persistence", feature) > 0
         ],
-        congestion=congestion_rows(congested_errors) if congested else [],
-        by_detector=detector_table(errors.by_vd["mae"], MODELS),
+        congestion=tables.congestion_rows(congested_errors),
+        by_detector=tables.detector_table(errors, MODELS),
         costs=cost_rows(costs),
-        differing=_differing(configs),
-        parameters=parameter_rows(configs.values()),
+        differing=_differing(lstm.config, xlstm.config),
+        parameters=tables.parameter_rows(configs.values()),
         training_reports=[
             link(f"training report of {name}", f"../{name}/training_report.md")
             for name in (config.experiment for config in configs.values())
         ],
     )
-    learning_curves = partial(
-        plot_learning_curves,
-        "Which model learns faster, and which over-fits?",
-        {"lstm": lstm.history, "xlstm": xlstm.history},
-    )
-    return Page(
-        render(__package__, "comparison", **vars(comparison)),
-        {**_figures(forecasts, errors, differences), "learning_curves": learning_curves},
-    )
+    histories = {model: outcome.history for model, outcome in outcomes.items()}
+    text = render(__package__, "comparison", **vars(comparison))
+    return Page(text, _figures(comparison, histories))
 
 
 def _figures(
-    forecasts: AlignedForecasts, errors: Errors, differences: Differences
+    comparison: Comparison, histories: Mapping[str, History]
 ) -> dict[str, Callable[[], Figure]]:
-    congested = most_congested_day(forecasts)
+    errors, differences = comparison.errors, comparison.differences
+    forecasts, congested = comparison.forecasts, most_congested_day(comparison.forecasts)
     event = congested.event
     return {
         "error_by_horizon": partial(
-            plot_error_by_horizon,
+            error_plots.plot_error_by_horizon,
             "How fast do the errors grow with the time ahead?",
             errors,
             differences,
         ),
         "gain_by_horizon": partial(
-            plot_skill_by_horizon, "How much better than persistence is each network?", errors
+            error_plots.plot_skill_by_horizon,
+            "How much better than persistence is each network?",
+            errors,
         ),
         "difference_by_horizon": partial(
-            plot_difference_by_horizon,
+            error_plots.plot_difference_by_horizon,
             "Is xLSTM better than LSTM, and is that more than chance?",
             errors,
             differences,
@@ -197,10 +155,10 @@ def _figures(
             congested,
         ),
         "error_by_hour": partial(
-            plot_error_by_hour, "At what time of day do the forecasts go wrong?", errors
+            error_plots.plot_error_by_hour, "At what time of day do the forecasts go wrong?", errors
         ),
         "error_by_vd": partial(
-            plot_error_by_vd,
+            error_plots.plot_error_by_vd,
             "Which detectors are hard to forecast, and which model does better there?",
             errors,
         ),
@@ -210,16 +168,16 @@ def _figures(
             forecasts,
             errors,
         ),
+        "learning_curves": partial(
+            plot_learning_curves, "Which model learns faster, and which over-fits?", histories
+        ),
     }
 
 
-def _differing(configs: Mapping[str, Config]) -> list[str]:
-    """Settings that both models have and that are not the same."""
-    lstm, xlstm = (
-        config.windows.model_dump() | config.training.model_dump() for config in configs.values()
-    )
+def _differing(lstm: Config, xlstm: Config) -> list[str]:
+    first, second = (of.windows.model_dump() | of.training.model_dump() for of in (lstm, xlstm))
     return [
-        f"{code(key)} {parameter_text(lstm[key])} against {parameter_text(value)}"
-        for key, value in xlstm.items()
-        if lstm[key] != value
+        f"{code(key)} {tables.parameter_text(first[key])} against {tables.parameter_text(value)}"
+        for key, value in second.items()
+        if first[key] != value
     ]

@@ -1,10 +1,8 @@
 """Rows of tables; their headers stand in the templates."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import xarray as xr
 
 from vd_forecasting.artefacts import Config
 from vd_forecasting.evaluation.differences import AVERAGE, Differences
@@ -25,17 +23,12 @@ from vd_forecasting.wording import (
 )
 
 Rows = list[list[str]]
+Models = Mapping[str, tuple[Errors, str]]
+"""By its label where the errors of a model are, and its name there."""
 
 MAX_ROWS = 40
-TICK = "✓"
-"""In the model confidence set."""
 _MAX_HORIZON_COLUMNS = 4
-
-
-def parameters(config: Config) -> dict[str, str]:
-    """Windows, model and training parameters as text, in the order of the configuration."""
-    blocks = (config.windows.model_dump(), config.model_parameters, config.training.model_dump())
-    return {key: parameter_text(value) for block in blocks for key, value in block.items()}
+_OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
 
 
 def parameter_text(value: object) -> str:
@@ -51,37 +44,49 @@ def parameter_text(value: object) -> str:
 
 def parameter_rows(configs: Iterable[Config]) -> Rows:
     """A row per parameter, a column per configuration; a dash where one has no such parameter."""
-    columns = list(map(parameters, configs))
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    return [[code(name), *(column.get(name, NOTHING) for column in columns)] for name in names]
-
-
-def horizon_labels(errors: Errors) -> list[tuple[int | None, str]]:
-    """The rows of a table of errors: a few horizons, then their average (None)."""
-    rows: list[tuple[int | None, str]] = [
-        (step, f"{lead_time(step * errors.interval_minutes)} (step {step})")
-        for step in shown_horizons(len(errors.horizons))
+    columns = [
+        config.windows.model_dump() | config.model_parameters | config.training.model_dump()
+        for config in configs
     ]
-    if len(errors.horizons) > 1:
-        rows.append((None, f"average of {len(errors.horizons)} steps"))
-    return rows
+    return [
+        [code(name), *(parameter_text(column.get(name, NOTHING)) for column in columns)]
+        for name in dict.fromkeys(name for column in columns for name in column)
+    ]
 
 
-def mark_better(values: Sequence[float]) -> list[str]:
-    """Errors as text, the lowest bold unless another is practically equal to it."""
-    texts = [number(value) for value in values]
+def horizon_columns(errors: Errors) -> dict[int | None, str]:
+    """Labels, ``5 min``, of at most four horizons and, last, of their average (None)."""
+    steps = shown_horizons(len(errors.horizons))
+    while len(steps) > _MAX_HORIZON_COLUMNS:
+        steps.pop(1)
+    labels: dict[int | None, str] = {s: lead_time(s * errors.interval_minutes) for s in steps}
+    return labels | ({None: "average"} if len(errors.horizons) > 1 else {})
+
+
+def _horizon_rows(errors: Errors) -> dict[int | None, str]:
+    """Labels of a few horizons and, last, of their average (None)."""
+    labels: dict[int | None, str] = {
+        step: f"{lead_time(step * errors.interval_minutes)} (step {step})"
+        for step in shown_horizons(len(errors.horizons))
+    }
+    steps = len(errors.horizons)
+    return labels | ({None: f"average of {steps} steps"} if steps > 1 else {})
+
+
+def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
+    """Errors of networks and persistence's.
+
+    The lowest of the networks is bold unless another is practically equal to it; persistence's is
+    daggered where it beats them all.
+    """
+    texts = [*map(number, values), number(reference)]
     best, *others = sorted(filter(is_number, values)) or [math.nan]
     if others and is_better(best, others[0]):
         position = list(values).index(best)
         texts[position] = bold(texts[position])
+    if is_better(reference, best):
+        texts[-1] += " †"
     return texts
-
-
-def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
-    """Errors of networks, the better bold, and persistence's, daggered where it beats them all."""
-    defined = [value for value in values if is_number(value)]
-    wins = bool(defined) and all(is_better(reference, value) for value in defined)
-    return [*mark_better(values), f"{number(reference)}{' †' if wins else ''}"]
 
 
 def with_sd(value: float, sd: float) -> str:
@@ -97,83 +102,49 @@ def with_sd(value: float, sd: float) -> str:
     return f"{text} ± {of_sd}"
 
 
-def horizon_columns(errors: Errors) -> list[int | None]:
-    """The columns of a table of errors: at most four horizons, then their average (None)."""
-    steps = shown_horizons(len(errors.horizons))
-    while len(steps) > _MAX_HORIZON_COLUMNS:
-        steps.pop(1)
-    return [*steps, None] if len(errors.horizons) > 1 else [*steps]
+def _mae(errors: Errors, model: str, feature: str, step: int | None = None) -> str:
+    return with_sd(*(of("mae", model, feature, step) for of in (errors.at, errors.sd)))
 
 
-def mae_cells(
-    models: Sequence[tuple[Errors, str]], feature: str, columns: Sequence[int | None]
-) -> Rows:
-    """MAE of every model (a row) at every horizon (a column), the lowest of a column bold.
+def _mae_column(models: Models, feature: str, step: int | None) -> list[str]:
+    """MAE of every model at a horizon, or of all horizons together (None), the lowest bold."""
+    maes = [errors.at("mae", name, feature, step) for errors, name in models.values()]
+    lowest = min(filter(is_number, maes), default=math.nan)
+    texts = [_mae(errors, name, feature, step) for errors, name in models.values()]
+    return [bold(text) if mae == lowest else text for text, mae in zip(texts, maes, strict=True)]
 
-    Args:
-        models: where the errors of a model are, and its name there.
-        feature: target feature.
-        columns: horizons; None is all of them together.
+
+def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Collection[str]) -> Rows:
+    """A row per network and baseline: MAE by horizon, then what is of all horizons together.
+
+    These are the skill (how much lower than persistence's MAE is; a dash for persistence itself),
+    other metrics, and whether the label is among the best, those of the model confidence set.
     """
-    maes = [[errors.at("mae", name, feature, step) for step in columns] for errors, name in models]
-    lowest = [
-        min(filter(is_number, column), default=math.nan) for column in zip(*maes, strict=True)
-    ]
+    [first, *_] = [errors for errors, _ in models.values()]
+    columns = [_mae_column(models, feature, step) for step in horizon_columns(first)]
+    by_model = zip(*columns, strict=True)
     rows = []
-    for (errors, name), values in zip(models, maes, strict=True):
-        texts = [
-            with_sd(value, errors.sd("mae", name, feature, step))
-            for value, step in zip(values, columns, strict=True)
-        ]
-        rows.append(
-            [
-                bold(text) if value == best else text
-                for text, value, best in zip(texts, values, lowest, strict=True)
-            ]
-        )
+    for (label, (errors, model)), of_model in zip(models.items(), by_model, strict=True):
+        maes = verdicts.with_persistence(errors, model, feature)
+        skill = NOTHING if model == "persistence" else percent(-change(*maes))
+        others = (_metric(errors, metric, model, feature) for metric in metrics)
+        rows.append([label, *of_model, skill, *others, "✓" if label in best else ""])
     return rows
 
 
-def column_names(errors: Errors) -> list[str]:
-    """Names of :func:`horizon_columns`: ``5 min``, ``average``."""
-    return [
-        "average" if step is None else lead_time(step * errors.interval_minutes)
-        for step in horizon_columns(errors)
-    ]
-
-
-def skill(errors: Errors, model: str, feature: str) -> str:
-    """How much lower than persistence's the average MAE is; a dash for persistence itself."""
-    own, reference = (errors.at("mae", who, feature) for who in (model, "persistence"))
-    return NOTHING if model == "persistence" else percent(-change(own, reference))
-
-
-def model_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
-    """A row per network and baseline: MAE by horizon and other metrics of all horizons together."""
-    models = [*errors.networks, *errors.baselines]
-    cells = mae_cells([(errors, model) for model in models], feature, horizon_columns(errors))
-    return [
-        [
-            NAMES[model],
-            *of_model,
-            skill(errors, model, feature),
-            *(number(errors.at(metric, model, feature)) for metric in ("rmse", "mase", "r2")),
-            percent(errors.at("mape", model, feature) / 100),
-            TICK if differences.in_set(model, feature) else "",
-        ]
-        for model, of_model in zip(models, cells, strict=True)
-    ]
+def _metric(errors: Errors, metric: str, model: str, feature: str) -> str:
+    value = errors.at(metric, model, feature)
+    return percent(value / 100) if metric == "mape" else number(value)
 
 
 def congestion_rows(errors: Errors) -> Rows:
-    """A row per network and baseline, a column per feature: MAE on congested steps; last counts."""
-    models = [*errors.networks, *errors.baselines]
-    columns = [
-        [cell for [cell] in mae_cells([(errors, model) for model in models], feature, [None])]
-        for feature in errors.features
-    ]
+    """A row per network and baseline, a column per feature: MAE, last counts; empty without any."""
+    if not any(map(errors.count, errors.features)):
+        return []
+    models = {NAMES[model]: (errors, model) for model in (*errors.networks, *errors.baselines)}
+    columns = [_mae_column(models, feature, None) for feature in errors.features]
     return [
-        *([NAMES[model], *cells] for model, *cells in zip(models, *columns, strict=True)),
+        *([name, *cells] for name, *cells in zip(models, *columns, strict=True)),
         ["values scored", *(count(errors.count(feature)) for feature in errors.features)],
     ]
 
@@ -181,7 +152,7 @@ def congestion_rows(errors: Errors) -> Rows:
 def difference_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
     """A row per horizon: the second network against the first, with interval and test."""
     rows = []
-    for step, label in horizon_labels(errors):
+    for step, label in _horizon_rows(errors).items():
         difference = differences.between[feature, step or AVERAGE]
         ends = (percent(end, signed=True) for end in (difference.low, difference.high))
         rows.append(
@@ -196,21 +167,18 @@ def difference_rows(errors: Errors, differences: Differences, feature: str) -> R
     return rows
 
 
-_OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
-
-
 def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:
     """A row per horizon: MAE beside persistence's, their relative difference, RMSE, R²."""
     rows = []
-    for step, label in horizon_labels(errors):
-        own, reference = (errors.at("mae", who, feature, step) for who in (model, "persistence"))
+    for step, label in _horizon_rows(errors).items():
+        maes = verdicts.with_persistence(errors, model, feature, step)
         rows.append(
             [
                 label,
-                with_sd(own, errors.sd("mae", model, feature, step)),
-                number(reference),
-                percent(change(own, reference), signed=True),
-                *(number(errors.at("rmse", who, feature, step)) for who in (model, "persistence")),
+                _mae(errors, model, feature, step),
+                number(maes[1]),
+                percent(change(*maes), signed=True),
+                *map(number, verdicts.with_persistence(errors, model, feature, step, "rmse")),
                 number(errors.at("r2", model, feature, step)),
             ]
         )
@@ -219,12 +187,14 @@ def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:
 
 def summary_rows(errors: Errors, model: str) -> Rows:
     """R² and MAPE per feature beside persistence's, all horizons together."""
-    both = (model, "persistence")
     return [
         [
             feature,
-            *(number(errors.at("r2", name, feature)) for name in both),
-            *(percent(errors.at("mape", name, feature) / 100) for name in both),
+            *(
+                _metric(errors, metric, name, feature)
+                for metric in ("r2", "mape")
+                for name in (model, "persistence")
+            ),
             left_out_of_mape(errors, feature),
         ]
         for feature in errors.features
@@ -248,29 +218,20 @@ class DetectorTable:
     detectors: int
 
 
-def detector_table(mae: xr.DataArray, models: Sequence[str]) -> DetectorTable | None:
-    """Errors by detector; None for a single one.
-
-    Args:
-        mae: over (model, vd, feature).
-        models: the networks, in the order they appear in a cell; the skill is the last one's.
-    """
+def detector_table(errors: Errors, networks: Sequence[str]) -> DetectorTable | None:
+    """Errors by detector, None for a single one; the skill is the last network's."""
+    mae = errors.by_vd["mae"]
     detectors, half = mae.sizes["vd"], 0
     if detectors == 1:
         return None
     if detectors > MAX_ROWS:
         half = MAX_ROWS // 4
-        ratio = mae.sel(model=models[-1]) / mae.sel(model="persistence")
+        ratio = mae.sel(model=networks[-1]) / mae.sel(model="persistence")
         order = ratio.mean("feature").fillna(1).argsort().values
         mae = mae.isel(vd=[*order[:half], *order[-half:]])
+    ordered = mae.sel(model=[*networks, "persistence"]).transpose("vd", "feature", "model")
     rows = []
-    for vdid in mae["vd"].values:
-        cells = []
-        for feature in mae["feature"].values:
-            cell = mae.sel(vd=vdid, feature=feature)
-            values = [float(cell.sel(model=model)) for model in models]
-            cells.append(
-                " / ".join(beside_persistence(values, float(cell.sel(model="persistence"))))
-            )
-        rows.append([code(str(vdid)), *cells])
+    for vdid, of_vd in zip(ordered["vd"].values, ordered.values.tolist(), strict=True):
+        cells = (beside_persistence(values, reference) for *values, reference in of_vd)
+        rows.append([code(str(vdid)), *map(" / ".join, cells)])
     return DetectorTable(rows, half, detectors)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations, product
 
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
@@ -25,57 +26,58 @@ from vd_forecasting.wording import (
 )
 
 _PERSISTENCES = "persistence's"
+_EVERYWHERE = "at every horizon"
 
 
 def against_persistence(errors: Errors, model: str) -> str:
     """Headline of one experiment: where it beats persistence and where not."""
-    scored = [f for f in errors.features if is_number(errors.at("mae", model, f))]
-    unscored = [f for f in errors.features if f not in scored]
-    name = NAMES[model]
+    name, maes = NAMES[model], {f: with_persistence(errors, model, f) for f in errors.features}
+    scored = [feature for feature, (own, _) in maes.items() if is_number(own)]
+    unscored = {f: why_undefined(errors, f) for f in errors.features if f not in scored}
     if not scored:
-        why = listed(dict.fromkeys(why_undefined(errors, f) for f in unscored))
-        return f"**{name} could not be scored**: {why}."
-    beaten = [f for f in scored if is_better(*_pair(errors, model, f))]
-    lost = [f for f in scored if is_worse(*_pair(errors, model, f))]
-    if len(beaten) == len(scored):
+        return f"**{name} could not be scored**: {listed(dict.fromkeys(unscored.values()))}."
+    beaten = [feature for feature in scored if is_better(*maes[feature])]
+    others = [feature for feature in scored if feature not in beaten]
+    if beaten:
         every = "every scored target feature" if unscored else "every target feature"
-        which = every if len(scored) > 1 else scored[0]
-        headline = f"**{name} beats persistence on {which}**, averaged over all horizons."
-    elif not beaten and not lost:
-        headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
-    elif not beaten:
+        where = every if len(scored) > 1 else scored[0]
+        if others:
+            where = f"{listed(beaten)}, but not on {listed(others)}"
+        headline = f"**{name} beats persistence on {where}**, averaged over all horizons."
+    elif any(is_worse(*maes[feature]) for feature in scored):
         headline = f"**{name} does not beat persistence** on any target feature."
     else:
-        headline = (
-            f"**{name} beats persistence on {listed(beaten)}, but not on "
-            f"{listed(f for f in scored if f not in beaten)}**, averaged over all horizons."
-        )
-    for feature in unscored:
-        headline += f" {feature} could not be scored: {why_undefined(errors, feature)}."
-    return headline
+        headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
+    return headline + "".join(f" {f} could not be scored: {why}." for f, why in unscored.items())
 
 
 def persistence_details(errors: Errors, model: str) -> list[str]:
     """One sentence per feature: the error beside persistence's, and the horizons where it loses."""
-    return [_persistence_detail(errors, model, feature) for feature in errors.features]
+    details = []
+    for feature in errors.features:
+        own, reference = with_persistence(errors, model, feature)
+        sentence = f"{feature}: not scored, {why_undefined(errors, feature)}"
+        if is_number(own):
+            sentence = (
+                f"{feature}: MAE {quantity(own, errors.units.get(feature, ''))}, "
+                f"{compared(own, reference, _PERSISTENCES)} ({number(reference)}), averaged over "
+                "horizons"
+            )
+            losing = _where_losing(errors, model, feature, "persistence")
+            if losing == _EVERYWHERE:
+                sentence += f"; {losing} persistence has the lower error"
+            elif losing:
+                sentence += f"; persistence has the lower error {losing}"
+        details.append(f"{sentence}.")
+    return details
 
 
-def _persistence_detail(errors: Errors, model: str, feature: str) -> str:
-    unit = errors.units.get(feature, "")
-    own, reference = _pair(errors, model, feature)
-    if not is_number(own):
-        return f"{feature}: not scored, {why_undefined(errors, feature)}."
-    sentence = (
-        f"{feature}: MAE {quantity(own, unit)}, {compared(own, reference, _PERSISTENCES)}"
-        f" ({number(reference)}), averaged over horizons"
-    )
-    losing = losing_horizons(errors, model, feature)
-    if len(losing) == len(errors.horizons) > 1:
-        return f"{sentence}; at every horizon persistence has the lower error."
-    if losing:
-        at = ahead_ranges(losing, errors.interval_minutes)
-        return f"{sentence}; persistence has the lower error {at}."
-    return f"{sentence}."
+def with_persistence(
+    errors: Errors, model: str, feature: str, horizon: int | None = None, metric: str = "mae"
+) -> tuple[float, float]:
+    """An error of a model, and persistence's."""
+    own, reference = (errors.at(metric, who, feature, horizon) for who in (model, "persistence"))
+    return own, reference
 
 
 def why_undefined(errors: Errors, feature: str) -> str:
@@ -85,103 +87,132 @@ def why_undefined(errors: Errors, feature: str) -> str:
     return "no test value is observed"
 
 
-def losing_horizons(
-    errors: Errors, network: str, feature: str, baseline: str = "persistence"
-) -> list[int]:
-    """Horizons at which a baseline's MAE is lower by more than what is practically equal."""
-    return [
+def _where_losing(errors: Errors, network: str, feature: str, baseline: str) -> str:
+    """At which horizons a baseline's MAE is lower by more than what is practically equal."""
+    losing = [
         step
         for step in errors.horizons
-        if is_worse(
-            errors.at("mae", network, feature, step), errors.at("mae", baseline, feature, step)
-        )
+        if is_worse(*(errors.at("mae", name, feature, step) for name in (network, baseline)))
     ]
+    if len(losing) == len(errors.horizons) > 1:
+        return _EVERYWHERE
+    return ahead_ranges(losing, errors.interval_minutes)
 
 
 def baseline_wins(errors: Errors) -> list[str]:
     """A sentence per feature and baseline that beats a network somewhere."""
-    sentences = []
-    for feature in errors.features:
-        for baseline in errors.baselines:
-            beaten = [
-                f"{NAMES[network]} {where}"
-                for network in errors.networks
-                if (where := where_baseline_wins(errors, network, feature, baseline))
-            ]
-            if beaten:
-                sentences.append(f"{feature}: {NAMES[baseline]} beats {listed(beaten)}.")
-    return sentences
+    wins: dict[tuple[str, str], list[str]] = {}
+    for feature, baseline, network in product(errors.features, errors.baselines, errors.networks):
+        where = _where_losing(errors, network, feature, baseline)
+        if where != _EVERYWHERE and _is_beaten(errors, network, feature, baseline):
+            where = " and ".join(filter(None, ["averaged over horizons", where]))
+        if where:
+            wins.setdefault((feature, baseline), []).append(f"{NAMES[network]} {where}")
+    return [f"{f}: {NAMES[name]} beats {listed(whom)}." for (f, name), whom in wins.items()]
 
 
-def where_baseline_wins(errors: Errors, network: str, feature: str, baseline: str) -> str:
-    """At which horizons, in words; empty if nowhere."""
-    losing = losing_horizons(errors, network, feature, baseline)
-    if len(losing) == len(errors.horizons) > 1:
-        return "at every horizon"
-    average = is_worse(errors.at("mae", network, feature), errors.at("mae", baseline, feature))
-    places = ["averaged over horizons"] if average else []
-    if losing:
-        places.append(ahead_ranges(losing, errors.interval_minutes))
-    return " and ".join(places)
+def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
+    """Sentences on baselines that beat networks of any mode, averaged over horizons."""
+    wins: dict[tuple[str, str], list[str]] = {}
+    for mode, errors in by_mode.items():
+        for model, feature, name in product(errors.networks, errors.features, errors.baselines):
+            if _is_beaten(errors, model, feature, name):
+                wins.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
+    networks = sum(len(errors.networks) for errors in by_mode.values())
+    return [
+        f"{feature}: {NAMES[name]} beats "
+        f"{'every network' if len(whom) == networks else listed(whom)}."
+        for (feature, name), whom in sorted(wins.items())
+    ]
+
+
+def _is_beaten(errors: Errors, network: str, feature: str, baseline: str) -> bool:
+    return is_worse(*(errors.at("mae", name, feature) for name in (network, baseline)))
 
 
 def baselines_headline(errors: Errors) -> str:
     """Which baselines beat all networks on which features, averaged over horizons; often empty."""
     by_baseline: dict[str, list[str]] = {}
     for feature in errors.features:
-        networks = [errors.at("mae", name, feature) for name in errors.networks]
-        defined = [value for value in networks if is_number(value)]
-        if not defined:
-            continue
-        winners = [
-            name
-            for name in errors.baselines
-            if is_better(errors.at("mae", name, feature), min(defined))
-        ]
+        networks = (errors.at("mae", name, feature) for name in errors.networks)
+        lowest = min(filter(is_number, networks), default=math.nan)
+        maes = {name: errors.at("mae", name, feature) for name in errors.baselines}
+        winners = [name for name, value in maes.items() if is_better(value, lowest)]
         if winners:
-            best = min(winners, key=lambda name: errors.at("mae", name, feature))
-            by_baseline.setdefault(best, []).append(feature)
+            by_baseline.setdefault(min(winners, key=lambda name: maes[name]), []).append(feature)
     whom = "both networks" if len(errors.networks) > 1 else "the network"
     return " ".join(
-        f"**{_capital(NAMES[baseline])} beats {whom}** on {listed(features)}, averaged over "
+        f"**{NAMES[baseline].capitalize()} beats {whom}** on {listed(features)}, averaged over "
         "horizons."
         for baseline, features in by_baseline.items()
     )
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
+    """Which baselines beat both networks on which features, and in which modes."""
+    modes: dict[str, list[str]] = {}
+    for mode, errors in by_mode.items():
+        modes.setdefault(baselines_headline(errors).removesuffix("."), []).append(mode)
+    return " ".join(
+        f"{sentence}, in {'every mode' if len(where) == len(by_mode) else listed(where)}."
+        for sentence, where in modes.items()
+        if sentence
+    )
 
 
 def networks_headline(errors: Errors, differences: Differences) -> str:
     """Which of two networks is better on how many features, beyond chance where that is known."""
-    first, second = MODELS
-    wins: dict[str, list[str]] = {first: [], second: []}
-    equal = []
-    features = compared_features(errors, differences)
-    for feature in features:
-        sign = decided(differences.between[feature, AVERAGE])
-        if sign == 0:
-            equal.append(feature)
-        else:
-            wins[second if sign < 0 else first].append(feature)
-    if not features:
+    signs = _signs(errors, differences)
+    if not signs:
         why = listed(dict.fromkeys(_why_not_compared(errors, f) for f in errors.features))
         return f"**Nothing could be compared**: {why}."
-    untested = [f for f in features if not differences.between[f, AVERAGE].is_tested]
+    untested = [f for f in signs if not differences.between[f, AVERAGE].is_tested]
+    equal = [feature for feature, sign in signs.items() if sign == 0]
     chance = "practically equal" if set(equal) <= set(untested) else "no difference beyond chance"
-    verdict = _which_is_better(first, second, wins, equal, chance)
-    return verdict + _untested(differences, untested, all_of_them=untested == features)
+    tail = f"; {chance} on {listed(equal)}" if equal else ""
+    wins = {
+        NAMES[model]: [feature for feature, sign in signs.items() if sign == of_model]
+        for model, of_model in zip(MODELS, (1, -1), strict=True)
+    }
+    first, second = wins
+    better, other = sorted(wins, key=lambda name: -len(wins[name]))
+    if wins[other]:
+        verdict = (
+            f"**Neither is better throughout**: {first} on {listed(wins[first])}, {second} on "
+            f"{listed(wins[second])}{tail}."
+        )
+    elif wins[better]:
+        where = listed(wins[better]) if equal or len(signs) == 1 else "every target feature"
+        verdict = f"**{better} forecasts better than {other}** on {where}{tail}."
+    elif chance == "practically equal":
+        verdict = (
+            f"**{first} and {second} are practically equal**: their MAE differs by less than 1 % "
+            "on every target feature."
+        )
+    else:
+        verdict = (
+            f"**No difference between {first} and {second} is beyond chance**, on any target "
+            "feature."
+        )
+    if not untested:
+        return verdict
+    of_what = "" if len(untested) == len(signs) else f" on {listed(untested)}"
+    return (
+        f"{verdict} Whether this is more than chance is not known{of_what}: the test errors span "
+        f"{number(differences.span_days)} days, and intervals take at least {MIN_BLOCKS} blocks of "
+        f"{lead_time(24 * 60 * differences.block_days)} that are at least half observed."
+    )
 
 
-def compared_features(errors: Errors, differences: Differences) -> list[str]:
-    """Features on which both networks have an error, and the difference is a number."""
-    return [
-        feature
+def _signs(errors: Errors, differences: Differences) -> dict[str, int]:
+    """:func:`decided` by feature, where both networks have an error and can be compared."""
+    return {
+        feature: decided(difference)
         for feature in errors.features
-        if all(is_number(errors.at("mae", model, feature)) for model in MODELS)
-        and is_number(differences.between[feature, AVERAGE].change)
-    ]
+        for difference in [differences.between[feature, AVERAGE]]
+        if is_number(difference.change)
+        and all(is_number(errors.at("mae", model, feature)) for model in MODELS)
+    }
 
 
 def _why_not_compared(errors: Errors, feature: str) -> str:
@@ -204,76 +235,33 @@ def decided(difference: Difference) -> int:
     return int(math.copysign(1, difference.change)) if sure else 0
 
 
-def _untested(differences: Differences, features: Sequence[str], *, all_of_them: bool) -> str:
-    if not features:
-        return ""
-    of_what = "" if all_of_them else f" on {listed(features)}"
-    return (
-        f" Whether this is more than chance is not known{of_what}: the test errors span "
-        f"{number(differences.span_days)} days, and intervals take at least {MIN_BLOCKS} blocks of "
-        f"{lead_time(24 * 60 * differences.block_days)} that are at least half observed."
-    )
-
-
-def _which_is_better(
-    first: str, second: str, wins: Mapping[str, Sequence[str]], equal: Sequence[str], chance: str
-) -> str:
-    if not any(wins.values()):
-        if chance == "practically equal":
-            return (
-                f"**{NAMES[first]} and {NAMES[second]} are practically equal**: their MAE differs "
-                "by less than 1 % on every target feature."
-            )
-        return (
-            f"**No difference between {NAMES[first]} and {NAMES[second]} is beyond chance**, on "
-            "any target feature."
-        )
-    tail = f"; {chance} on {listed(equal)}" if equal else ""
-    for better, other in ((first, second), (second, first)):
-        if not wins[other]:
-            all_of_them = not equal and len(wins[better]) > 1
-            where = "every target feature" if all_of_them else listed(wins[better])
-            return f"**{NAMES[better]} forecasts better than {NAMES[other]}** on {where}{tail}."
-    return (
-        f"**Neither is better throughout**: {NAMES[first]} on {listed(wins[first])}, "
-        f"{NAMES[second]} on {listed(wins[second])}{tail}."
-    )
-
-
 def difference_details(errors: Errors, differences: Differences) -> list[str]:
     """Per feature: the networks' difference averaged over horizons, and at the last one."""
     steps = [AVERAGE, errors.horizons[-1]] if len(errors.horizons) > 1 else errors.horizons
     return [
         difference_sentence(errors, differences, feature, step)
-        for feature in errors.features
-        for step in steps
+        for feature, step in product(errors.features, steps)
     ]
 
 
 def difference_sentence(errors: Errors, differences: Differences, feature: str, step: int) -> str:
     """``total_volume, 60 min ahead: xLSTM 3.1 % lower MAE than LSTM (95 % interval …)``."""
-    first, second = MODELS
-    where = (
-        "averaged over horizons"
-        if step == AVERAGE
-        else f"{lead_time(step * errors.interval_minutes)} ahead"
-    )
+    first, second = (NAMES[model] for model in MODELS)
+    about = f"{feature}, {lead_time(step * errors.interval_minutes)} ahead"
+    if step == AVERAGE:
+        about = f"{feature}, averaged over horizons"
     difference = differences.between[feature, step]
     maes = [errors.at("mae", model, feature, step or None) for model in MODELS]
     if not all(map(is_number, (*maes, difference.change))):
-        return f"{feature}, {where}: not compared, {_why_not_compared(errors, feature)}."
-    side = "lower" if difference.change < 0 else "higher"
-    size = percent(abs(difference.change))
+        return f"{about}: not compared, {_why_not_compared(errors, feature)}."
+    size = f"{percent(abs(difference.change))} {'lower' if difference.change < 0 else 'higher'}"
     evidence = evidence_in_words(difference, differences.confidence)
-    sign = decided(difference)
-    if sign == 0 and difference.is_tested:
+    if difference.is_tested and not decided(difference):
         return (
-            f"{feature}, {where}: no difference beyond chance; {NAMES[second]}'s MAE is {size} "
-            f"{side} than {NAMES[first]}'s ({evidence})."
+            f"{about}: no difference beyond chance; {second}'s MAE is {size} than {first}'s "
+            f"({evidence})."
         )
-    return (
-        f"{feature}, {where}: {NAMES[second]} {size} {side} MAE than {NAMES[first]} ({evidence})."
-    )
+    return f"{about}: {second} {size} MAE than {first} ({evidence})."
 
 
 def evidence_in_words(difference: Difference, confidence: float) -> str:
@@ -281,14 +269,9 @@ def evidence_in_words(difference: Difference, confidence: float) -> str:
     p_value = f"DM p {p_in_words(difference.p_value)}"
     if not difference.is_tested:
         return f"no interval, the test span is too short; {p_value}"
-    if difference.spans_zero:
-        ends = (difference.low, difference.high)
-        low, high = (percent(value, signed=True).removesuffix(" %") for value in ends)
-    else:
-        low, high = (
-            percent(value).removesuffix(" %")
-            for value in sorted((abs(difference.low), abs(difference.high)))
-        )
+    signed, ends = difference.spans_zero, [difference.low, difference.high]
+    ends = ends if signed else sorted(map(abs, ends))
+    low, high = (percent(end, signed=signed).removesuffix(" %") for end in ends)
     return f"{100 * confidence:g} % interval {low} to {high} %, {p_value}"
 
 
@@ -310,12 +293,11 @@ def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
             "either model would do somewhat better or worse, by an unknown amount. "
             "`training.seeds` takes a list."
         )
+    counts = (f"{name} {plural(len(of_model), 'time')}" for name, of_model in seeds.items())
+    trained = f"Trained with several seeds ({listed(counts)})"
     if len(distinct) == 1:
         [of_all] = distinct
         trained = f"Each model was trained {len(of_all)} times (seeds {listed(map(str, of_all))})"
-    else:
-        counts = (f"{name} {plural(len(of_model), 'time')}" for name, of_model in seeds.items())
-        trained = f"Trained with several seeds ({listed(counts)})"
     return (
         f"{trained}; errors are means over them, ± their standard deviation. Tests compare the "
         "losses averaged over seeds, so they are about the average training, not the luckiest."
@@ -325,51 +307,38 @@ def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
 def cost_comparison(costs: Mapping[str, Costs]) -> str:
     """How much longer xLSTM trained than LSTM, and how their sizes compare; by model."""
     lstm, xlstm = costs["lstm"], costs["xlstm"]
-    sizes = f"{xlstm.parameters_in_words} parameters against {lstm.parameters_in_words}"
-    per_epoch = _times_as_long(xlstm.seconds_per_epoch, lstm.seconds_per_epoch)
-    if not per_epoch:
-        return f"Cost: xLSTM has {sizes}."
-    total = _times_as_long(xlstm.seconds, lstm.seconds)
     return (
-        f"Cost: an epoch of xLSTM takes {per_epoch} as one of LSTM, all training {total}; it has "
-        f"{sizes}."
+        "Cost: an epoch of xLSTM takes "
+        f"{number(xlstm.seconds_per_epoch / lstm.seconds_per_epoch)} times as long as one of LSTM, "
+        f"all training {number(xlstm.seconds / lstm.seconds)} times as long; it has "
+        f"{xlstm.parameters_in_words} parameters against {lstm.parameters_in_words}."
     )
-
-
-def _times_as_long(seconds: float | None, reference: float | None) -> str:
-    if not seconds or not reference:
-        return ""
-    return f"{number(seconds / reference)} times as long"
 
 
 def cost_span(costs: Mapping[str, Costs]) -> list[str]:
     """How much longer an epoch of xLSTM takes, over all modes that have both; by experiment."""
-    ratios = []
-    for mode in MODES:
-        of_both = [costs.get(f"{mode}_{model}") for model in MODELS]
-        lstm, xlstm = (cost.seconds_per_epoch if cost else None for cost in of_both)
-        if lstm and xlstm:
-            ratios.append(xlstm / lstm)
+    ratios = [
+        costs[f"{mode}_xlstm"].seconds_per_epoch / costs[f"{mode}_lstm"].seconds_per_epoch
+        for mode in MODES
+        if {f"{mode}_lstm", f"{mode}_xlstm"} <= costs.keys()
+    ]
     if not ratios:
         return []
-    low, high = number(min(ratios)), number(max(ratios))
-    span = low if low == high else f"{low} to {high}"
+    span = " to ".join(dict.fromkeys(number(extreme(ratios)) for extreme in (min, max)))
     return [f"Cost: an epoch of xLSTM takes {span} times as long as one of LSTM."]
 
 
 def cut_short(costs: Mapping[str, Costs]) -> list[str]:
     """A sentence per model whose training divergence or the limit of epochs cut short."""
     diverged = [
-        f"{NAMES[model]} diverged in training"
-        + _in_how_many(cost.diverged, cost, "")
-        + "; the best epoch before is used. A lower learning rate may help."
+        f"{NAMES[model]} diverged in training{_in_how_many(cost.diverged, cost, '')}; the best "
+        "epoch before is used. A lower learning rate may help."
         for model, cost in costs.items()
         if cost.diverged
     ]
     return diverged + [
         f"{NAMES[model]} was still improving when the limit of epochs ended training"
-        + _in_how_many(cost.still_improving, cost, "in ")
-        + "; more epochs may help."
+        f"{_in_how_many(cost.still_improving, cost, 'in ')}; more epochs may help."
         for model, cost in costs.items()
         if cost.still_improving
     ]
@@ -380,145 +349,99 @@ def _in_how_many(trainings: int, cost: Costs, preposition: str) -> str:
     return f" ({preposition}{trainings} of {total} trainings)" if total > 1 else ""
 
 
-def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
-    """Which baselines beat both networks on which features, and in which modes."""
-    modes: dict[str, list[str]] = {}
-    for mode, errors in by_mode.items():
-        sentence = baselines_headline(errors)
-        if sentence:
-            modes.setdefault(sentence, []).append(mode)
-    return " ".join(
-        f"{sentence.removesuffix('.')}, in "
-        f"{'every mode' if len(where) == len(by_mode) else listed(where)}."
-        for sentence, where in modes.items()
-    )
-
-
-def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
-    """Sentences on baselines that beat networks of any mode, averaged over horizons."""
-    networks = [(mode, model) for mode, errors in by_mode.items() for model in errors.networks]
-    beaten: dict[tuple[str, str], list[str]] = {}
-    for mode, model in networks:
-        errors = by_mode[mode]
-        for feature in errors.features:
-            own = errors.at("mae", model, feature)
-            for name in errors.baselines:
-                if is_worse(own, errors.at("mae", name, feature)):
-                    beaten.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
-    return [
-        f"{feature}: {NAMES[name]} beats "
-        f"{'every network' if len(whom) == len(networks) else listed(whom)}."
-        for (feature, name), whom in sorted(beaten.items())
-    ]
-
-
 def difference_details_of_modes(
     by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]
 ) -> list[str]:
     """Per mode and feature the networks' difference, averaged over horizons."""
-    by_mode = with_both_networks(by_mode)
-    repeated = identical_modes(by_mode)
     return [
         f"{mode}, {difference_sentence(errors, differences[mode], feature, AVERAGE)}"
-        for mode, errors in by_mode.items()
-        if mode not in repeated
+        for mode, errors in _distinct(_with_both_networks(by_mode)).items()
         for feature in errors.features
     ]
 
 
 def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences]) -> str:
     """In how many pairs of mode and feature which network is better."""
-    by_mode = with_both_networks(by_mode)
+    by_mode = _with_both_networks(by_mode)
     if not by_mode:
         return "**LSTM and xLSTM cannot be compared**: no mode has both."
-    repeated = identical_modes(by_mode)
     signs = [
-        decided(differences[mode].between[feature, AVERAGE])
-        for mode, errors in by_mode.items()
-        if mode not in repeated
-        for feature in compared_features(errors, differences[mode])
+        sign
+        for mode, errors in _distinct(by_mode).items()
+        for sign in _signs(errors, differences[mode]).values()
     ]
     if not signs:
         return "**Nothing could be compared**: no common target value is observed."
-    wins, equal = {"lstm": signs.count(1), "xlstm": signs.count(-1)}, signs.count(0)
+    wins, equal = {"LSTM": signs.count(1), "xLSTM": signs.count(-1)}, signs.count(0)
+    better, other = sorted(wins, key=lambda name: -wins[name])
     tested = any(of_mode.is_tested for of_mode in differences.values())
-    better, other = sorted(wins, key=lambda model: -wins[model])
     lower = "the lower MAE beyond chance" if tested else "the lower MAE"
     pairs = f"{plural(len(signs), 'pair')} of mode and feature"
-    if equal == len(signs) and tested:
-        text = f"**No difference between LSTM and xLSTM is beyond chance**, in {pairs}"
-    elif wins[better] == wins[other]:
+    if wins[better] == wins[other]:
         text = f"**LSTM and xLSTM are even**: of {pairs}, each has {lower} in {wins[better]}"
     else:
-        text = f"**{NAMES[better]} has {lower} in {wins[better]} of {pairs}**"
-        text += f", {NAMES[other]} in {wins[other]}"
-    if equal and not (equal == len(signs) and tested):
-        text += f"; in {equal} " + (
-            "no difference is beyond chance" if tested else "they are practically equal"
-        )
-    text += "."
+        text = f"**{better} has {lower} in {wins[better]} of {pairs}**, {other} in {wins[other]}"
+    if equal == len(signs) and tested:
+        text = f"**No difference between LSTM and xLSTM is beyond chance**, in {pairs}"
+    elif equal:
+        alike = "no difference is beyond chance" if tested else "they are practically equal"
+        text += f"; in {equal} {alike}"
     if not tested:
-        text += " Whether that is more than chance is not known, the test span is too short."
-    return text + "".join(
+        text += ". Whether that is more than chance is not known, the test span is too short"
+    return f"{text}." + "".join(
         f" {mode} came out identical to {earlier} and is counted once: where both train a model on "
         "the same detector alone with the same settings, they are the same experiment."
-        for mode, earlier in repeated.items()
+        for mode, earlier in identical_modes(by_mode).items()
     )
 
 
-def with_both_networks(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
-    """The modes of which no experiment is missing."""
+def _with_both_networks(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
     return {mode: errors for mode, errors in by_mode.items() if len(errors.networks) == len(MODELS)}
 
 
 def identical_modes(by_mode: Mapping[str, Errors]) -> dict[str, str]:
     """Modes whose errors are those of an earlier mode, and that mode."""
     identical: dict[str, str] = {}
-    modes = list(by_mode)
-    for position, mode in enumerate(modes):
-        for earlier in modes[:position]:
-            if by_mode[mode].by_horizon.equals(by_mode[earlier].by_horizon):
-                identical.setdefault(mode, earlier)
+    for earlier, mode in combinations(by_mode, 2):
+        if by_mode[mode].by_horizon.equals(by_mode[earlier].by_horizon):
+            identical.setdefault(mode, earlier)
     return identical
+
+
+def _distinct(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
+    repeated = identical_modes(by_mode)
+    return {mode: errors for mode, errors in by_mode.items() if mode not in repeated}
 
 
 def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     """The best of all networks on a feature, those practically equal, and persistence."""
-    repeated = identical_modes(by_mode)
     errors = next(iter(by_mode.values()))
-    values = {
+    maes = {
         f"{mode} {NAMES[model]}": of_mode.at("mae", model, feature)
-        for mode, of_mode in by_mode.items()
+        for mode, of_mode in _distinct(by_mode).items()
         for model in of_mode.networks
-        if feature in of_mode.features and mode not in repeated
+        if feature in of_mode.features
     }
-    values = {name: value for name, value in values.items() if is_number(value)}
-    if not values:
+    maes = {name: value for name, value in maes.items() if is_number(value)}
+    if not maes:
         return f"{feature}: not scored, {why_undefined(errors, feature)}."
     reference = errors.at("mae", "persistence", feature)
-    best, worst = (choose(values, key=lambda name: values[name]) for choose in (min, max))
+    best, worst = (choose(maes, key=lambda name: maes[name]) for choose in (min, max))
+    lowest = maes[best]
     equal = [
         name
-        for name, value in values.items()
-        if name != best and change(value, values[best]) < PRACTICALLY_EQUAL
+        for name, value in maes.items()
+        if name != best and change(value, lowest) < PRACTICALLY_EQUAL
     ]
-    if is_better(values[best], reference):
-        lower = percent(-change(values[best], reference))
-        against = f"{lower} lower than persistence's ({number(reference)})"
-    elif is_worse(values[best], reference):
-        against = f"yet persistence's is lower ({number(reference)})"
-    else:
-        against = f"practically equal to persistence's ({number(reference)})"
+    against = compared(lowest, reference, _PERSISTENCES)
+    if is_worse(lowest, reference):
+        against = "yet persistence's is lower"
     sentence = (
-        f"{feature}: the lowest MAE is {best}'s, "
-        f"{quantity(values[best], errors.units.get(feature, ''))}, {against}"
+        f"{feature}: the lowest MAE is {best}'s, {quantity(lowest, errors.units.get(feature, ''))}"
+        f", {against} ({number(reference)})"
     )
     if equal:
         sentence += f"; {listed(equal)} {'is' if len(equal) == 1 else 'are'} practically equal"
     if worst not in equal and worst != best:
-        sentence += f"; the highest is {worst}'s, {number(values[worst])}"
+        sentence += f"; the highest is {worst}'s, {number(maes[worst])}"
     return f"{sentence}."
-
-
-def _pair(errors: Errors, model: str, feature: str) -> tuple[float, float]:
-    return errors.at("mae", model, feature), errors.at("mae", "persistence", feature)

@@ -1,0 +1,108 @@
+"""The outcome and the scores of one experiment, and the scores of both models of a mode."""
+
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.artefacts import (
+    BaselineForecasts,
+    Config,
+    Cost,
+    FitErrors,
+    Forecasts,
+    History,
+    Outcome,
+)
+from vd_forecasting.evaluation.aligned import AlignedForecasts, align
+from vd_forecasting.evaluation.differences import Differences, find_differences
+from vd_forecasting.evaluation.errors import Errors, Json, errors_of
+from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
+from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
+from vd_forecasting.parameters import Evaluation
+from vd_forecasting.rendering.page import Page
+
+SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]
+
+
+def gather_outcome(
+    config: Config, history: History, cost: Cost, fit_errors: FitErrors, forecasts: Forecasts
+) -> Outcome:
+    """All that reports read of an experiment."""
+    return Outcome(config, history, cost, fit_errors, forecasts)
+
+
+def conclude_experiment(outcome: Outcome, training_report: Page, metrics: Json) -> Outcome:
+    """Hand on the outcome of an experiment, once its report is written."""
+    return outcome
+
+
+def score_experiment(
+    predictions: Forecasts, fit_errors: FitErrors, mape_min_truth: float
+) -> tuple[Errors, Json]:
+    """Score an experiment's test forecasts beside persistence.
+
+    Returns:
+        The errors, and metrics ready for JSON: on test pooled, by horizon and by VD, with
+        persistence scored on the same truths, and pooled on train and val. Each is the mean over
+        the seeds; ``test_sd`` and ``by_horizon_sd`` are their standard deviations, undefined for
+        one seed.
+    """
+    model = predictions.model
+    errors = errors_of(sum_errors(align({model: predictions}), mape_min_truth))
+
+    def of(who: str, scores: xr.Dataset) -> Json:
+        return by_feature(scores.sel(model=who))
+
+    pooled = of(model, errors.average)
+    for feature, unit in predictions.units.items():
+        pooled[feature]["unit"] = unit
+    return errors, {
+        "experiment": predictions.experiment,
+        "source": predictions.source,
+        "seeds": predictions.seeds,
+        "test": pooled,
+        "test_sd": of(model, errors.average_sd[[*ERRORS]]),
+        "persistence": of("persistence", errors.average),
+        "by_horizon": of(model, errors.by_horizon),
+        "by_horizon_sd": of(model, errors.by_horizon_sd[[*ERRORS]]),
+        "persistence_by_horizon": of("persistence", errors.by_horizon),
+        "by_vd": {vdid: of(model, errors.by_vd.sel(vd=vdid)) for vdid in predictions.vdids},
+        **fit_errors.model_dump(),
+    }
+
+
+def align_forecasts(
+    lstm: Outcome, xlstm: Outcome, baselines: BaselineForecasts
+) -> AlignedForecasts:
+    """Both models' forecasts and the baselines', for the truths of all."""
+    return align({"lstm": lstm.forecasts, "xlstm": xlstm.forecasts}, {"": baselines})
+
+
+def score_forecasts(
+    forecasts: AlignedForecasts, evaluation: Evaluation
+) -> tuple[Errors, Errors, Differences, pd.DataFrame]:
+    """Score networks and baselines for the very same truths.
+
+    Returns:
+        The errors, the same on congested steps alone, the differences between the models, and all
+        scores per seed, VD, feature and horizon: columns ``mode, model, seed, vdid, feature,
+        horizon, metric, value``, a row per metric, where the metric ``n`` counts the scored values
+        and ``…_congested`` are of congested steps. Baselines have no seed.
+    """
+    in_congestion = forecasts.congested(evaluation.congestion_speed)
+    summed, congested = (
+        sum_errors(steps, evaluation.mape_min_truth) for steps in (forecasts, in_congestion)
+    )
+    frames = [_tidy(summed), _tidy(congested)]
+    frames[1]["metric"] += "_congested"
+    scores = pd.concat(frames, ignore_index=True)
+    return errors_of(summed), errors_of(congested), find_differences(summed, evaluation), scores
+
+
+def _tidy(summed: SummedErrors) -> pd.DataFrame:
+    scores = from_sums(summed.by_vd)
+    frames = []
+    for position, member in enumerate(summed.members):
+        frame = tidy(scores.isel(member=position, drop=True), member.model)
+        frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]
