@@ -7,21 +7,22 @@ keeps the fingerprint of its earlier run, which no longer fits.
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypedDict, cast
 
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.provenance import PACKAGE, code_of, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
-from vd_forecasting.running.staleness.content import Hashes, content_hash
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS
 
 logger = logging.getLogger(__name__)
@@ -29,23 +30,55 @@ logger = logging.getLogger(__name__)
 FINGERPRINT = "fingerprint_of_{}"
 """The catalog's name for the fingerprint of a node."""
 HASHES = "content_hashes"
-VERSIONED = ("torch", "xlstm")
+VERSIONED = {"torch", "xlstm"}
 """Packages whose version counts for a node that uses them."""
+SETTLED_SECONDS = 2.0
+"""Clocks of file systems tick: a file changed a moment ago may change again at the same time."""
+
+Hashes = dict[str, list[int | str]]
+"""By path: size, times of the last change of content and of inode, inode number, hash."""
 
 
 class Fingerprint(TypedDict):
     """The record of a node, and of the nodes in memory before it."""
 
-    code: dict[str, str]
-    """Hashes of modules, and of how the pipeline calls their functions."""
+    code: dict[str, str]  # hashes of modules, and of how the pipeline calls their functions
     parameters: dict[str, Any]
     inputs: dict[str, list[str | None]]
     """Name and content hash of the file; None if it is missing or its node failed."""
-    datasets: dict[str, str]
-    """Hashes of the catalog entries of inputs and outputs."""
+    datasets: dict[str, str]  # hashes of the catalog entries of inputs and outputs
     versions: dict[str, str]
-    outputs: dict[str, str | None]
-    """Content hash of the file."""
+    outputs: dict[str, str | None]  # content hash of the file
+
+
+def content_hash(path: Path, known: Hashes) -> str | None:
+    """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
+
+    A folder is no file: it is where a node keeps its own, such as the state of a killed training.
+    ``known`` are the hashes of earlier calls, and gets this one. An unchanged size, times and inode
+    are taken for an unchanged file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    if not S_ISREG(stat.st_mode):
+        return None
+    looks = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    *looked, digest = known.get(str(path), [None])
+    if looked == looks:
+        return str(digest)
+    with path.open("rb") as file:
+        sha = hashlib.sha256()
+        while block := file.read(2**20):
+            sha.update(block)
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns) / 1e9
+    if time.time() - changed > SETTLED_SECONDS:
+        known[str(path)] = [*looks, sha.hexdigest()]
+    return sha.hexdigest()
 
 
 def files_of(catalog: CatalogProtocol, name: str) -> dict[str, Path]:
@@ -67,7 +100,7 @@ def is_parameter(name: str) -> bool:
 
 
 def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Path]:
-    """The files a node writes; the key of the main file of a dataset is its name."""
+    """The files a node writes, by the keys of :func:`files_of`."""
     return {key: path for name in node.outputs for key, path in files_of(catalog, name).items()}
 
 
@@ -78,66 +111,42 @@ def makers_of(pipelines: Iterable[Pipeline]) -> dict[str, Node]:
     }
 
 
-def in_memory_before(
-    node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol
-) -> list[Node]:
-    """The nodes that ``node`` reads from through memory, and those that they do."""
-    found: dict[str, Node] = {}
-    todo = [node]
-    while todo:
-        for name in todo.pop().inputs:
-            maker = makers.get(name)
-            if maker is None or maker.name in found or files_of(catalog, name):
-                continue
-            found[maker.name] = maker
-            todo.append(maker)
-    return list(found.values())
-
-
 def take_fingerprint(
     node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol, known: Hashes
 ) -> Fingerprint:
-    """The fingerprint of a node as code, parameters and files are now.
-
-    Args:
-        node: at least one of its outputs is a file.
-        makers: the node that makes a dataset.
-        catalog: where parameters and files are.
-        known: content hashes of earlier calls.
+    """The fingerprint of a node, an output of which is a file, as code, parameters and files are
+    now; ``makers`` is of all pipelines, ``known`` as in :func:`content_hash`.
 
     Raises:
         OSError: a file cannot be read.
     """
-    taken: Fingerprint = {
-        "code": {},
-        "parameters": {},
-        "inputs": {},
-        "datasets": {},
-        "versions": {PACKAGE: version_of(PACKAGE)},
-        "outputs": {},
-    }
-    for part in (node, *in_memory_before(node, makers, catalog)):
+    taken = Fingerprint(code={}, parameters={}, inputs={}, datasets={}, versions={}, outputs={})
+    taken["versions"][PACKAGE] = version_of(PACKAGE)
+    parts = [node]  # and, as they are found, the nodes it reads from through memory
+    for part in parts:
         failed = any(isinstance(catalog.get(name), FailedDataset) for name in part.outputs)
         code = code_of(part.func, _other_models(part.namespace))
-        taken["code"] |= {**code.digests, f"node {part.name}": _wiring(part)}
-        for package in code.packages & set(VERSIONED):
-            taken["versions"][package] = version_of(package)
+        call = [part.func.__module__, part.func.__qualname__, *wiring(part)]
+        taken["code"] |= {**code.digests, f"node {part.name}": _digest(call)}
+        taken["versions"] |= {name: version_of(name) for name in code.packages & VERSIONED}
         for name in part.inputs:
+            dataset = catalog.get(name)
             if is_parameter(name):
-                value = plain(catalog.get(name).load())
+                value = TypeAdapter(Any).dump_python(dataset.load(), mode="json")
                 taken["parameters"][name.removeprefix("params:")] = value
             elif files := files_of(catalog, name):
                 # A failure was read in place of whatever is in the file.
-                made = not failed and not isinstance(catalog.get(name), FailedDataset)
+                made = not failed and not isinstance(dataset, FailedDataset)
                 for key, path in files.items():
                     taken["inputs"][key] = [path.name, content_hash(path, known) if made else None]
                 if made:
                     taken["datasets"][name] = _entry(catalog, name)
+            elif name in makers and makers[name] not in parts:
+                parts.append(makers[name])
     for key, path in output_files(node, catalog).items():
         taken["outputs"][key] = content_hash(path, known)
-    for name in node.outputs:
-        if files_of(catalog, name):
-            taken["datasets"][name] = _entry(catalog, name)
+        if key in node.outputs:
+            taken["datasets"][key] = _entry(catalog, key)
     # As they come back from the file, so that the two can be compared.
     return cast("Fingerprint", json.loads(json.dumps(taken, sort_keys=True)))
 
@@ -150,10 +159,7 @@ def load_fingerprint(node: Node, catalog: CatalogProtocol) -> Fingerprint | None
 
 
 def save_fingerprint(
-    node: Node,
-    started: Fingerprint,
-    makers: Mapping[str, Node],
-    catalog: CatalogProtocol,
+    node: Node, started: Fingerprint, makers: Mapping[str, Node], catalog: CatalogProtocol
 ) -> None:
     """Save the fingerprint a node started with, and the hashes of the outputs it has just saved.
 
@@ -200,24 +206,12 @@ def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
             saved.save(known)
 
 
-def plain(value: Any) -> Any:
-    """A parameter as plain JSON values."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return TypeAdapter(Any).dump_python(value, mode="json")
-
-
 def _other_models(namespace: str | None) -> frozenset[str]:
     """Modules that an experiment does not use, though the table of models leads to them."""
     if namespace not in EXPERIMENTS:
         return frozenset()
-    return frozenset(
-        f"{PACKAGE}.models.{model}" for model in MODELS if not namespace.endswith(f"_{model}")
-    )
-
-
-def _wiring(node: Node) -> str:
-    return _digest([node.func.__module__, node.func.__qualname__, *wiring(node)])
+    own = namespace.rpartition("_")[2]
+    return frozenset(f"{PACKAGE}.models.{model}" for model in MODELS if model != own)
 
 
 def _entry(catalog: CatalogProtocol, name: str) -> str:
