@@ -21,16 +21,8 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
-from vd_forecasting.running.messages import USER_ERRORS, reason
-from vd_forecasting.running.staleness.fingerprint import (
-    Fingerprint,
-    is_parameter,
-    load_hashes,
-    makers_of,
-    output_files,
-    save_fingerprint,
-    take_fingerprint,
-)
+from vd_forecasting.running.failure import USER_ERRORS, reason
+from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest
 
@@ -60,7 +52,7 @@ class KnownParameters:
             name.removeprefix("params:")
             for pipeline in pipelines.values()
             for name in pipeline.inputs()
-            if is_parameter(name)
+            if fingerprint.is_parameter(name)
         }
         # Trainings read one key of it, so that the others do not make them stale.
         read.discard("evaluation")
@@ -89,11 +81,7 @@ class KnownParameters:
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") -> None:
-    """Refuse what is not in ``known``, a set of dotted names.
-
-    Raises:
-        ValueError: one line.
-    """
+    """Refuse what is not in ``known``, a set of dotted names."""
     siblings = {name.removeprefix(above).split(".")[0] for name in known if name.startswith(above)}
     for key, value in given.items():
         name = f"{above}{key}"
@@ -113,13 +101,11 @@ class Progress:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Log the number of trainings."""
         if planned := plan_trainings(pipeline.nodes, catalog):
             logger.info("%s", count_trainings(planned))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Log the node's name."""
         logger.info("▸ %s", node.name)
 
 
@@ -176,24 +162,20 @@ class ExperimentLogs:
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Close the log."""
-        self._close(node)
+        if handler := self._handlers.pop(node.name, None):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Node) -> None:
         """Log the error in the experiment's log alone, as the command line prints it; close it."""
-        if node.name in self._handlers:
+        if handler := self._handlers.get(node.name):
             # Not a user error: log the traceback.
             expected = isinstance(error, USER_ERRORS)
             trace = None if expected else (type(error), error, error.__traceback__)
             record = logger.makeRecord(logger.name, logging.ERROR, "", 0, reason(error), (), trace)
-            self._handlers[node.name].handle(record)
-        self._close(node)
-
-    def _close(self, node: Node) -> None:
-        handler = self._handlers.pop(node.name, None)
-        if handler is not None:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
+            handler.handle(record)
+        self.after_node_run(node)
 
 
 class Fingerprints:
@@ -204,7 +186,7 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        self._started: dict[str, tuple[CatalogProtocol, Fingerprint, set[str]]] = {}
+        self._started: dict[str, tuple[CatalogProtocol, fingerprint.Fingerprint, set[str]]] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -213,26 +195,25 @@ class Fingerprints:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Take the fingerprint of the node."""
-        if output_files(node, catalog):
-            makers = makers_of(pipelines.values())
-            taken = take_fingerprint(node, makers, catalog, load_hashes(catalog))
+        if fingerprint.output_files(node, catalog):
+            makers = fingerprint.makers_of(pipelines.values())
+            known = fingerprint.load_hashes(catalog)
+            taken = fingerprint.take_fingerprint(node, makers, catalog, known)
             self._started[node.name] = (catalog, taken, set(node.outputs))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Save the fingerprint after the last output."""
         if node.name not in self._started:
             return
         catalog, taken, unsaved = self._started[node.name]
         unsaved.discard(dataset_name)
         if not unsaved:
             del self._started[node.name]
-            save_fingerprint(node, taken, makers_of(pipelines.values()), catalog)
+            makers = fingerprint.makers_of(pipelines.values())
+            fingerprint.save_fingerprint(node, taken, makers, catalog)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """Forget the node."""
         self._started.pop(node.name, None)
 
 
@@ -245,7 +226,6 @@ class FinishedTrainings:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Remove them."""
         clear_states(pipeline.nodes, catalog)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
@@ -15,7 +16,6 @@ from vd_forecasting.provenance import Code, version_of
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.running.hooks import Fingerprints
-from vd_forecasting.running.kedro_private import create_hook_manager
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import Fingerprint, makers_of
 from vd_forecasting.running.staleness.plan import (
@@ -108,7 +108,7 @@ class Project:
         return make_plan(pipeline, makers_of([PIPELINE]), self.catalog(**changed))
 
     def run(self, pipeline: Pipeline = PIPELINE, *failed: str) -> None:
-        manager = create_hook_manager()
+        manager = _create_hook_manager()
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:

@@ -5,7 +5,7 @@ from kedro.validation import ParameterValidationError
 from kedro.validation.parameter_validator import ParameterValidator
 
 from vd_forecasting.parameters import Split, XLSTMModel
-from vd_forecasting.running.messages import in_one_line, reason
+from vd_forecasting.running.failure import in_one_line, reason
 
 
 def split_node(split: Split, model: XLSTMModel) -> int:
