@@ -102,8 +102,7 @@ def run(**options: Any) -> Any:
         if only_stale:
             return _run_stale(options, dry=dry)
         if options["namespaces"] and not options["node_names"]:
-            options["node_names"] = nodes_for_namespaces(options)
-            options["namespaces"] = []
+            options |= {"node_names": nodes_for_namespaces(options), "namespaces": []}
         if dry:
             return _print_estimate(*select(options))
         return kedro_run.callback(**options)
@@ -191,10 +190,8 @@ SELECTIONS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to
 def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     """The nodes that the options select, and the catalog they are run with.
 
-    The nodes before a namespace are selected with it, since any of them may be stale.
-
-    Raises:
-        ValueError: the options select no node, or one that is not there.
+    The nodes before a namespace are selected with it, since any of them may be stale. A ValueError
+    if the options select no node, or one that is not there.
     """
     pipeline = _requested(options)
     chosen = {name: options.get(name) or None for name in SELECTIONS}

@@ -25,8 +25,7 @@ from vd_forecasting.parameters import IndependentMultiVDWindows, MultiVDWindows,
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import duration, listed, megabytes, plural
 
-PROGRAM_BYTES = 525_000_000
-"""Python with torch and the other libraries, on Linux without a GPU."""
+PROGRAM_BYTES = 525_000_000  # Python with torch and the other libraries, on Linux without a GPU
 FLOAT_BYTES = 4
 NOTABLE_SECONDS = 2.0
 """A shorter training gives no idea of the others, or took up a finished one."""
@@ -100,11 +99,7 @@ def count_trainings(planned: Iterable[Planned]) -> str:
 
 
 def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol) -> list[str]:
-    """Time, memory and disk of trainings, a line each.
-
-    ``steps`` are those of the detector file, see :func:`time_steps`; the catalog has parameters and
-    the records of earlier runs.
-    """
+    """Time, memory and disk of trainings, a line each; ``steps`` as by :func:`time_steps`."""
     split = catalog.load("params:split")
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
@@ -144,8 +139,7 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
 def time_left(seconds: Sequence[float], total: int) -> str | None:
     """``2 of 10 models trained, about 12 min left``; None if that is not worth a line.
 
-    ``seconds`` are of each training so far; those that an earlier run had finished take next to
-    none.
+    ``seconds`` are of each training so far, next to none if an earlier run had finished it.
     """
     trained = [one for one in seconds if one >= NOTABLE_SECONDS]
     left = total - len(seconds)

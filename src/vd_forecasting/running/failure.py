@@ -52,16 +52,9 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
         return {"failure": str(self._failure), "filepath": str(self._filepath)}
 
 
-def reason(error: BaseException) -> str:
-    """Why something failed, in one line, for any error."""
-    if isinstance(error, USER_ERRORS):
-        return in_one_line(error)
-    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
 def in_one_line(error: BaseException) -> str:
-    """The message of an error as one line, without Kedro's words around ours."""
+    """The message of an error as one line, without Kedro's words around ours; of a bug its kind and
+    the first line."""
     if isinstance(error, ParameterValidationError):
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
@@ -71,7 +64,9 @@ def in_one_line(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}"
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    known = isinstance(error, USER_ERRORS)
+    return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _parameter_problems(message: str) -> str:

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import chain
+from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from kedro import runner as kedro_runner
 from kedro.config import OmegaConfigLoader
@@ -35,13 +36,14 @@ def validate_only(context: KedroContext, pipelines: list[str]) -> None:
     context._pipelines_to_validate = pipelines
 
 
-def configure_worker(package: str) -> None:
-    """Let a spawned process know the project.
+def configure_spawned_worker() -> None:
+    """Let this process know the project, if it is a worker that was spawned.
 
     Not by ``configure_project``: Kedro would call it again with every node, and at the second call
     makes the logging configuration a part of itself.
     """
-    if project.PACKAGE_NAME is None:
+    package = __name__.split(".")[0]
+    if parent_process() is not None and project.PACKAGE_NAME is None:
         project.settings.configure(f"{package}.settings")
         project.pipelines.configure(f"{package}.pipeline_registry")
 
@@ -107,8 +109,7 @@ class Runner(kedro_runner.AbstractRunner):
 
     def executor(self, workers: int) -> Executor | None:
         """What runs nodes; None is this thread."""
-        made: Executor | None = self._get_executor(workers)
-        return made
+        return cast("Executor | None", self._get_executor(workers))
 
     def restart_manager(self, initializer: Callable[[], None]) -> None:
         """Start the process that shares memory anew, with ``initializer`` run in it."""

@@ -25,7 +25,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, reason
+from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.vocabulary import EXPERIMENTS
@@ -131,7 +131,7 @@ class _Run:
             raise error
         logger.error("✗ %s failed; what does not need it continues", node.name)
         logger.debug("The error was raised here:", exc_info=error)
-        self.failures.append(Failure(node.name, reason(error)))
+        self.failures.append(Failure(node.name, in_one_line(error)))
         self.skip(node, self.failures[-1])
 
     def skip(self, node: Node, because: Failure) -> None:
@@ -149,11 +149,7 @@ class _KeepsGoing(Runner):
     def schedule(
         self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
     ) -> None:
-        """Run all nodes that can be run.
-
-        Raises:
-            NodesFailed: afterwards, if any failed.
-        """
+        """Run all nodes that can be run; afterwards raises NodesFailed, if any failed."""
         takers = [node.name for node in pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes]
         experiments = {node.namespace for node in pipeline.nodes} & set(EXPERIMENTS)
         keep_going = len(experiments) > 1 or bool(takers)

@@ -14,9 +14,9 @@ from vd_forecasting.wording import (
     duration,
     is_number,
     megabytes,
-    milliseconds,
     number,
     plural,
+    quantity,
 )
 
 
@@ -139,7 +139,10 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
         *(
             [
                 f"forecast of {plural(batch, 'window')}, one CPU thread",
-                *(milliseconds(cost.outcome.cost.latency_seconds[batch]) for cost in of_all),
+                *(
+                    quantity(1e3 * cost.outcome.cost.latency_seconds[batch], "ms")
+                    for cost in of_all
+                ),
             ]
             for batch in of_all[0].outcome.cost.latency_seconds
         ),

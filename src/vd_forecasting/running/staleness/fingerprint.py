@@ -20,18 +20,16 @@ from kedro.pipeline.node import Node
 from pydantic import TypeAdapter
 
 from vd_forecasting.datasets import PageDataset
-from vd_forecasting.provenance import PACKAGE, code_of, version_of
+from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS
 
 logger = logging.getLogger(__name__)
 
-FINGERPRINT = "fingerprint_of_{}"
-"""The catalog's name for the fingerprint of a node."""
+FINGERPRINT = "fingerprint_of_{}"  # of a node, in the catalog
 HASHES = "content_hashes"
-VERSIONED = {"torch", "xlstm"}
-"""Packages whose version counts for a node that uses them."""
+VERSIONED = {"torch", "xlstm"}  # their versions count for nodes that use them
 SETTLED_SECONDS = 2.0
 """Clocks of file systems tick: a file changed a moment ago may change again at the same time."""
 
@@ -56,10 +54,7 @@ def content_hash(path: Path, known: Hashes) -> str | None:
 
     A folder is no file: it is where a node keeps its own, such as the state of a killed training.
     ``known`` are the hashes of earlier calls, and gets this one. An unchanged size, times and inode
-    are taken for an unchanged file.
-
-    Raises:
-        OSError: the file cannot be read.
+    are taken for an unchanged file. An OSError if it cannot be read.
     """
     try:
         stat = path.stat()
@@ -68,9 +63,9 @@ def content_hash(path: Path, known: Hashes) -> str | None:
     if not S_ISREG(stat.st_mode):
         return None
     looks = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    *looked, digest = known.get(str(path), [None])
+    *looked, sha256 = known.get(str(path), [None])
     if looked == looks:
-        return str(digest)
+        return str(sha256)
     with path.open("rb") as file:
         sha = hashlib.sha256()
         while block := file.read(2**20):
@@ -115,11 +110,7 @@ def take_fingerprint(
     node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol, known: Hashes
 ) -> Fingerprint:
     """The fingerprint of a node, an output of which is a file, as code, parameters and files are
-    now; ``makers`` is of all pipelines, ``known`` as in :func:`content_hash`.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+    now; an OSError if one cannot be read. ``makers`` is of all pipelines, ``known`` as above."""
     taken = Fingerprint(code={}, parameters={}, inputs={}, datasets={}, versions={}, outputs={})
     taken["versions"][PACKAGE] = version_of(PACKAGE)
     parts = [node]  # and, as they are found, the nodes it reads from through memory
@@ -127,7 +118,7 @@ def take_fingerprint(
         failed = any(isinstance(catalog.get(name), FailedDataset) for name in part.outputs)
         code = code_of(part.func, _other_models(part.namespace))
         call = [part.func.__module__, part.func.__qualname__, *wiring(part)]
-        taken["code"] |= {**code.digests, f"node {part.name}": _digest(call)}
+        taken["code"] |= {**code.digests, f"node {part.name}": digest(call)}
         taken["versions"] |= {name: version_of(name) for name in code.packages & VERSIONED}
         for name in part.inputs:
             dataset = catalog.get(name)
@@ -153,7 +144,7 @@ def take_fingerprint(
 
 def load_fingerprint(node: Node, catalog: CatalogProtocol) -> Fingerprint | None:
     """The fingerprint of a node's last run; None if there is none that can be read."""
-    loaded = _load(catalog, FINGERPRINT.format(node.name))
+    loaded = load_saved(catalog, FINGERPRINT.format(node.name))
     whole = loaded.keys() == Fingerprint.__annotations__.keys()
     return cast("Fingerprint", loaded) if whole else None
 
@@ -164,15 +155,12 @@ def save_fingerprint(
     """Save the fingerprint a node started with, and the hashes of the outputs it has just saved.
 
     If an input changed meanwhile, it is not known which version went into the outputs: then
-    nothing is saved.
-
-    Raises:
-        DatasetError: the fingerprint cannot be written.
+    nothing is saved. A DatasetError if the fingerprint cannot be written.
     """
     saved = catalog.get(FINGERPRINT.format(node.name))
     if saved is None:
         return
-    known = load_hashes(catalog)
+    known = load_saved(catalog)
     now = take_fingerprint(node, makers, catalog, known)
     if now["inputs"] != started["inputs"]:
         logger.warning("An input of %s changed while it ran; it will count as stale.", node.name)
@@ -181,13 +169,8 @@ def save_fingerprint(
     save_hashes(catalog, known)
 
 
-def load_hashes(catalog: CatalogProtocol) -> Hashes:
-    """The content hashes known from earlier runs."""
-    return _load(catalog, HASHES)
-
-
-def _load(catalog: CatalogProtocol, name: str) -> dict[str, Any]:
-    """A saved dict; empty if there is none that can be read."""
+def load_saved(catalog: CatalogProtocol, name: str = HASHES) -> dict[str, Any]:
+    """A saved dict, such as the content hashes of earlier runs; empty if none can be read."""
     saved = catalog.get(name)
     with suppress(DatasetError):
         loaded = saved.load() if saved is not None and saved.exists() else {}
@@ -201,7 +184,7 @@ def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
     Without them, or where two concurrent runs overwrite each other's, files are read again.
     """
     saved = catalog.get(HASHES)
-    if saved is not None and known != load_hashes(catalog):
+    if saved is not None and known != load_saved(catalog):
         with suppress(DatasetError, OSError):
             saved.save(known)
 
@@ -219,9 +202,4 @@ def _entry(catalog: CatalogProtocol, name: str) -> str:
     entry = catalog_entry(catalog.get(name))
     entry = {**entry, **entry.get("kwargs", {})}  # where a dataset inherits its __init__
     left_out = ("args", "kwargs", "filepath", "metadata")
-    return _digest({key: entry[key] for key in entry if key not in left_out})
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest({key: entry[key] for key in entry if key not in left_out})

@@ -23,12 +23,9 @@ SPEED_ONLY = ("compute.threads",)
 class Plan:
     """What to run."""
 
-    reasons: dict[str, list[str]]
-    """Why, by node, for those that are stale in their own right."""
-    dependent: list[str]
-    """Nodes that are stale because one before them is."""
-    needed: list[str]
-    """Nodes that only make again, in memory, an input of the others."""
+    reasons: dict[str, list[str]]  # why, by node, for those that are stale in their own right
+    dependent: list[str]  # nodes that are stale because one before them is
+    needed: list[str]  # nodes that only make again, in memory, an input of the others
 
     @property
     def nodes(self) -> list[str]:
@@ -37,12 +34,9 @@ class Plan:
 
 
 def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol) -> Plan:
-    """What is stale in a pipeline; ``makers`` is of all pipelines.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    known = fingerprint.load_hashes(catalog)
+    """What is stale in a pipeline; ``makers`` is of all pipelines. An OSError if a file cannot be
+    read."""
+    known = fingerprint.load_saved(catalog)
     files = {node.name: fingerprint.output_files(node, catalog) for node in pipeline.nodes}
 
     def why(node: Node, made_again: set[str]) -> list[str]:
@@ -82,8 +76,7 @@ def arrange(
     Args:
         pipeline: what may run.
         files: by node, the outputs that are files.
-        why: the reasons of a node that is stale in its own right, given the datasets that are made
-            again.
+        why: the reasons of a node stale in its own right, given the datasets that are made again.
     """
     in_files = {name for outputs in files.values() for name in outputs}
     rewritten: set[str] = set()  # files that a node writes again because its memory is needed
@@ -132,10 +125,8 @@ def find_alterations(
 ) -> list[str]:
     """Every file that is not as its node made it, or was made of something else than there is now.
 
-    All files are read, also those that look as they did. Outputs never made are passed over.
-
-    Raises:
-        OSError: a file cannot be read.
+    All files are read, also those that look as they did; an OSError if one cannot be. Outputs never
+    made are passed over.
     """
     known: fingerprint.Hashes = {}
     found = []
@@ -243,12 +234,8 @@ def _inputs(
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    missing = object()
-    return sorted(
-        key
-        for key in before.keys() | now.keys()
-        if before.get(key, missing) != now.get(key, missing)
-    )
+    missing, keys = object(), sorted(before.keys() | now.keys())
+    return [key for key in keys if before.get(key, missing) != now.get(key, missing)]
 
 
 def _both(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
