@@ -30,10 +30,7 @@ class Failure:
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
-    """Takes the place of a dataset that was not made; its file is that of an earlier run.
-
-    The failure is loaded by the nodes that read it.
-    """
+    """Takes the place of a dataset that was not made; its file is that of an earlier run."""
 
     def __init__(self, failure: Failure, filepath: Path | None) -> None:
         self._failure = failure

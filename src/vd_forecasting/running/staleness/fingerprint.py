@@ -101,9 +101,7 @@ def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Path]:
 
 def makers_of(pipelines: Iterable[Pipeline]) -> dict[str, Node]:
     """The node that makes a dataset, for every dataset that one makes."""
-    return {
-        name: node for pipeline in pipelines for node in pipeline.nodes for name in node.outputs
-    }
+    return {name: node for one in pipelines for node in one.nodes for name in node.outputs}
 
 
 def take_fingerprint(

@@ -73,10 +73,8 @@ def arrange(
     all of whose outputs stay in memory runs if one that runs reads them; that alone makes no other
     node stale, as it makes the same again.
 
-    Args:
-        pipeline: what may run.
-        files: by node, the outputs that are files.
-        why: the reasons of a node stale in its own right, given the datasets that are made again.
+    ``files`` are, by node, the outputs that are files; ``why`` gives the reasons of a node that is
+    stale in its own right, told the datasets that are made again.
     """
     in_files = {name for outputs in files.values() for name in outputs}
     rewritten: set[str] = set()  # files that a node writes again because its memory is needed
