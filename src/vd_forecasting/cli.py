@@ -190,8 +190,8 @@ SELECTIONS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to
 def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     """The nodes that the options select, and the catalog they are run with.
 
-    The nodes before a namespace are selected with it, since any of them may be stale. A ValueError
-    if the options select no node, or one that is not there.
+    The nodes before a namespace are selected with it, since any of them may be stale. Raises
+    ValueError if the options select no node, or one that is not there.
     """
     pipeline = _requested(options)
     chosen = {name: options.get(name) or None for name in SELECTIONS}

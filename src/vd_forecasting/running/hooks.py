@@ -41,7 +41,7 @@ class KnownParameters:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Raise a ValueError, in one line, if a block is unknown or has no effect."""
+        """Raise a ValueError of one line if a block is unknown or has no effect."""
         check_folder(context.project_path)
         inputs = {name for pipeline in pipelines.values() for name in pipeline.inputs()}
         read = {name.removeprefix("params:") for name in filter(fingerprint.is_parameter, inputs)}
@@ -108,7 +108,7 @@ class ExperimentLogs:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Open the log of the node's experiment; a DatasetError if it cannot be written."""
+        """Open the log of the node's experiment; raises DatasetError if it cannot be written."""
         if node.namespace not in EXPERIMENTS:
             return
         checkpoint = catalog.get(f"{node.namespace}.best_model")

@@ -53,8 +53,8 @@ def content_hash(path: Path, known: Hashes) -> str | None:
     """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
 
     A folder is no file: it is where a node keeps its own, such as the state of a killed training.
-    ``known`` are the hashes of earlier calls, and gets this one. An unchanged size, times and inode
-    are taken for an unchanged file. An OSError if it cannot be read.
+    ``known`` holds the hashes of earlier calls and gets this one; with size, times and inode as
+    they were, a file counts as unchanged. Raises OSError if it cannot be read.
     """
     try:
         stat = path.stat()
@@ -108,7 +108,7 @@ def take_fingerprint(
     node: Node, makers: Mapping[str, Node], catalog: CatalogProtocol, known: Hashes
 ) -> Fingerprint:
     """The fingerprint of a node, an output of which is a file, as code, parameters and files are
-    now; an OSError if one cannot be read. ``makers`` is of all pipelines, ``known`` as above."""
+    now. Raises OSError if one cannot be read; for ``known`` see :func:`content_hash`."""
     taken = Fingerprint(code={}, parameters={}, inputs={}, datasets={}, versions={}, outputs={})
     taken["versions"][PACKAGE] = version_of(PACKAGE)
     parts = [node]  # and, as they are found, the nodes it reads from through memory
@@ -153,7 +153,7 @@ def save_fingerprint(
     """Save the fingerprint a node started with, and the hashes of the outputs it has just saved.
 
     If an input changed meanwhile, it is not known which version went into the outputs: then
-    nothing is saved. A DatasetError if the fingerprint cannot be written.
+    nothing is saved. Raises DatasetError if the fingerprint cannot be written.
     """
     saved = catalog.get(FINGERPRINT.format(node.name))
     if saved is None:

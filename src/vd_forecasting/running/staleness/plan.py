@@ -34,8 +34,8 @@ class Plan:
 
 
 def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol) -> Plan:
-    """What is stale in a pipeline; ``makers`` is of all pipelines. An OSError if a file cannot be
-    read."""
+    """The nodes of a pipeline to run; ``makers`` is of all pipelines. Raises OSError if a file
+    cannot be read."""
     known = fingerprint.load_saved(catalog)
     files = {node.name: fingerprint.output_files(node, catalog) for node in pipeline.nodes}
 
@@ -123,8 +123,8 @@ def find_alterations(
 ) -> list[str]:
     """Every file that is not as its node made it, or was made of something else than there is now.
 
-    All files are read, also those that look as they did; an OSError if one cannot be. Outputs never
-    made are passed over.
+    All files are read, also those that look as they did; raises OSError if one cannot be. Outputs
+    never made are passed over.
     """
     known: fingerprint.Hashes = {}
     found = []
