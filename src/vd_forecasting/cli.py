@@ -33,8 +33,8 @@ from omegaconf import OmegaConf
 
 from vd_forecasting.running import runners
 from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
+from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
-from vd_forecasting.running.messages import USER_ERRORS, in_one_line
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
@@ -92,8 +92,7 @@ def run(**options: Any) -> Any:
             "--only-missing-outputs does not go with --only-stale-outputs, which runs what is "
             "missing too, nor with --dry-run; give it alone"
         )
-    _settle_pipelines(options)
-    _configure_logs(options["conf_source"])
+    _settle(options)
     with _errors_in_one_line():
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
@@ -103,8 +102,7 @@ def run(**options: Any) -> Any:
         if only_stale:
             return _run_stale(options, dry=dry)
         if options["namespaces"] and not options["node_names"]:
-            options["node_names"] = nodes_for_namespaces(options["pipelines"], options)
-            options["namespaces"] = []
+            options |= {"node_names": nodes_for_namespaces(options), "namespaces": []}
         if dry:
             return _print_estimate(*select(options))
         return kedro_run.callback(**options)
@@ -120,8 +118,8 @@ def _run_stale(options: dict[str, Any], *, dry: bool) -> Any:
         click.echo(line)
     if dry:
         return _print_estimate(selected.only_nodes(*plan.nodes), catalog) if plan.nodes else None
-    chosen: dict[str, Any] = {option: [] for option in SELECTIONS} | {"node_names": plan.nodes}
-    result = kedro_run.callback(**{**options, **chosen}) if plan.nodes else None
+    options |= {option: [] for option in SELECTIONS} | {"namespaces": [], "node_names": plan.nodes}
+    result = kedro_run.callback(**options) if plan.nodes else None
     # States that a run left that was killed after a training; a hook clears those of this run.
     clear_states((node for node in selected.nodes if node.name not in plan.nodes), catalog)
     return result
@@ -132,8 +130,7 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     spaces = Counter(node.namespace or "the rest" for node in pipeline.nodes)
     by_space = ", ".join(f"{space} {number}" for space, number in spaces.items())
     click.echo(f"{plural(len(pipeline.nodes), 'node')} would run: {by_space}")
-    planned = plan_trainings(pipeline.nodes, catalog)
-    if planned:
+    if planned := plan_trainings(pipeline.nodes, catalog):
         click.echo(count_trainings(planned))
         # Cleaned data that the run makes anew may have another length.
         steps = time_steps(catalog, "vd_raw" if "vd_raw" in pipeline.inputs() else "vd_clean")
@@ -148,8 +145,7 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 )
 def verify(**options: Any) -> None:
     """Compare outputs with their fingerprints."""
-    _settle_pipelines(options)
-    _configure_logs(options["conf_source"])
+    _settle(options)
     with _errors_in_one_line():
         if unknown := [name for name in options["pipelines"] if name not in pipelines]:
             raise ValueError(f"there is no pipeline named {unknown[0]!r}")
@@ -173,63 +169,51 @@ def _errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(in_one_line(error)) from error
 
 
-def _settle_pipelines(options: dict[str, Any]) -> None:
-    """Turn ``--pipeline`` and the default into ``--pipelines``."""
+def _settle(options: dict[str, Any]) -> None:
+    """Turn ``--pipeline`` and the default into ``--pipelines``, and use the project's
+    ``logging.yml`` also from a sub-folder and with ``--conf-source``."""
     if options["pipeline"] and not options["pipelines"]:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
         options["pipelines"], options["pipeline"] = [options["pipeline"]], None
     options["pipelines"] = options["pipelines"] or ["__default__"]
-
-
-def _configure_logs(conf_source: str | None) -> None:
-    """Use the project's ``logging.yml`` also from a sub-folder and with ``--conf-source``."""
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    path = Path(conf_source or project / "conf") / "logging.yml"
+    conf = options["conf_source"] or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
+    path = Path(conf, "logging.yml")
     by_kedro = Path("conf", "logging.yml")  # the only place where it looks
-    if "KEDRO_LOGGING_CONFIG" in os.environ or not path.is_file() or by_kedro.exists():
-        return
-    configure_logging(OmegaConf.to_container(OmegaConf.load(path)))
+    if "KEDRO_LOGGING_CONFIG" not in os.environ and path.is_file() and not by_kedro.exists():
+        configure_logging(OmegaConf.to_container(OmegaConf.load(path)))
 
 
 RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
-
-SELECTIONS = (
-    "tags",
-    "from_nodes",
-    "to_nodes",
-    "node_names",
-    "from_inputs",
-    "to_outputs",
-    "namespaces",
-)
+SELECTIONS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
 def select(options: dict[str, Any]) -> tuple[Pipeline, CatalogProtocol]:
     """The nodes that the options select, and the catalog they are run with.
 
-    The nodes before a namespace are selected with it, since any of them may be stale.
-
-    Raises:
-        ValueError: the options select no node, or one that is not there.
+    The nodes before a namespace are selected with it, since any of them may be stale. Raises
+    ValueError if the options select no node, or one that is not there.
     """
-    requested = options["pipelines"]
-    pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
+    pipeline = _requested(options)
     chosen = {name: options.get(name) or None for name in SELECTIONS}
-    chosen["node_namespaces"] = chosen.pop("namespaces")
-    selected = pipeline.filter(**chosen)
-    if chosen["node_namespaces"]:
+    namespaces = options["namespaces"] or None
+    selected = pipeline.filter(**chosen, node_namespaces=namespaces)
+    if namespaces:
         selected = pipeline.to_nodes(*(node.name for node in selected.nodes))
-    return selected, load_catalog(options, requested)
+    return selected, load_catalog(options)
 
 
-def load_catalog(options: dict[str, Any], requested: list[str]) -> CatalogProtocol:
+def _requested(options: dict[str, Any]) -> Pipeline:
+    return sum((pipelines[name] for name in options["pipelines"]), Pipeline([]))
+
+
+def load_catalog(options: dict[str, Any]) -> CatalogProtocol:
     """The catalog of a run of these pipelines, which checks the parameters that they read."""
     with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
     ) as session:
         context = session.load_context()
-        if "__default__" not in requested:
-            validate_only(context, requested)
+        if "__default__" not in options["pipelines"]:
+            validate_only(context, options["pipelines"])
         return context.catalog
 
 
@@ -240,49 +224,38 @@ def own_runner(runner: str | None) -> str:
 
 
 def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
-    """Give every worker as many torch threads as there are cores for it.
+    """Set ``max_workers``, the cores but no more than there are experiments, and as many torch
+    threads (``compute.threads``) as there are cores for each of them.
 
     Without this each worker would take all cores, and they would slow each other down many times.
     Values the user gave stay.
-
-    Args:
-        runner_params: gets ``max_workers``: the cores, but no more than there are experiments.
-        params: gets ``compute.threads``: cores divided by workers.
     """
     cores = os.cpu_count() or 1
     workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
     params.setdefault("compute", {}).setdefault("threads", max(1, cores // int(workers)))
 
 
-def nodes_for_namespaces(requested: list[str], options: dict[str, Any]) -> list[str]:
+def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:
     """Names of the nodes in the namespaces, and of those before them that have yet to run."""
-    pipeline = sum((pipelines[name] for name in requested), Pipeline([]))
+    pipeline = _requested(options)
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
     # Parameters of the command line must not meet data of another file, or cleaned otherwise.
     fresh = {"vd_raw"} if {"vd_file", "cleaning"} & options["params"].keys() else set()
-    needed = wanted + missing_before(pipeline, wanted, load_catalog(options, requested), fresh)
+    needed = wanted + missing_before(pipeline, wanted, load_catalog(options), fresh)
     return sorted(node.name for node in needed.nodes)
 
 
 def missing_before(
     pipeline: Pipeline, wanted: Pipeline, catalog: CatalogProtocol, changed: set[str]
 ) -> Pipeline:
-    """The nodes upstream of ``wanted`` that make those of its inputs that are missing.
-
-    Args:
-        pipeline: all nodes.
-        wanted: the nodes to run in any case.
-        catalog: knows which datasets exist.
-        changed: free inputs that are new, so that what depends on them is made again.
-    """
-    upstream = Pipeline([])
-    missing = wanted.inputs() & pipeline.all_outputs()
-    while missing:
-        name = missing.pop()
-        makers = pipeline.only_nodes_with_outputs(name)
-        stale = changed & pipeline.to_outputs(name).inputs()
-        if (catalog.exists(name) and not stale) or set(makers.nodes) <= set(upstream.nodes):
-            continue
-        upstream += makers
-        missing |= makers.inputs() & pipeline.all_outputs()
-    return upstream
+    """The nodes upstream of ``wanted`` that make those of its inputs that are missing, or that
+    depend on ``changed`` free inputs."""
+    upstream, read = [], wanted.inputs()
+    for node in reversed(pipeline.nodes):
+        if any(
+            not catalog.exists(name) or changed & pipeline.to_outputs(name).inputs()
+            for name in read.intersection(node.outputs)
+        ):
+            upstream.append(node)
+            read |= set(node.inputs)
+    return Pipeline(upstream)

@@ -8,17 +8,8 @@ from datetime import date
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import Self
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -72,16 +63,13 @@ class Split(Parameters):
 class Evaluation(Parameters):
     """How forecasts are scored."""
 
-    mape_min_truth: NonNegativeFloat
-    """Truths below this, in the feature's unit, are left out of MAPE."""
-    congestion_speed: Share
-    """Congested is what is slower than this share of the VD's free-flow speed."""
+    mape_min_truth: NonNegativeFloat  # truths below it, in the feature's unit, are not in MAPE
+    congestion_speed: Share  # congested is slower than this share of the VD's free-flow speed
     bootstrap_block: Duration
     """Errors this far apart are taken for independent; at least a day, so that whole daily patterns
     are drawn."""
     bootstrap_repetitions: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    """Level of intervals, tests and the model confidence set."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]  # of intervals, tests, model confidence sets
 
     @model_validator(mode="after")
     def _blocks_hold_a_day(self) -> Self:
@@ -95,11 +83,9 @@ class FeatureCleaning(Parameters):
 
     unit: str
     range: tuple[float, float] | None = None  # lowest and highest possible value
-    stuck_after: Duration | None = None
-    """A non-zero value repeated for at least this long is taken for a stuck sensor."""
+    stuck_after: Duration | None = None  # a non-zero value repeated so long: a stuck sensor
     error_codes: tuple[float, ...] | None = None  # replaces the list all features share
-    aggregate: Literal["sum", "mean"] = "mean"
-    """How ``resample`` makes one value of several: counts add up, all else is averaged."""
+    aggregate: Literal["sum", "mean"] = "mean"  # by ``resample``; counts add up
 
 
 class Cleaning(Parameters):
@@ -108,8 +94,7 @@ class Cleaning(Parameters):
     interval: Duration | None
     error_codes: tuple[float, ...]
     min_observed: Share
-    resample: Duration | None = None
-    """Interval of the data to train on; None keeps that of the file."""
+    resample: Duration | None = None  # interval of the data to train on; None: that of the file
     resample_min_observed: Annotated[float, Field(gt=0, le=1)] = 0.6
     """A coarser step with a smaller share of its steps observed is missing."""
     features: dict[str, FeatureCleaning]
@@ -165,8 +150,7 @@ class XLSTMModel(Parameters):
 
     @model_validator(mode="after")
     def _blocks_exist(self) -> Self:
-        beyond = [index for index in self.slstm_at if index >= self.num_blocks]
-        if beyond:
+        if beyond := [index for index in self.slstm_at if index >= self.num_blocks]:
             raise ValueError(
                 f"slstm_at names block {beyond[0]}, but with num_blocks {self.num_blocks} "
                 f"the blocks are 0 to {self.num_blocks - 1}"
@@ -184,8 +168,7 @@ class Training(Parameters):
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     gradient_clip: PositiveFloat
-    lr_patience: NonNegativeInt
-    """Epochs without a better validation error before the learning rate is halved."""
+    lr_patience: NonNegativeInt  # epochs without a better validation error, then halve the rate
     patience: PositiveInt  # epochs without a better validation error before training stops
 
 
@@ -206,9 +189,7 @@ class Simulate(Parameters):
     start: date
     days: PositiveInt
     demand: PositiveFloat  # scales every entry; at 1 both peaks of most weekdays end in queues
-    incidents_per_day: NonNegativeFloat
-    """Expected number; each takes away part of the road for 20 to 60 minutes."""
+    incidents_per_day: NonNegativeFloat  # expected; each narrows the road for 20 to 60 minutes
     missing: Share  # share of a healthy detector's records lost, apart from the planned outages
     errors: Share  # share of a detector's records with an error code or an impossible value
-    creation_date: str
-    """Written into the file as it stands, so that the same seed gives the same file."""
+    creation_date: str  # written into the file, so that the same seed gives the same file

@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,11 +39,6 @@ class Package:
     files: Mapping[str, str] = field(default_factory=dict)
     """Hash of every other file, by ``dotted.package/file.name``."""
 
-    def folder(self, module: str) -> str:
-        """The package a module lies in; that of a package is itself."""
-        is_package = any(other.startswith(f"{module}.") for other in self.modules)
-        return module if is_package else module.rpartition(".")[0]
-
 
 @dataclass(frozen=True)
 class Code:
@@ -58,7 +54,7 @@ Target = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class _Module:
-    folder: str
+    folder: str  # the package it lies in; that of a package is itself
     digests: Mapping[str, str]  # of the module and of the files that count for it
     imports: frozenset[Target]
     bound: Mapping[str, Target]  # what names at its top level are imported from
@@ -77,33 +73,29 @@ def this_package() -> Package:
             names = parts[:-1] if path.stem == "__init__" else (*parts[:-1], path.stem)
             modules[".".join(names)] = path.read_text("utf-8")
         else:
-            files[f"{'.'.join(parts[:-1])}/{path.name}"] = _digest(path.read_bytes())
+            files[f"{'.'.join(parts[:-1])}/{path.name}"] = digest(path.read_bytes())
     return Package(PACKAGE, modules, files)
 
 
+@cache
 def code_of(function: Callable[..., Any], without: frozenset[str] = frozenset()) -> Code:
     """What a function of this package uses, but for the modules ``without``."""
-    return _code_of_module(function.__module__, without)
-
-
-def code_digest(module: str) -> str:
-    """One hash of all that a module of this package uses."""
-    return _digest(json.dumps(dict(_code_of_module(module).digests)).encode())
+    return used(this_package(), function.__module__, {*without, *EXEMPT})
 
 
 @cache
-def _code_of_module(module: str, without: frozenset[str] = frozenset()) -> Code:
-    return used(this_package(), module, {*without, *EXEMPT})
+def code_digest(module: str) -> str:
+    """One hash of all that a module of this package uses."""
+    return digest(used(this_package(), module, EXEMPT).digests)
 
 
 def version_of(package: str) -> str:
     """The version of this package or of another, ``not installed`` if it is not."""
     if package == PACKAGE:
         return __version__  # also of a checkout that is not installed
-    try:
+    with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    return "not installed"
 
 
 def used(package: Package, module: str, without: Collection[str] = ()) -> Code:
@@ -140,7 +132,9 @@ def _locate(package: Package, module: str, name: str | None) -> str | None:
 
 @cache
 def _parse(package: Package, module: str) -> _Module:
-    tree, folder = ast.parse(package.modules[module]), package.folder(module)
+    tree = ast.parse(package.modules[module])
+    is_package = any(other.startswith(f"{module}.") for other in package.modules)
+    folder = module if is_package else module.rpartition(".")[0]
     nodes = list(ast.walk(tree))
     strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
     for node in nodes:
@@ -157,7 +151,7 @@ def _parse(package: Package, module: str) -> _Module:
     }
     return _Module(
         folder,
-        {module: _digest(text), **files},
+        {module: digest(text), **files},
         frozenset(target for node in nodes for _, target in _imports(node, folder)),
         dict(pair for node in tree.body for pair in _imports(node, folder)),
     )
@@ -181,5 +175,8 @@ def _imports(node: ast.AST, folder: str) -> Iterator[tuple[str, Target]]:
             yield alias.asname or alias.name, (module, alias.name)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def digest(value: Any) -> str:
+    """A short hash of bytes, or of anything else as JSON."""
+    if not isinstance(value, bytes):
+        value = json.dumps(value, sort_keys=True, default=str).encode()
+    return hashlib.sha256(value).hexdigest()[:16]

@@ -1,15 +1,12 @@
 """Kedro's settings for this project."""
 
+from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
-from vd_forecasting.running.hooks import (
-    ExperimentLogs,
-    Fingerprints,
-    FinishedTrainings,
-    KnownParameters,
-    Progress,
-)
 
-HOOKS = (KnownParameters(), Progress(), ExperimentLogs(), Fingerprints(), FinishedTrainings())
+HOOKS = (
+    *(hooks.KnownParameters(), hooks.Progress(), hooks.ExperimentLogs()),
+    *(hooks.Fingerprints(), hooks.FinishedTrainings()),
+)
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -65,11 +65,10 @@ def minute_of_week(time: np.ndarray) -> np.ndarray:
 
 
 def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
-    """The array with its values as a dask array, cut along ``vd`` only.
+    """The array, [time, vd, feature], with its values as a dask array, cut along ``vd`` only.
 
-    Args:
-        vd: has the dims time, vd and feature. Blocks it has along ``vd`` already are kept.
-        steps: time steps of the result made from it, where these are more.
+    Blocks it has along ``vd`` already are kept. ``steps`` are those of the result made from it,
+    where these are more.
     """
     widths = _widths(vd, steps)
     of_file = _vds_per_chunk(vd)
@@ -83,25 +82,19 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
 
 
 def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.DataArray]:
-    """The blocks of an array, in memory, in the order of its detectors.
+    """The blocks of an array, [time, vd, feature], in memory, in the order of its detectors.
 
-    While one is used the next is read or computed; at most these two are in memory.
-
-    Args:
-        vd: has the dims time, vd and feature. A dask array is cut where its blocks are.
-        doing: label of the progress bar, which a terminal shows after seconds; None for no bar.
+    While one is used the next is read or computed; at most these two are in memory. A dask array is
+    cut where its blocks are. ``doing`` labels the progress bar, which a terminal shows after
+    seconds; None for no bar.
     """
+    hidden = True if doing is None else None  # None: where there is no terminal
+    count, delay = vd.sizes["vd"], _SECONDS_WITHOUT_BAR
     ends = list(accumulate(_widths(vd)))
     blocks = (vd.isel(vd=slice(start, end)) for start, end in zip([0, *ends], ends, strict=False))
     with (
         ThreadPoolExecutor(_AT_ONCE) as pool,
-        tqdm(
-            desc=doing,
-            total=vd.sizes["vd"],
-            unit="VD",
-            delay=_SECONDS_WITHOUT_BAR,
-            disable=True if doing is None else None,
-        ) as bar,
+        tqdm(desc=doing, total=count, unit="VD", delay=delay, disable=hidden) as bar,
     ):
         ahead = deque(pool.submit(in_memory, block) for block in islice(blocks, _AT_ONCE))
         while ahead:
@@ -115,11 +108,8 @@ def each_vd_block(vd: xr.DataArray, doing: str | None = None) -> Iterator[xr.Dat
 def each_few_vds(
     vd: xr.DataArray, few: int, doing: str
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Every detector once, ``few`` at a time, so that masks of the values stay small.
-
-    Yields:
-        Positions along ``vd`` and their values, [F, n, T], series by series.
-    """
+    """Positions along ``vd`` and their values, [F, n, T], series by series: every detector once,
+    ``few`` at a time, so that masks of the values stay small."""
     first = 0
     for block in each_vd_block(vd, doing):
         values = block.transpose(*reversed(DIMS)).to_numpy()
@@ -160,12 +150,6 @@ def targets_in(vd_clean: xr.DataArray, target_features: Sequence[str]) -> list[s
     return [name for name in target_features if name in features] or features
 
 
-def observed_share(vd: xr.DataArray) -> npt.NDArray[np.float64]:
-    """Share of time steps with a finite value, [vd, feature]."""
-    share: npt.NDArray[np.float64] = np.isfinite(vd.transpose(*DIMS).to_numpy()).mean(axis=0)
-    return share
-
-
 def eligible_vds(
     vd_clean: xr.DataArray, target_features: Sequence[str], min_observed: float
 ) -> Iterator[str]:
@@ -178,7 +162,8 @@ def eligible_vds(
     targets = vd_clean.sel(feature=targets_in(vd_clean, target_features))
     for start in range(0, targets.sizes["vd"], VDS_PER_CHUNK):
         few = targets.isel(vd=slice(start, start + VDS_PER_CHUNK))
-        fit = (observed_share(few) >= min_observed).all(axis=1)
+        observed = np.isfinite(few.transpose(*DIMS).to_numpy()).mean(axis=0)  # [vd, feature]
+        fit = (observed >= min_observed).all(axis=1)
         yield from map(str, few["vd"].to_numpy()[fit])
 
 
@@ -191,16 +176,13 @@ def check_regular_grid(data: xr.DataArray) -> xr.DataArray:
     if "time" not in data.coords or data.sizes.get("time", 0) == 0:
         raise ValueError("the array has no time stamps")
     times = data["time"].to_index()
-    blank = np.flatnonzero(times.isna())
-    if blank.size:
+    if (blank := np.flatnonzero(times.isna())).size:
         found = f"{blank.size} of {times.size} time stamps are blank (NaT)"
         raise ValueError(f"{found}, the first that of step {blank[0]}")
     steps = np.diff(times)
-    backward = np.flatnonzero(steps <= np.timedelta64(0))
-    if backward.size:
+    if (backward := np.flatnonzero(steps <= np.timedelta64(0))).size:
         raise ValueError(f"{_pair(times, backward[0])}: the time stamps must increase")
-    uneven = np.flatnonzero(steps != steps[:1])
-    if uneven.size:
+    if (uneven := np.flatnonzero(steps != steps[:1])).size:
         raise ValueError(
             f"{_pair(times, uneven[0])}: {pd.Timedelta(steps[uneven[0]])} apart, "
             f"but the first two are {pd.Timedelta(steps[0])} apart"

@@ -10,10 +10,9 @@ SPLITS: Final = ("train", "val", "test")
 SPEED: Final = "avg_speed"
 VOLUME: Final = "total_volume"
 OCCUPANCY: Final = "avg_occupancy"
-TARGET_FEATURES: Final = (SPEED, VOLUME, OCCUPANCY)
-"""Forecast by default, where the file has them."""
+TARGET_FEATURES: Final = (SPEED, VOLUME, OCCUPANCY)  # by default, where the file has them
 
-NAMES: Final = {
+NAMES: Final = {  # in print
     "lstm": "LSTM",
     "xlstm": "xLSTM",
     "gradient_boosting": "gradient boosting",
@@ -23,7 +22,6 @@ NAMES: Final = {
     "persistence": "persistence",
     "truth": "measured",
 }
-"""In print."""
 
 MODES_IN_WORDS: Final = {
     "single_vd": "one detector in, the same detector out",

@@ -15,10 +15,7 @@ import numpy as np
 PRACTICALLY_EQUAL = 0.01
 """Relative differences of errors below this are called practically equal."""
 
-SHOWN_HORIZONS = (1, 3, 6, 12)
 NOTHING = "–"
-
-_UNITS = (("day", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000))
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
@@ -81,8 +78,8 @@ def in_words(span: np.timedelta64) -> str:
     """A span in its two leading units: ``2 days 3 h``, ``1 h 30 min``, ``5 min``, ``20 s``."""
     left = int(span.astype("timedelta64[ns]").astype(np.int64))
     parts: list[str] = []
-    for name, size in _UNITS:
-        whole, left = divmod(left, size)
+    for name, size in (("day", 86_400), ("h", 3600), ("min", 60)):
+        whole, left = divmod(left, size * 10**9)
         if whole:
             parts.append(plural(whole, name) if name == "day" else f"{whole:,} {name}")
     if left or not parts:
@@ -107,14 +104,9 @@ def time_stamp(time: np.datetime64, interval: np.timedelta64) -> str:
     return str(np.datetime_as_string(time, unit="m" if whole_minutes else "s")).replace("T", " ")
 
 
-def milliseconds(seconds: float) -> str:
-    """``2.31 ms``."""
-    return f"{number(1000 * seconds)} ms"
-
-
 def megabytes(size: int) -> str:
     """``12.3 MB``."""
-    return f"{number(size / 1e6)} MB"
+    return quantity(size / 1e6, "MB")
 
 
 def lead_time(minutes: float) -> str:
@@ -145,7 +137,7 @@ def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
 
 def shown_horizons(horizons: int) -> list[int]:
     """The few horizons that tables show, the last one among them."""
-    return sorted({*(step for step in SHOWN_HORIZONS if step <= horizons), horizons})
+    return sorted({*(step for step in (1, 3, 6, 12) if step <= horizons), horizons})
 
 
 def listed(items: Iterable[str]) -> str:

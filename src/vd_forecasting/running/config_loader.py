@@ -16,16 +16,13 @@ from omegaconf import OmegaConf
 from vd_forecasting.running.kedro_private import environment_folder
 
 logger = logging.getLogger(__name__)
+_warn_once = cache(logger.warning)  # a command may load the configuration more than once
 
 LOCAL = "local"
 
 
 class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with ``conf/local`` on top of every environment.
-
-    Raises:
-        ValueError: Kedro would read a part of the folder's name as a pattern.
-    """
+    """Kedro's loader, with ``conf/local`` on top of every environment."""
 
     def __init__(self, conf_source: str | Path, *arguments: Any, **settings: Any) -> None:
         check_folder(Path(conf_source))
@@ -43,35 +40,28 @@ class ConfigLoader(OmegaConfigLoader):
                 raise
             return local
         if key == "globals":
-            self._drop_what_the_environment_sets(local)
+            for name, value in self._read(str(self.env), key).items():
+                if local.pop(name, value) != value:
+                    _warn_once(
+                        f"conf/{LOCAL}/globals.yml: {name} is ignored, "
+                        f"as conf/{self.env}/globals.yml sets it"
+                    )
         if self.merge_strategy.get(key) == "soft":
             return OmegaConf.to_container(OmegaConf.unsafe_merge(shared, local))
         return {**shared, **local}
 
-    def _drop_what_the_environment_sets(self, local: dict[str, Any]) -> None:
-        for name, value in self._read(str(self.env), "globals").items():
-            if local.pop(name, value) != value:
-                _log_once(
-                    f"conf/{LOCAL}/globals.yml: {name} is ignored, "
-                    f"as conf/{self.env}/globals.yml sets it"
-                )
-
-    def _read(self, environment: str, key: str) -> dict[str, Any]:
+    def _read(self, environment: str, key: str) -> Any:
+        folder, patterns = environment_folder(self, environment), self.config_patterns[key]
         try:
-            found: dict[str, Any] = self.load_and_merge_dir_config(
-                environment_folder(self, environment),
-                self.config_patterns[key],
-                key,
-                set(),
-                key == "credentials",
+            return self.load_and_merge_dir_config(
+                folder, patterns, key, set(), key == "credentials"
             )
         except MissingConfigException:  # there is no such folder
             return {}
-        return found
 
 
 def check_folder(folder: Path) -> None:
-    """Check that Kedro can read files below a folder.
+    """Check that Kedro reads no part of a folder's name as a pattern.
 
     Raises:
         ValueError: one line, naming the character that is in the way.
@@ -82,9 +72,3 @@ def check_folder(folder: Path) -> None:
                 f"{folder.absolute()}: Kedro cannot work below a folder with {character!r} in its "
                 "name; rename the folder or move the project"
             )
-
-
-@cache
-def _log_once(line: str) -> None:
-    """Log a line; a command may load the configuration more than once."""
-    logger.warning(line)

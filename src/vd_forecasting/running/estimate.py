@@ -4,10 +4,13 @@ Time and memory are measured ones, of the last run of an experiment with the sam
 size and device; without one they are not known. Disk follows from the shape of the forecasts.
 """
 
+import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,8 +25,7 @@ from vd_forecasting.parameters import IndependentMultiVDWindows, MultiVDWindows,
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import duration, listed, megabytes, plural
 
-PROGRAM_BYTES = 525_000_000
-"""Python with torch and the other libraries, on Linux without a GPU."""
+PROGRAM_BYTES = 525_000_000  # Python with torch and the other libraries, on Linux without a GPU
 FLOAT_BYTES = 4
 NOTABLE_SECONDS = 2.0
 """A shorter training gives no idea of the others, or took up a finished one."""
@@ -54,14 +56,20 @@ class Planned:
         return self.windows.num_vds if isinstance(self.windows, MultiVDWindows) else self.models
 
     @property
-    def trainings(self) -> int:
-        """Models times seeds."""
-        return self.models * len(self.training.seeds)
+    def size(self) -> tuple[int, int]:
+        """Models and seeds; their product is the number of trainings."""
+        return self.models, len(self.training.seeds)
 
     def windows_in(self, steps: int) -> int:
         """Windows in a split of so many time steps."""
         length = self.windows.sequence_length + self.windows.prediction_length
         return max(steps - length + 1, 0)
+
+    def values_in(self, steps: int) -> int:
+        """Numbers in the forecasts of such a split, of every seed, and in their truths."""
+        features = len(self.windows.target_features or TARGET_FEATURES)
+        of_window = self.windows.prediction_length * self.vds * features
+        return self.windows_in(steps) * of_window * (len(self.training.seeds) + 1)
 
 
 def is_training(node: Node) -> bool:
@@ -71,40 +79,27 @@ def is_training(node: Node) -> bool:
 
 def plan_trainings(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[Planned]:
     """The trainings among the nodes of a run, by experiment."""
+    names = [node.namespace for node in nodes if is_training(node) and node.namespace is not None]
+    blocks = ("windows", "training")
     return [
-        Planned(
-            node.namespace,
-            catalog.load(f"params:{node.namespace}.windows"),
-            catalog.load(f"params:{node.namespace}.training"),
-        )
-        for node in nodes
-        if is_training(node) and node.namespace is not None
+        Planned(name, *(catalog.load(f"params:{name}.{block}") for block in blocks))
+        for name in names
     ]
 
 
 def count_trainings(planned: Iterable[Planned]) -> str:
     """``12 trainings: 5 experiments of 1 model × 2 seeds, multi_vd_lstm of 1 model × 2 seeds``."""
-
-    def size_of(one: Planned) -> tuple[int, int]:
-        return one.models, len(one.training.seeds)
-
-    planned, parts = sorted(planned, key=size_of), []
-    for size, group in groupby(planned, size_of):
+    by_size, total, parts = attrgetter("size"), 0, []
+    for size, group in groupby(sorted(planned, key=by_size), by_size):
         names = [one.experiment for one in group]
         whose = names[0] if len(names) == 1 else plural(len(names), "experiment")
         parts.append(f"{whose} of {plural(size[0], 'model')} × {plural(size[1], 'seed')}")
-    total = sum(one.trainings for one in planned)
+        total += len(names) * math.prod(size)
     return f"{plural(total, 'training')}: {', '.join(parts)}"
 
 
 def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol) -> list[str]:
-    """Time, memory and disk of trainings, a line each.
-
-    Args:
-        planned: the trainings.
-        steps: time steps of the detector file, see :func:`time_steps`.
-        catalog: parameters and the records of earlier runs.
-    """
+    """Time, memory and disk of trainings, a line each; ``steps`` as by :func:`time_steps`."""
     split = catalog.load("params:split")
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
@@ -113,14 +108,17 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
         if config is None or not _is_like(config, one, catalog):
             continue
         if history := _record(catalog, f"{one.experiment}.training_history", History):
+            fits = [fit for _, _, fit in history.fits()]
+            of_epoch = sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
             before = config.split["train"].windows
             now = one.windows_in(round(split.train * steps)) if steps else before
-            epochs = one.trainings * one.training.epochs
-            seconds[one.experiment] = epochs * _seconds_of_an_epoch(history) * now / before
+            epochs = math.prod(one.size) * one.training.epochs
+            seconds[one.experiment] = epochs * of_epoch * now / before
         if cost := _record(catalog, f"{one.experiment}.cost", Cost):
             step_bytes[one.experiment] = cost.training_step_bytes
     each = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     total = duration(sum(seconds.values()))
+    time = f"at most {total}, if none stops early and one follows another ({each})"
     largest = max(step_bytes.values(), default=0)
     memory = (
         f"about {megabytes(PROGRAM_BYTES + largest)} for each worker besides the data, "
@@ -128,12 +126,11 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
     )
     disk = "not known, as the detector file cannot be read"
     if steps is not None:
-        values = sum(_forecast_values(one, round(split.test * steps)) for one in planned)
+        values = sum(one.values_in(round(split.test * steps)) for one in planned)
         size = megabytes(FLOAT_BYTES * values)
         disk = f"up to {size} of test forecasts and their truths, before compression"
-    one_by_one = f"at most {total}, if none stops early and one follows another ({each})"
     return [
-        f"Time of training: {_or_unknown(one_by_one, planned, seconds)}",
+        f"Time of training: {_or_unknown(time, planned, seconds)}",
         f"Memory: {_or_unknown(memory, planned, step_bytes)}",
         f"Disk: {disk}",
     ]
@@ -142,9 +139,7 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
 def time_left(seconds: Sequence[float], total: int) -> str | None:
     """``2 of 10 models trained, about 12 min left``; None if that is not worth a line.
 
-    Args:
-        seconds: of each training so far; those that an earlier run had finished take next to none.
-        total: number of trainings.
+    ``seconds`` are of each training so far, next to none if an earlier run had finished it.
     """
     trained = [one for one in seconds if one >= NOTABLE_SECONDS]
     left = total - len(seconds)
@@ -157,9 +152,7 @@ def time_left(seconds: Sequence[float], total: int) -> str | None:
 def time_steps(catalog: CatalogProtocol, name: str) -> int | None:
     """Time steps of a detector file once it is cleaned; None if it cannot be read.
 
-    Args:
-        catalog: where the file and the parameters are.
-        name: ``vd_clean``, or ``vd_raw`` if the run cleans it anew.
+    Its ``name`` is ``vd_clean``, or ``vd_raw`` if the run cleans it anew.
     """
     try:
         time = pd.DatetimeIndex(catalog.load(name)["time"].values).dropna().unique().sort_values()
@@ -187,32 +180,18 @@ def _is_like(config: Config, planned: Planned, catalog: CatalogProtocol) -> bool
     )
 
 
-def _seconds_of_an_epoch(history: History) -> float:
-    fits = [fit for _, _, fit in history.fits()]
-    return sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
-
-
-def _forecast_values(planned: Planned, steps: int) -> int:
-    """Numbers in the forecasts, of every seed, and in their truths."""
-    windows = planned.windows
-    features = len(windows.target_features or TARGET_FEATURES)
-    of_seed = planned.windows_in(steps) * windows.prediction_length * planned.vds * features
-    return of_seed * (len(planned.training.seeds) + 1)
-
-
 def _record(catalog: CatalogProtocol, name: str, kind: type[Kind]) -> Kind | None:
     """A record of an earlier run; None if there is none that can be read."""
     dataset: Any = catalog.get(name)
-    try:
-        loaded = dataset.load() if dataset is not None and dataset.exists() else None
-        return loaded if loaded is None or isinstance(loaded, kind) else kind.model_validate(loaded)
-    except (DatasetError, ValidationError):
-        return None
+    with suppress(DatasetError, ValidationError):
+        if dataset is not None and dataset.exists():
+            return kind.model_validate(dataset.load())
+    return None
 
 
 def _or_unknown(text: str, planned: list[Planned], known: Collection[str]) -> str:
     unknown = "not known before a first run with these settings"
+    names = [one.experiment for one in planned if one.experiment not in known]
     if not known:
         return unknown
-    names = [one.experiment for one in planned if one.experiment not in known]
     return f"{text}; {unknown}: {listed(names)}" if names else text

@@ -1,23 +1,28 @@
-"""Placeholder for a dataset whose node failed."""
+"""Errors in one line, and the placeholder for a dataset whose node failed."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro.validation import DataValidationError, ParameterValidationError
 
 TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
 :class:`Failure`."""
 
+KEDROS_ERRORS = (DatasetError, DataValidationError, ParameterValidationError)
+USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS)
+"""Errors shown as one line; anything else is a bug and shown with its traceback."""
+
 
 @dataclass(frozen=True)
 class Failure:
-    """A node that failed, and why."""
+    """A node that failed, and why, in one line."""
 
     node: str
     reason: str
-    """One line."""
 
     def __str__(self) -> str:
         namespace = self.node.rpartition(".")[0]
@@ -25,12 +30,7 @@ class Failure:
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
-    """Takes the place of a dataset that was not made; its file is that of an earlier run.
-
-    Args:
-        failure: loaded by the nodes that read it.
-        filepath: file of the dataset that it replaces.
-    """
+    """Takes the place of a dataset that was not made; its file is that of an earlier run."""
 
     def __init__(self, failure: Failure, filepath: Path | None) -> None:
         self._failure = failure
@@ -47,3 +47,41 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
 
     def _describe(self) -> dict[str, Any]:
         return {"failure": str(self._failure), "filepath": str(self._filepath)}
+
+
+def in_one_line(error: BaseException) -> str:
+    """The message of an error as one line, without Kedro's words around ours; of a bug its kind and
+    the first line."""
+    if isinstance(error, ParameterValidationError):
+        return _parameter_problems(str(error))
+    if isinstance(error, DataValidationError):
+        return f"{error.dataset_name}: {error.message}"
+    wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
+    if wrapped and isinstance(error.__cause__, DatasetError | OSError):
+        error = error.__cause__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    known = isinstance(error, USER_ERRORS)
+    return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
+
+
+def _parameter_problems(message: str) -> str:
+    """Turn pydantic's report, three lines an error, into ``block.key: what is wrong; ...``."""
+    block, key, lines = "", "", []
+    for line in message.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if found := re.match(r"- Parameter '(.+?)'", line):
+            block, key = found[1], ""
+        elif indent == 0:
+            key = f".{line}"
+        elif indent == 2:
+            what, _, detail = line.strip().partition(" [type=")
+            value = re.search(r"input_value=(.*), input_type=", detail)
+            what = what.removeprefix("Value error, ")
+            if what == "Extra inputs are not permitted":
+                what = "no such parameter; check its spelling"
+            elif value and key:
+                what = f"{what} (found {value[1]})"
+            lines.append(f"{block}{key}: {what}")
+    return "; ".join(lines) or " ".join(message.split())

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -21,16 +20,8 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
-from vd_forecasting.running.messages import USER_ERRORS, reason
-from vd_forecasting.running.staleness.fingerprint import (
-    Fingerprint,
-    is_parameter,
-    load_hashes,
-    makers_of,
-    output_files,
-    save_fingerprint,
-    take_fingerprint,
-)
+from vd_forecasting.running.failure import USER_ERRORS, in_one_line
+from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest
 
@@ -50,18 +41,10 @@ class KnownParameters:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the names of the blocks.
-
-        Raises:
-            ValueError: a block is unknown or has no effect; one line, with the nearest known name.
-        """
+        """Raise a ValueError of one line if a block is unknown or has no effect."""
         check_folder(context.project_path)
-        read = {
-            name.removeprefix("params:")
-            for pipeline in pipelines.values()
-            for name in pipeline.inputs()
-            if is_parameter(name)
-        }
+        inputs = {name for pipeline in pipelines.values() for name in pipeline.inputs()}
+        read = {name.removeprefix("params:") for name in filter(fingerprint.is_parameter, inputs)}
         # Trainings read one key of it, so that the others do not make them stale.
         read.discard("evaluation")
         read |= {f"evaluation.{key}" for key in Evaluation.model_fields}
@@ -79,21 +62,13 @@ class KnownParameters:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Check that this machine has the device, if anything is to be trained.
-
-        Raises:
-            ValueError: it has not, see :func:`.models.device.find_device`.
-        """
+        """Raise a ValueError if anything is to be trained on a device that is not there."""
         if any(map(is_training, pipeline.nodes)):
             find_device(catalog.load("params:compute").accelerator)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") -> None:
-    """Refuse what is not in ``known``, a set of dotted names.
-
-    Raises:
-        ValueError: one line.
-    """
+    """Refuse what is not in ``known``, a set of dotted names."""
     siblings = {name.removeprefix(above).split(".")[0] for name in known if name.startswith(above)}
     for key, value in given.items():
         name = f"{above}{key}"
@@ -113,52 +88,27 @@ class Progress:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Log the number of trainings."""
         if planned := plan_trainings(pipeline.nodes, catalog):
             logger.info("%s", count_trainings(planned))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Log the node's name."""
         logger.info("▸ %s", node.name)
 
 
-class _ExperimentLog(logging.FileHandler):
-    """A log file of what one thread logs, as ThreadRunner runs a node in each.
+class ExperimentLogs:
+    """Writes what an experiment logs also to ``training.log``, beside its checkpoint.
 
     Write errors are swallowed: logging must not hide the original error, and Python would print a
     traceback for every line that cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread == self._thread
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
-
-
-class ExperimentLogs:
-    """Writes what an experiment logs also to ``training.log``, beside its checkpoint."""
-
     def __init__(self) -> None:
-        self._handlers: dict[str, _ExperimentLog] = {}
+        self._handlers: dict[str, logging.FileHandler] = {}
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Open the log of the node's experiment.
-
-        Raises:
-            DatasetError: it cannot be written, in one line.
-        """
+        """Open the log of the node's experiment; raises DatasetError if it cannot be written."""
         if node.namespace not in EXPERIMENTS:
             return
         checkpoint = catalog.get(f"{node.namespace}.best_model")
@@ -167,33 +117,35 @@ class ExperimentLogs:
         path = checkpoint.filepath.with_name("training.log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handler = self._handlers[node.name] = _ExperimentLog(path)
+            handler = self._handlers[node.name] = logging.FileHandler(path, encoding="utf-8")
         except OSError as error:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{path}: cannot be written, {problem}") from error
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        thread = threading.get_ident()  # ThreadRunner runs a node in each
+        handler.addFilter(lambda record: record.thread == thread)
+        handler.handleError = lambda record: None  # type: ignore[method-assign]
         logging.getLogger().addHandler(handler)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Close the log."""
-        self._close(node)
+        if handler := self._handlers.pop(node.name, None):
+            logging.getLogger().removeHandler(handler)
+            with suppress(OSError):
+                handler.close()
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Node) -> None:
         """Log the error in the experiment's log alone, as the command line prints it; close it."""
-        if node.name in self._handlers:
+        if handler := self._handlers.get(node.name):
             # Not a user error: log the traceback.
             expected = isinstance(error, USER_ERRORS)
             trace = None if expected else (type(error), error, error.__traceback__)
-            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, reason(error), (), trace)
-            self._handlers[node.name].handle(record)
-        self._close(node)
-
-    def _close(self, node: Node) -> None:
-        handler = self._handlers.pop(node.name, None)
-        if handler is not None:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
+            line = in_one_line(error)
+            record = logger.makeRecord(logger.name, logging.ERROR, "", 0, line, (), trace)
+            handler.handle(record)
+        self.after_node_run(node)
 
 
 class Fingerprints:
@@ -204,7 +156,7 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        self._started: dict[str, tuple[CatalogProtocol, Fingerprint, set[str]]] = {}
+        self._started: dict[str, tuple[CatalogProtocol, fingerprint.Fingerprint, set[str]]] = {}
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -213,26 +165,25 @@ class Fingerprints:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Take the fingerprint of the node."""
-        if output_files(node, catalog):
-            makers = makers_of(pipelines.values())
-            taken = take_fingerprint(node, makers, catalog, load_hashes(catalog))
+        if fingerprint.output_files(node, catalog):
+            makers = fingerprint.makers_of(pipelines.values())
+            known = fingerprint.load_saved(catalog)
+            taken = fingerprint.take_fingerprint(node, makers, catalog, known)
             self._started[node.name] = (catalog, taken, set(node.outputs))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Save the fingerprint after the last output."""
         if node.name not in self._started:
             return
         catalog, taken, unsaved = self._started[node.name]
         unsaved.discard(dataset_name)
         if not unsaved:
             del self._started[node.name]
-            save_fingerprint(node, taken, makers_of(pipelines.values()), catalog)
+            makers = fingerprint.makers_of(pipelines.values())
+            fingerprint.save_fingerprint(node, taken, makers, catalog)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """Forget the node."""
         self._started.pop(node.name, None)
 
 
@@ -245,7 +196,6 @@ class FinishedTrainings:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Remove them."""
         clear_states(pipeline.nodes, catalog)
 
 

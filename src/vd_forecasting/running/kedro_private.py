@@ -4,14 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from itertools import chain
+from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from kedro import runner as kedro_runner
 from kedro.config import OmegaConfigLoader
 from kedro.framework import project
 from kedro.framework.context import KedroContext
-from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -22,16 +23,12 @@ from kedro_datasets._typing import ImagePreview
 __all__ = ["ImagePreview"]
 
 MakeTask = Callable[[Node, Executor], Task]
-Release = Callable[[Node, Counter[str]], None]
-
-create_hook_manager = _create_hook_manager
-"""Makes a manager of hooks that has none."""
+Release = Callable[[Node], None]
 
 
 def environment_folder(loader: OmegaConfigLoader, environment: str) -> str:
     """The folder of an environment, which may lie in an archive or in an object store."""
-    folder: str = loader._get_conf_env_path(environment)
-    return folder
+    return str(loader._get_conf_env_path(environment))
 
 
 def validate_only(context: KedroContext, pipelines: list[str]) -> None:
@@ -39,13 +36,14 @@ def validate_only(context: KedroContext, pipelines: list[str]) -> None:
     context._pipelines_to_validate = pipelines
 
 
-def configure_worker(package: str) -> None:
-    """Let a spawned process know the project.
+def configure_spawned_worker() -> None:
+    """Let this process know the project, if it is a worker that was spawned.
 
     Not by ``configure_project``: Kedro would call it again with every node, and at the second call
     makes the logging configuration a part of itself.
     """
-    if project.PACKAGE_NAME is None:
+    package = __name__.split(".")[0]
+    if parent_process() is not None and project.PACKAGE_NAME is None:
         project.settings.configure(f"{package}.settings")
         project.pipelines.configure(f"{package}.pipeline_registry")
 
@@ -60,8 +58,7 @@ def wiring(node: Node) -> list[Any]:
 
 def catalog_entry(dataset: AbstractDataset[Any, Any]) -> dict[str, Any]:
     """The arguments a dataset was made with."""
-    entry: dict[str, Any] = dataset._init_config()
-    return entry
+    return dict(dataset._init_config())
 
 
 def local_file(dataset: Any) -> Path | None:
@@ -81,13 +78,8 @@ def save_path(dataset: Any) -> Path:
 
 
 def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
-    """Save without the wrapper that Kedro puts around ``save``.
-
-    Args:
-        save: the bound method of a dataset of kedro-datasets.
-        data: what to save.
-        path: where to; None for the dataset's own file.
-    """
+    """Save without the wrapper that Kedro puts around ``save``, the bound method of a dataset of
+    kedro-datasets; None for ``path`` is the dataset's own file."""
     dataset = save.__self__
     if path is not None:  # a copy, because threads may save or load this very dataset meanwhile
         dataset = dataset._copy(_filepath=PurePosixPath(path), _version=None)
@@ -107,23 +99,17 @@ class Runner(kedro_runner.AbstractRunner):
     ) -> None:
         """Run the nodes.
 
-        Args:
-            pipeline: the nodes.
-            catalog: their datasets.
-            task: makes what an executor runs for a node.
-            release: drops what is not read after a node, given the number of readers still to run.
+        ``task`` makes what an executor runs for a node, ``release`` drops what is not read after.
         """
         raise NotImplementedError
 
     def workers(self, pipeline: Pipeline) -> int:
         """The number of nodes to run at the same time."""
-        number: int = self._get_required_workers_count(pipeline)
-        return number
+        return int(self._get_required_workers_count(pipeline))
 
     def executor(self, workers: int) -> Executor | None:
         """What runs nodes; None is this thread."""
-        made: Executor | None = self._get_executor(workers)
-        return made
+        return cast("Executor | None", self._get_executor(workers))
 
     def restart_manager(self, initializer: Callable[[], None]) -> None:
         """Start the process that shares memory anew, with ``initializer`` run in it."""
@@ -152,7 +138,9 @@ class Runner(kedro_runner.AbstractRunner):
             hooks = None if apart else hook_manager
             return Task(node, catalog, self._is_async, hooks, run_id, parallel=apart)
 
-        def release(node: Node, readers: Counter[str]) -> None:
+        readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
+
+        def release(node: Node) -> None:
             self._release_datasets(node, catalog, readers, pipeline)
 
         self.schedule(pipeline, catalog, task, release)

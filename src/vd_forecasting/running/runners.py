@@ -12,18 +12,11 @@ A run of one experiment stops as Kedro's do, and so does every run that is inter
 import logging
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent import futures
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import chain
 from multiprocessing import get_context, parent_process
 from typing import Any
 
@@ -32,9 +25,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure
+from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
-from vd_forecasting.running.messages import reason
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.vocabulary import EXPERIMENTS
 
@@ -61,53 +53,94 @@ class NodesFailed(Exception):
         self.failures = failures
 
 
-class _Nodes:
-    """The nodes of a run and what became of them."""
+@dataclass
+class _Run:
+    """A run: what it needs and what became of its nodes."""
 
-    def __init__(self, pipeline: Pipeline, release: Release, *, keep_going: bool) -> None:
-        self.waiting: list[Node] = []
-        self.failures: list[Failure] = []
-        self.lost: dict[str, Failure] = {}
-        """Datasets that were not made."""
-        self._part = pipeline
-        self.release = release
-        self._keep_going = keep_going
-        self._done: set[Node] = set()
-        self._readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
+    runner: Runner
+    workers: int
+    task: MakeTask
+    release: Release
+    keep_going: bool
+    part: Pipeline = field(init=False)
+    waiting: list[Node] = field(init=False)
+    done: set[Node] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+    lost: dict[str, Failure] = field(default_factory=dict)  # by dataset that was not made
 
-    def add(self, part: Pipeline) -> None:
-        """Put a part of the pipeline in the queue; what comes before it has run."""
-        self._part = part
-        self._upstream = part.node_dependencies
+    def run(self, part: Pipeline, catalog: CatalogProtocol) -> None:
+        """Run a part of the pipeline; what comes before it has run.
+
+        A process that is killed takes all others of its pool along. Each of the nodes that ran then
+        is tried again alone, to find out which it was; trainings resume where they were.
+        """
+        self.part = part
         self.waiting = sorted(part.nodes, key=lambda node: LONG not in node.tags)
+        self.put_failures(catalog)
+        while killed := self.run_until_one_is_killed(self.waiting, self.workers):
+            for node in killed:
+                if self.run_until_one_is_killed([node], 1):
+                    self.failed(node, ChildProcessError(KILLED))
 
-    def ready(self, nodes: list[Node]) -> list[Node]:
-        """Those of ``nodes`` whose inputs are there, the longest first."""
-        return [node for node in nodes if self._upstream[node] <= self._done]
+    def put_failures(self, catalog: CatalogProtocol) -> None:
+        """Put failures in the place of the inputs that are missing.
 
-    def succeeded(self, node: Node) -> None:
-        """Note a node that ran."""
-        self._done.add(node)
-        self.release(node, self._readers)
+        If anything of an experiment was not made, its other artefacts are left out with it.
+        """
+        read = sorted(name for name in self.part.inputs() if not is_parameter(name))
+        makers = {name: name.rpartition(".")[0] or name for name in read}  # such as an experiment
+        incomplete = {makers[name]: self.lost[name] for name in read if name in self.lost}
+        missing = {name: incomplete[makers[name]] for name in read if makers[name] in incomplete}
+        for name, failure in missing.items():
+            catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
+        for node in self.part.only_nodes_with_tags(TAKES_FAILURES).nodes:
+            if missing.keys() >= set(node.inputs):
+                self.skip(node, missing[node.inputs[0]])
+
+    def run_until_one_is_killed(self, waiting: list[Node], workers: int) -> list[Node]:
+        """Run nodes and take them off ``waiting``; returns those that a killed process took along,
+        its own among them."""
+        running: dict[Future[Node], Node] = {}
+        killed: list[Node] = []
+        upstream = self.part.node_dependencies
+        with self.runner.executor(workers) or _InThisThread() as executor:
+            while not killed:
+                ready = [node for node in waiting if upstream[node] <= self.done]
+                for node in ready[: workers - len(running)]:
+                    waiting.remove(node)
+                    running[executor.submit(self.task(node, executor))] = node
+                if not running:
+                    break
+                finished, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+                if any(isinstance(future.exception(), BrokenExecutor) for future in finished):
+                    finished, _ = futures.wait(running)
+                for future in finished:
+                    node, error = running.pop(future), future.exception()
+                    if error is None:
+                        self.done.add(node)
+                        self.release(node)
+                    elif isinstance(error, BrokenExecutor):
+                        killed.append(node)
+                    else:
+                        self.failed(node, error)
+        return killed
 
     def failed(self, node: Node, error: BaseException) -> None:
         """Note a node that failed and skip what needs it, or stop the run."""
-        if not self._keep_going or not isinstance(error, Exception):  # an interrupt
+        if not self.keep_going or not isinstance(error, Exception):  # an interrupt
             raise error
         logger.error("✗ %s failed; what does not need it continues", node.name)
         logger.debug("The error was raised here:", exc_info=error)
-        self.failures.append(Failure(node.name, reason(error)))
+        self.failures.append(Failure(node.name, in_one_line(error)))
         self.skip(node, self.failures[-1])
 
     def skip(self, node: Node, because: Failure) -> None:
         """Skip a node and all that needs it."""
-        for behind in self._part.from_nodes(node.name).nodes:
+        for behind in self.part.from_nodes(node.name).nodes:
             if behind is node or behind in self.waiting:
                 self.lost |= dict.fromkeys(behind.outputs, because)
-                self.release(behind, self._readers)
-        self.waiting[:] = [
-            node for node in self.waiting if self.lost.keys().isdisjoint(node.outputs)
-        ]
+                self.release(behind)
+        self.waiting[:] = [one for one in self.waiting if self.lost.keys().isdisjoint(one.outputs)]
 
 
 class _KeepsGoing(Runner):
@@ -116,81 +149,16 @@ class _KeepsGoing(Runner):
     def schedule(
         self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
     ) -> None:
-        """Run all nodes that can be run.
-
-        Raises:
-            NodesFailed: afterwards, if any failed.
-        """
+        """Run all nodes that can be run; afterwards raises NodesFailed, if any failed."""
         takers = [node.name for node in pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes]
         experiments = {node.namespace for node in pipeline.nodes} & set(EXPERIMENTS)
-        nodes = _Nodes(pipeline, release, keep_going=len(experiments) > 1 or bool(takers))
+        keep_going = len(experiments) > 1 or bool(takers)
+        run = _Run(self, self.workers(pipeline), task, release, keep_going)
         last = pipeline.from_nodes(*takers) if takers else Pipeline([])
-        workers = self.workers(pipeline)
-        nodes.add(pipeline - last)
-        self._run_waiting(nodes, task, workers)
-        nodes.add(last)
-        _put_failures(nodes, last, catalog)
-        self._run_waiting(nodes, task, workers)
-        if nodes.failures:
-            raise NodesFailed(nodes.failures)
-
-    def _run_waiting(self, nodes: _Nodes, task: MakeTask, workers: int) -> None:
-        """Run all nodes that wait.
-
-        A process that is killed takes all others of its pool along. Each of the nodes that ran then
-        is tried again alone, to find out which it was; trainings resume where they were.
-        """
-        while killed := self._run_until_one_is_killed(nodes, nodes.waiting, task, workers):
-            for node in killed:
-                if self._run_until_one_is_killed(nodes, [node], task, 1):
-                    nodes.failed(node, ChildProcessError(KILLED))
-
-    def _run_until_one_is_killed(
-        self, nodes: _Nodes, waiting: list[Node], task: MakeTask, workers: int
-    ) -> list[Node]:
-        """Run nodes and take them off ``waiting``; returns those that a killed process took along,
-        its own among them."""
-        running: dict[Future[Node], Node] = {}
-        killed: list[Node] = []
-        with self.executor(workers) or _InThisThread() as executor:
-            while not killed:
-                for node in nodes.ready(waiting)[: workers - len(running)]:
-                    waiting.remove(node)
-                    running[executor.submit(task(node, executor))] = node
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                if any(isinstance(future.exception(), BrokenExecutor) for future in finished):
-                    finished, _ = wait(running)
-                for future in finished:
-                    node, error = running.pop(future), future.exception()
-                    if error is None:
-                        nodes.succeeded(node)
-                    elif isinstance(error, BrokenExecutor):
-                        killed.append(node)
-                    else:
-                        nodes.failed(node, error)
-        return killed
-
-
-def _put_failures(nodes: _Nodes, last: Pipeline, catalog: CatalogProtocol) -> None:
-    """Put failures in the place of the inputs of ``last`` that are missing.
-
-    If anything of an experiment was not made, its other artefacts are left out with it.
-    """
-    read = sorted(name for name in last.inputs() if not is_parameter(name))
-    incomplete = {_maker(name): nodes.lost[name] for name in read if name in nodes.lost}
-    missing = {name: incomplete[_maker(name)] for name in read if _maker(name) in incomplete}
-    for name, failure in missing.items():
-        catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
-    for node in last.only_nodes_with_tags(TAKES_FAILURES).nodes:
-        if missing.keys() >= set(node.inputs):
-            nodes.skip(node, missing[node.inputs[0]])
-
-
-def _maker(dataset: str) -> str:
-    """The namespace that makes a dataset, such as an experiment."""
-    return dataset.rpartition(".")[0] or dataset
+        for part in (pipeline - last, last):
+            run.run(part, catalog)
+        if run.failures:
+            raise NodesFailed(run.failures)
 
 
 class _InThisThread(Executor):
@@ -230,16 +198,15 @@ class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
 
     def executor(self, workers: int) -> Executor:
         context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
-        return ProcessPoolExecutor(workers, context, initializer=_end_with_the_run)
+        return futures.ProcessPoolExecutor(workers, context, initializer=_end_with_the_run)
 
 
 def _end_with_the_run() -> None:
     """End this process as soon as the one that started it is gone."""
-    threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
+    def wait_for_the_end() -> None:
+        if run := parent_process():
+            run.join()
+            os._exit(1)
 
-def _wait_for_the_end() -> None:
-    run = parent_process()
-    if run is not None:
-        run.join()
-        os._exit(1)
+    threading.Thread(target=wait_for_the_end, daemon=True).start()

@@ -1,5 +1,9 @@
+import hashlib
+import os
+import time
 from pathlib import Path
 
+import pytest
 import yaml
 from kedro.io import DataCatalog
 from kedro.pipeline import Node
@@ -7,8 +11,13 @@ from kedro.pipeline import Node
 from tests import PROJECT
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.rendering.page import Page
-from vd_forecasting.running.staleness.fingerprint import Fingerprint, take_fingerprint
-from vd_forecasting.running.staleness.reasons import alterations
+from vd_forecasting.running.staleness.fingerprint import (
+    Fingerprint,
+    Hashes,
+    content_hash,
+    take_fingerprint,
+)
+from vd_forecasting.running.staleness.plan import alterations
 
 
 def write() -> Page:
@@ -59,3 +68,52 @@ def test_the_folder_of_a_file_does_not_count(tmp_path: Path) -> None:
         return take_fingerprint(node, {}, DataCatalog.from_config(config), {})["datasets"]
 
     assert entry_digests("one") == entry_digests("two") != {}
+
+
+# --- the content of a file ------------------------------------------------------------------------
+
+
+LONG_AGO = time.time_ns() - 10**12
+
+
+def test_it_is_the_sha_256(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * (2**20 + 1))
+    assert content_hash(file, {}) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert content_hash(tmp_path / "absent", {}) is None
+    assert content_hash(tmp_path, {}) is None
+
+
+def test_a_file_that_looks_as_it_did_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    monkeypatch.setattr(time, "time", lambda: 1e11)  # much later
+    known: Hashes = {}
+    before = content_hash(file, known)
+    monkeypatch.setattr(Path, "open", None)
+    assert content_hash(file, known) == before
+
+
+def test_a_file_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    known: Hashes = {}
+    content_hash(file, known)
+    assert known == {}
+
+
+def test_the_same_name_size_and_time_but_other_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    os.utime(file, ns=(LONG_AGO, LONG_AGO))
+    monkeypatch.setattr(time, "time", lambda: 1e11)
+    known: Hashes = {}
+    before = content_hash(file, known)
+    time.sleep(0.02)  # a tick of the file system's clock
+    file.write_text("after!")
+    os.utime(file, ns=(LONG_AGO, LONG_AGO))
+    assert content_hash(file, known) != before

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
@@ -15,17 +16,17 @@ from vd_forecasting.provenance import Code, version_of
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.running.hooks import Fingerprints
-from vd_forecasting.running.kedro_private import create_hook_manager
 from vd_forecasting.running.staleness import fingerprint
-from vd_forecasting.running.staleness.fingerprint import makers_of
+from vd_forecasting.running.staleness.fingerprint import Fingerprint, makers_of
 from vd_forecasting.running.staleness.plan import (
     Plan,
     arrange,
     describe_plan,
+    differences,
     find_alterations,
+    flat,
     make_plan,
 )
-from vd_forecasting.running.staleness.reasons import flat
 from vd_forecasting.vocabulary import MODES
 
 
@@ -107,7 +108,7 @@ class Project:
         return make_plan(pipeline, makers_of([PIPELINE]), self.catalog(**changed))
 
     def run(self, pipeline: Pipeline = PIPELINE, *failed: str) -> None:
-        manager = create_hook_manager()
+        manager = _create_hook_manager()
         manager.register(Fingerprints())
         catalog = self.catalog()
         for name in failed:
@@ -370,3 +371,22 @@ def test_the_parameters_of_one_model_never_touch_the_other(model: str, other: st
     assert {f"{mode}_{model}.train" for mode in MODES} <= nodes
     assert "comprehensive.write_comprehensive" in nodes
     assert not any(name.startswith(f"{mode}_{other}.") for mode in MODES for name in nodes)
+
+
+def made_with(**compute: object) -> Fingerprint:
+    return {
+        "code": {},
+        "parameters": {"compute": compute},
+        "inputs": {},
+        "datasets": {},
+        "versions": {},
+        "outputs": {},
+    }
+
+
+def test_the_number_of_threads_makes_nothing_stale() -> None:
+    before = made_with(threads=2, accelerator="cpu")
+    assert differences(before, made_with(threads=1, accelerator="cpu")) == []
+    assert differences(before, made_with(threads=1, accelerator="gpu")) == [
+        'parameter compute.accelerator "cpu" → "gpu"'
+    ]

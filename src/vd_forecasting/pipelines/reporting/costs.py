@@ -12,9 +12,9 @@ from vd_forecasting.wording import (
     duration,
     is_number,
     megabytes,
-    milliseconds,
     number,
     plural,
+    quantity,
 )
 
 
@@ -112,7 +112,7 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     measured = [cost.outcome.cost for cost in of_all]
     for batch in measured[0].latency_seconds:
         forecast = f"forecast of {plural(batch, 'window')}, one CPU thread"
-        rows[forecast] = [milliseconds(of_one.latency_seconds[batch]) for of_one in measured]
+        rows[forecast] = [quantity(1e3 * of.latency_seconds[batch], "ms") for of in measured]
     rows["memory of a training step"] = [megabytes(of.training_step_bytes) for of in measured]
     for name in dict.fromkeys(feature for cost in of_all for feature in cost.gaps):
         rows[f"generalisation gap, {name}"] = [number(cost.gaps.get(name)) for cost in of_all]

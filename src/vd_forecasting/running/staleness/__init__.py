@@ -1,10 +1,5 @@
 """Which outputs are stale: made with other code, other parameters or other data than there are now.
 
-- ``content.py``: the hash of a file.
-- ``fingerprint.py``: all that the outputs of a node depend on; written after they are saved.
-- ``reasons.py``: what differs between two fingerprints, in words.
-- ``plan.py``: which nodes of a pipeline to run, and why.
-
 A fingerprint is one small JSON file per node, in ``data/.fingerprints``; the catalog says where.
 It holds the hash of every module of this package that the node uses (:mod:`..provenance`), the
 values of its parameters, the hashes of its input files, the versions of torch, xlstm and this

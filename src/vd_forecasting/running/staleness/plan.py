@@ -1,35 +1,31 @@
-"""Which nodes of a pipeline to run so that nothing in it is stale, and why."""
+"""Which nodes of a pipeline to run so that nothing in it is stale, and why, in words."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from vd_forecasting.running.staleness.content import Hashes
-from vd_forecasting.running.staleness.fingerprint import (
-    load_fingerprint,
-    load_hashes,
-    output_files,
-    save_hashes,
-    take_fingerprint,
-)
-from vd_forecasting.running.staleness.reasons import alterations, differences, short_path
+from vd_forecasting.running.staleness import fingerprint
+from vd_forecasting.running.staleness.fingerprint import Fingerprint
 from vd_forecasting.wording import plural
+
+MOST_NAMES = 3
+SPEED_ONLY = ("compute.threads",)
+"""Parameters that do not change a result."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to run."""
 
-    reasons: dict[str, list[str]]
-    """Why, by node, for those that are stale in their own right."""
-    dependent: list[str]
-    """Nodes that are stale because one before them is."""
-    needed: list[str]
-    """Nodes that only make again, in memory, an input of the others."""
+    reasons: dict[str, list[str]]  # why, by node, for those that are stale in their own right
+    dependent: list[str]  # nodes that are stale because one before them is
+    needed: list[str]  # nodes that only make again, in memory, an input of the others
 
     @property
     def nodes(self) -> list[str]:
@@ -38,42 +34,32 @@ class Plan:
 
 
 def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol) -> Plan:
-    """Find out what is stale.
-
-    Args:
-        pipeline: what may run.
-        makers: the node that makes a dataset, also outside of ``pipeline``.
-        catalog: where parameters, files and fingerprints are.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    known = load_hashes(catalog)
-    files = {node.name: output_files(node, catalog) for node in pipeline.nodes}
+    """The nodes of a pipeline to run; ``makers`` is of all pipelines. Raises OSError if a file
+    cannot be read."""
+    known = fingerprint.load_saved(catalog)
+    files = {node.name: fingerprint.output_files(node, catalog) for node in pipeline.nodes}
 
     def why(node: Node, made_again: set[str]) -> list[str]:
         depends = not made_again.isdisjoint(node.inputs)  # then its outputs are made again anyway
-        before = load_fingerprint(node, catalog)
-        if before is None:
-            return [] if depends else [_unknown(files[node.name])]
-        now = take_fingerprint(node, makers, catalog, known)
-        altered = {} if depends else alterations(before, now)
         paths = files[node.name]
-        return [
-            *differences(before, now, made_again),
-            *(f"output {short_path(paths[name])} {what}" for name, what in altered.items()),
-        ]
+        before = fingerprint.load_fingerprint(node, catalog)
+        if before is not None:
+            now = fingerprint.take_fingerprint(node, makers, catalog, known)
+            altered = {} if depends else alterations(before, now)
+            return [
+                *differences(before, now, made_again),
+                *(f"output {short_path(paths[name])} {what}" for name, what in altered.items()),
+            ]
+        missing = [path for path in paths.values() if not path.is_file()]
+        if depends:
+            return []
+        if missing:
+            return [f"output {short_path(missing[0])} is missing"]
+        return [f"there is no record of how {short_path(next(iter(paths.values())))} was made"]
 
     plan = arrange(pipeline, files, why)
-    save_hashes(catalog, known)
+    fingerprint.save_hashes(catalog, known)
     return plan
-
-
-def _unknown(files: Mapping[str, Path]) -> str:
-    missing = [path for path in files.values() if not path.is_file()]
-    if missing:
-        return f"output {short_path(missing[0])} is missing"
-    return f"there is no record of how {short_path(next(iter(files.values())))} was made"
 
 
 def arrange(
@@ -87,65 +73,36 @@ def arrange(
     all of whose outputs stay in memory runs if one that runs reads them; that alone makes no other
     node stale, as it makes the same again.
 
-    Args:
-        pipeline: what may run.
-        files: by node, the outputs that are files.
-        why: the reasons of a node that is stale in its own right, given the datasets that are made
-            again.
+    ``files`` are, by node, the outputs that are files; ``why`` gives the reasons of a node that is
+    stale in its own right, told the datasets that are made again.
     """
-    makers = {name: node for node in pipeline.nodes for name in node.outputs}
+    in_files = {name for outputs in files.values() for name in outputs}
     rewritten: set[str] = set()  # files that a node writes again because its memory is needed
     while True:
-        reasons, dependent = _stale(pipeline, files, why, rewritten)
-        needed = _needed({*reasons, *dependent}, pipeline, files, makers)
-        further = {name for node in needed for name in files[node]}
+        plan = Plan({}, [], [])
+        changed = set(rewritten)  # datasets that are not what they were
+        for node in pipeline.nodes:  # in an order in which they can run
+            depends = not changed.isdisjoint(node.inputs)
+            if files[node.name] and (found := why(node, changed)):
+                plan.reasons[node.name] = found
+            elif not depends:
+                continue
+            elif files[node.name]:
+                plan.dependent.append(node.name)
+            changed |= set(node.outputs)
+        stale = set(plan.nodes)
+        read: set[str] = set()  # from memory, by nodes that run
+        for node in reversed(pipeline.nodes):
+            if node.name not in stale:
+                if read.isdisjoint(node.outputs):
+                    continue
+                plan.needed.append(node.name)
+            read |= set(node.inputs) - in_files
+        further = {name for node in plan.needed for name in files[node]}
         if further <= rewritten:
-            return Plan(reasons, dependent, sorted(needed))
+            plan.needed.sort()
+            return plan
         rewritten |= further
-
-
-def _stale(
-    pipeline: Pipeline,
-    files: Mapping[str, Mapping[str, Path]],
-    why: Callable[[Node, set[str]], list[str]],
-    rewritten: set[str],
-) -> tuple[dict[str, list[str]], list[str]]:
-    reasons: dict[str, list[str]] = {}
-    dependent: list[str] = []
-    changed = set(rewritten)  # datasets that are not what they were
-    for node in pipeline.nodes:  # in an order in which they can run
-        depends = not changed.isdisjoint(node.inputs)
-        if files[node.name]:
-            found = why(node, changed)
-            if found:
-                reasons[node.name] = found
-            elif depends:
-                dependent.append(node.name)
-            else:
-                continue
-            changed |= set(node.outputs)
-        elif depends:
-            changed |= set(node.outputs)
-    return reasons, dependent
-
-
-def _needed(
-    stale: set[str],
-    pipeline: Pipeline,
-    files: Mapping[str, Mapping[str, Path]],
-    makers: Mapping[str, Node],
-) -> set[str]:
-    needed: set[str] = set()
-    todo = [node for node in pipeline.nodes if node.name in stale]
-    while todo:
-        for name in todo.pop().inputs:
-            maker = makers.get(name)
-            if maker is None or name in files[maker.name]:
-                continue
-            if maker.name not in stale | needed:
-                needed.add(maker.name)
-                todo.append(maker)
-    return needed
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -166,24 +123,17 @@ def find_alterations(
 ) -> list[str]:
     """Every file that is not as its node made it, or was made of something else than there is now.
 
-    All files are read, also those that look as they did. Outputs never made are passed over.
-
-    Args:
-        pipeline: whose outputs to look at.
-        makers: the node that makes a dataset, also outside of ``pipeline``.
-        catalog: where parameters, files and fingerprints are.
-
-    Raises:
-        OSError: a file cannot be read.
+    All files are read, also those that look as they did; raises OSError if one cannot be. Outputs
+    never made are passed over.
     """
-    known: Hashes = {}
+    known: fingerprint.Hashes = {}
     found = []
     for node in pipeline.nodes:
-        files = output_files(node, catalog)
+        files = fingerprint.output_files(node, catalog)
         there = ", ".join(short_path(path) for path in files.values() if path.is_file())
-        before = load_fingerprint(node, catalog)
+        before = fingerprint.load_fingerprint(node, catalog)
         if before is not None and files:
-            now = take_fingerprint(node, makers, catalog, known)
+            now = fingerprint.take_fingerprint(node, makers, catalog, known)
             found += [
                 f"{short_path(files[name])} ({node.name}): {what}"
                 for name, what in alterations(before, now).items()
@@ -193,3 +143,98 @@ def find_alterations(
         elif there:
             found.append(f"{there} ({node.name}): there is no record of how it was made")
     return found
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] = ()) -> list[str]:
+    """Differences between how outputs were made and how they would be made now.
+
+    Inputs to ``ignore`` are those that are made again anyway.
+    """
+    old, new = flat(before["parameters"]), flat(now["parameters"])
+    versions = before["versions"], now["versions"]
+    return [
+        *(
+            f"parameter {key} {_value(old, key)} → {_value(new, key)}"
+            for key in _changed(old, new)
+            if key not in SPEED_ONLY
+        ),
+        *_code(before["code"], now["code"]),
+        *_inputs(before["inputs"], now["inputs"], ignore),
+        *(
+            f"catalog entry of {name} changed"
+            for name in _both(before["datasets"], now["datasets"])
+        ),
+        *(
+            f"{package} {' → '.join(one.get(package, 'not used') for one in versions)}"
+            for package in _changed(*versions)
+        ),
+    ]
+
+
+def alterations(before: Fingerprint, now: Fingerprint) -> dict[str, str]:
+    """Output files that changed since they were made, by dataset, and how."""
+    return {
+        name: "is missing" if content is None else "was changed since"
+        for name, content in now["outputs"].items()
+        if content is None or content != before["outputs"].get(name)
+    }
+
+
+def short_path(path: Path) -> str:
+    """A path, short if it lies in the working directory."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested blocks as one, with dotted keys; a list is one value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
+
+
+def _value(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if key in values else "(none)"
+
+
+def _code(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    # Added or removed modules show up in those that import them.
+    changed = _both(before, now) or _changed(before, now)
+    if not changed:
+        return []
+    names = [name.partition(".")[2] if " " not in name else name for name in changed]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return [f"code changed: {', '.join(names[:MOST_NAMES])}{more}"]
+
+
+def _inputs(
+    before: dict[str, list[str | None]], now: dict[str, list[str | None]], ignore: Collection[str]
+) -> list[str]:
+    found = []
+    for name in _both(before, now):  # that the node has other inputs counts as code
+        (old_file, old), (new_file, new) = before[name], now[name]
+        if name.split()[0] in ignore:  # a figure goes with its page
+            continue
+        if new is None:
+            found.append(f"input {name}: there is no {new_file}")
+        elif old is None:
+            found.append(f"input {name} was not there")
+        elif old_file != new_file:
+            found.append(f"input {name} is {new_file}, was {old_file}")
+        else:
+            found.append(f"input {name} changed")
+    return found
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    missing, keys = object(), sorted(before.keys() | now.keys())
+    return [key for key in keys if before.get(key, missing) != now.get(key, missing)]
+
+
+def _both(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [key for key in _changed(before, now) if key in before and key in now]

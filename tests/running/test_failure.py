@@ -5,7 +5,7 @@ from kedro.validation import ParameterValidationError
 from kedro.validation.parameter_validator import ParameterValidator
 
 from vd_forecasting.parameters import Split, XLSTMModel
-from vd_forecasting.running.messages import in_one_line, reason
+from vd_forecasting.running.failure import in_one_line
 
 
 def split_node(split: Split, model: XLSTMModel) -> int:
@@ -56,8 +56,9 @@ def test_only_the_words_of_kedro_are_taken_off() -> None:
 
 
 def test_what_no_user_can_help_is_told_with_its_kind() -> None:
-    assert reason(MemoryError()) == "MemoryError"
+    assert in_one_line(MemoryError()) == "MemoryError"
     assert (
-        reason(RuntimeError("\nout of memory\n at tensor.cpp:1")) == "RuntimeError: out of memory"
+        in_one_line(RuntimeError("\nout of memory\n at tensor.cpp:1"))
+        == "RuntimeError: out of memory"
     )
-    assert reason(ValueError("a: is wrong")) == "a: is wrong"
+    assert in_one_line(ValueError("a: is wrong")) == "a: is wrong"
