@@ -30,12 +30,11 @@ from vd_forecasting.pipelines.reporting.plots.error_plots import (
     plot_error_by_horizon,
     plot_error_by_hour,
     plot_error_by_vd,
+    plot_residuals,
     plot_skill_by_horizon,
 )
-from vd_forecasting.pipelines.reporting.plots.fan_plot import plot_fans
-from vd_forecasting.pipelines.reporting.plots.forecast_plot import plot_forecast
+from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_fans, plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
-from vd_forecasting.pipelines.reporting.plots.residual_plot import plot_residuals
 from vd_forecasting.rendering.markdown import code, link
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
