@@ -27,14 +27,10 @@ _CONTINUATION = re.compile(r" *(?![#|!>\s]|- )\S")
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """Markdown from a template, a line for each paragraph, list item and table row.
+    """Markdown from ``templates/{template}.md.j2`` of a package, such as ``__package__``.
 
-    Blank lines that a left-out part leaves behind are merged into one.
-
-    Args:
-        package: where ``templates/`` lies, such as ``__package__``.
-        template: file name without ``.md.j2``.
-        values: names that the template uses.
+    It has a line for each paragraph, list item and table row. Blank lines that a left-out part
+    leaves behind are merged into one.
     """
     text = _environment(package).get_template(f"{template}.md.j2").render(**values)
     lines: list[str] = []
