@@ -9,7 +9,7 @@ import pytest
 
 from vd_forecasting.pipelines.reporting.pages.comprehensive import render_comprehensive
 from vd_forecasting.rendering.html_page import render_page
-from vd_forecasting.rendering.markdown import code, figure, image, link, table
+from vd_forecasting.rendering.markdown import code, figure, link, table
 from vd_forecasting.rendering.page import Page
 
 
@@ -21,7 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 PAGE = page(
     "# LSTM *against* `xLSTM` & more",
     "**xLSTM is better** in 3 of 3.",
-    image("Error of A & B", "plots/error.png"),
+    "![Error of A & B](plots/error.png)",
     "## Errors",
     table(["", "5 min", "change"], [["LSTM", "**1.5**", "−2 %"], ["xLSTM", "1.6", ""]]),
     link("report", "../single_vd_lstm/training_report.md"),
@@ -132,7 +132,7 @@ def test_names_are_text_wherever_they_stand(name: str, written: Callable[[str], 
 def named(name: str) -> str:
     return page(
         f"# Report of {name}", name, f"- {name}", table(["", name], [[name, "1"]]),
-        image(name, "a.png"), link(name, "a.md"),
+        f"![{name}](a.png)", link(name, "a.md"),
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import html
 import mimetypes
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
@@ -44,62 +43,39 @@ def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
-    _make_figures(tokens)
-    # The parser percent-encodes the paths of the page.
-    _inline({parser.normalizeLink(path): content for path, content in images.items()}, tokens)
-    return _DOCUMENT.format(
-        policy=_POLICY,
-        title=html.escape(_title(tokens)),
-        style=_style(),
-        body=parser.renderer.render(list(_boxed_tables(tokens)), parser.options, {}),
-    )
-
-
-@cache
-def _style() -> str:
-    return files(__package__).joinpath("page.css").read_text("utf-8")
-
-
-def _title(tokens: Sequence[Token]) -> str:
-    """The text of the first heading, without its markup; empty if there is none."""
-    for opening, content in pairwise(tokens):
-        if opening.type == "heading_open":
-            return "".join(child.content for child in content.children or [])
-    return ""
-
-
-def _make_figures(tokens: Sequence[Token]) -> None:
-    """Let each paragraph that is nothing but an image be a figure."""
     for opening, content, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
         kinds = [child.type for child in content.children or []]
         if opening.type == "paragraph_open" and kinds == ["image"]:
             opening.tag = closing.tag = "figure"
-
-
-def _inline(images: Mapping[str, bytes], tokens: Sequence[Token]) -> None:
-    """Put the images themselves in the place of their paths."""
+    # The parser percent-encodes the paths of the page.
+    by_path = {parser.normalizeLink(path): content for path, content in images.items()}
     for token in (child for parent in tokens for child in parent.children or []):
         path = str(token.attrGet("src"))
-        if token.type == "image" and path in images:
-            token.attrSet("src", _data_uri(path, images[path]))
-
-
-def _data_uri(path: str, content: bytes) -> str:
-    kind = mimetypes.guess_type(path)[0] or "image/png"
-    return f"data:{kind};base64,{b64encode(content).decode()}"
+        if token.type == "image" and path in by_path:
+            kind = mimetypes.guess_type(path)[0] or "image/png"
+            token.attrSet("src", f"data:{kind};base64,{b64encode(by_path[path]).decode()}")
+    headings = (
+        content.children or []
+        for opening, content in pairwise(tokens)
+        if opening.type == "heading_open"
+    )
+    # Without their markup.
+    title = "".join(child.content for child in next(headings, []))
+    return _DOCUMENT.format(
+        policy=_POLICY,
+        title=html.escape(title),
+        style=files(__package__).joinpath("page.css").read_text("utf-8"),
+        body=parser.renderer.render(list(_boxed_tables(tokens)), parser.options, {}),
+    )
 
 
 def _boxed_tables(tokens: Sequence[Token]) -> Iterator[Token]:
     """The tokens, with each table in a box of its own to scroll in, by keyboard too."""
+    box: dict[str, str | int | float] = {"class": "table", "role": "region"}
+    box |= {"aria-label": "Table", "tabindex": 0}
     for token in tokens:
         if token.type == "table_open":
-            attributes: dict[str, str | int | float] = {
-                "class": "table",
-                "role": "region",
-                "aria-label": "Table",
-                "tabindex": 0,
-            }
-            yield Token("box_open", "div", 1, attrs=attributes, block=True)
+            yield Token("box_open", "div", 1, attrs=box.copy(), block=True)
         yield token
         if token.type == "table_close":
             yield Token("box_close", "div", -1, block=True)

@@ -23,12 +23,7 @@ def bullets(items: Iterable[str]) -> str:
 
 def figure(caption: str, name: str) -> str:
     """A figure of the page; see :class:`.page.Page`."""
-    return image(caption, f"figure:{name}")
-
-
-def image(caption: str, path: str) -> str:
-    """A picture; the path is relative to the page."""
-    return f"![{caption}]({path})"
+    return f"![{caption}](figure:{name})"
 
 
 def link(text: str, path: str) -> str:

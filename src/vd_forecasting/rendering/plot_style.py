@@ -14,36 +14,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vd_forecasting.vocabulary import NAMES
+from vd_forecasting.vocabulary import MODELS, NAMES
 
-# Okabe and Ito's colours, distinct for colour-blind readers too.
-COLOURS: Final = {
-    "lstm": "#0072B2",
-    "xlstm": "#D55E00",
-    "gradient_boosting": "#009E73",
-    "ridge": "#56B4E9",
-    "historical_average": "#CC79A7",
-    "seasonal_naive": "#E69F00",
-    "persistence": "#8C8C8C",
-    "truth": "#1A1A1A",
+# Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
+# solid for networks and for no baseline.
+_LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
+    "lstm": ("#0072B2", "o", "-"),
+    "xlstm": ("#D55E00", "D", "-"),
+    "gradient_boosting": ("#009E73", "^", (0, (5, 1.5))),
+    "ridge": ("#56B4E9", "s", (0, (3, 1.5, 1, 1.5))),
+    "historical_average": ("#CC79A7", "v", (0, (1, 1.5))),
+    "seasonal_naive": ("#E69F00", "x", (0, (1, 3))),
+    "persistence": ("#8C8C8C", "|", "--"),
+    "truth": ("#1A1A1A", "", "-"),
 }
-MARKERS: Final = {
-    "lstm": "o",
-    "xlstm": "D",
-    "gradient_boosting": "^",
-    "ridge": "s",
-    "historical_average": "v",
-    "seasonal_naive": "x",
-    "persistence": "|",
-}
-_DASHES: Final[Any] = {
-    "gradient_boosting": (0, (5, 1.5)),
-    "ridge": (0, (3, 1.5, 1, 1.5)),
-    "historical_average": (0, (1, 1.5)),
-    "seasonal_naive": (0, (1, 3)),
-    "persistence": "--",
-}
-"""Networks have solid lines, baselines have not."""
+COLOURS: Final = {name: colour for name, (colour, _, _) in _LOOKS.items()}
+MARKERS: Final = {name: marker for name, (_, marker, _) in _LOOKS.items()}
 MODE_MARKERS: Final = {"single_vd": "o", "multi_vd": "s", "independent_multi_vd": "^"}
 
 WIDTH: Final = 10.0
@@ -65,17 +51,9 @@ _STYLE: Final[Any] = {
 }
 
 _FALLBACK_FONTS: Final = (
-    "Noto Sans CJK TC",
-    "Noto Sans TC",
-    "Source Han Sans TC",
-    "PingFang TC",
-    "Microsoft JhengHei",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Arial Unicode MS",
+    *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC"),
+    *("Microsoft JhengHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"),
     "Last Resort High-Efficiency",  # comes with matplotlib: a box that names the script
 )
 """For the names of detectors and roads in Chinese, Japanese and Korean."""
@@ -96,17 +74,10 @@ logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # such fonts h
 def panels(
     question: str, detail: str, shape: tuple[int, int], row_height: float, **subplots: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """An empty figure whose title is the question it answers.
+    """An empty figure whose title is the question it answers, and its axes, a list per row.
 
-    Args:
-        question: the title.
-        detail: a second line that says what is shown.
-        shape: rows and columns of panels.
-        row_height: inches.
-        subplots: arguments of ``Figure.subplots``.
-
-    Returns:
-        The figure and its axes, a list per row.
+    A second line, ``detail``, says what is shown. ``shape`` is rows and columns of panels, a row
+    ``row_height`` inches high; ``subplots`` are arguments of ``Figure.subplots``.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(
@@ -117,10 +88,8 @@ def panels(
     # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
     lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
     figure.suptitle(f" \n{lines}", x=0.008, ha="left", fontsize=10, linespacing=1.5)
-    inch = 1 / figure.get_figheight()
-    figure.text(
-        0.008, 1 - 0.08 * inch, question, ha="left", va="top", fontsize=13, fontweight="bold"
-    )
+    top = 1 - 0.08 / figure.get_figheight()
+    figure.text(0.008, top, question, ha="left", va="top", fontsize=13, fontweight="bold")
     return figure, [list(row) for row in axes]
 
 
@@ -147,16 +116,13 @@ def figure_without_data(question: str, reason: str) -> Figure:
 
 def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for what a model forecast."""
-    style: dict[str, Any] = {
-        "color": COLOURS[model],
-        "label": NAMES[model],
-        # Where both run on top of each other, both still show.
-        "linewidth": 1.3 if model == "xlstm" else 2.4,
-        "marker": MARKERS[model],
-        "markersize": 3.5 if model == "xlstm" else 6.0,
-    }
-    if model in _DASHES:
-        style |= {"linestyle": _DASHES[model], "linewidth": 1.6, "marker": "", "zorder": 1.5}
+    style: dict[str, Any] = {"color": COLOURS[model], "label": NAMES[model]}
+    if model not in MODELS:
+        style |= {"linestyle": _LOOKS[model][2], "linewidth": 1.6, "marker": "", "zorder": 1.5}
+    elif model == "xlstm":  # where both run on top of each other, both still show
+        style |= {"linewidth": 1.3, "marker": MARKERS[model], "markersize": 3.5}
+    else:
+        style |= {"linewidth": 2.4, "marker": MARKERS[model], "markersize": 6.0}
     return style | overrides
 
 
@@ -181,9 +147,8 @@ def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
 def say_empty(ax: Axes, text: str) -> None:
     """Write into a panel why there is nothing in it."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-    ax.text(
-        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#666666", bbox=box
-    )
+    place: dict[str, Any] = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+    ax.text(0.5, 0.5, text, color="#666666", bbox=box, **place)
 
 
 def start_at_zero(*axes: Axes) -> None:

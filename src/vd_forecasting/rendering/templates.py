@@ -8,6 +8,7 @@ Paragraphs and list items may be broken into lines anywhere.
 
 import re
 from functools import cache
+from inspect import getmembers, isfunction
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,31 +16,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vd_forecasting import wording
 from vd_forecasting.rendering import markdown
 
-_MARKDOWN = (
-    *(markdown.table, markdown.bullets, markdown.figure),
-    *(markdown.code, markdown.link, markdown.plain_text),
-)
-_WORDS = (
-    *(wording.listed, wording.plural, wording.count, wording.number),
-    *(wording.percent, wording.share, wording.duration),
-    *(wording.lead_time, wording.day),
-)
+_FUNCTIONS = {
+    name: function
+    for module in (markdown, wording)
+    for name, function in getmembers(module, isfunction)
+}
 
 _BLOCK_OF_LINES = re.compile(r"[^#|]")
 _CONTINUATION = re.compile(r" *(?![#|!>\s]|- )\S")
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """Fill in a template.
+    """Markdown from ``templates/{template}.md.j2`` of a package, such as ``__package__``.
 
-    Args:
-        package: where ``templates/`` lies, such as ``__package__``.
-        template: file name without ``.md.j2``.
-        values: names that the template uses.
-
-    Returns:
-        Markdown, a line for each paragraph, list item and table row. Blank lines that a left-out
-        part leaves behind are merged into one.
+    It has a line for each paragraph, list item and table row. Blank lines that a left-out part
+    leaves behind are merged into one.
     """
     text = _environment(package).get_template(f"{template}.md.j2").render(**values)
     lines: list[str] = []
@@ -59,7 +50,6 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = {function.__name__: function for function in (*_MARKDOWN, *_WORDS)}
-    environment.globals |= functions
-    environment.filters |= functions
+    environment.globals |= _FUNCTIONS
+    environment.filters |= _FUNCTIONS
     return environment

@@ -24,7 +24,7 @@ from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_engineering.resample import resample
 from vd_forecasting.pipelines.data_engineering.rules import RULES
 from vd_forecasting.pipelines.data_quality import report
-from vd_forecasting.pipelines.data_quality.coverage_plot import coverage
+from vd_forecasting.pipelines.data_quality.coverage_plots import coverage
 from vd_forecasting.pipelines.data_quality.report import report_quality
 from vd_forecasting.vd_array import eligible_vds
 from vd_forecasting.wording import in_words

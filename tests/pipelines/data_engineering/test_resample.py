@@ -17,7 +17,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_engineering.resample import bin_values, resample, unit_of_sum
-from vd_forecasting.pipelines.data_quality.coverage_plot import plot_coverage
+from vd_forecasting.pipelines.data_quality.coverage_plots import plot_coverage
 from vd_forecasting.pipelines.data_quality.report import report_quality
 from vd_forecasting.vd_array import check_regular_grid
 

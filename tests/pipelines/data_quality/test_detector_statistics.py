@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from tests.make.arrays import array, one
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.pipelines.data_quality.detector_statistics import detector_statistics
-from vd_forecasting.pipelines.data_quality.evenly_spread import evenly_spread
 from vd_forecasting.pipelines.data_quality.stretches import longest_stretches, stretches
+from vd_forecasting.pipelines.data_quality.traffic_plots import evenly_spread
 
 NAN = np.nan
 

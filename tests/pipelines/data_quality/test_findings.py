@@ -10,8 +10,7 @@ import xarray as xr
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
-from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
-from vd_forecasting.pipelines.data_quality.cleaning_history import History
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.findings import findings
 from vd_forecasting.pipelines.data_quality.report import report_quality
 

@@ -12,11 +12,10 @@ from tests.make.arrays import distinct, raw_array
 from tests.make.parameters import CLEANING
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
-from vd_forecasting.pipelines.data_quality.coverage_plot import coverage, plot_coverage
-from vd_forecasting.pipelines.data_quality.detector_map import NO_MAP
-from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
+from vd_forecasting.pipelines.data_quality.coverage_plots import NO_MAP
 from vd_forecasting.pipelines.data_quality.pipeline import create_pipeline
 from vd_forecasting.pipelines.data_quality.report import report_quality
+from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
 
 NAN = np.nan
 
@@ -275,26 +274,3 @@ def test_longest_gaps_agree_with_a_plain_search(missing: np.ndarray, count: int)
     if left_out:
         assert len(found) == count
         assert max(length for _, length, *_ in left_out) <= lengths[-1]
-
-
-def test_coverage_is_the_share_observed_between_starts() -> None:
-    values = distinct(5, 2, 2)
-    values[0, 0] = NAN
-    values[3, 1, 1] = NAN
-    share = coverage(raw_array(values), np.array([0, 2, 4]))
-    np.testing.assert_allclose(share, [[0.5, 1.0], [1.0, 0.75], [1.0, 1.0]])
-
-
-@pytest.mark.parametrize(("steps", "vds"), [(2, 1), (401, 40), (900, 41), (300, 2000)])
-def test_coverage_plot_of_any_size(steps: int, vds: int) -> None:
-    figure = plot_coverage(clean(raw_array(distinct(steps, vds, 1)), CLEANING)[0])
-    axes = figure.axes[0]
-    cells = axes.collections[0].get_array()
-    assert cells is not None
-    height, width = cells.shape
-    assert height == vds
-    assert width <= 400
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert ("VD-0" in labels) == (vds <= 40)
-    assert axes.yaxis_inverted()
-    figure.draw_without_rendering()

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
-from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval
-from vd_forecasting.pipelines.data_quality.cleaning_history import History, Shares
+from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED, cleaned_interval
 from vd_forecasting.pipelines.data_quality.detector_statistics import (
     DetectorStatistics,
     detector_statistics,
@@ -16,7 +17,59 @@ from vd_forecasting.pipelines.data_quality.detector_statistics import (
 from vd_forecasting.rendering.markdown import plain_text
 from vd_forecasting.vd_array import interval_of, targets_in
 from vd_forecasting.vocabulary import TARGET_FEATURES
-from vd_forecasting.wording import in_words, time_stamp, with_unit
+from vd_forecasting.wording import in_words, time_stamp
+
+Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
+
+
+class History:
+    """The state after each rule, in arrays; the first is the raw file.
+
+    Where the data were resampled, the last state is that of the coarser grid.
+    """
+
+    def __init__(self, vd: xr.DataArray, cleaning_log: pd.DataFrame) -> None:
+        self.rules = [str(rule) for rule in cleaning_log["rule"].unique()]
+        self.resampled = self.rules[-1] == RESAMPLED
+        self.clean = len(self.rules) - (2 if self.resampled else 1)
+        """The state after the last rule, on the file's own grid."""
+        # By position, not by name: two detectors may have the same VDID.
+        shape = (3, len(self.rules), vd.sizes["vd"], vd.sizes["feature"])
+        states = cleaning_log[["rows", "moved", "observed"]].to_numpy(np.int64).T.reshape(shape)
+        self.observed: Counts = states[2]
+        self.rows: Counts
+        self.rows, moved = states[:2, :, 0, 0]
+        self.rows_after = dict(zip(self.rules, self.rows.tolist(), strict=True))
+        """Time steps left by a rule."""
+        self.rows_lost = dict(zip(self.rules[1:], (-np.diff(self.rows)).tolist(), strict=True))
+        """Time steps a rule removed; negative where it added some."""
+        self.steps_moved = dict(zip(self.rules, moved.tolist(), strict=True))
+        """Time steps a rule moved to another place or time stamp."""
+
+    @property
+    def recorded(self) -> int:
+        """Values in the raw file."""
+        return int(self.observed[0].sum())
+
+    @property
+    def removed(self) -> int:
+        """Values that the rules removed."""
+        return self.recorded - int(self.observed[self.clean].sum())
+
+    def share(self, state: int) -> Shares:
+        """Share observed after a rule, [vd, feature], of the time steps then there."""
+        return np.asarray(self.observed[state] / max(self.rows[state], 1))
+
+    def missing(self, state: int) -> float:
+        """Share of all values missing after a rule."""
+        observed: Counts = self.observed[state]
+        return 1.0 - int(observed.sum()) / max(int(self.rows[state]) * observed.size, 1)
+
+    def values_lost(self, rule: str) -> tuple[Counts, Counts]:
+        """Values that a rule removed, and those there before, [vd, feature] both."""
+        before, after = self.observed[self.rules.index(rule) - 1 :][:2]
+        return before - after, before
 
 
 @dataclass(frozen=True)
@@ -40,11 +93,6 @@ class CleanedFile:
     @property
     def units(self) -> list[str]:
         return [str(unit) for unit in self.vd["unit"].to_numpy()]
-
-    @property
-    def features_with_units(self) -> list[str]:
-        """Harmless in Markdown."""
-        return [plain_text(text) for text in map(with_unit, self.features, self.units)]
 
     @property
     def targets(self) -> list[str]:

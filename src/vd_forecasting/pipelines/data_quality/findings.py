@@ -1,8 +1,8 @@
 """Findings: what in a file deserves a look, in plain words.
 
-Each check looks for one thing. Where it finds it, it names the detectors and features, what was
-found and what to do. The order: the whole file before single detectors, wrong data before missing
-data, and missing data before data that cleaning has dealt with.
+Each check looks for what its sentence says. Where it finds it, it names the detectors and features,
+what was found and what to do. The order: the whole file before single detectors, wrong data before
+missing data, and missing data before data that cleaning has dealt with.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, limits_of
-from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
-from vd_forecasting.pipelines.data_quality.cleaning_history import History
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.detector_statistics import DENSE, NIGHT, SPARSE
 from vd_forecasting.pipelines.data_quality.stretches import LongestStretches, stretches
 from vd_forecasting.rendering.markdown import plain_text
@@ -59,28 +58,21 @@ def findings(file: CleanedFile) -> list[str]:
     return [finding for check in CHECKS for finding in check(file)]
 
 
-def shared_steps(file: CleanedFile) -> Found:
-    """An interval longer than that of the detectors."""
-    if file.history.rows_lost("duplicates") > file.history.rows_after("duplicates"):
+def time_axis(file: CleanedFile) -> Found:
+    """An interval that is not that of the detectors, and records that nobody knows the time of."""
+    lost, left = file.history.rows_lost, file.history.rows_after
+    if lost["duplicates"] > left["duplicates"]:
         yield (
             "**More than half of the time steps share their place on the grid of "
             f"{file.interval_before} with another.** Cleaning keeps the last value of each, it "
             "does not average or add up; check `cleaning.interval`."
         )
-
-
-def empty_grid(file: CleanedFile) -> Found:
-    """An interval shorter than that of the detectors."""
-    if file.history.rows_after("absent steps") > 2 * file.history.rows_after("duplicates"):
+    if left["absent steps"] > 2 * left["duplicates"]:
         yield (
             f"**More than half of the grid of {file.interval_before} has no time step in the "
             "file**; check `cleaning.interval`."
         )
-
-
-def blank_time_stamps(file: CleanedFile) -> Found:
-    """Records that nobody knows the time of."""
-    blank, all_steps = file.history.rows_lost("blank time stamps"), file.history.rows_after("raw")
+    blank, all_steps = lost["blank time stamps"], left["raw"]
     if blank and blank >= MANY_BLANK * all_steps:
         yield (
             f"**{blank:,} of {all_steps:,} time steps have no time stamp** and were dropped. "
@@ -89,7 +81,6 @@ def blank_time_stamps(file: CleanedFile) -> Found:
 
 
 def occupancy_as_share(file: CleanedFile) -> Found:
-    """Occupancies from 0 to 1 where % are expected."""
     for name, unit, top in zip(file.features, file.units, file.statistics.highest, strict=True):
         if name == OCCUPANCY and unit == "%" and 0 < top <= 1:
             yield (
@@ -99,7 +90,6 @@ def occupancy_as_share(file: CleanedFile) -> Found:
 
 
 def busy_nights(file: CleanedFile) -> Found:
-    """A clock of another place."""
     volume = file.statistics.volume_by_hour
     if not np.isnan(volume).any() and volume[1:5].mean() > volume[7:19].mean():
         yield (
@@ -110,7 +100,6 @@ def busy_nights(file: CleanedFile) -> Found:
 
 
 def clock_gaps(file: CleanedFile) -> Found:
-    """Times without a value of any detector."""
     _, begins, lengths = stretches(~file.statistics.observed[np.newaxis])
     long = lengths[lengths >= file.steps_in(LONG_GAP)]
     if long.size:
@@ -124,7 +113,6 @@ def clock_gaps(file: CleanedFile) -> Found:
 
 
 def features_without_values(file: CleanedFile) -> Found:
-    """Features that are only a name."""
     dead = [file.features[at] for at in np.flatnonzero(np.isnan(file.statistics.highest))]
     if dead:
         yield (
@@ -134,7 +122,6 @@ def features_without_values(file: CleanedFile) -> Found:
 
 
 def empty_nights(file: CleanedFile) -> Found:
-    """Steps without a vehicle that were left out of the file."""
     statistics = file.statistics
     if statistics.nights < 3 or not statistics.day_steps:
         return
@@ -157,9 +144,8 @@ def empty_nights(file: CleanedFile) -> Found:
 
 
 def silent_zeros(file: CleanedFile) -> Found:
-    """A sensor that is dead and reports 0."""
     longest, steps = file.statistics.zero_stretch, file.steps_in(LONG_ZERO)
-    for found in _long_stretches(file, longest, TARGET_FEATURES, steps, "is 0"):
+    if found := _long_stretches(file, longest, TARGET_FEATURES, steps, "is 0"):
         yield f"{found}. A closed road, or a dead sensor: if so, its zeros are no values."
 
 
@@ -172,8 +158,6 @@ def much_missing(file: CleanedFile) -> Found:
     missing = own.mean(axis=1) / steps
     limit = min(MUCH_MISSING, 1 - file.cleaning.min_observed)
     vds = _worst_first(missing >= limit, missing)
-    if not vds.size:
-        return
     worst = []
     for vd in vds[:NAMED_VDS]:
         start, length = (numbers[vd, alive] for numbers in statistics.missing_stretch)
@@ -183,14 +167,14 @@ def much_missing(file: CleanedFile) -> Found:
     if (more := len(vds) - NAMED_VDS) > 0:
         have = "has" if more == 1 else "have"
         worst.append(f"{more:,} more {have} {share(limit)} or more missing")
-    yield (
-        f"{'; '.join(worst)}. Find out why; a detector observed less than "
-        f"{share(file.cleaning.min_observed)} (`cleaning.min_observed`) is not trained on."
-    )
+    if worst:
+        yield (
+            f"{'; '.join(worst)}. Find out why; a detector observed less than "
+            f"{share(file.cleaning.min_observed)} (`cleaning.min_observed`) is not trained on."
+        )
 
 
 def identical_series(file: CleanedFile) -> Found:
-    """Detectors that are copies of each other."""
     statistics = file.statistics
     features_of: dict[tuple[int, ...], list[str]] = {}
     for feature, name in enumerate(file.features):
@@ -200,19 +184,17 @@ def identical_series(file: CleanedFile) -> Found:
         for vds in by_digest.values():
             if len(vds) > 1:
                 features_of.setdefault(tuple(vds), []).append(name)
-    if not features_of:
-        return
     groups = sorted(features_of, key=lambda vds: (-len(features_of[vds]), vds))
     copies = [
         f"**{_named(file, vds)} report identical {plain_text(listed(features_of[vds]))}**"
         for vds in groups[:NAMED_VDS]
     ]
     more = f"; {len(groups) - NAMED_VDS:,} more such groups" if len(groups) > NAMED_VDS else ""
-    yield f"{'; '.join(copies)}{more}. One is likely a copy: use one of them."
+    if copies:
+        yield f"{'; '.join(copies)}{more}. One is likely a copy: use one of them."
 
 
 def stuck_sensors(file: CleanedFile) -> Found:
-    """Values that the rule on stuck values removed."""
     removed, before = file.history.values_lost("stuck values")
     part = removed / np.maximum(before, 1)  # [N, F]
     vds = _worst_first(removed.any(axis=1), part.max(axis=1))
@@ -223,19 +205,19 @@ def stuck_sensors(file: CleanedFile) -> Found:
         for vd, feature in zip(vds[:NAMED_VDS], part[vds].argmax(axis=1), strict=False)
     ]
     if stuck:
-        yield f"{_with_others(stuck, vds)}. One value for hours: removed. Check the sensor."
+        others = _others(vds, " too")
+        yield f"{'; '.join([*stuck, *others])}. One value for hours: removed. Check the sensor."
 
 
 def repeated_values(file: CleanedFile) -> Found:
     """Repeats of one value for hours, not removed because the rule is off."""
     longest, steps = file.statistics.equal_stretch, file.steps_in(LONG_REPEAT)
-    what = "repeats one value"
-    for found in _long_stretches(file, longest, MEASURED, max(steps, FEWEST_REPEATS), what):
+    steps = max(steps, FEWEST_REPEATS)
+    if found := _long_stretches(file, longest, MEASURED, steps, "repeats one value"):
         yield f"{found}. Check the sensor; `stuck_after` removes such runs."
 
 
 def speed_against_occupancy(file: CleanedFile) -> Found:
-    """Speed that does not fall where the road is full."""
     statistics = file.statistics
     dense, sparse = statistics.speed_when_dense, statistics.speed_when_sparse
     known = np.minimum(statistics.dense_steps, statistics.sparse_steps) >= FEWEST_STEPS
@@ -252,7 +234,6 @@ def speed_against_occupancy(file: CleanedFile) -> Found:
 
 
 def many_error_codes(file: CleanedFile) -> Found:
-    """Features that are error codes to a considerable part."""
     removed, recorded = file.history.values_lost("error codes")  # [N, F]
     part = removed.sum(axis=0) / np.maximum(recorded.sum(axis=0), 1)
     own = removed / np.maximum(recorded, 1)
@@ -269,7 +250,6 @@ def many_error_codes(file: CleanedFile) -> Found:
 
 
 def out_of_range(file: CleanedFile) -> Found:
-    """Impossible values."""
     removed, _ = file.history.values_lost("physical range")  # [N, F]
     counts = removed.sum(axis=0)
     outside = []
@@ -289,7 +269,6 @@ def out_of_range(file: CleanedFile) -> Found:
 
 
 def short_file(file: CleanedFile) -> Found:
-    """A file too short to know what is usual on a Tuesday."""
     span = file.vd.sizes["time"] * interval_of(file.vd)
     if span < SHORT_FILE:
         yield (
@@ -301,10 +280,10 @@ def short_file(file: CleanedFile) -> Found:
 def time_stamps(history: History) -> str:
     """One sentence about the time stamps of the file."""
     lost, moved = history.rows_lost, history.steps_moved
-    counts = {"blank (dropped)": lost("blank time stamps"), "out of order": moved("time order")}
-    counts |= {"off the regular grid": moved("time grid"), "duplicates": lost("duplicates")}
+    counts = {"blank (dropped)": lost["blank time stamps"], "out of order": moved["time order"]}
+    counts |= {"off the regular grid": moved["time grid"], "duplicates": lost["duplicates"]}
     problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
-    steps, absent = history.rows_after("raw"), -lost("absent steps")
+    steps, absent = history.rows_after["raw"], -lost["absent steps"]
     sentence = f"All {steps:,} time stamps are in order"
     if problems:
         sentence = f"{steps:,} time stamps, among them {problems}"
@@ -322,22 +301,18 @@ def _worst_first(found: Any, by: npt.NDArray[Any]) -> Positions:
 
 def _named(file: CleanedFile, vds: Sequence[int] | Positions) -> str:
     """``VD-1, VD-2, VD-3 and 12 other detectors``."""
-    return listed([*(file.vdid(vd) for vd in vds[:NAMED_VDS]), *_others(vds)])
+    return listed([*map(file.vdid, vds[:NAMED_VDS]), *_others(vds)])
 
 
-def _others(vds: Sequence[int] | Positions) -> list[str]:
+def _others(vds: Sequence[int] | Positions, end: str = "") -> list[str]:
     """The detectors that are not named; none where all are."""
-    return [plural(len(vds) - NAMED_VDS, "other detector")] if len(vds) > NAMED_VDS else []
-
-
-def _with_others(parts: Sequence[str], vds: Positions) -> str:
-    """Statements on the named detectors, and how many others they hold for."""
-    return "; ".join([*parts, *(f"{others} too" for others in _others(vds))])
+    more = len(vds) - NAMED_VDS
+    return [plural(more, "other detector") + end] if more > 0 else []
 
 
 def _long_stretches(
     file: CleanedFile, longest: LongestStretches, names: Sequence[str], steps: int, what: str
-) -> Found:
+) -> str:
     """Detectors with stretches of at least ``steps`` in these features, the longest first."""
     columns = [at for at, name in enumerate(file.features) if name in names]
     start, length = (numbers[:, columns] for numbers in longest)
@@ -348,14 +323,12 @@ def _long_stretches(
         for vd in vds[:NAMED_VDS]
         for at in [length[vd].argmax()]
     ]
-    if parts:
-        yield _with_others(parts, vds)
+    return "; ".join([*parts, *_others(vds, " too")])
 
 
 CHECKS: tuple[Callable[[CleanedFile], Found], ...] = (
-    *(shared_steps, empty_grid, blank_time_stamps, occupancy_as_share, busy_nights, clock_gaps),
-    *(features_without_values, empty_nights, silent_zeros, identical_series, repeated_values),
-    *(speed_against_occupancy, much_missing, short_file),
-    *(stuck_sensors, many_error_codes, out_of_range),
+    *(time_axis, occupancy_as_share, busy_nights, clock_gaps, features_without_values),
+    *(empty_nights, silent_zeros, identical_series, repeated_values, speed_against_occupancy),
+    *(much_missing, short_file, stuck_sensors, many_error_codes, out_of_range),
 )
 """The most important first."""

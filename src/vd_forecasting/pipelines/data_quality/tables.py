@@ -1,4 +1,4 @@
-"""Rows of the page's tables; names from the file are harmless text in them."""
+"""The page's tables, most as rows; names from the file are harmless text in them."""
 
 from collections.abc import Iterable
 
@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 
 from vd_forecasting.pipelines.data_engineering import resample
-from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile
-from vd_forecasting.pipelines.data_quality.cleaning_history import History
-from vd_forecasting.pipelines.data_quality.gaps import Gap, longest_gaps
-from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
+from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
+from vd_forecasting.rendering.markdown import plain_text, table
 from vd_forecasting.vd_array import interval_of
 from vd_forecasting.wording import in_words, share
 
 MAX_LISTED_VDS = 40
 WORST_VDS = 20
 LONGEST_GAPS = 10
+FEATURES_PER_TABLE = 6
 
 # The words after the number of time steps that a rule dropped, moved or added.
 _CHANGED = {"blank time stamps": "dropped", "time order": "out of order"}
@@ -54,7 +54,7 @@ def rule_rows(history: History) -> Rows:
     removed = -np.diff(history.observed[: history.clean + 1].sum(axis=1), axis=0)  # [rule, feature]
     rows = []
     for rule, counts in zip(history.rules[1 : history.clean + 1], removed, strict=True):
-        changed = abs(history.rows_lost(rule)) + history.steps_moved(rule)
+        changed = abs(history.rows_lost[rule]) + history.steps_moved[rule]
         steps = f"{changed:,} {_CHANGED[rule]}" if rule in _CHANGED else "–"
         rows.append([rule, steps, *(f"{count:,}" for count in counts)])
     return [*rows, ["**all**", "", *(f"**{count:,}**" for count in removed.sum(axis=0))]]
@@ -110,3 +110,13 @@ def unfit_rows(file: CleanedFile) -> Rows:
             reason = "no value at all" if not shares.any() else f"observed: {', '.join(short)}"
             rows.append([file.vdid(vd), reason])
     return rows
+
+
+def by_feature(file: CleanedFile, head: list[str], rows: Rows) -> str:
+    """A table with a column per feature after those of ``head``; several if it would be wide."""
+    names, lead = [plain_text(name) for name in file.features], len(head)
+    tables = []
+    for start in range(0, len(names), FEATURES_PER_TABLE):
+        some = slice(start, start + FEATURES_PER_TABLE)
+        tables.append(table(head + names[some], [row[:lead] + row[lead:][some] for row in rows]))
+    return "\n\n".join(tables)

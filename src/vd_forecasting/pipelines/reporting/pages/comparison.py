@@ -14,10 +14,8 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
 from vd_forecasting.pipelines.reporting.plots import error_plots
-from vd_forecasting.pipelines.reporting.plots.fan_plot import plot_fans
-from vd_forecasting.pipelines.reporting.plots.forecast_plot import plot_forecast
+from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_fans, plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
-from vd_forecasting.pipelines.reporting.plots.residual_plot import plot_residuals
 from vd_forecasting.rendering.markdown import code, link
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
@@ -163,7 +161,7 @@ def _figures(
             errors,
         ),
         "residuals": partial(
-            plot_residuals,
+            error_plots.plot_residuals,
             "Are the forecasts biased, and how often are they far off?",
             forecasts,
             errors,

@@ -14,7 +14,7 @@ from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
 from vd_forecasting.pipelines.reporting.plots.error_plots import plot_error_by_horizon
-from vd_forecasting.pipelines.reporting.plots.forecast_plot import plot_forecast
+from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import (
     plot_learning_curves,
     plot_metric_evolution,

@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from tests.make.arrays import distinct, raw_array
 from tests.make.parameters import CLEANING
 from vd_forecasting.pipelines.data_engineering.clean import clean
-from vd_forecasting.pipelines.data_quality.cleaning_history import History
-from vd_forecasting.pipelines.data_quality.detector_map import (
+from vd_forecasting.pipelines.data_quality.cleaned_file import History
+from vd_forecasting.pipelines.data_quality.coverage_plots import (
     NO_MAP,
     apart,
     caption,
+    coverage,
     placed_vds,
+    plot_coverage,
     plot_detector_map,
 )
 
@@ -140,3 +142,26 @@ def test_apart_moves_as_little_as_it_takes() -> None:
 def test_drawing_says_nothing_on_the_log(caplog: pytest.LogCaptureFixture) -> None:
     plot_detector_map(*cleaned([121.0, 121.5], [25.0, 25.6])).draw_without_rendering()
     assert caplog.records == []
+
+
+def test_coverage_is_the_share_observed_between_starts() -> None:
+    values = distinct(5, 2, 2)
+    values[0, 0] = np.nan
+    values[3, 1, 1] = np.nan
+    share = coverage(raw_array(values), np.array([0, 2, 4]))
+    np.testing.assert_allclose(share, [[0.5, 1.0], [1.0, 0.75], [1.0, 1.0]])
+
+
+@pytest.mark.parametrize(("steps", "vds"), [(2, 1), (401, 40), (900, 41), (300, 2000)])
+def test_coverage_plot_of_any_size(steps: int, vds: int) -> None:
+    figure = plot_coverage(clean(raw_array(distinct(steps, vds, 1)), CLEANING)[0])
+    axes = figure.axes[0]
+    cells = axes.collections[0].get_array()
+    assert cells is not None
+    height, width = cells.shape
+    assert height == vds
+    assert width <= 400
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert ("VD-0" in labels) == (vds <= 40)
+    assert axes.yaxis_inverted()
+    figure.draw_without_rendering()

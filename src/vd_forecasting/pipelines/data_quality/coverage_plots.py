@@ -1,15 +1,18 @@
-"""Where the detectors are, and how much of each was observed."""
+"""When each detector was observed, as a heatmap, and where, as a map."""
 
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+import matplotlib.dates as mdates
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -17,13 +20,27 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy.optimize import isotonic_regression
 
 from vd_forecasting.rendering.plot_style import figure_without_data, legend_below, panels
+from vd_forecasting.vd_array import DIMS, each_vd_block, interval_of
 from vd_forecasting.wording import plural
 
-MAX_LABELLED_VDS = 16
+MAX_COLUMNS = 400
+MAX_LABELLED_ROWS = 40
+MAX_LABELLED_POINTS = 16
 
 Floats = npt.NDArray[np.float64]
 
-_QUESTION = "Where are the detectors, and which have most data missing?"
+_SHARE = "Share of values observed after cleaning, over all features"
+
+# White to mid blue: gaps stand out, and full coverage stays pale.
+_SHARES = ListedColormap(colormaps["Blues"](np.linspace(0, 0.75, 256)))
+
+# For ticks at years, months, days, hours, minutes, seconds; the second list where a tick begins a
+# larger unit. Days carry their month, since the axis may run over two of them.
+_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
+_ZERO_FORMATS = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
+
+_WHERE = "Where are the detectors, and which have most data missing?"
+NO_MAP = "No map: no detector of the file has a position_lon and a position_lat in degrees."
 
 # Classes of shares: lower limit, name and marker.
 _CLASSES = (
@@ -39,30 +56,65 @@ _SHAPE = 1.6
 """Width of the panel, in heights."""
 
 
+def plot_coverage(vd_clean: xr.DataArray) -> Figure:
+    """Draw a heatmap of time × detector: the share of values observed, over all features."""
+    times = vd_clean["time"].to_numpy().astype("datetime64[ns]")
+    per_column = -(-len(times) // MAX_COLUMNS)  # steps, rounded up
+    starts = np.arange(0, len(times), per_column)
+    edges = np.append(times[starts], times[-1] + interval_of(vd_clean))
+    vdids = [str(vdid) for vdid in vd_clean["vd"].to_numpy()]
+
+    labelled = len(vdids) <= MAX_LABELLED_ROWS
+    height = max(0.8 + (0.24 * len(vdids) if labelled else 5.4), 1.6)
+    question = "When was each detector observed?"
+    figure, [[ax]] = panels(question, f"{_SHARE}; white: none.", (1, 1), height)
+    limits = mdates.date2num(edges), np.arange(len(vdids) + 1) + 0.5
+    mesh = ax.pcolormesh(*limits, coverage(vd_clean, starts).T, cmap=_SHARES, vmin=0, vmax=1)
+    ax.xaxis_date()
+    locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
+    ax.xaxis.set_major_locator(locator)
+    formats: dict[str, Any] = {"formats": _FORMATS, "zero_formats": _ZERO_FORMATS}
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=False, **formats))
+    first, last = np.datetime_as_string(times[[0, -1]], unit="D")
+    ax.set_xlabel(first if first == last else f"{first} to {last}")
+    ax.invert_yaxis()
+    if labelled:
+        ax.set_yticks(np.arange(1, len(vdids) + 1), vdids)
+        ax.tick_params(axis="y", length=0)
+    else:
+        ax.set_ylabel(f"position in the file, of {len(vdids):,} detectors")
+    ax.grid(False)
+    figure.colorbar(mesh, ax=ax, label="share observed", pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1])
+    return figure
+
+
+def coverage(vd_clean: xr.DataArray, starts: npt.NDArray[np.int64]) -> Floats:
+    """Share of finite values, [len(starts), N], from each start (a time step) to the next."""
+    shares = np.empty((len(starts), 0))
+    periods = [slice(*limits) for limits in pairwise([*starts, vd_clean.sizes["time"]])]
+    for block in each_vd_block(vd_clean.transpose(*DIMS), "plot coverage"):
+        # Period by period, so that no mask as large as the array is made.
+        seen = [np.isfinite(block.to_numpy()[period]).mean(axis=(0, 2)) for period in periods]
+        shares = np.hstack([shares, seen])
+    return shares
+
+
 def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
     """Draw a map of the detectors in colours of the share of their values ``observed``, [N].
 
     Longitudes and latitudes are to scale at the mean latitude. Where no detector has coordinates,
     the figure says so instead. Only labels of ``vd_clean`` are read.
     """
-    if reason := no_map(vd_clean):
-        return figure_without_data(_QUESTION, reason)
     placed = placed_vds(vd_clean)
+    if not placed.any():
+        return figure_without_data(_WHERE, NO_MAP)
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    figure, [[ax]] = panels(_QUESTION, caption(vd_clean), (1, 1), 6.0)
+    figure, [[ax]] = panels(_WHERE, caption(vd_clean), (1, 1), 6.0)
     legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
-    if len(lon) <= MAX_LABELLED_VDS:
+    if len(lon) <= MAX_LABELLED_POINTS:
         _label(ax, lon, lat, [str(vdid) for vdid in vd_clean["vd"].to_numpy()[placed]])
     return figure
-
-
-NO_MAP = "No map: no detector of the file has a position_lon and a position_lat in degrees."
-
-
-def no_map(vd: xr.DataArray) -> str:
-    """Why there is no map; "" if there is one."""
-    return "" if placed_vds(vd).any() else NO_MAP
 
 
 def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
@@ -76,10 +128,8 @@ def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
 def caption(vd: xr.DataArray) -> str:
     """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
-    lost = int((~placed).sum())
-    text = "Share of values observed after cleaning, over all features."
-    text += " In one place, the worst is on top."
-    if lost:
+    text = f"{_SHARE}. In one place, the worst is on top."
+    if lost := int((~placed).sum()):
         have = "has" if lost == 1 else "have"
         text += f" {lost:,} of {plural(len(placed), 'detector')} {have} no coordinates."
     return text
@@ -114,7 +164,9 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
     for axis, sides in ((ax.xaxis, ("", " E", " W")), (ax.yaxis, ("", " N", " S"))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(partial(_degrees, sides))
-    km = _round_below(wide * _KM_PER_DEGREE / 5)
+    fifth = wide * _KM_PER_DEGREE / 5
+    power = 10.0 ** math.floor(math.log10(fifth))
+    km = max(step * power for step in (1, 2, 5) if step * power <= fifth)
     bar = (km / _KM_PER_DEGREE / stretch, f"{km:g} km", "lower left")
     style = {"frameon": False, "color": "#444444", "size_vertical": wide / 400}
     ax.add_artist(AnchoredSizeBar(ax.transData, *bar, **style))
@@ -125,20 +177,12 @@ def _degrees(sides: tuple[str, str, str], value: float, _: int) -> str:
     return f"{round(abs(value), 6):g}°{sides[int(np.sign(value))]}"
 
 
-def _round_below(value: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is no larger."""
-    power = 10.0 ** math.floor(math.log10(value))
-    return max(step * power for step in (1, 2, 5) if step * power <= value)
-
-
 def _label(ax: Axes, lon: Floats, lat: Floats, vdids: Sequence[str]) -> None:
     """Write VDIDs beside their points: right of a road that runs north, slanting above others."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    north = np.ptp(lat) / (top - bottom) >= np.ptp(lon) / (right - left)
-    if north:
+    x, y, angle = apart(lon, 0.025 * (right - left)), lat + 0.03 * (top - bottom), 40
+    if np.ptp(lat) / (top - bottom) >= np.ptp(lon) / (right - left):
         x, y, angle = lon + 0.02 * (right - left), apart(lat, 0.035 * (top - bottom)), 0
-    else:
-        x, y, angle = apart(lon, 0.025 * (right - left)), lat + 0.03 * (top - bottom), 40
     line = {"arrowstyle": "-", "color": "#AAAAAA", "linewidth": 0.6}
     style: dict[str, Any] = {"fontsize": 8, "color": "#444444", "va": "center", "arrowprops": line}
     style |= {"rotation": angle, "rotation_mode": "anchor", "zorder": 2}
