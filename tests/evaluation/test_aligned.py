@@ -20,9 +20,8 @@ from vd_forecasting.evaluation.aligned import (
     mean_over_seeds,
     most_congested_day,
 )
-from vd_forecasting.evaluation.errors import errors_of
+from vd_forecasting.evaluation.errors import errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import ERRORS, score
-from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.pipelines.reporting.across_modes import (
     Compared,
     align_modes,

@@ -5,9 +5,8 @@ import pandas as pd
 from vd_forecasting.artefacts import BaselineForecasts, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, align
 from vd_forecasting.evaluation.differences import Differences, find_differences
-from vd_forecasting.evaluation.errors import Errors, errors_of
+from vd_forecasting.evaluation.errors import Errors, SummedErrors, errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import from_sums, tidy
-from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 from vd_forecasting.parameters import Evaluation
 
 SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]

@@ -4,9 +4,8 @@ import xarray as xr
 
 from vd_forecasting.artefacts import FitErrors, Forecasts
 from vd_forecasting.evaluation.aligned import align
-from vd_forecasting.evaluation.errors import Errors, Json, errors_of
+from vd_forecasting.evaluation.errors import Errors, Json, errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature
-from vd_forecasting.evaluation.summed import sum_errors
 
 
 def score_experiment(
