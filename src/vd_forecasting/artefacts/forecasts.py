@@ -24,11 +24,7 @@ class _OnWindows(Labelled, OfForecasts):
 
     @classmethod
     def from_xarray(cls, data: xr.Dataset) -> Self:
-        """Take over what a file held.
-
-        Raises:
-            ValueError: a newer version wrote it.
-        """
+        """Take over what a file held; a ValueError says that a newer version wrote it."""
         found = int(data.attrs.get("format", 1))
         if found > FORMAT:
             raise ValueError(
@@ -55,11 +51,10 @@ class _OnWindows(Labelled, OfForecasts):
 class Forecasts(_OnWindows):
     """Forecasts of an experiment's networks, every seed's.
 
-    Args:
-        data: ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon, vd,
-            feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
-            known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
-            :mod:`vd_forecasting.evaluation.reference_scales`.
+    ``data`` holds ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon,
+    vd, feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
+    known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
+    :mod:`vd_forecasting.pipelines.training.evaluate`.
     """
 
     @property
@@ -80,30 +75,13 @@ class Forecasts(_OnWindows):
         """The seed that did best in validation."""
         return int(self.data.attrs["best_seed"])
 
-    @property
-    def truth(self) -> xr.DataArray:
-        return self.data["truth"]
-
-    @property
-    def persistence(self) -> xr.DataArray:
-        return self.data["persistence"]
-
-    @property
-    def mase_scale(self) -> xr.DataArray:
-        return self.data["mase_scale"]
-
-    @property
-    def free_flow_speed(self) -> xr.DataArray:
-        return self.data["free_flow_speed"]
-
 
 @dataclass(frozen=True)
 class BaselineForecasts(_OnWindows):
     """Forecasts of a mode's baselines.
 
-    Args:
-        data: ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model), the
-            time it took to learn and to forecast.
+    ``data`` holds ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model),
+    the time it took to learn and to forecast.
     """
 
     @property

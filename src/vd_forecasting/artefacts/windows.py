@@ -21,12 +21,9 @@ JOINT = "joint"
 class WindowSet(Labelled):
     """Scaled, imputed and split series.
 
-    Args:
-        data: ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same shape,
-            false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical units;
-            ``calendar`` (time, phase), time of day and of week on circles; the coordinate ``unit``
-            on feature. Attributes hold the lengths, the target features and the first steps of val
-            and test.
+    Beside the arrays below, of the dims time, vd, feature and phase, ``data`` has the coordinate
+    ``unit`` on feature; its attributes hold the lengths, the target features and the first steps of
+    val and test.
     """
 
     @property
@@ -38,6 +35,12 @@ class WindowSet(Labelled):
     def prediction_length(self) -> int:
         """H, steps."""
         return int(self.data.attrs["prediction_length"])
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Both lengths by name."""
+        names = ("sequence_length", "prediction_length")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def ends(self) -> dict[str, int]:
@@ -72,7 +75,7 @@ class WindowSet(Labelled):
 
     @property
     def calendar(self) -> npt.NDArray[np.float32]:
-        """``[T, 4]``."""
+        """``[T, 4]``, time of day and of week on circles."""
         return self.data["calendar"].values
 
     @property
@@ -107,7 +110,7 @@ class WindowSet(Labelled):
 
     @property
     def models(self) -> dict[str, slice]:
-        """The detectors, by position, that each model of the experiment forecasts.
+        """The detectors, by position, that each model forecasts.
 
         One model named ``joint`` takes all of them; in independent_multi_vd every detector has a
         model of its own, named by its VDID.

@@ -32,12 +32,11 @@ MOST_BUFFER_BYTES = 2**30
 """Upper limit for buffers, such as the masks of the xLSTM, which need far less."""
 
 
-def build_forecaster(
-    model: str, model_parameters: dict[str, Any], network: dict[str, Any]
-) -> Forecaster:
-    """An untrained forecaster, from the settings of its core and the fields of its network."""
-    core, config = CORES[model]
-    return Forecaster(core(config(**model_parameters)), Network(**network))
+def build_forecaster(described: Mapping[str, Any]) -> Forecaster:
+    """An untrained forecaster of the ``model``, ``model_parameters`` and ``network`` described."""
+    core, config = CORES[described["model"]]
+    settings = config(**described["model_parameters"])
+    return Forecaster(core(settings), Network(**described["network"]))
 
 
 def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
@@ -48,9 +47,8 @@ def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
     """
     check_checkpoint(checkpoint)
     forecasters = {}
-    described = [checkpoint[key] for key in ("model", "model_parameters", "network")]
     for name, weights in checkpoint["weights"].items():
-        forecaster = build_forecaster(*described)
+        forecaster = build_forecaster(checkpoint)
         forecaster.load_state_dict(weights)
         forecasters[name] = forecaster.eval()
     return forecasters
@@ -109,7 +107,7 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
         raise ValueError("the checkpoint has fewer weights than layers")
     try:
         with torch.random.fork_rng(), torch.device("meta"):
-            sketch = build_forecaster(model, parameters, checkpoint["network"])
+            sketch = build_forecaster(checkpoint)
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ValueError(f"the checkpoint describes no network ({first_line(error)})") from error
     if sum(buffer.nbytes for buffer in sketch.buffers()) > MOST_BUFFER_BYTES:

@@ -26,12 +26,16 @@ from tests.make.trainings import (
 from tests.make.windows import MakesWindows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
-from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.pipelines.reporting.experiment_scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
-from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_test
+from vd_forecasting.pipelines.training.evaluate import (
+    evaluate,
+    forecast_test,
+    free_flow_speed,
+    mase_scale,
+)
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 
 
@@ -162,7 +166,7 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
     assert predictions.seeds == metrics["seeds"] == [3, 42, 7]
     assert predictions.best_seed == int(lowest)
-    errors = abs(predictions.prediction - predictions.truth).sel(feature="avg_speed")
+    errors = abs(predictions.prediction - predictions.data["truth"]).sel(feature="avg_speed")
     by_seed = errors.mean(["origin", "horizon", "vd"]).to_numpy()
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(by_seed.mean(), rel=1e-5)
     assert metrics["test_sd"]["avg_speed"]["mae"] == pytest.approx(by_seed.std(ddof=1), rel=1e-3)

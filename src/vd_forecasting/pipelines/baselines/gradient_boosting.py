@@ -41,10 +41,9 @@ MAX_BINS = 63
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
 def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
-    """Learn all models, of so many trees from at most so many windows; forecast the test windows.
+    """Forecasts of the test windows, float32 ``[W, H, N, F]`` in scaled units.
 
-    Returns:
-        float32 ``[W, H, N, F]`` in scaled units.
+    Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
@@ -93,8 +92,7 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The windows that the model of some VDs learns from: all, or as many as allowed, at random.
 
-    Returns:
-        The origin and the VD's position of each window, both int ``[W]``.
+    Each has an origin and the position of its VD, both int ``[W]``.
     """
     number = np.arange(len(train) * (vds.stop - vds.start))
     if len(number) > max_windows:
@@ -105,9 +103,8 @@ def draw(
 def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Inputs of a model, but for the horizon, of VDs by position ``vd`` [W] at origins ``at`` [W].
 
-    Returns:
-        float32 ``[W, C]``: lag by lag all features of the VD, the minute of the day, the day of
-        the week and the position of the VD.
+    Lag by lag all features of the VD, the minute of the day, the day of the week and the position
+    of the VD: float32 ``[W, C]``.
     """
     steps = at[:, None] - spaced_lags(windows.sequence_length)
     past = windows.values[steps, vd[:, None]]  # [W, lags, features]
@@ -134,9 +131,7 @@ def horizon_groups(last: int) -> list[range]:
 def rotate(num_windows: int, horizons: range) -> tuple[np.ndarray, np.ndarray]:
     """Which window is used at which horizons, so that each horizon has its equal share.
 
-    Returns:
-        The positions of the windows, each up to :data:`USES` times, and a horizon for each: both
-        int ``[num_windows * uses]``.
+    Positions of windows, each up to :data:`USES` times, and a horizon for each, int ``[W * uses]``.
     """
     uses = min(USES, len(horizons))
     row = np.repeat(np.arange(num_windows), uses)

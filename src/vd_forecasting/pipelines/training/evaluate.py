@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 import xarray as xr
 
 from vd_forecasting.artefacts import FitErrors, Forecasts, WindowSet
 from vd_forecasting.evaluation.metrics import by_feature, from_sums
-from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.train import torch_threads
-from vd_forecasting.vd_array import VDS_PER_CHUNK
+from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK
+from vd_forecasting.vocabulary import SPEED
 
 if TYPE_CHECKING:
     from dask.array import Array
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float32]
 WINDOWS_AT_ONCE = 128
 """More take more memory and no less time."""
 
+FREE_FLOW_PERCENTILE = 85
+
 
 def evaluate(
     best_model: Checkpoint,
@@ -35,11 +38,9 @@ def evaluate(
     mape_min_truth: float,
     compute: Compute,
 ) -> tuple[Forecasts, FitErrors]:
-    """Forecast every window of every split with every seed's models; keep the test forecasts.
+    """The forecasts of :func:`forecast_test`, and the errors on the other splits.
 
-    Returns:
-        The forecasts of :func:`forecast_test`, and the errors on train and val, means over the
-        seeds.
+    All are of every seed's models; errors are means over the seeds.
     """
     with torch_threads(compute.threads):
         train, val = (
@@ -62,9 +63,8 @@ def fit_errors(
         of_models = []
         for name, vds in windows.models.items():
             sums = ErrorSums(std[vds], mean[vds], windows.targets, mape_min_truth)
-            batches = WindowBatches(windows, vds, split, batch_size=WINDOWS_AT_ONCE)
             with torch.inference_mode():
-                for inputs, targets in batches:
+                for inputs, targets in WindowBatches(windows, vds, split, WINDOWS_AT_ONCE):
                     sums.add(forecasters[name](inputs), targets)
             of_models.append(sums.sums())
         total = xr.concat(of_models, "vd")
@@ -76,15 +76,14 @@ def fit_errors(
 def forecast_test(
     models: dict[str, Checkpoint], windows: WindowSet, compute: Compute, best_seed: int
 ) -> Forecasts:
-    """Forecast every window of the test split, a block of origins and detectors at a time.
+    """Forecast every window of the test split.
 
-    Returns:
-        float32 forecasts, truths and persistence in physical units. Forecasts and truths are dask
-        arrays: a block is made when it is asked for, and nothing is kept.
+    Forecasts and truths are dask arrays: a block of origins and detectors is made when it is asked
+    for, and nothing is kept.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
     batches = {
-        name: WindowBatches(windows, vds, "test", batch_size=WINDOWS_AT_ONCE)
+        name: WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE)
         for name, vds in windows.models.items()
     }
     mean, std = windows.target_mean, windows.target_std
@@ -107,19 +106,16 @@ def forecast_test(
         values: Floats = np.concatenate(parts, axis=2) * std[vds] + mean[vds]
         return values
 
-    chunks = (
-        _cut(len(origins), WINDOWS_AT_ONCE),
-        (windows.prediction_length,),
-        _cut(len(mean), len(mean) if len(batches) == 1 else VDS_PER_CHUNK),
-        (len(windows.targets),),
-    )
+    shape = (len(origins), windows.prediction_length, *mean.shape)
+    sizes = (WINDOWS_AT_ONCE, -1, -1 if len(batches) == 1 else VDS_PER_CHUNK, -1)
+    made = _lazy(predict, (len(models), *shape), (1, *sizes))
     dims = ("origin", "horizon", "vd", "feature")
     last = windows.values[origins][..., windows.target_positions]
     return Forecasts(
         xr.Dataset(
             {
-                "prediction": (("seed", *dims), _lazy(predict, ((1,) * len(models), *chunks))),
-                "truth": (dims, _lazy(observe, chunks)),
+                "prediction": (("seed", *dims), made),
+                "truth": (dims, _lazy(observe, shape, sizes)),
                 "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
                 "mase_scale": mase_scale(windows).drop_vars("unit"),
                 "free_flow_speed": free_flow_speed(windows),
@@ -136,23 +132,51 @@ def forecast_test(
     )
 
 
-def _cut(size: int, width: int) -> tuple[int, ...]:
-    full, rest = divmod(size, width)
-    return (width,) * full + (rest,) * (rest > 0)
+def _lazy(
+    values_at: Callable[..., Floats], shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> "Array":
+    """An array whose chunks of some size, -1 for all, are made when they are asked for.
 
-
-def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...]) -> "Array":
-    """An array whose chunks are made when they are asked for.
-
-    Args:
-        values_at: takes a slice per dim and returns the values there.
-        chunks: their sizes along every dim.
+    ``values_at`` takes a slice per dim and returns the values there.
     """
-    from dask.array import map_blocks  # noqa: PLC0415  (slow to import)
+    from dask.array.core import map_blocks, normalize_chunks  # noqa: PLC0415  (slow to import)
 
     def block(block_info: Any = None) -> Floats:
         return values_at(*(slice(*ends) for ends in block_info[None]["array-location"]))
 
-    meta = np.empty((0,) * len(chunks), "float32")
+    chunks, meta = normalize_chunks(sizes, shape), np.empty((0,) * len(shape), "float32")
     lazy: Array = map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
     return lazy
+
+
+def mase_scale(windows: WindowSet) -> xr.DataArray:
+    """MAE of the daily seasonal naive forecast within the training split, ``(vd, feature)``.
+
+    The scale of MASE with a season of one day, Hyndman and Koehler (2006), section 3; in physical
+    units, NaN where no value and the one a day before it are both observed, or never differ.
+    """
+    values = _training_values(windows)
+    day = round(pd.Timedelta("24h") / pd.Timedelta(minutes=windows.interval_minutes))
+    difference = abs(values.shift(time=-day) - values)
+    scale = difference.sum("time") / difference.count("time")
+    return scale.where(scale > 0)
+
+
+def free_flow_speed(windows: WindowSet) -> xr.DataArray:
+    """The 85th percentile of the speeds observed in the training split, ``(vd,)``.
+
+    NaN where none is observed or speed is not a target.
+    """
+    values = _training_values(windows)
+    if SPEED not in values["feature"].values:
+        return xr.full_like(values.isel(time=0, feature=0, drop=True), np.nan)
+    speeds = values.sel(feature=SPEED, drop=True)
+    return speeds.quantile(FREE_FLOW_PERCENTILE / 100, "time", skipna=True).drop_vars("quantile")
+
+
+def _training_values(windows: WindowSet) -> xr.DataArray:
+    """Target features of the training split in physical units, float64, NaN where not observed."""
+    steps = slice(0, windows.ends["train"])
+    training = windows.data.isel(time=steps, feature=windows.target_positions)
+    physical = training["values"].astype("float64") * training["std"] + training["mean"]
+    return physical.where(training["observed"]).transpose(*DIMS)

@@ -37,16 +37,12 @@ def windows_node(mode: str, outputs: str) -> Node:
 
 def create_pipeline(mode: str, model: str) -> Pipeline:
     """Windows, training and evaluation of one experiment, not yet in its namespace."""
+    training = ["windows", "params:training"]
     scoring = ["params:evaluation.mape_min_truth", "params:compute"]
     return Pipeline(
         [
             windows_node(mode, "windows"),
-            Node(
-                begin_training,
-                inputs=["windows", "params:training"],
-                outputs="training_state",
-                name="begin_training",
-            ),
+            Node(begin_training, training, "training_state", name="begin_training"),
             Node(
                 TRAIN[model],
                 inputs=["windows", "params:model", "params:training", *scoring, "training_state"],
@@ -60,11 +56,6 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                 outputs=["predictions", "fit_errors"],
                 name="evaluate",
             ),
-            Node(
-                measure_cost,
-                inputs=["best_model", "windows", "params:training"],
-                outputs="cost",
-                name="measure_cost",
-            ),
+            Node(measure_cost, ["best_model", *training], "cost", name="measure_cost"),
         ]
     )
