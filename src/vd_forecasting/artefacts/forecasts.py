@@ -75,6 +75,10 @@ class Forecasts(_OnWindows):
         """The seed that did best in validation."""
         return int(self.data.attrs["best_seed"])
 
+    @property
+    def truth(self) -> xr.DataArray:
+        return self.data["truth"]
+
 
 @dataclass(frozen=True)
 class BaselineForecasts(_OnWindows):

@@ -44,8 +44,9 @@ class Member:
 class AlignedForecasts(OfForecasts):
     """Forecasts of several members for the very same truths; they may still lie in their files.
 
-    Beside the arrays below ``data`` has the coordinates ``model``, ``seed`` (:data:`NO_SEED` for
-    baselines) and ``best`` on member, and ``unit`` on feature.
+    Beside the arrays below ``data`` has ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd);
+    the coordinates ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best`` on member, and
+    ``unit`` on feature.
     """
 
     mode: str
@@ -95,16 +96,6 @@ class AlignedForecasts(OfForecasts):
         best = self.forecast.isel(member=self.data["best"].values)
         return best.swap_dims(member="model").drop_vars(["seed", "best"])
 
-    @property
-    def mase_scale(self) -> xr.DataArray:
-        """``(vd, feature)``."""
-        return self.data["mase_scale"]
-
-    @property
-    def free_flow_speed(self) -> xr.DataArray:
-        """``(vd,)``."""
-        return self.data["free_flow_speed"]
-
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list; in memory."""
         return replace(self, data=in_memory(self.data.sel(labels)))
@@ -139,7 +130,7 @@ class AlignedForecasts(OfForecasts):
             kept = xr.full_like(self.truth, np.nan)
         else:
             speed = self.truth.sel(feature=SPEED, drop=True)
-            kept = self.truth.where(speed < share * self.free_flow_speed)
+            kept = self.truth.where(speed < share * self.data["free_flow_speed"])
         return replace(self, data=self.data.assign(truth=kept))
 
 
@@ -190,7 +181,8 @@ def align(
     left_out = [_difference(names, networks, shared.sizes[dim], dim) for dim in DIMS]
     observed_by_all = observed_by_any = shared["truth"].notnull()
     for other, data in zip(list(forecasts.values())[1:], aligned[1:], strict=True):
-        differing = _differing(shared["truth"], data["truth"])
+        difference = abs(shared["truth"] - data["truth"])  # NaN where one is, which is not counted
+        differing = int((difference > 1e-3 + 1e-3 * abs(data["truth"])).sum())
         if differing:
             raise ValueError(
                 f"{first.experiment} and {other.experiment} were tested on different data "
@@ -217,15 +209,10 @@ def align(
         called = {model: f"{prefix}_{model}" if prefix else model for model in of_mode.models}
         members.append(_members(data["prediction"], "model", list(called.values())))
         fit_seconds |= {called[model]: time for model, time in of_mode.fit_seconds.items()}
+    forecast = xr.concat(members, "member").transpose("member", *DIMS)
+    references = {name: shared[name] for name in ("mase_scale", "free_flow_speed")}
     return AlignedForecasts(
-        xr.Dataset(
-            {
-                "truth": truth,
-                "forecast": xr.concat(members, "member").transpose("member", *DIMS),
-                "mase_scale": shared["mase_scale"],
-                "free_flow_speed": shared["free_flow_speed"],
-            }
-        ),
+        xr.Dataset({"truth": truth, "forecast": forecast, **references}),
         mode=first.mode,
         source=first.source,
         interval_minutes=first.interval_minutes,
@@ -267,11 +254,6 @@ def _difference(names: Sequence[str], networks: Sequence[xr.Dataset], shared: in
         return ""
     counts = map("{} has {}".format, names, [wording.plural(size, _NOUNS[dim]) for size in sizes])
     return f"{wording.listed(counts)}; compared on the {shared:,} in common."
-
-
-def _differing(one: xr.DataArray, other: xr.DataArray) -> int:
-    """How many values that both observed are not the same."""
-    return int((abs(one - other) > 1e-3 + 1e-3 * abs(other)).sum())  # not where one is NaN
 
 
 def mean_over_seeds(values: Labelled) -> Labelled:

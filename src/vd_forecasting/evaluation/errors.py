@@ -77,11 +77,11 @@ def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErro
 
 def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.Dataset, xr.Dataset]:
     """Sums over the origins and sums over the detectors."""
-    observed = block.truth.notnull()
+    observed, scale = block.truth.notnull(), block.data["mase_scale"]
     of_vds, absolute = [], []
     for labelled in block.forecast:  # one by one, for their errors take room
         forecast = labelled.drop_vars(["model", "seed", "best"])
-        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, block.mase_scale))
+        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, scale))
         error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
         absolute.append(error.sum("vd", skipna=False))
     of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}

@@ -39,11 +39,7 @@ class DieboldMariano:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A moving-block bootstrap.
-
-    Raises:
-        ValueError: ``block`` < 1, ``repetitions`` < 2, or ``level`` not between 0 and 1.
-    """
+    """A moving-block bootstrap; values out of range are a ValueError."""
 
     block: int
     """Steps of a block: a day, or several."""
@@ -184,7 +180,8 @@ def ratio_intervals(
     if max(counts, default=0) >= MIN_BLOCKS:
         both = np.concatenate([above, below], axis=1)
         draws = MovingBlockBootstrap(bootstrap.block, both, seed=bootstrap.seed)
-        sums = draws.apply(_column_sums, bootstrap.repetitions)
+        # By BLAS: ten times as fast as a sum by columns.
+        sums = draws.apply(lambda drawn: np.ones(len(drawn)) @ drawn, bootstrap.repetitions)
     intervals = []
     for k, blocks in enumerate(counts):
         total, drawn = (above[:, k].sum(), below[:, k].sum()), sums[:, [k, columns + k]]
@@ -289,10 +286,6 @@ def _observed_blocks(observed: NDArray[np.bool_], block: int) -> int:
     whole = len(observed) // block * block
     shares = observed[:whole].reshape(-1, block).mean(axis=1)
     return int((shares >= 0.5).sum())
-
-
-def _column_sums(losses: Floats) -> Floats:
-    return np.asarray(np.ones(len(losses)) @ losses)  # BLAS: ten times as fast as a sum by columns
 
 
 def _aligned(losses: Sequence[ArrayLike]) -> Floats:

@@ -166,7 +166,7 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
     assert predictions.seeds == metrics["seeds"] == [3, 42, 7]
     assert predictions.best_seed == int(lowest)
-    errors = abs(predictions.prediction - predictions.data["truth"]).sel(feature="avg_speed")
+    errors = abs(predictions.prediction - predictions.truth).sel(feature="avg_speed")
     by_seed = errors.mean(["origin", "horizon", "vd"]).to_numpy()
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(by_seed.mean(), rel=1e-5)
     assert metrics["test_sd"]["avg_speed"]["mae"] == pytest.approx(by_seed.std(ddof=1), rel=1e-3)

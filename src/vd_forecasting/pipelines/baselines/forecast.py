@@ -43,13 +43,10 @@ def forecast_baselines(
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")
-    return BaselineForecasts(
-        xr.Dataset(
-            {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)},
-            coords={"model": list(models), **windows.forecast_coordinates("test")},
-            attrs=windows.forecast_attributes("baselines"),
-        )
-    )
+    arrays = {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)}
+    labels = {"model": list(models), **windows.forecast_coordinates("test")}
+    attributes = windows.forecast_attributes("baselines")
+    return BaselineForecasts(xr.Dataset(arrays, labels, attributes))
 
 
 def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:

@@ -27,14 +27,11 @@ from threadpoolctl import threadpool_limits
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
 
+SEED = 0
 USES = 2
 """At how many horizons of a group a training window is used."""
-
-SEED = 0
-
 OWN_MODELS = 20
 """Up to so many VDs each has models of its own."""
-
 MAX_BINS = 63
 """Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 

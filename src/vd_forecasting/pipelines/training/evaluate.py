@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK
 from vd_forecasting.vocabulary import SPEED
-
-if TYPE_CHECKING:
-    from dask.array import Array
 
 Floats = npt.NDArray[np.float32]
 
@@ -108,34 +105,23 @@ def forecast_test(
 
     shape = (len(origins), windows.prediction_length, *mean.shape)
     sizes = (WINDOWS_AT_ONCE, -1, -1 if len(batches) == 1 else VDS_PER_CHUNK, -1)
-    made = _lazy(predict, (len(models), *shape), (1, *sizes))
     dims = ("origin", "horizon", "vd", "feature")
     last = windows.values[origins][..., windows.target_positions]
-    return Forecasts(
-        xr.Dataset(
-            {
-                "prediction": (("seed", *dims), made),
-                "truth": (dims, _lazy(observe, shape, sizes)),
-                "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
-                "mase_scale": mase_scale(windows).drop_vars("unit"),
-                "free_flow_speed": free_flow_speed(windows),
-            },
-            coords={
-                "seed": [checkpoint["seed"] for checkpoint in models.values()],
-                **windows.forecast_coordinates("test"),
-            },
-            attrs={
-                **windows.forecast_attributes(next(iter(models.values()))["model"]),
-                "best_seed": best_seed,
-            },
-        )
-    )
+    arrays = {
+        "prediction": (("seed", *dims), _lazy(predict, (len(models), *shape), (1, *sizes))),
+        "truth": (dims, _lazy(observe, shape, sizes)),
+        "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
+        "mase_scale": mase_scale(windows).drop_vars("unit"),
+        "free_flow_speed": free_flow_speed(windows),
+    }
+    seeds, labels = [one["seed"] for one in models.values()], windows.forecast_coordinates("test")
+    attributes = windows.forecast_attributes(next(iter(models.values()))["model"])
+    attributes["best_seed"] = best_seed
+    return Forecasts(xr.Dataset(arrays, {"seed": seeds, **labels}, attributes))
 
 
-def _lazy(
-    values_at: Callable[..., Floats], shape: tuple[int, ...], sizes: tuple[int, ...]
-) -> "Array":
-    """An array whose chunks of some size, -1 for all, are made when they are asked for.
+def _lazy(values_at: Callable[..., Floats], shape: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
+    """A dask array whose chunks of these sizes, -1 for all, are made when they are asked for.
 
     ``values_at`` takes a slice per dim and returns the values there.
     """
@@ -145,8 +131,7 @@ def _lazy(
         return values_at(*(slice(*ends) for ends in block_info[None]["array-location"]))
 
     chunks, meta = normalize_chunks(sizes, shape), np.empty((0,) * len(shape), "float32")
-    lazy: Array = map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
-    return lazy
+    return map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
 
 
 def mase_scale(windows: WindowSet) -> xr.DataArray:

@@ -161,29 +161,26 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
+    arrays = {
+        "values": (vd_array.DIMS, values),
+        "observed": (vd_array.DIMS, observed),
+        "mean": (("vd", "feature"), mean),
+        "std": (("vd", "feature"), std),
+        "calendar": (("time", "phase"), calendar),
+    }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     units = [str(unit) for unit in series["unit"].values]
-    data = xr.Dataset(
-        {
-            "values": (vd_array.DIMS, values),
-            "observed": (vd_array.DIMS, observed),
-            "mean": (("vd", "feature"), mean),
-            "std": (("vd", "feature"), std),
-            "calendar": (("time", "phase"), calendar),
-        },
-        coords={**dims, "unit": ("feature", units)},
-        attrs={
-            "mode": mode,
-            "source": vd_array.source_of(series),
-            "sequence_length": windows.sequence_length,
-            "prediction_length": windows.prediction_length,
-            "target_features": targets,
-            "interval_minutes": vd_array.interval_minutes(series),
-            "train_end": train_end,
-            "val_end": val_end,
-        },
-    )
-    return WindowSet(data)
+    attributes = {
+        "mode": mode,
+        "source": vd_array.source_of(series),
+        "sequence_length": windows.sequence_length,
+        "prediction_length": windows.prediction_length,
+        "target_features": targets,
+        "interval_minutes": vd_array.interval_minutes(series),
+        "train_end": train_end,
+        "val_end": val_end,
+    }
+    return WindowSet(xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes))
 
 
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
