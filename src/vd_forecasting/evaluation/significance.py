@@ -90,10 +90,8 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     Both losses are ``[T]``, in order of time; errors overlap for ``horizon − 1`` steps. Time stamps
     with a NaN in either are dropped; ``n`` counts the rest. No difference anywhere: statistic 0 and
     p 1. The same difference everywhere: an infinite statistic and p 0. Both are NaN with fewer than
-    ``MIN_POINTS``, with ``lag`` above n / 2 or with an infinite loss.
-
-    Raises:
-        ValueError: The losses are not two arrays of one dimension and length, or ``horizon`` < 1.
+    ``MIN_POINTS``, with ``lag`` above n / 2 or with an infinite loss. Losses of other shapes and a
+    ``horizon`` below 1 are a ValueError.
     """
     from arch.covariance.kernel import Bartlett  # noqa: PLC0415  (slow to import)
     from scipy import stats  # noqa: PLC0415
@@ -163,9 +161,7 @@ def ratio_intervals(
     numerators. Only steps with both values count, but all keep their place, so that a block is a
     day. An interval is NaN with fewer than ``MIN_BLOCKS`` blocks that are at least half observed or
     where its error has no number, and all is NaN where the denominator is zero or a value infinite.
-
-    Raises:
-        ValueError: the arrays differ in shape or have not two dimensions.
+    Arrays of other shapes are a ValueError.
     """
     from arch.bootstrap import MovingBlockBootstrap  # noqa: PLC0415
 
@@ -182,11 +178,9 @@ def ratio_intervals(
         draws = MovingBlockBootstrap(bootstrap.block, both, seed=bootstrap.seed)
         # By BLAS: ten times as fast as a sum by columns.
         sums = draws.apply(lambda drawn: np.ones(len(drawn)) @ drawn, bootstrap.repetitions)
-    intervals = []
-    for k, blocks in enumerate(counts):
-        total, drawn = (above[:, k].sum(), below[:, k].sum()), sums[:, [k, columns + k]]
-        intervals.append(_ratio_interval(total, drawn, blocks, bootstrap.level))
-    return intervals
+    totals = [(above[:, k].sum(), below[:, k].sum()) for k in range(columns)]
+    drawn = [sums[:, [k, columns + k]] for k in range(columns)]
+    return list(map(_ratio_interval, totals, drawn, counts, [bootstrap.level] * columns))
 
 
 def _ratio_interval(
@@ -225,9 +219,7 @@ def model_confidence_set(losses: Mapping[str, ArrayLike], bootstrap: Bootstrap) 
     dropped. A model is in the set where p > 1 − ``level``, the chance that the set misses the best
     model, for which p is 1. All are NaN with fewer than ``MIN_BLOCKS`` blocks that are at least
     half observed, or with an infinite loss. Models with the same losses have the same p-value.
-
-    Raises:
-        ValueError: the losses are not arrays of one dimension and length.
+    Losses of other shapes are a ValueError.
     """
     from arch.bootstrap import MCS  # noqa: PLC0415
 

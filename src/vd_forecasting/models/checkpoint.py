@@ -42,15 +42,13 @@ def build_forecaster(described: Mapping[str, Any]) -> Forecaster:
 def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
     """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off).
 
-    Raises:
-        ValueError: one line; it is not a whole checkpoint, see :func:`check_checkpoint`.
+    It is checked before, see :func:`check_checkpoint`.
     """
     check_checkpoint(checkpoint)
     forecasters = {}
     for name, weights in checkpoint["weights"].items():
-        forecaster = build_forecaster(checkpoint)
-        forecaster.load_state_dict(weights)
-        forecasters[name] = forecaster.eval()
+        forecasters[name] = build_forecaster(checkpoint).eval()
+        forecasters[name].load_state_dict(weights)
     return forecasters
 
 
@@ -68,9 +66,7 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint if it is whole: its weights are those of the network it describes.
 
     The network is only sketched, without memory for its weights, so one of any size can be refused.
-
-    Raises:
-        ValueError: one line that names what is missing, too large or of another shape or type.
+    A ValueError names in one line what is missing, too large or of another shape or type.
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")

@@ -48,7 +48,10 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
     train, test = windows.origins("train"), windows.origins("test")
     random = np.random.default_rng(SEED)
     forecast = windows.last_values("test")
-    for vds in groups_of_vds(windows):
+    sharing = list(windows.models.values())  # VDs, by position, that share models
+    if len(windows.vdids) <= OWN_MODELS:
+        sharing = [slice(n, n + 1) for n in range(len(windows.vdids))]
+    for vds in sharing:
         at, vd = draw(train, vds, max_windows, random)
         past = lagged_inputs(windows, vd, at)
         for horizons in horizon_groups(windows.prediction_length):
@@ -74,14 +77,6 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
                     change = model.predict(questions).reshape(len(horizons), -1)
                     forecast[:, horizons.start - 1 : horizons.stop - 1, n, f] += change.T
     return forecast
-
-
-def groups_of_vds(windows: WindowSet) -> list[slice]:
-    """The VDs, by position, that share models."""
-    num_vds = len(windows.vdids)
-    if windows.mode == "multi_vd" and num_vds > OWN_MODELS:
-        return [slice(0, num_vds)]
-    return [slice(n, n + 1) for n in range(num_vds)]
 
 
 def draw(

@@ -1,7 +1,7 @@
 """Time of a forecast and memory of a training step, measured on the trained model."""
 
 import statistics
-import time
+import timeit
 from typing import Any
 
 import torch
@@ -39,11 +39,7 @@ def forecast_seconds(forecaster: Forecaster, inputs: Tensor) -> float:
     """Median time of a forecast of ``inputs`` ``[B, S, C]``, after a warm-up."""
     with torch.inference_mode():
         forecaster(inputs)
-        times = []
-        for _ in range(REPETITIONS):
-            started = time.perf_counter()
-            forecaster(inputs)
-            times.append(time.perf_counter() - started)
+        times = timeit.repeat(lambda: forecaster(inputs), number=1, repeat=REPETITIONS)
     return statistics.median(times)
 
 

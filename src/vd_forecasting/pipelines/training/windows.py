@@ -85,8 +85,7 @@ def make_independent_multi_vd_windows(
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
     """Input and target features, each as asked for or, where that is null, the default.
 
-    Raises:
-        ValueError: a feature is not in the file, or a target is not among the inputs.
+    Features that are not in the file and targets that are not among the inputs are a ValueError.
     """
     available = [str(name) for name in vd_clean["feature"].values]
     inputs = list(windows.input_features or available)
@@ -186,8 +185,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
     """First step and the step after the last of train, val and test.
 
-    Raises:
-        ValueError: a split cannot hold a single window.
+    A split that cannot hold a single window is a ValueError.
     """
     ends = [round(num_steps * share) for share in (0, split.train, split.train + split.val, 1)]
     bounds = dict(zip(SPLITS, pairwise(ends), strict=True))
