@@ -7,12 +7,28 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.artefacts.labelled import Labelled, OfForecasts
+from vd_forecasting.artefacts.windows import Labelled, OfDetectors
 
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
+
+
+@dataclass(frozen=True)
+class OfForecasts(OfDetectors):
+    """Arrays with the dims ``origin`` and ``horizon`` too."""
+
+    @property
+    def origins(self) -> npt.NDArray[np.datetime64]:
+        return self.data["origin"].values
+
+    @property
+    def horizons(self) -> list[int]:
+        """From 1."""
+        return [int(step) for step in self.data["horizon"].values]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.labelled import OfForecasts
+from vd_forecasting.artefacts.forecasts import OfForecasts
 from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
@@ -155,10 +155,7 @@ def align(
 
     Networks stand by what they are to be called: ``lstm`` or ``single_vd_lstm``. A key of baselines
     is put before the names of its models, as ``single_vd`` makes ``single_vd_ridge``; an empty one
-    is not.
-
-    Raises:
-        ValueError: if they have nothing in common, or if the truths differ.
+    is not. It is a ValueError if they have nothing in common or the truths differ.
     """
     baselines = dict(baselines or {})
     networks = [of_network.data for of_network in forecasts.values()]

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from vd_forecasting.artefacts import FitErrors, Forecasts, WindowSet
+from vd_forecasting.artefacts.records import Metrics
 from vd_forecasting.evaluation.metrics import by_feature, from_sums
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
@@ -40,18 +41,15 @@ def evaluate(
     All are of every seed's models; errors are means over the seeds.
     """
     with torch_threads(compute.threads):
-        train, val = (
-            by_feature(fit_errors(models, windows, split, mape_min_truth))
-            for split in ("train", "val")
-        )
+        errors = {s: fit_errors(models, windows, s, mape_min_truth) for s in ("train", "val")}
     predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
-    return predictions, FitErrors(train=train, val=val)
+    return predictions, FitErrors(**errors)
 
 
 def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
-) -> xr.Dataset:
-    """Metrics over (feature) on a split, all horizons and VDs pooled; the mean over the seeds."""
+) -> dict[str, Metrics]:
+    """Metrics by feature on a split, all horizons and VDs pooled; the mean over the seeds."""
     mean, std = torch.from_numpy(windows.target_mean), torch.from_numpy(windows.target_std)
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
@@ -67,7 +65,7 @@ def fit_errors(
         total = xr.concat(of_models, "vd")
         total = total.assign(scaled=total["absolute"] / scale)
         of_seeds.append(from_sums(total.sum(("horizon", "vd"), skipna=False)))
-    return xr.concat(of_seeds, "seed").mean("seed", skipna=False)
+    return by_feature(xr.concat(of_seeds, "seed").mean("seed", skipna=False))
 
 
 def forecast_test(

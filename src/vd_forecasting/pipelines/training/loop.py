@@ -137,17 +137,14 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
     """Train until validation stops improving, from the start or from a state.
 
     A state is the last one of the same training, accepted by :func:`.resume.check_state`; the label
-    begins every log line.
+    begins every log line. It is a ValueError if there is nothing to train on or the loss is not
+    finite before the first epoch has ended.
 
     Yields:
         After every epoch the state to resume from, :meth:`Learner.state`. Last the finished
         training: ``weights``, the averaged ones of the epoch with the lowest validation loss, and
         ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
         where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
-
-    Raises:
-        ValueError: there is nothing to train on, or the loss was not finite before the first epoch
-            ended.
     """
     if not len(learner.train):
         raise ValueError(f"{label}: no training window has an observed target; choose other VDs")

@@ -107,8 +107,7 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
 def check_state(state: State, made: dict[str, str], forecaster: nn.Module) -> None:
     """Check that resuming from a state changes no result and cannot fail half-way.
 
-    Raises:
-        ValueError: one line; it was made with something else, or does not fit the network.
+    If not, a ValueError names in one line what differs, or says that the network is another.
     """
     before = state.get("made_with")
     if not isinstance(before, dict) or not all(

@@ -55,8 +55,7 @@ def train_xlstm(
 ) -> Trained:
     """Train the xLSTMs of an experiment. See :func:`train`.
 
-    Raises:
-        ValueError: also if ``context_length`` is shorter than the window.
+    A ``context_length`` shorter than the window is a ValueError too.
     """
     if model.context_length < windows.sequence_length:
         raise ValueError(
@@ -70,14 +69,12 @@ def train_xlstm(
 def train(experiment: Experiment, training_state: TrainingState | None = None) -> Trained:
     """Train every model of an experiment, one after the other, once with every seed.
 
-    Trainings keep their state as they proceed, and continue from that of a run that was killed.
+    Trainings keep their state as they proceed, and continue from that of a run that was killed. It
+    is a ValueError if there is nothing to train on or a training diverges in its first epoch.
 
     Returns:
         The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
         validation loss, the checkpoints of all seeds by seed, the configuration and the history.
-
-    Raises:
-        ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
     checkpoints, histories, seconds = {}, {}, []
     total = len(experiment.training.seeds) * len(experiment.windows.models)

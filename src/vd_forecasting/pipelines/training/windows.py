@@ -128,10 +128,8 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one. The mode decides whether series are forecast jointly or each on its own.
-
-    Raises:
-        ValueError: a split is too short for a window, or a VD has no observed value to learn from.
+    later one. The mode decides whether series are forecast jointly or each on its own. A split too
+    short for a window and a VD without an observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
     series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
