@@ -128,34 +128,20 @@ class WindowSet(Labelled):
         return self.data["calendar"].values
 
     @property
-    def mean(self) -> npt.NDArray[np.float32]:
-        """``[N, P]``, physical units."""
-        return self.data["mean"].values
+    def scaler(self) -> dict[str, npt.NDArray[np.float32]]:
+        """``mean`` and ``std`` ``[N, P]`` in physical units."""
+        return {name: self.data[name].values for name in ("mean", "std")}
 
     @property
-    def std(self) -> npt.NDArray[np.float32]:
-        """``[N, P]``, physical units."""
-        return self.data["std"].values
+    def target_scaler(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Mean and standard deviation of the targets ``[N, F]`` in physical units."""
+        mean, std = (of[:, self.target_positions] for of in self.scaler.values())
+        return mean, std
 
     @property
-    def target_values(self) -> npt.NDArray[np.float32]:
-        """``[T, N, F]``, scaled."""
-        return self.values[..., self.target_positions]
-
-    @property
-    def target_observed(self) -> npt.NDArray[np.bool_]:
-        """``[T, N, F]``."""
-        return self.observed[..., self.target_positions]
-
-    @property
-    def target_mean(self) -> npt.NDArray[np.float32]:
-        """``[N, F]``, physical units."""
-        return self.mean[:, self.target_positions]
-
-    @property
-    def target_std(self) -> npt.NDArray[np.float32]:
-        """``[N, F]``, physical units."""
-        return self.std[:, self.target_positions]
+    def target_series(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Values of the targets, scaled, and which are observed: both ``[T, N, F]``."""
+        return self.values[..., self.target_positions], self.observed[..., self.target_positions]
 
     @property
     def models(self) -> dict[str, slice]:
@@ -189,7 +175,8 @@ class WindowSet(Labelled):
 
     def to_physical(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Target values ``[..., N, F]`` in physical units."""
-        return scaled * self.target_std + self.target_mean
+        mean, std = self.target_scaler
+        return scaled * std + mean
 
     def forecast_coordinates(self, split: str) -> dict[str, object]:
         """Labels of the forecasts of a split: origin, horizon, vd, feature and its unit."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,8 @@ import xarray as xr
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.artefacts.forecasts import OfForecasts
-from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
+from vd_forecasting.vd_array import VDS_PER_CHUNK, Labelled, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
-
-Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 BLOCK_BYTES = 32 * 2**20
 """What the forecasts and truths of a block take, unless a single detector takes more."""
@@ -190,9 +188,8 @@ def align(
         observed_by_any = observed_by_any | data["truth"].notnull()
     lost = int(observed_by_any.sum() - observed_by_all.sum())
     if lost:
-        left_out.append(
-            f"{wording.plural(lost, 'value')} observed for only some of the experiments: left out."
-        )
+        values = wording.plural(lost, "value")
+        left_out.append(f"{values} observed for only some of the experiments: left out.")
     truth = shared["truth"].where(observed_by_all)
     members = []
     for (name, of_network), data in zip(forecasts.items(), aligned, strict=True):
@@ -274,10 +271,8 @@ def _over_seeds(values: Labelled, statistic: Callable[[Labelled], Labelled]) -> 
     names = values["model"].values
     models = list(dict.fromkeys(map(str, names)))
     parts = [statistic(values.isel(member=names == model)) for model in models]
-    return xr.concat(
-        [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts],
-        pd.Index(models, name="model"),
-    )
+    plain = [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts]
+    return xr.concat(plain, pd.Index(models, name="model"))
 
 
 def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:

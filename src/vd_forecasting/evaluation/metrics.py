@@ -43,20 +43,18 @@ def sums(
     n = scored.sum(over)
     mean = truth.sum(over) / n.where(n > 0)
     absolute = abs(error).where(scored, 0).sum(over, skipna=False)
-    scaled = {} if mase_scale is None else {"scaled": absolute / mase_scale}
-    return xr.Dataset(
-        {
-            "n": n,
-            "absolute": absolute,
-            "squared": (error**2).where(scored, 0).sum(over, skipna=False),
-            "percentage": (abs(error) / size.where(counts_in_mape))
-            .where(counts_in_mape, 0)
-            .sum(over, skipna=False),
-            "n_percentage": counts_in_mape.sum(over),
-            "variation": ((truth - mean) ** 2).sum(over),
-            **scaled,
-        }
-    )
+    percentage = (abs(error) / size.where(counts_in_mape)).where(counts_in_mape, 0)
+    total = {
+        "n": n,
+        "absolute": absolute,
+        "squared": (error**2).where(scored, 0).sum(over, skipna=False),
+        "percentage": percentage.sum(over, skipna=False),
+        "n_percentage": counts_in_mape.sum(over),
+        "variation": ((truth - mean) ** 2).sum(over),
+    }
+    if mase_scale is not None:
+        total["scaled"] = absolute / mase_scale
+    return xr.Dataset(total)
 
 
 def from_sums(total: xr.Dataset) -> xr.Dataset:

@@ -108,7 +108,7 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
             for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
                 forecast = forecaster(inputs).detach()
                 error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
-                error = error * windows.std[vds, target]
+                error = error * windows.scaler["std"][vds, target]
                 of_seed.append(np.nansum(error))
                 of_seed_scaled.append(np.nansum(error / scale[vds]))
                 n += int(np.isfinite(error).sum())

@@ -34,7 +34,7 @@ def forecast_baselines(
             max_windows=baselines.boosting_windows,
         ),
     }
-    shape = (len(models), *windows.target_steps("test").shape, *windows.target_mean.shape)
+    shape = (len(models), *windows.target_steps("test").shape, *windows.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
@@ -56,7 +56,7 @@ def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
     may be used, values before the window included. Without any observation the forecast is the
     last value known at the origin. float32 ``[W, H, N, F]`` in scaled units.
     """
-    values, observed = windows.target_values, windows.target_observed  # [T, N, F]
+    values, observed = windows.target_series  # [T, N, F]
     day = round(MINUTES_PER_DAY / windows.interval_minutes)
     origin = windows.origins("test")
     forecast = windows.last_values("test")
@@ -77,7 +77,7 @@ def forecast_historical_average(windows: WindowSet) -> np.ndarray:
     float32 ``[W, H, N, F]`` in scaled units.
     """
     train = slice(0, windows.ends["train"])
-    values, observed = windows.target_values[train], windows.target_observed[train]  # [T, N, F]
+    values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
     interval = windows.interval_minutes
     steps = windows.target_steps("test")  # [W, H]
     forecast = np.array(np.nan)

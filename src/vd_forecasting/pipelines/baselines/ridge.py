@@ -135,7 +135,7 @@ def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
 
     float32 ``[W, K]``, horizon, VD and target feature flattened; NaN where not observed.
     """
-    values, observed = windows.target_values[:, vds], windows.target_observed[:, vds]  # [T, N, F]
+    values, observed = (series[:, vds] for series in windows.target_series)  # [T, N, F]
     steps = windows.target_steps(split)  # [W, H]
     changes = values[steps] - values[windows.origins(split)][:, None]
     return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

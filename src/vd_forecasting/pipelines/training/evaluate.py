@@ -50,7 +50,7 @@ def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
 ) -> dict[str, Metrics]:
     """Metrics by feature on a split, all horizons and VDs pooled; the mean over the seeds."""
-    mean, std = torch.from_numpy(windows.target_mean), torch.from_numpy(windows.target_std)
+    mean, std = map(torch.from_numpy, windows.target_scaler)
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
     for checkpoint in models.values():
@@ -81,7 +81,7 @@ def forecast_test(
         name: WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE)
         for name, vds in windows.models.items()
     }
-    mean, std = windows.target_mean, windows.target_std
+    mean, std = windows.target_scaler
     origins = windows.origins("test")
 
     def batches_in(vds: slice) -> dict[str, WindowBatches]:

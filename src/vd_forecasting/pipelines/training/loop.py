@@ -49,10 +49,7 @@ class Learner:
         self.shuffling = torch.Generator().manual_seed(seed)
         self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
         self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
-        mean, std = (
-            torch.from_numpy(scaler[vds]).to(self.device)
-            for scaler in (windows.target_mean, windows.target_std)
-        )
+        mean, std = (torch.from_numpy(of[vds]).to(self.device) for of in windows.target_scaler)
         self.new_sums = partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.

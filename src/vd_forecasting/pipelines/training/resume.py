@@ -96,9 +96,8 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest = blake2b(digest_size=16)
     labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
-    series, scaler = (windows.values, windows.observed), (windows.mean, windows.std)
-    of_model = [*(array[:, vds] for array in series), *(array[vds] for array in scaler)]
-    for array in (*of_model, windows.calendar):
+    series = [windows.values[:, vds], windows.observed[:, vds]]
+    for array in (*series, *(of[vds] for of in windows.scaler.values()), windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()

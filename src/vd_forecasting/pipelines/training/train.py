@@ -206,7 +206,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         **describe_network(experiment),
         "weights": weights,
         "seed": seed,
-        "scaler": {"mean": torch.from_numpy(windows.mean), "std": torch.from_numpy(windows.std)},
+        "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
         **windows.lengths,
         "format": FORMAT,
     }
