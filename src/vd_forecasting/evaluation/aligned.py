@@ -176,8 +176,8 @@ def align(
     left_out = [_difference(names, networks, shared.sizes[dim], dim) for dim in DIMS]
     observed_by_all = observed_by_any = shared["truth"].notnull()
     for other, data in zip(list(forecasts.values())[1:], aligned[1:], strict=True):
-        difference = abs(shared["truth"] - data["truth"])  # NaN where one is, which is not counted
-        differing = int((difference > 1e-3 + 1e-3 * abs(data["truth"])).sum())
+        one, two = shared["truth"], data["truth"]
+        differing = int((abs(one - two) > 1e-3 + 1e-3 * abs(two)).sum())  # not where one is NaN
         if differing:
             raise ValueError(
                 f"{first.experiment} and {other.experiment} were tested on different data "

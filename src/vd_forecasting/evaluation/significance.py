@@ -197,7 +197,8 @@ def _ratio_interval(
             error = float(np.std(drawn[:, 0] / drawn[:, 1], ddof=1))
     if not math.isfinite(error):
         return Interval(estimate, math.nan, math.nan, blocks)
-    margin = error * float(stats.t.ppf((1 + level) / 2, blocks - 1)) * _few_blocks(blocks)
+    quantile = float(stats.t.ppf((1 + level) / 2, blocks - 1))
+    margin = error * quantile * math.sqrt(blocks / (blocks - 1))
     return Interval(estimate, estimate - margin, estimate + margin, blocks)
 
 
@@ -222,6 +223,7 @@ def model_confidence_set(losses: Mapping[str, ArrayLike], bootstrap: Bootstrap) 
     Losses of other shapes are a ValueError.
     """
     from arch.bootstrap import MCS  # noqa: PLC0415
+    from scipy import stats  # noqa: PLC0415
 
     if not losses:
         return {}
@@ -234,9 +236,17 @@ def model_confidence_set(losses: Mapping[str, ArrayLike], bootstrap: Bootstrap) 
     distinct, column = np.unique(values, axis=1, return_inverse=True)
     if distinct.shape[1] == 1:
         return dict.fromkeys(losses, 1.0)
+    # Over their maximum, with noise of a billionth of each model's, because arch's MCS fails on
+    # equal means and divides by zero where two models always differ by the same.
+    scaled = distinct / np.abs(distinct).max()
+    noise = 1e-9 * np.abs(scaled).max(axis=0) + 1e-100  # the latter where a loss is always zero
+    scaled += noise * np.random.default_rng(0).standard_normal(scaled.shape)
     size = 1 - bootstrap.level
+    quantile = 1 - size / 2 / (scaled.shape[1] - 1)
+    heavier_tails = float(stats.t.ppf(quantile, blocks - 1) / stats.norm.ppf(quantile))
+    mean = scaled.mean(axis=0)
+    spread = mean + math.sqrt(blocks / (blocks - 1)) * heavier_tails * (scaled - mean)
     draws = {"reps": bootstrap.repetitions, "block_size": bootstrap.block, "seed": bootstrap.seed}
-    spread = _spread(_without_ties(distinct), blocks, size)
     test = MCS(spread, size, method="R", bootstrap="moving block", **draws)
     test.compute()
     # Models that leave the set at the same time share an entry of the index.
@@ -246,31 +256,6 @@ def model_confidence_set(losses: Mapping[str, ArrayLike], bootstrap: Bootstrap) 
         for number in np.ravel(numbers).tolist()
     }
     return {name: p_values[at] for name, at in zip(losses, column.ravel().tolist(), strict=True)}
-
-
-def _without_ties(losses: Floats) -> Floats:
-    """Losses ``[T, models]`` over their maximum, with noise of a billionth of each model's.
-
-    arch's MCS fails on equal means, and divides by zero where two models always differ by the same.
-    """
-    scaled = losses / np.abs(losses).max()
-    noise = 1e-9 * np.abs(scaled).max(axis=0) + 1e-100  # the latter where a loss is always zero
-    return np.asarray(scaled + noise * np.random.default_rng(0).standard_normal(scaled.shape))
-
-
-def _spread(losses: Floats, blocks: int, size: float) -> Floats:
-    """Losses ``[T, models]`` further from their means: see :func:`model_confidence_set`."""
-    from scipy import stats  # noqa: PLC0415
-
-    quantile = 1 - size / 2 / (losses.shape[1] - 1)
-    heavier_tails = float(stats.t.ppf(quantile, blocks - 1) / stats.norm.ppf(quantile))
-    mean = losses.mean(axis=0)
-    return np.asarray(mean + _few_blocks(blocks) * heavier_tails * (losses - mean))
-
-
-def _few_blocks(blocks: int) -> float:
-    """By how much a bootstrap standard error from this many blocks is too small."""
-    return math.sqrt(blocks / (blocks - 1))
 
 
 def _observed_blocks(observed: NDArray[np.bool_], block: int) -> int:

@@ -2,6 +2,7 @@
 
 import statistics
 import timeit
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ REPETITIONS = 15
 
 
 def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
-    """:class:`~vd_forecasting.artefacts.Cost` of the first model, ready for JSON."""
+    """The :class:`~vd_forecasting.artefacts.Cost` of the first model, ready for JSON."""
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
         vds = windows.models[name]
@@ -29,18 +30,13 @@ def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training)
             inputs, _ = next(iter(WindowBatches(windows, vds, "test", size)))
             # The test split may have fewer windows.
             inputs = inputs.repeat(-(-size // len(inputs)), 1, 1)[:size]
-            latency[str(size)] = forecast_seconds(forecaster, inputs)
+            with torch.inference_mode():
+                forecaster(inputs)  # to warm up
+                times = timeit.repeat(partial(forecaster, inputs), number=1, repeat=REPETITIONS)
+            latency[str(size)] = statistics.median(times)
         batch = next(iter(WindowBatches(windows, vds, "train", training.batch_size)))
         step = training_step_bytes(build_forecaster(best_model), *batch)
     return {"latency_seconds": latency, "training_step_bytes": step}
-
-
-def forecast_seconds(forecaster: Forecaster, inputs: Tensor) -> float:
-    """Median time of a forecast of ``inputs`` ``[B, S, C]``, after a warm-up."""
-    with torch.inference_mode():
-        forecaster(inputs)
-        times = timeit.repeat(lambda: forecaster(inputs), number=1, repeat=REPETITIONS)
-    return statistics.median(times)
 
 
 def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor) -> int:
