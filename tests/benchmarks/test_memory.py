@@ -33,8 +33,8 @@ from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.parameters import LSTMModel, XLSTMModel
 from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import create_comparison
-from vd_forecasting.pipelines.training.describe import make_checkpoint, network_arguments
 from vd_forecasting.pipelines.training.evaluate import evaluate
+from vd_forecasting.pipelines.training.train import describe_network, make_checkpoint
 
 MOST_BYTES = 1.2e9
 WEEKS = 4
@@ -105,7 +105,7 @@ def prepare(path: str) -> None:
     for model, parameters in MODELS.items():
         experiment = Experiment(windows, model, parameters, TRAINING, COMPUTE, MAPE_MIN_TRUTH)
         torch.manual_seed(SEED)
-        network = build_forecaster(model, parameters.model_dump(), network_arguments(windows))
+        network = build_forecaster(describe_network(experiment))
         checkpoint = make_checkpoint(experiment, {"joint": network.state_dict()}, SEED)
         files[f"multi_vd_{model}.windows"].save(windows)
         files[f"multi_vd_{model}.best_model"].save(checkpoint)

@@ -20,9 +20,8 @@ from vd_forecasting.evaluation.aligned import (
     mean_over_seeds,
     most_congested_day,
 )
-from vd_forecasting.evaluation.errors import errors_of
+from vd_forecasting.evaluation.errors import errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import ERRORS, score
-from vd_forecasting.evaluation.summed import sum_errors
 from vd_forecasting.pipelines.reporting.across_modes import (
     Compared,
     align_modes,
@@ -67,8 +66,8 @@ def test_forecasts_of_the_same_truths_are_compared_as_they_are() -> None:
     assert aligned.models == MODELS_AND_BASELINES
     assert [member.model for member in aligned.members] == MODELS_AND_BASELINES
     xr.testing.assert_identical(aligned.truth, lstm["truth"])
-    xr.testing.assert_identical(aligned.mase_scale, lstm["mase_scale"])
-    xr.testing.assert_identical(aligned.free_flow_speed, lstm["free_flow_speed"])
+    xr.testing.assert_identical(aligned.data["mase_scale"], lstm["mase_scale"])
+    xr.testing.assert_identical(aligned.data["free_flow_speed"], lstm["free_flow_speed"])
     np.testing.assert_array_equal(forecast_of(aligned, "xlstm"), xlstm["prediction"].sel(seed=42))
     for name in BASELINES:
         expected = baselines["prediction"].sel(model=name)

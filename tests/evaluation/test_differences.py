@@ -17,8 +17,8 @@ from vd_forecasting.evaluation.differences import (
     find_differences,
     model_labels,
 )
+from vd_forecasting.evaluation.errors import SummedErrors, sum_errors
 from vd_forecasting.evaluation.significance import diebold_mariano, holm
-from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 
 STEPS_PER_DAY = 24
 FEATURES = ("avg_speed", "total_volume")

@@ -223,7 +223,7 @@ def difference(
     """By which share the second forecaster's mean loss is above the first's."""
     bootstrap = Bootstrap(block, repetitions, **options)
     [ratio] = ratio_intervals(second[:, None], first[:, None], bootstrap)
-    return ratio.minus(1)
+    return Interval(ratio.estimate - 1, ratio.low - 1, ratio.high - 1, ratio.blocks)
 
 
 class TestRelativeDifference:

@@ -41,12 +41,11 @@ XLSTM = {
 
 def checkpoint(model: str = "lstm") -> dict[str, Any]:
     parameters = LSTM if model == "lstm" else XLSTM
+    described = {"model": model, "model_parameters": parameters, "network": NETWORK}
     return copy.deepcopy(
         {
-            "model": model,
-            "model_parameters": parameters,
-            "network": NETWORK,
-            "weights": {"joint": dict(build_forecaster(model, parameters, NETWORK).state_dict())},
+            **described,
+            "weights": {"joint": dict(build_forecaster(described).state_dict())},
             "seed": 42,
             "scaler": {"mean": torch.zeros(1, 2), "std": torch.ones(1, 2)},
             "vdids": ["VD-1"],

@@ -31,7 +31,8 @@ NETWORK = {
 
 def untrained(model: str, parameters: dict[str, Any]) -> Forecaster:
     torch.manual_seed(0)
-    return build_forecaster(model, parameters, NETWORK)
+    described = {"model": model, "model_parameters": parameters, "network": NETWORK}
+    return build_forecaster(described)
 
 
 def randomised(model: str, parameters: dict[str, Any]) -> Forecaster:

@@ -1,13 +1,12 @@
 """Types of what the pipelines hand on, each with its file form.
 
-``windows`` -> ``experiment`` -> ``records`` (history, configuration, cost) and ``forecasts`` ->
-``outcome``, all that a report reads of an experiment. Arrays are stored as netCDF, records as JSON;
-attributes and keys of these files are read here and nowhere else.
+``windows`` -> ``experiment`` -> ``records`` (history, configuration, cost) and ``forecasts``.
+Arrays are stored as netCDF, records as JSON; attributes and keys of these files are read here and
+nowhere else.
 """
 
-from vd_forecasting.artefacts.experiment import Experiment
+from vd_forecasting.artefacts.experiment import Experiment, Outcome
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.outcome import Outcome
 from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
 from vd_forecasting.artefacts.windows import WindowSet
 

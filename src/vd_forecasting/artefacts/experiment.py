@@ -1,7 +1,9 @@
-"""An experiment: which network is trained on which windows, and how."""
+"""An experiment: which network is trained on which windows, and how; and its outcome."""
 
 from dataclasses import dataclass
 
+from vd_forecasting.artefacts.forecasts import Forecasts
+from vd_forecasting.artefacts.records import Config, Cost, FitErrors, History
 from vd_forecasting.artefacts.windows import JOINT, WindowSet
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 
@@ -29,3 +31,14 @@ class Experiment:
         of_model = [] if model_name == JOINT else [model_name]
         of_seed = [f"seed {seed}"] if len(self.training.seeds) > 1 else []
         return " ".join([self.name, *of_model, *of_seed])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a report reads of an experiment."""
+
+    config: Config
+    history: History
+    cost: Cost
+    fit_errors: FitErrors
+    forecasts: Forecasts

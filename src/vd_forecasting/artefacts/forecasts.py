@@ -7,12 +7,28 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.artefacts.labelled import Labelled, OfForecasts
+from vd_forecasting.artefacts.windows import Labelled, OfDetectors
 
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
+
+
+@dataclass(frozen=True)
+class OfForecasts(OfDetectors):
+    """Arrays with the dims ``origin`` and ``horizon`` too."""
+
+    @property
+    def origins(self) -> npt.NDArray[np.datetime64]:
+        return self.data["origin"].values
+
+    @property
+    def horizons(self) -> list[int]:
+        """From 1."""
+        return [int(step) for step in self.data["horizon"].values]
 
 
 @dataclass(frozen=True)
@@ -24,11 +40,7 @@ class _OnWindows(Labelled, OfForecasts):
 
     @classmethod
     def from_xarray(cls, data: xr.Dataset) -> Self:
-        """Take over what a file held.
-
-        Raises:
-            ValueError: a newer version wrote it.
-        """
+        """Take over what a file held; a ValueError says that a newer version wrote it."""
         found = int(data.attrs.get("format", 1))
         if found > FORMAT:
             raise ValueError(
@@ -55,11 +67,10 @@ class _OnWindows(Labelled, OfForecasts):
 class Forecasts(_OnWindows):
     """Forecasts of an experiment's networks, every seed's.
 
-    Args:
-        data: ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon, vd,
-            feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
-            known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
-            :mod:`vd_forecasting.evaluation.reference_scales`.
+    ``data`` holds ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon,
+    vd, feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
+    known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
+    :mod:`vd_forecasting.pipelines.training.evaluate`.
     """
 
     @property
@@ -84,26 +95,13 @@ class Forecasts(_OnWindows):
     def truth(self) -> xr.DataArray:
         return self.data["truth"]
 
-    @property
-    def persistence(self) -> xr.DataArray:
-        return self.data["persistence"]
-
-    @property
-    def mase_scale(self) -> xr.DataArray:
-        return self.data["mase_scale"]
-
-    @property
-    def free_flow_speed(self) -> xr.DataArray:
-        return self.data["free_flow_speed"]
-
 
 @dataclass(frozen=True)
 class BaselineForecasts(_OnWindows):
     """Forecasts of a mode's baselines.
 
-    Args:
-        data: ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model), the
-            time it took to learn and to forecast.
+    ``data`` holds ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model),
+    the time it took to learn and to forecast.
     """
 
     @property

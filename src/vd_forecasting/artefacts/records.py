@@ -35,8 +35,7 @@ class EpochErrors(BaseModel):
 class Epoch(Record):
     """One epoch of a fit."""
 
-    epoch: int
-    """From 1."""
+    epoch: int  # from 1
     seconds: float
     learning_rate: float
     train: EpochErrors
@@ -46,8 +45,7 @@ class Epoch(Record):
 class Divergence(Record):
     """Place and likely cause of a loss that is no longer a number."""
 
-    loss: str
-    """``training`` or ``validation``."""
+    loss: str  # training or validation
     epoch: int
     step: int
     cause: str
@@ -56,8 +54,7 @@ class Divergence(Record):
 class Fit(Record):
     """How the training of one model from one seed went."""
 
-    best_epoch: int
-    """From 1."""
+    best_epoch: int  # from 1
     stopped_early: bool
     diverged: Divergence | None
     seconds: float
@@ -94,8 +91,7 @@ class History(RootModel[dict[str, dict[str, Fit]]]):
 class SplitSpan(Record):
     """First and last time stamp of a split and its number of windows."""
 
-    start: str
-    """ISO 8601."""
+    start: str  # ISO 8601
     end: str
     windows: int
 
@@ -112,8 +108,7 @@ class Config(Record):
 
     experiment: str
     mode: str
-    source: str
-    """Name of the detector file."""
+    source: str  # name of the detector file
     best_seed: int
     model: str
     model_parameters: dict[str, Any]
@@ -123,10 +118,8 @@ class Config(Record):
     target_features: tuple[str, ...]
     interval_minutes: float
     windows: WindowLengths
-    units: dict[str, str]
-    """By input feature."""
-    num_parameters: int
-    """Trainable, of one model."""
+    units: dict[str, str]  # by input feature
+    num_parameters: int  # trainable, of one model
     num_models: int
     split: dict[str, SplitSpan]
     versions: dict[str, str]

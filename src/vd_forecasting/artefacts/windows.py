@@ -6,11 +6,12 @@ H horizons.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from vd_forecasting.artefacts.labelled import Labelled
 from vd_forecasting.vocabulary import SPLITS
 
 JOINT = "joint"
@@ -18,15 +19,60 @@ JOINT = "joint"
 
 
 @dataclass(frozen=True)
+class OfDetectors:
+    """Arrays with the dims ``vd`` and ``feature``."""
+
+    data: xr.Dataset
+
+    @property
+    def vdids(self) -> list[str]:
+        return [str(vdid) for vdid in self.data["vd"].values]
+
+    @property
+    def features(self) -> list[str]:
+        """Input features of windows, target features of forecasts."""
+        return [str(name) for name in self.data["feature"].values]
+
+
+@dataclass(frozen=True)
+class Labelled(OfDetectors):
+    """Arrays with attributes that say which experiment they are of."""
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Take over what a file held."""
+        return cls(data)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return what a file holds."""
+        return self.data
+
+    @property
+    def mode(self) -> str:
+        return str(self.data.attrs["mode"])
+
+    @property
+    def source(self) -> str:
+        """Name of the detector file."""
+        return str(self.data.attrs["source"])
+
+    @property
+    def interval_minutes(self) -> float:
+        return float(self.data.attrs["interval_minutes"])
+
+    @property
+    def units(self) -> dict[str, str]:
+        """By feature."""
+        return dict(zip(self.features, map(str, self.data["unit"].values), strict=True))
+
+
+@dataclass(frozen=True)
 class WindowSet(Labelled):
     """Scaled, imputed and split series.
 
-    Args:
-        data: ``values`` (time, vd, feature), scaled and without NaN; ``observed``, the same shape,
-            false where a value was imputed; ``mean`` and ``std`` (vd, feature) in physical units;
-            ``calendar`` (time, phase), time of day and of week on circles; the coordinate ``unit``
-            on feature. Attributes hold the lengths, the target features and the first steps of val
-            and test.
+    Beside the arrays below, of the dims time, vd, feature and phase, ``data`` has the coordinate
+    ``unit`` on feature; its attributes hold the lengths, the target features and the first steps of
+    val and test.
     """
 
     @property
@@ -38,6 +84,12 @@ class WindowSet(Labelled):
     def prediction_length(self) -> int:
         """H, steps."""
         return int(self.data.attrs["prediction_length"])
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Both lengths by name."""
+        names = ("sequence_length", "prediction_length")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def ends(self) -> dict[str, int]:
@@ -72,42 +124,28 @@ class WindowSet(Labelled):
 
     @property
     def calendar(self) -> npt.NDArray[np.float32]:
-        """``[T, 4]``."""
+        """``[T, 4]``, time of day and of week on circles."""
         return self.data["calendar"].values
 
     @property
-    def mean(self) -> npt.NDArray[np.float32]:
-        """``[N, P]``, physical units."""
-        return self.data["mean"].values
+    def scaler(self) -> dict[str, npt.NDArray[np.float32]]:
+        """``mean`` and ``std`` ``[N, P]`` in physical units."""
+        return {name: self.data[name].values for name in ("mean", "std")}
 
     @property
-    def std(self) -> npt.NDArray[np.float32]:
-        """``[N, P]``, physical units."""
-        return self.data["std"].values
+    def target_scaler(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Mean and standard deviation of the targets ``[N, F]`` in physical units."""
+        mean, std = (of[:, self.target_positions] for of in self.scaler.values())
+        return mean, std
 
     @property
-    def target_values(self) -> npt.NDArray[np.float32]:
-        """``[T, N, F]``, scaled."""
-        return self.values[..., self.target_positions]
-
-    @property
-    def target_observed(self) -> npt.NDArray[np.bool_]:
-        """``[T, N, F]``."""
-        return self.observed[..., self.target_positions]
-
-    @property
-    def target_mean(self) -> npt.NDArray[np.float32]:
-        """``[N, F]``, physical units."""
-        return self.mean[:, self.target_positions]
-
-    @property
-    def target_std(self) -> npt.NDArray[np.float32]:
-        """``[N, F]``, physical units."""
-        return self.std[:, self.target_positions]
+    def target_series(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Values of the targets, scaled, and which are observed: both ``[T, N, F]``."""
+        return self.values[..., self.target_positions], self.observed[..., self.target_positions]
 
     @property
     def models(self) -> dict[str, slice]:
-        """The detectors, by position, that each model of the experiment forecasts.
+        """The detectors, by position, that each model forecasts.
 
         One model named ``joint`` takes all of them; in independent_multi_vd every detector has a
         model of its own, named by its VDID.
@@ -137,7 +175,8 @@ class WindowSet(Labelled):
 
     def to_physical(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Target values ``[..., N, F]`` in physical units."""
-        return scaled * self.target_std + self.target_mean
+        mean, std = self.target_scaler
+        return scaled * std + mean
 
     def forecast_coordinates(self, split: str) -> dict[str, object]:
         """Labels of the forecasts of a split: origin, horizon, vd, feature and its unit."""

@@ -1,8 +1,8 @@
 """Forecasts of several models side by side, on the origins, horizons and detectors of all."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,23 +10,21 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.labelled import OfForecasts
-from vd_forecasting.vd_array import VDS_PER_CHUNK, as_interval, in_memory
+from vd_forecasting.artefacts.forecasts import OfForecasts
+from vd_forecasting.vd_array import VDS_PER_CHUNK, Labelled, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
-
-Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 BLOCK_BYTES = 32 * 2**20
 """What the forecasts and truths of a block take, unless a single detector takes more."""
 
 NO_SEED = -1
-DIMS = ("origin", "horizon", "vd", "feature")
 _NOUNS = {
     "origin": "forecast origin",
     "horizon": "horizon",
     "vd": "VD",
     "feature": "target feature",
 }
+DIMS = tuple(_NOUNS)
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,19 @@ class Member:
 class AlignedForecasts(OfForecasts):
     """Forecasts of several members for the very same truths; they may still lie in their files.
 
-    Args:
-        data: ``truth`` (origin, horizon, vd, feature), NaN where not scored; ``forecast`` (member,
-            origin, horizon, vd, feature); ``mase_scale`` (vd, feature) and ``free_flow_speed``
-            (vd); the coordinates ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best``
-            on member, ``unit`` on feature.
-        mode: of the experiments; the first one's where they are of several modes.
-        source: name of the detector file.
-        interval_minutes: one step.
-        left_out: sentences that say where the models did not forecast the same.
-        fit_seconds: time it took to learn and to forecast, by baseline.
+    Beside the arrays below ``data`` has ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd);
+    the coordinates ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best`` on member, and
+    ``unit`` on feature.
     """
 
     mode: str
+    """The first one's where experiments are of several modes."""
     source: str
     interval_minutes: float
     left_out: tuple[str, ...] = ()
+    """Sentences that say where the models did not forecast the same."""
     fit_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time it took to learn and to forecast, by baseline."""
 
     @property
     def members(self) -> list[Member]:
@@ -100,16 +94,6 @@ class AlignedForecasts(OfForecasts):
         best = self.forecast.isel(member=self.data["best"].values)
         return best.swap_dims(member="model").drop_vars(["seed", "best"])
 
-    @property
-    def mase_scale(self) -> xr.DataArray:
-        """``(vd, feature)``."""
-        return self.data["mase_scale"]
-
-    @property
-    def free_flow_speed(self) -> xr.DataArray:
-        """``(vd,)``."""
-        return self.data["free_flow_speed"]
-
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list; in memory."""
         return replace(self, data=in_memory(self.data.sel(labels)))
@@ -127,16 +111,13 @@ class AlignedForecasts(OfForecasts):
         own = [m.model == "persistence" or m.model.startswith(f"{mode}_") for m in self.members]
         data = self.data.isel(member=own)
         names = [str(name).removeprefix(f"{mode}_") for name in data["model"].values]
-        return replace(
-            self,
-            data=data.assign_coords(model=("member", np.array(names, dtype=object))),
-            mode=mode,
-            fit_seconds={
-                name.removeprefix(f"{mode}_"): seconds
-                for name, seconds in self.fit_seconds.items()
-                if name.startswith(f"{mode}_")
-            },
-        )
+        data = data.assign_coords(model=("member", np.array(names, dtype=object)))
+        fit_seconds = {
+            name.removeprefix(f"{mode}_"): seconds
+            for name, seconds in self.fit_seconds.items()
+            if name.startswith(f"{mode}_")
+        }
+        return replace(self, data=data, mode=mode, fit_seconds=fit_seconds)
 
     def congested(self, share: float) -> "AlignedForecasts":
         """Keep the truths of steps at which their VD is slower than a share of free flow.
@@ -147,7 +128,7 @@ class AlignedForecasts(OfForecasts):
             kept = xr.full_like(self.truth, np.nan)
         else:
             speed = self.truth.sel(feature=SPEED, drop=True)
-            kept = self.truth.where(speed < share * self.free_flow_speed)
+            kept = self.truth.where(speed < share * self.data["free_flow_speed"])
         return replace(self, data=self.data.assign(truth=kept))
 
 
@@ -170,13 +151,9 @@ def align(
 ) -> AlignedForecasts:
     """Keep the origins, horizons, detectors, features and observed truths that all have.
 
-    Args:
-        forecasts: of networks, by what they are to be called: ``lstm`` or ``single_vd_lstm``.
-        baselines: a key is put before the names of its models, as ``single_vd`` makes
-            ``single_vd_ridge``; an empty one is not.
-
-    Raises:
-        ValueError: if they have nothing in common, or if the truths differ.
+    Networks stand by what they are to be called: ``lstm`` or ``single_vd_lstm``. A key of baselines
+    is put before the names of its models, as ``single_vd`` makes ``single_vd_ridge``; an empty one
+    is not. It is a ValueError if they have nothing in common or the truths differ.
     """
     baselines = dict(baselines or {})
     networks = [of_network.data for of_network in forecasts.values()]
@@ -196,10 +173,11 @@ def align(
                 f"{wording.listed(names)} have no {_NOUNS[dim]} in common "
                 f"({_describe(names, networks, dim)}); give them the same windows and train again"
             )
-    left_out = [_difference(names, networks, shared, dim) for dim in DIMS]
+    left_out = [_difference(names, networks, shared.sizes[dim], dim) for dim in DIMS]
     observed_by_all = observed_by_any = shared["truth"].notnull()
     for other, data in zip(list(forecasts.values())[1:], aligned[1:], strict=True):
-        differing = _differing(shared["truth"], data["truth"])
+        one, two = shared["truth"], data["truth"]
+        differing = int((abs(one - two) > 1e-3 + 1e-3 * abs(two)).sum())  # not where one is NaN
         if differing:
             raise ValueError(
                 f"{first.experiment} and {other.experiment} were tested on different data "
@@ -210,62 +188,43 @@ def align(
         observed_by_any = observed_by_any | data["truth"].notnull()
     lost = int(observed_by_any.sum() - observed_by_all.sum())
     if lost:
-        left_out.append(
-            f"{wording.plural(lost, 'value')} observed for only some of the experiments: left out."
-        )
+        values = wording.plural(lost, "value")
+        left_out.append(f"{values} observed for only some of the experiments: left out.")
     truth = shared["truth"].where(observed_by_all)
-    persistence = shared["persistence"].broadcast_like(truth).expand_dims("member")
-    members = [
-        *(
-            _members_of_network(name, of_network, data)
-            for (name, of_network), data in zip(forecasts.items(), aligned, strict=True)
-        ),
-        _as_members(persistence, ["persistence"]),
-        *map(_members_of_baselines, baselines, together[len(networks) :]),
-    ]
+    members = []
+    for (name, of_network), data in zip(forecasts.items(), aligned, strict=True):
+        seeds = of_network.seeds
+        best = [seed == of_network.best_seed for seed in seeds]
+        members.append(_members(data["prediction"], "seed", [name] * len(seeds), seeds, best))
+    persistence = shared["persistence"].broadcast_like(truth).expand_dims("model")
+    members.append(_members(persistence, "model", ["persistence"]))
+    fit_seconds: dict[str, float] = {}
+    for (prefix, of_mode), data in zip(baselines.items(), together[len(networks) :], strict=True):
+        called = {model: f"{prefix}_{model}" if prefix else model for model in of_mode.models}
+        members.append(_members(data["prediction"], "model", list(called.values())))
+        fit_seconds |= {called[model]: time for model, time in of_mode.fit_seconds.items()}
+    forecast = xr.concat(members, "member").transpose("member", *DIMS)
+    references = {name: shared[name] for name in ("mase_scale", "free_flow_speed")}
     return AlignedForecasts(
-        xr.Dataset(
-            {
-                "truth": truth,
-                "forecast": xr.concat(members, "member").transpose("member", *DIMS),
-                "mase_scale": shared["mase_scale"],
-                "free_flow_speed": shared["free_flow_speed"],
-            }
-        ),
+        xr.Dataset({"truth": truth, "forecast": forecast, **references}),
         mode=first.mode,
         source=first.source,
         interval_minutes=first.interval_minutes,
         left_out=tuple(sentence for sentence in left_out if sentence),
-        fit_seconds={
-            _prefixed(prefix, model): seconds
-            for prefix, of_mode in baselines.items()
-            for model, seconds in of_mode.fit_seconds.items()
-        },
+        fit_seconds=fit_seconds,
     )
 
 
-def _members_of_network(name: str, forecasts: Forecasts, aligned: xr.Dataset) -> xr.DataArray:
-    predictions = aligned["prediction"].rename(seed="member").drop_vars("member")
-    best = [seed == forecasts.best_seed for seed in forecasts.seeds]
-    return _as_members(predictions, [name] * len(best), forecasts.seeds, best)
-
-
-def _members_of_baselines(prefix: str, aligned: xr.Dataset) -> xr.DataArray:
-    models = [_prefixed(prefix, model) for model in aligned["model"].values]
-    return _as_members(aligned["prediction"].rename(model="member").drop_vars("member"), models)
-
-
-def _prefixed(prefix: str, model: str) -> str:
-    return f"{prefix}_{model}" if prefix else str(model)
-
-
-def _as_members(
+def _members(
     predictions: xr.DataArray,
+    dim: str,
     models: Sequence[str],
     seeds: Sequence[int] | None = None,
     best: Sequence[bool] | None = None,
 ) -> xr.DataArray:
-    return predictions.reset_coords(drop=True).assign_coords(
+    """The forecasts along a dim as members; baselines have no seeds, and all are best."""
+    plain = predictions.drop_vars(dim, errors="ignore").reset_coords(drop=True)
+    return plain.rename({dim: "member"}).assign_coords(
         model=("member", np.array(models, dtype=object)),
         seed=("member", list(seeds or [NO_SEED] * len(models))),
         best=("member", list(best or [True] * len(models))),
@@ -282,23 +241,13 @@ def _describe(names: Sequence[str], networks: Sequence[xr.Dataset], dim: str) ->
     )
 
 
-def _difference(
-    names: Sequence[str], networks: Iterable[xr.Dataset], shared: xr.Dataset, dim: str
-) -> str:
+def _difference(names: Sequence[str], networks: Sequence[xr.Dataset], shared: int, dim: str) -> str:
     """A sentence about labels that not all forecasts have; empty if all have the same."""
     sizes = [data.sizes[dim] for data in networks]
-    if set(sizes) == {shared.sizes[dim]}:
+    if set(sizes) == {shared}:
         return ""
-    counts = (
-        f"{name} has {wording.plural(size, _NOUNS[dim])}"
-        for name, size in zip(names, sizes, strict=True)
-    )
-    return f"{wording.listed(counts)}; compared on the {shared.sizes[dim]:,} in common."
-
-
-def _differing(one: xr.DataArray, other: xr.DataArray) -> int:
-    """How many values that both observed are not the same."""
-    return int((abs(one - other) > 1e-3 + 1e-3 * abs(other)).sum())  # not where one is NaN
+    counts = map("{} has {}".format, names, [wording.plural(size, _NOUNS[dim]) for size in sizes])
+    return f"{wording.listed(counts)}; compared on the {shared:,} in common."
 
 
 def mean_over_seeds(values: Labelled) -> Labelled:
@@ -322,21 +271,14 @@ def _over_seeds(values: Labelled, statistic: Callable[[Labelled], Labelled]) -> 
     names = values["model"].values
     models = list(dict.fromkeys(map(str, names)))
     parts = [statistic(values.isel(member=names == model)) for model in models]
-    return xr.concat(
-        [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts],
-        pd.Index(models, name="model"),
-    )
+    plain = [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts]
+    return xr.concat(plain, pd.Index(models, name="model"))
 
 
 def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
-    """Relabel forecasts by the time they are for instead of the time they were made at.
+    """Relabel ``(origin, horizon, ...)`` by the time forecasts are for: ``(time, horizon, ...)``.
 
-    Args:
-        values: ``(origin, horizon, ...)``.
-        interval_minutes: one step.
-
-    Returns:
-        ``(time, horizon, ...)`` over all target times; NaN where a horizon has none.
+    The result is over all target times; NaN where a horizon has none.
     """
     step = as_interval(interval_minutes)
     parts = [
@@ -377,23 +319,17 @@ class CongestedDay:
 
 def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:
     """Find the day to look at, by hourly means, so that one odd reading does not choose it."""
-    features, vdids = forecasts.features, forecasts.vdids
-    interval_minutes = forecasts.interval_minutes
+    features, vdids, interval = forecasts.features, forecasts.vdids, forecasts.interval_minutes
     known = [name for name in (SPEED, "avg_occupancy", "total_volume") if name in features]
     feature = known[0] if known else features[0]
     first_horizon = in_memory(forecasts.truth.sel(feature=feature).isel(horizon=[0]))
-    series = by_target_time(first_horizon, interval_minutes).isel(horizon=0)
-    wide = pd.DataFrame(
-        series.transpose("time", "vd").values,
-        index=pd.DatetimeIndex(series["time"].values),
-        columns=pd.RangeIndex(len(vdids)),
-    )
-    hourly = wide.resample(pd.Timedelta(minutes=max(60.0, interval_minutes)))
-    observed = hourly.count().to_numpy()
-    means = hourly.mean().to_numpy()
-    # An hour that is half missing does not choose the day.
-    means = np.where(observed >= max(1, observed.max() / 2), means, np.nan)
+    series = by_target_time(first_horizon, interval).isel(horizon=0).transpose("time", "vd")
+    wide = pd.DataFrame(series.values, series["time"].to_index())
+    hourly = wide.resample(pd.Timedelta(minutes=max(60.0, interval)))
     days = pd.DatetimeIndex(hourly.mean().index).normalize()
+    observed = hourly.count().to_numpy()
+    # An hour that is half missing does not choose the day.
+    means = np.where(observed >= max(1, observed.max() / 2), hourly.mean().to_numpy(), np.nan)
     if not np.isfinite(means).any():
         return CongestedDay(vdids[0], days[0], feature, float("nan"))
     extreme = np.nanargmin(means) if feature == SPEED else np.nanargmax(means)

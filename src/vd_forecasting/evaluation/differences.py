@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.evaluation.errors import SummedErrors
 from vd_forecasting.evaluation.significance import (
     Bootstrap,
     diebold_mariano,
@@ -17,12 +18,12 @@ from vd_forecasting.evaluation.significance import (
     model_confidence_set,
     ratio_intervals,
 )
-from vd_forecasting.evaluation.summed import SummedErrors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.vocabulary import MODELS, NAMES
 
 AVERAGE = 0
 """Stands for all horizons together where others are counted from 1."""
+ALIKE_IN_ALL_MODES = ("persistence", "seasonal_naive", "historical_average")
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,12 @@ class Differences:
 
 
 def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
-    """Test all models.
+    """Test all models on the series of their losses over the forecast origins.
 
-    A loss is the absolute error averaged over VDs, and over the seeds of a network, at one forecast
-    origin. All tests are on the series of these losses over the origins.
+    A loss is the absolute error averaged over VDs, and over the seeds of a network.
     """
-    series = summed.losses
+    series, bootstrap = summed.losses, _bootstrap(summed, evaluation)
     interval = pd.Timedelta(minutes=summed.interval_minutes)
-    bootstrap = _bootstrap(summed, evaluation)
     horizons = [int(step) for step in series["horizon"].values]
     by_horizon = {
         (str(feature), step): series.sel(feature=feature, horizon=step)
@@ -112,33 +111,28 @@ def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Difference
 def find_confidence_sets(
     by_mode: Mapping[str, SummedErrors], evaluation: Evaluation, *, comparable: bool
 ) -> xr.DataArray:
-    """p-values of the model confidence set among the models of all modes.
+    """p-values ``(model, feature)`` of the model confidence set among the models of all modes.
 
-    Where modes are not comparable each has its own set.
-
-    Returns:
-        ``(model, feature)``; a model is ``{mode}_{model}``. Baselines that are the same in several
-        modes stand once, under the first.
+    A model is ``{mode}_{model}``. Where modes are not comparable each has its own set. Baselines
+    that are the same in several modes stand once, under the first.
     """
-    series = {mode: summed.losses for mode, summed in by_mode.items()}
     bootstrap = _bootstrap(next(iter(by_mode.values())), evaluation)
+    named = []
+    for mode, summed in by_mode.items():
+        losses = summed.losses
+        models = [f"{mode}_{model}" for model in losses["model"].values]
+        named.append(losses.assign_coords(model=models))
     if not comparable:
-        return xr.concat(
-            [_confidence_sets(_averages(_named(mode, s)), bootstrap) for mode, s in series.items()],
-            "model",
-            join="outer",  # modes may have other features
-        )
-    together = xr.concat([_named(mode, s) for mode, s in series.items()], "model")
-    seen: list[npt.NDArray[np.float64]] = []
-    distinct = []
-    for position, of_model in enumerate(together.values):
-        is_network = str(together["model"].values[position]).endswith(
-            tuple(f"_{m}" for m in MODELS)
-        )
-        if is_network or not any(np.array_equal(of_model, other, equal_nan=True) for other in seen):
-            distinct.append(position)
-            seen.append(of_model)
-    return _confidence_sets(_averages(together.isel(model=distinct)), bootstrap)
+        sets = [_confidence_sets(_averages(losses), bootstrap) for losses in named]
+        return xr.concat(sets, "model", join="outer")  # modes may have other features
+    together = xr.concat(named, "model")
+    distinct: dict[str, npt.NDArray[np.float64]] = {}
+    for name, of_model in zip(map(str, together["model"].values), together.values, strict=True):
+        is_network = name.endswith(tuple(f"_{model}" for model in MODELS))
+        alike = (np.array_equal(of_model, other, equal_nan=True) for other in distinct.values())
+        if is_network or not any(alike):
+            distinct[name] = of_model
+    return _confidence_sets(_averages(together.sel(model=list(distinct))), bootstrap)
 
 
 def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
@@ -153,13 +147,6 @@ def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
         else f"{mode} {NAMES[model]}"
         for mode, model in models
     ]
-
-
-ALIKE_IN_ALL_MODES = ("persistence", "seasonal_naive", "historical_average")
-
-
-def _named(mode: str, series: xr.DataArray) -> xr.DataArray:
-    return series.assign_coords(model=[f"{mode}_{model}" for model in series["model"].values])
 
 
 def _bootstrap(summed: SummedErrors, evaluation: Evaluation) -> Bootstrap:
@@ -184,51 +171,34 @@ def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
 
 
 def _between(
-    series: Mapping[tuple[str, int], xr.DataArray],
-    horizons: list[int],
-    bootstrap: Bootstrap,
+    series: Mapping[tuple[str, int], xr.DataArray], horizons: list[int], bootstrap: Bootstrap
 ) -> dict[tuple[str, int], Difference]:
-    features = list(dict.fromkeys(feature for feature, _ in series))
     names = next(iter(series.values()))["model"].values
     if any(model not in names for model in MODELS):
         return {}
-    p_values: dict[tuple[str, int], float] = {}
-    for feature in features:
-        raw = [
-            diebold_mariano(*_pair(series[feature, step]), step or max(horizons)).p_value
-            for step in (*horizons, AVERAGE)
-        ]
-        adjusted = [*holm(np.array(raw[:-1])), raw[-1]]
-        p_values |= {
-            (feature, step): float(p)
-            for step, p in zip((*horizons, AVERAGE), adjusted, strict=True)
-        }
-    first, second = (
-        np.stack([of_models.sel(model=model).values for of_models in series.values()], axis=1)
-        for model in MODELS
-    )
-    ratios = ratio_intervals(second, first, bootstrap)
-    return {
-        key: Difference(
-            change.estimate, change.low, change.high, p_values[key], 1 - bootstrap.level
-        )
-        for key, ratio in zip(series, ratios, strict=True)
-        for change in [ratio.minus(1)]
+    first, second = MODELS
+    pairs = {
+        key: (of_models.sel(model=first).values, of_models.sel(model=second).values)
+        for key, of_models in series.items()
     }
-
-
-def _pair(of_models: xr.DataArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    first, second = (of_models.sel(model=model).values for model in MODELS)
-    return first, second
+    p_values: dict[tuple[str, int], float] = {}
+    for feature in dict.fromkeys(feature for feature, _ in series):
+        keys = [(feature, step) for step in (*horizons, AVERAGE)]
+        raw = [diebold_mariano(*pairs[key], key[1] or max(horizons)).p_value for key in keys]
+        p_values |= zip(keys, map(float, [*holm(raw[:-1]), raw[-1]]), strict=True)
+    below, above = (np.stack(of_model, axis=1) for of_model in zip(*pairs.values(), strict=True))
+    size = 1 - bootstrap.level
+    return {
+        key: Difference(ratio.estimate - 1, ratio.low - 1, ratio.high - 1, p_values[key], size)
+        for key, ratio in zip(pairs, ratio_intervals(above, below, bootstrap), strict=True)
+    }
 
 
 def _intervals(series: xr.DataArray, bootstrap: Bootstrap) -> tuple[xr.DataArray, xr.DataArray]:
     """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
     low = xr.full_like(series.isel(origin=0, drop=True), np.nan)
     high = low.copy()
-    for model in MODELS:
-        if model not in series["model"].values:
-            continue
+    for model in [name for name in MODELS if name in series["model"].values]:
         columns = series.sel(model=model).stack(column=("horizon", "feature"))
         columns = columns.transpose("origin", "column")
         ends = ratio_intervals(columns.values, np.ones(columns.shape), bootstrap)

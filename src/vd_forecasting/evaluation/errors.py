@@ -1,22 +1,91 @@
-"""Errors of several models for the same truths."""
+"""Errors of several models for the same truths: the sums that tests rest on, and the scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
-from vd_forecasting.evaluation.aligned import deviation_over_seeds, mean_over_seeds
-from vd_forecasting.evaluation.metrics import ERRORS, from_sums
-from vd_forecasting.evaluation.summed import SummedErrors
+from vd_forecasting.evaluation.aligned import (
+    AlignedForecasts,
+    Member,
+    deviation_over_seeds,
+    mean_over_seeds,
+)
+from vd_forecasting.evaluation.metrics import from_sums, sums
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODELS
 from vd_forecasting.wording import plural, with_unit
 
 Json = dict[str, Any]
+
+_ALL_HORIZONS = 0
+
+
+@dataclass(frozen=True)
+class SummedErrors:
+    """Sums of the errors of every member over the observed truths."""
+
+    by_vd: xr.Dataset
+    """The sums of :func:`.metrics.sums` over all origins: (member, horizon, vd, feature)."""
+    by_origin: xr.Dataset
+    """Sums over all detectors: ``absolute`` errors (member, origin, horizon, feature) and their
+    number ``n`` (origin, horizon, feature)."""
+    members: list[Member]
+    mode: str
+    units: Mapping[str, str]
+    """In words, by target feature."""
+    interval_minutes: float
+
+    @property
+    def losses(self) -> xr.DataArray:
+        """Absolute errors averaged over the detectors observed, and over seeds.
+
+        float64 ``(model, origin, horizon, feature)`` on a regular grid of origins, NaN where no
+        truth is observed.
+        """
+        n = self.by_origin["n"]
+        series = mean_over_seeds(self.by_origin["absolute"] / n.where(n > 0))
+        origins, step = series["origin"].values, pd.Timedelta(minutes=self.interval_minutes)
+        series = series.reindex(origin=pd.date_range(origins[0], origins[-1], freq=step))
+        return series.transpose("model", "origin", "horizon", "feature")
+
+
+def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:
+    """Add up the errors of all members.
+
+    Forecasts are read once, a block of detectors at a time, so memory does not grow with their
+    number.
+    """
+    by_vd, total = [], xr.Dataset()
+    for block in forecasts.blocks():
+        of_vds, of_origins = _sums_of_block(block, mape_min_truth)
+        by_vd.append(of_vds)
+        total = total + of_origins if total else of_origins
+    labels = forecasts.data[["model", "seed", "best"]].coords
+    return SummedErrors(
+        by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
+        by_origin=total.assign_coords(labels),
+        members=forecasts.members,
+        mode=forecasts.mode,
+        units=forecasts.units,
+        interval_minutes=forecasts.interval_minutes,
+    )
+
+
+def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.Dataset, xr.Dataset]:
+    """Sums over the origins and sums over the detectors."""
+    observed, scale = block.truth.notnull(), block.data["mase_scale"]
+    of_vds, absolute = [], []
+    for labelled in block.forecast:  # one by one, for their errors take room
+        forecast = labelled.drop_vars(["model", "seed", "best"])
+        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, scale))
+        error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
+        absolute.append(error.sum("vd", skipna=False))
+    of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}
+    return xr.concat(of_vds, "member", data_vars="all"), xr.Dataset(of_origins)
 
 
 @dataclass(frozen=True)
@@ -40,16 +109,12 @@ class Errors:
     @property
     def networks(self) -> list[str]:
         """LSTM, xLSTM or both."""
-        return [name for name in self._names if name in MODELS]
+        return [name for name in map(str, self.average["model"].values) if name in MODELS]
 
     @property
     def baselines(self) -> list[str]:
         """Persistence and the others."""
-        return [name for name in self._names if name not in MODELS]
-
-    @property
-    def _names(self) -> list[str]:
-        return [str(name) for name in self.average["model"].values]
+        return [name for name in map(str, self.average["model"].values) if name not in MODELS]
 
     @property
     def features(self) -> list[str]:
@@ -62,44 +127,20 @@ class Errors:
         return [int(step) for step in self.by_horizon["horizon"].values]
 
     @cached_property
-    def _values(self) -> dict[tuple[str, ...], npt.NDArray[np.float64]]:
-        return self._columns(self.by_horizon, self.average, (*ERRORS, "n", "mape_left_out"))
+    def _values(self) -> dict[Any, dict[Any, float]]:
+        return _by_place(self.by_horizon, self.average)
 
     @cached_property
-    def _deviations(self) -> dict[tuple[str, ...], npt.NDArray[np.float64]]:
-        return self._columns(self.by_horizon_sd, self.average_sd, ERRORS)
-
-    def _columns(
-        self, by_horizon: xr.Dataset, average: xr.Dataset, metrics: Sequence[str]
-    ) -> dict[tuple[str, ...], npt.NDArray[np.float64]]:
-        """Per metric, model and feature its values by horizon and, last, the average."""
-        both = {
-            metric: np.concatenate(
-                [
-                    by_horizon[metric].transpose("model", "feature", "horizon").values,
-                    average[metric].transpose("model", "feature").values[..., None],
-                ],
-                axis=-1,
-            )
-            for metric in metrics
-        }
-        return {
-            (metric, model, feature): values[m, f]
-            for metric, values in both.items()
-            for m, model in enumerate(self._names)
-            for f, feature in enumerate(self.features)
-        }
+    def _deviations(self) -> dict[Any, dict[Any, float]]:
+        return _by_place(self.by_horizon_sd, self.average_sd)
 
     def at(self, metric: str, model: str, feature: str, horizon: int | None = None) -> float:
         """One value: of a horizon, or of all horizons together."""
-        return float(self._values[metric, model, feature][self._position(horizon)])
+        return float(self._values[metric][model, feature, horizon or _ALL_HORIZONS])
 
     def sd(self, metric: str, model: str, feature: str, horizon: int | None = None) -> float:
         """The standard deviation of a value over the seeds; NaN where there is one."""
-        return float(self._deviations[metric, model, feature][self._position(horizon)])
-
-    def _position(self, horizon: int | None) -> int:
-        return -1 if horizon is None else self.horizons.index(horizon)
+        return float(self._deviations[metric][model, feature, horizon or _ALL_HORIZONS])
 
     def count(self, feature: str) -> int:
         """How many observed values of a feature are scored, all horizons together."""
@@ -119,6 +160,13 @@ class Errors:
         return f"{low:,} to {high:,} observed values per feature"
 
 
+def _by_place(by_horizon: xr.Dataset, average: xr.Dataset) -> dict[Any, dict[Any, float]]:
+    """Values by metric, then by model, feature and horizon; a look-up in these is quick."""
+    both = (by_horizon, average.expand_dims(horizon=[_ALL_HORIZONS]))
+    frames = [scores.to_dataframe(["model", "feature", "horizon"]) for scores in both]
+    return pd.concat(frames).to_dict()
+
+
 def errors_of(summed: SummedErrors) -> Errors:
     """The errors that sums amount to."""
 
@@ -126,23 +174,17 @@ def errors_of(summed: SummedErrors) -> Errors:
         return from_sums(summed.by_vd.sum(dims, skipna=False))
 
     by_horizon, average = pooled("vd"), pooled("horizon", "vd")
+    total = summed.by_origin
+    ahead = total["horizon"] * as_interval(summed.interval_minutes)
+    of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
+    mae_of_hour = of_hour["absolute"] / of_hour["n"].where(of_hour["n"] > 0)
     return Errors(
         by_horizon=mean_over_seeds(by_horizon),
         average=mean_over_seeds(average),
         by_horizon_sd=deviation_over_seeds(by_horizon),
         average_sd=deviation_over_seeds(average),
         by_vd=mean_over_seeds(pooled("horizon")),
-        by_hour=_by_hour(summed),
+        by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
         units=summed.units,
         interval_minutes=summed.interval_minutes,
-    )
-
-
-def _by_hour(summed: SummedErrors) -> xr.DataArray:
-    total = summed.by_origin
-    ahead = total["horizon"] * as_interval(summed.interval_minutes)
-    hours = (total["origin"] + ahead).dt.hour.rename("hour")
-    of_hour = total.groupby(hours).sum(skipna=False)
-    return mean_over_seeds(of_hour["absolute"] / of_hour["n"].where(of_hour["n"] > 0)).reindex(
-        hour=range(24)
     )

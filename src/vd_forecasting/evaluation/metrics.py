@@ -22,19 +22,17 @@ def sums(
     mape_min_truth: float,
     mase_scale: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Sums of errors over the observed points.
+    """Sums of errors over some dims of the observed points.
+
+    They are ``n`` points, ``absolute`` and ``squared`` errors, ``percentage`` errors (share, not %)
+    over ``n_percentage`` points, ``variation``: the truth's squared distance from its mean over
+    these dims, and, with a scale, ``scaled`` errors.
 
     Args:
-        truth: ``[..., origin]`` in physical units, NaN where not observed.
-        forecast: the same dims; read only where the truth is observed.
-        over: dims to add up; R² compares with the mean of the truth over these.
+        truth: ``[..., origin]`` in physical units, NaN where not observed; the forecast is read
+            only where it is.
         mape_min_truth: truths below this are left out of the percentage error.
         mase_scale: ``(vd, feature)``, the errors that absolute errors are divided by for MASE.
-
-    Returns:
-        ``n`` points, ``absolute`` and ``squared`` errors, ``percentage`` errors (share, not %) over
-        ``n_percentage`` points, ``variation``: the truth's squared distance from its mean, and,
-        with a scale, ``scaled`` errors.
     """
     over = list(over)
     truth = truth.astype("float64")
@@ -45,20 +43,18 @@ def sums(
     n = scored.sum(over)
     mean = truth.sum(over) / n.where(n > 0)
     absolute = abs(error).where(scored, 0).sum(over, skipna=False)
-    scaled = {} if mase_scale is None else {"scaled": absolute / mase_scale}
-    return xr.Dataset(
-        {
-            "n": n,
-            "absolute": absolute,
-            "squared": (error**2).where(scored, 0).sum(over, skipna=False),
-            "percentage": (abs(error) / size.where(counts_in_mape))
-            .where(counts_in_mape, 0)
-            .sum(over, skipna=False),
-            "n_percentage": counts_in_mape.sum(over),
-            "variation": ((truth - mean) ** 2).sum(over),
-            **scaled,
-        }
-    )
+    percentage = (abs(error) / size.where(counts_in_mape)).where(counts_in_mape, 0)
+    total = {
+        "n": n,
+        "absolute": absolute,
+        "squared": (error**2).where(scored, 0).sum(over, skipna=False),
+        "percentage": percentage.sum(over, skipna=False),
+        "n_percentage": counts_in_mape.sum(over),
+        "variation": ((truth - mean) ** 2).sum(over),
+    }
+    if mase_scale is not None:
+        total["scaled"] = absolute / mase_scale
+    return xr.Dataset(total)
 
 
 def from_sums(total: xr.Dataset) -> xr.Dataset:
@@ -95,20 +91,15 @@ def score(
     pool: Iterable[str] = (),
     mase_scale: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Metrics per VD, feature and horizon, or pooled over some of these dims.
+    """Metrics as of :func:`from_sums` per VD, feature and horizon, or pooled over some of these.
 
     Args:
         truth: ``(origin, horizon, vd, feature)``, NaN where not observed.
         forecast: the same dims, fewer where a forecast does not depend on one (persistence), or
             more: several forecasts are scored at once.
-        mape_min_truth: truths below this are left out of MAPE.
-        pool: dims of ``horizon``, ``vd``, ``feature`` over which observed points are averaged. R²
-            then compares with the mean of each VD, feature and horizon, not with one mean of all,
-            which would credit a forecast for telling detectors apart.
-        mase_scale: ``(vd, feature)``, as of :func:`sums`.
-
-    Returns:
-        Variables as of :func:`from_sums` over the dims left.
+        pool: dims over which observed points are averaged. R² then compares with the mean of each
+            VD, feature and horizon, not with one mean of all, which would credit a forecast for
+            telling detectors apart.
     """
     forecast = forecast.broadcast_like(truth).transpose(..., *truth.dims)
     total = sums(truth, forecast, ["origin"], mape_min_truth, mase_scale)
@@ -133,19 +124,12 @@ def _plain(values: xr.DataArray) -> Any:
 
 
 def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
-    """One row per model, vdid, feature, horizon and metric; ``n`` counts the scored points.
+    """Scores as of :func:`score` with nothing pooled, a row per VD, feature, horizon and metric.
 
-    Args:
-        scores: as of :func:`score` with nothing pooled.
-        model: what made the forecasts.
-
-    Returns:
-        Columns ``model, vdid, feature, horizon, metric, value``; undefined values are NaN.
+    The columns are ``model, vdid, feature, horizon, metric, value``; the metric ``n`` counts the
+    scored points, and undefined values are NaN.
     """
     names = [name for name in (*ERRORS, "n") if name in scores]
-    wide = scores[names].reset_coords(drop=True).to_dataframe().reset_index()
-    long = wide.melt(
-        id_vars=["vd", "feature", "horizon"], var_name="metric", value_name="value"
-    ).rename(columns={"vd": "vdid"})
-    long.insert(0, "model", model)
+    wide = scores[names].reset_coords(drop=True).rename(vd="vdid").to_dataframe().reset_index()
+    long = wide.melt(["vdid", "feature", "horizon"], var_name="metric").assign(model=model)
     return long[["model", "vdid", "feature", "horizon", "metric", "value"]]

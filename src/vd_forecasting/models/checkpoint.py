@@ -32,27 +32,23 @@ MOST_BUFFER_BYTES = 2**30
 """Upper limit for buffers, such as the masks of the xLSTM, which need far less."""
 
 
-def build_forecaster(
-    model: str, model_parameters: dict[str, Any], network: dict[str, Any]
-) -> Forecaster:
-    """An untrained forecaster, from the settings of its core and the fields of its network."""
-    core, config = CORES[model]
-    return Forecaster(core(config(**model_parameters)), Network(**network))
+def build_forecaster(described: Mapping[str, Any]) -> Forecaster:
+    """An untrained forecaster of the ``model``, ``model_parameters`` and ``network`` described."""
+    core, config = CORES[described["model"]]
+    settings = config(**described["model_parameters"])
+    return Forecaster(core(settings), Network(**described["network"]))
 
 
 def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
     """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off).
 
-    Raises:
-        ValueError: one line; it is not a whole checkpoint, see :func:`check_checkpoint`.
+    It is checked before, see :func:`check_checkpoint`.
     """
     check_checkpoint(checkpoint)
     forecasters = {}
-    described = [checkpoint[key] for key in ("model", "model_parameters", "network")]
     for name, weights in checkpoint["weights"].items():
-        forecaster = build_forecaster(*described)
-        forecaster.load_state_dict(weights)
-        forecasters[name] = forecaster.eval()
+        forecasters[name] = build_forecaster(checkpoint).eval()
+        forecasters[name].load_state_dict(weights)
     return forecasters
 
 
@@ -70,9 +66,7 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint if it is whole: its weights are those of the network it describes.
 
     The network is only sketched, without memory for its weights, so one of any size can be refused.
-
-    Raises:
-        ValueError: one line that names what is missing, too large or of another shape or type.
+    A ValueError names in one line what is missing, too large or of another shape or type.
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
@@ -109,7 +103,7 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
         raise ValueError("the checkpoint has fewer weights than layers")
     try:
         with torch.random.fork_rng(), torch.device("meta"):
-            sketch = build_forecaster(model, parameters, checkpoint["network"])
+            sketch = build_forecaster(checkpoint)
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ValueError(f"the checkpoint describes no network ({first_line(error)})") from error
     if sum(buffer.nbytes for buffer in sketch.buffers()) > MOST_BUFFER_BYTES:

@@ -8,8 +8,7 @@ NAMES = ("auto", "cpu", "gpu", "cuda", "mps")
 def find_device(accelerator: str) -> torch.device:
     """The device that ``compute.accelerator`` names; ``gpu`` is CUDA or MPS, ``auto`` the best.
 
-    Raises:
-        ValueError: one line; the name is not known, or this machine has no such device.
+    A ValueError says that the name is not known, or that this machine has no such device.
     """
     if accelerator not in NAMES:
         raise ValueError(

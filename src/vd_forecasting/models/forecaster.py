@@ -17,34 +17,14 @@ from torch import Tensor, nn
 class Network:
     """The shape of a forecaster, but for its core."""
 
-    num_channels: int
-    """C, input channels, those of the VDs before the others."""
-    num_vd_features: int
-    """P."""
+    num_channels: int  # C, those of the VDs before the others
+    num_vd_features: int  # P
     target_channels: Sequence[int]
     """For every target, VD by VD and feature by feature, the input channel that holds its past;
     N*F indices below C."""
-    target_shape: Sequence[int]
-    """(N, F)."""
-    sequence_length: int
-    """S."""
-    prediction_length: int
-    """H."""
-
-    @property
-    def num_vds(self) -> int:
-        """N."""
-        return self.target_shape[0]
-
-    @property
-    def num_targets(self) -> int:
-        """F."""
-        return self.target_shape[1]
-
-    @property
-    def num_shared(self) -> int:
-        """K."""
-        return self.num_channels - self.num_vds * self.num_vd_features
+    target_shape: Sequence[int]  # (N, F)
+    sequence_length: int  # S
+    prediction_length: int  # H
 
 
 class Autoregression(nn.Module):
@@ -59,10 +39,12 @@ class Autoregression(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.inputs = (network.num_vds, network.num_vd_features)
-        self.outputs = (network.prediction_length, network.num_targets)
-        width = (network.sequence_length - 1) * network.num_vd_features + network.num_shared
-        self.weight = nn.Parameter(torch.zeros(network.num_vds, width, math.prod(self.outputs)))
+        num_vds, num_targets = network.target_shape
+        self.inputs = (num_vds, network.num_vd_features)
+        self.outputs = (network.prediction_length, num_targets)
+        shared = network.num_channels - math.prod(self.inputs)  # K
+        width = (network.sequence_length - 1) * network.num_vd_features + shared
+        self.weight = nn.Parameter(torch.zeros(num_vds, width, math.prod(self.outputs)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, C]`` to ``[B, H, N, F]``."""
@@ -80,11 +62,8 @@ class Forecaster(nn.Module):
     """Forecasts every target at every horizon as a change from its last value.
 
     The change is the sum of what the network and a linear map, :class:`Autoregression`, learn;
-    while both are zero the forecast is persistence.
-
-    Args:
-        core: the recurrent part, ``[B, S, D]`` to ``[B, D]``; its ``width`` is D.
-        network: the other shapes.
+    while both are zero the forecast is persistence. The core is the recurrent part, ``[B, S, D]``
+    to ``[B, D]``; its ``width`` is D.
     """
 
     target_channels: Tensor
@@ -92,7 +71,7 @@ class Forecaster(nn.Module):
     def __init__(self, core: nn.Module, network: Network) -> None:
         super().__init__()
         width: int = core.width  # type: ignore[assignment]
-        self.output_shape = (network.prediction_length, network.num_vds, network.num_targets)
+        self.output_shape = (network.prediction_length, *network.target_shape)
         channels = torch.tensor(network.target_channels)
         self.register_buffer("target_channels", channels, persistent=False)
         self.embedding = nn.Linear(network.num_channels, width)

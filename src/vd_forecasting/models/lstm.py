@@ -9,11 +9,9 @@ from torch import Tensor, nn
 class LSTMConfig:
     """Size of the core."""
 
-    hidden_size: int
-    """D, width of every layer."""
+    hidden_size: int  # D, width of every layer
     num_layers: int
-    dropout: float
-    """Share of values dropped in training."""
+    dropout: float  # share of values dropped in training
 
 
 class LSTMCore(nn.Module):

@@ -17,30 +17,22 @@ BlockFunction = Callable[[nn.Module, Tensor, int], Tensor]
 class XLSTMConfig:
     """Size and backends of the core."""
 
-    embedding_dim: int
-    """D, a multiple of 4 (the number of heads), at least 8."""
+    embedding_dim: int  # D, a multiple of 4 (the number of heads), at least 8
     num_blocks: int
-    slstm_at: Sequence[int]
-    """Blocks, counted from 0, that are sLSTM; the others are mLSTM."""
+    slstm_at: Sequence[int]  # blocks, counted from 0, that are sLSTM; the others are mLSTM
     slstm_backend: str
     """``fused``, this project's own and fast on a CPU; ``vanilla``, the package's; or ``cuda``, the
     package's on a GPU with a CUDA compiler."""
     mlstm_backend: str
     """``fused`` or ``vanilla``. Fused and vanilla share their weights."""
-    dropout: float
-    """Share of values dropped in training, in every block."""
-    context_length: int
-    """Longest window the mLSTM blocks take."""
+    dropout: float  # share of values dropped in training, in every block
+    context_length: int  # longest window the mLSTM blocks take
 
 
 class XLSTMCore(nn.Module):
     """A stack of residual blocks, each an sLSTM or an mLSTM.
 
     The ``xlstm`` package is imported here and nowhere else, so an LSTM is built without it.
-
-    Raises:
-        ImportError: the ``xlstm`` package is not installed.
-        ValueError: a backend is not known.
     """
 
     def __init__(self, config: XLSTMConfig) -> None:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.windows import make_joint_windows, physical
-from vd_forecasting.pipelines.baselines.seasonal import (
+from vd_forecasting.pipelines.baselines.forecast import (
     bin_means,
     forecast_historical_average,
     forecast_seasonal_naive,

@@ -13,9 +13,10 @@ from tests.make.trainings import (
     joint_windows,
     train_lstm,
 )
+from vd_forecasting.artefacts import Experiment
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.pipelines.training.cost import measure_cost, training_step_bytes
-from vd_forecasting.pipelines.training.describe import network_arguments
+from vd_forecasting.pipelines.training.train import describe_network
 
 
 class OneProduct(nn.Module):
@@ -40,10 +41,10 @@ def test_bytes_of_a_step_by_hand() -> None:
 
 
 def test_what_is_kept_grows_with_the_batch_and_the_rest_does_not() -> None:
-    windows = joint_windows()
-    network = network_arguments(windows)
-    forecaster = build_forecaster("lstm", LSTM.model_dump(), network)
-    channels, shape = network["num_channels"], (3, 2, 2)
+    experiment = Experiment(joint_windows(), "lstm", LSTM, TRAINING, COMPUTE, MAPE_MIN_TRUTH)
+    described = describe_network(experiment)
+    forecaster = build_forecaster(described)
+    channels, shape = described["network"]["num_channels"], (3, 2, 2)
     one, two, three = (
         training_step_bytes(forecaster, torch.randn(batch, 6, channels), torch.randn(batch, *shape))
         for batch in (64, 128, 192)

@@ -25,7 +25,7 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.tensors import load_plain, save_plain
 from vd_forecasting.pipelines.training import loop
-from vd_forecasting.pipelines.training.divergence import likely_cause
+from vd_forecasting.pipelines.training.loop import likely_cause
 from vd_forecasting.pipelines.training.resume import name_differences
 
 SHORT = TRAINING.model_copy(

@@ -26,12 +26,16 @@ from tests.make.trainings import (
 from tests.make.windows import MakesWindows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import CheckpointDataset
-from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
-from vd_forecasting.pipelines.training.evaluate import evaluate, forecast_test
+from vd_forecasting.pipelines.training.evaluate import (
+    evaluate,
+    forecast_test,
+    free_flow_speed,
+    mase_scale,
+)
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
 
 
@@ -104,7 +108,7 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
             for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
                 forecast = forecaster(inputs).detach()
                 error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
-                error = error * windows.std[vds, target]
+                error = error * windows.scaler["std"][vds, target]
                 of_seed.append(np.nansum(error))
                 of_seed_scaled.append(np.nansum(error / scale[vds]))
                 n += int(np.isfinite(error).sum())

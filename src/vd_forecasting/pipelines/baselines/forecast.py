@@ -1,4 +1,4 @@
-"""Forecast the test windows of a mode without a network."""
+"""Forecast the test windows of a mode without a network, or by the clock alone."""
 
 import logging
 import time
@@ -13,21 +13,17 @@ from vd_forecasting.artefacts import BaselineForecasts, WindowSet
 from vd_forecasting.parameters import Baselines, Compute
 from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
 from vd_forecasting.pipelines.baselines.ridge import forecast_ridge
-from vd_forecasting.pipelines.baselines.seasonal import (
-    forecast_historical_average,
-    forecast_seasonal_naive,
-)
+from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
 
 logger = logging.getLogger(__name__)
+
+DAYS_BACK = 7
 
 
 def forecast_baselines(
     windows: WindowSet, baselines: Baselines, compute: Compute
 ) -> BaselineForecasts:
-    """Learn every baseline from the training split and forecast every test window.
-
-    The forecasts are in physical units, to be compared with the truths of the networks' forecasts.
-    """
+    """The forecasts of every test window, in physical units, by every baseline."""
     models: dict[str, Callable[[WindowSet], np.ndarray]] = {
         "seasonal_naive": forecast_seasonal_naive,
         "historical_average": forecast_historical_average,
@@ -38,7 +34,7 @@ def forecast_baselines(
             max_windows=baselines.boosting_windows,
         ),
     }
-    shape = (len(models), *windows.target_steps("test").shape, *windows.target_mean.shape)
+    shape = (len(models), *windows.target_steps("test").shape, *windows.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
@@ -47,10 +43,61 @@ def forecast_baselines(
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")
-    return BaselineForecasts(
-        xr.Dataset(
-            {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)},
-            coords={"model": list(models), **windows.forecast_coordinates("test")},
-            attrs=windows.forecast_attributes("baselines"),
-        )
-    )
+    arrays = {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)}
+    labels = {"model": list(models), **windows.forecast_coordinates("test")}
+    attributes = windows.forecast_attributes("baselines")
+    return BaselineForecasts(xr.Dataset(arrays, labels, attributes))
+
+
+def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
+    """Forecast the value observed at the same time of day, on the latest earlier day that has one.
+
+    The days searched are one to seven days before the target. Whatever lies at or before the origin
+    may be used, values before the window included. Without any observation the forecast is the
+    last value known at the origin. float32 ``[W, H, N, F]`` in scaled units.
+    """
+    values, observed = windows.target_series  # [T, N, F]
+    day = round(MINUTES_PER_DAY / windows.interval_minutes)
+    origin = windows.origins("test")
+    forecast = windows.last_values("test")
+    for days in range(DAYS_BACK, 0, -1):  # the later day overwrites the earlier one
+        past = windows.target_steps("test") - days * day  # [W, H]
+        known = (past >= 0) & (past <= origin[:, None])
+        past = np.where(known, past, 0)
+        usable = known[..., None, None] & observed[past]  # [W, H, N, F]
+        np.copyto(forecast, values[past], where=usable)
+    return forecast
+
+
+def forecast_historical_average(windows: WindowSet) -> np.ndarray:
+    """The mean of the training split at the same time of day and day of week.
+
+    A bin is as long as the interval of the data. One without an observed training value takes the
+    mean of its time of day over all days, and where there is none either, the training mean.
+    float32 ``[W, H, N, F]`` in scaled units.
+    """
+    train = slice(0, windows.ends["train"])
+    values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
+    interval = windows.interval_minutes
+    steps = windows.target_steps("test")  # [W, H]
+    forecast = np.array(np.nan)
+    for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
+        bins = (minute_of_week(windows.time) % period // interval).astype("int64")  # [T]
+        means = bin_means(values, observed, bins[train], int(period // interval) + 1)
+        forecast = np.where(np.isfinite(forecast), forecast, means[bins[steps]])
+    # Scaled values have the training mean at zero.
+    return np.where(np.isfinite(forecast), forecast, 0).astype("float32")
+
+
+def bin_means(
+    values: np.ndarray, observed: np.ndarray, bins: np.ndarray, num_bins: int
+) -> np.ndarray:
+    """Mean of the observed ``values`` [T, N, F] of every bin; step t falls into ``bins[t]``.
+
+    float64 ``[num_bins, N, F]``, NaN for a bin without an observed value.
+    """
+    sums = np.zeros((num_bins, *values.shape[1:]))
+    counts = np.zeros_like(sums)
+    np.add.at(sums, bins, np.where(observed, values, 0))
+    np.add.at(counts, bins, observed)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)

@@ -27,24 +27,20 @@ from threadpoolctl import threadpool_limits
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
 
+SEED = 0
 USES = 2
 """At how many horizons of a group a training window is used."""
-
-SEED = 0
-
 OWN_MODELS = 20
 """Up to so many VDs each has models of its own."""
-
 MAX_BINS = 63
 """Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
 def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
-    """Learn all models, of so many trees from at most so many windows; forecast the test windows.
+    """Forecasts of the test windows, float32 ``[W, H, N, F]`` in scaled units.
 
-    Returns:
-        float32 ``[W, H, N, F]`` in scaled units.
+    Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
@@ -52,7 +48,10 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
     train, test = windows.origins("train"), windows.origins("test")
     random = np.random.default_rng(SEED)
     forecast = windows.last_values("test")
-    for vds in groups_of_vds(windows):
+    sharing = list(windows.models.values())  # VDs, by position, that share models
+    if len(windows.vdids) <= OWN_MODELS:
+        sharing = [slice(n, n + 1) for n in range(len(windows.vdids))]
+    for vds in sharing:
         at, vd = draw(train, vds, max_windows, random)
         past = lagged_inputs(windows, vd, at)
         for horizons in horizon_groups(windows.prediction_length):
@@ -80,21 +79,12 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
     return forecast
 
 
-def groups_of_vds(windows: WindowSet) -> list[slice]:
-    """The VDs, by position, that share models."""
-    num_vds = len(windows.vdids)
-    if windows.mode == "multi_vd" and num_vds > OWN_MODELS:
-        return [slice(0, num_vds)]
-    return [slice(n, n + 1) for n in range(num_vds)]
-
-
 def draw(
     train: np.ndarray, vds: slice, max_windows: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The windows that the model of some VDs learns from: all, or as many as allowed, at random.
 
-    Returns:
-        The origin and the VD's position of each window, both int ``[W]``.
+    Each has an origin and the position of its VD, both int ``[W]``.
     """
     number = np.arange(len(train) * (vds.stop - vds.start))
     if len(number) > max_windows:
@@ -105,9 +95,8 @@ def draw(
 def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Inputs of a model, but for the horizon, of VDs by position ``vd`` [W] at origins ``at`` [W].
 
-    Returns:
-        float32 ``[W, C]``: lag by lag all features of the VD, the minute of the day, the day of
-        the week and the position of the VD.
+    Lag by lag all features of the VD, the minute of the day, the day of the week and the position
+    of the VD: float32 ``[W, C]``.
     """
     steps = at[:, None] - spaced_lags(windows.sequence_length)
     past = windows.values[steps, vd[:, None]]  # [W, lags, features]
@@ -134,9 +123,7 @@ def horizon_groups(last: int) -> list[range]:
 def rotate(num_windows: int, horizons: range) -> tuple[np.ndarray, np.ndarray]:
     """Which window is used at which horizons, so that each horizon has its equal share.
 
-    Returns:
-        The positions of the windows, each up to :data:`USES` times, and a horizon for each: both
-        int ``[num_windows * uses]``.
+    Positions of windows, each up to :data:`USES` times, and a horizon for each, int ``[W * uses]``.
     """
     uses = min(USES, len(horizons))
     row = np.repeat(np.arange(num_windows), uses)

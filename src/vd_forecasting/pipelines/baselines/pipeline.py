@@ -14,14 +14,6 @@ from vd_forecasting.pipelines.training.pipeline import windows_node
 
 def create_pipeline(mode: str) -> Pipeline:
     """Windows and forecasts of one mode, not yet in a namespace."""
-    return Pipeline(
-        [
-            windows_node(mode, "baseline_windows"),
-            Node(
-                forecast_baselines,
-                inputs=["baseline_windows", "params:baselines", "params:compute"],
-                outputs="predictions",
-                name="forecast_baselines",
-            ),
-        ]
-    )
+    inputs = ["baseline_windows", "params:baselines", "params:compute"]
+    forecast = Node(forecast_baselines, inputs, "predictions", name="forecast_baselines")
+    return Pipeline([windows_node(mode, "baseline_windows"), forecast])

@@ -24,10 +24,9 @@ BLOCK = 4096
 
 
 def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
-    """Learn every model, with the best of some penalties, and forecast the test windows.
+    """Forecasts of the test windows, float32 ``[W, H, N, F]`` in scaled units.
 
-    Returns:
-        float32 ``[W, H, N, F]`` in scaled units.
+    Every model takes the best of some penalties.
     """
     forecast = windows.last_values("test")
     for name, vds in windows.models.items():
@@ -74,9 +73,8 @@ class NormalEquations:
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
         """The coefficients that minimise the squared error plus alpha times their squares.
 
-        Returns:
-            float64 ``[len(alphas), C, K']`` for the K' ``outputs``, positions among the K; zero for
-            an output that was never observed, which makes its forecast the last value.
+        They are ``[len(alphas), C, K']`` for the K' ``outputs``, positions among the K; zero for an
+        output that was never observed, which makes its forecast the last value.
         """
         weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
         penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
@@ -121,8 +119,7 @@ def input_blocks(
 ) -> Iterator[np.ndarray]:
     """The ``chosen`` inputs of the windows with the origins ``at`` [W], some thousand at a time.
 
-    Yields:
-        float64 ``[B, C]``: lag by lag all features of all VDs, the calendar of the origin, one.
+    Lag by lag all features of all VDs, the calendar of the origin, one: float64 ``[B, C]``.
     """
     lags = np.arange(windows.sequence_length)
     values = windows.values[:, vds]  # [T, N, features]
@@ -136,11 +133,9 @@ def input_blocks(
 def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
     """The change from the last value known at the origin to every target of a split.
 
-    Returns:
-        float32 ``[W, K]``, K being horizon, VD and target feature flattened; NaN where the target
-        was not observed.
+    float32 ``[W, K]``, horizon, VD and target feature flattened; NaN where not observed.
     """
-    values, observed = windows.target_values[:, vds], windows.target_observed[:, vds]  # [T, N, F]
+    values, observed = (series[:, vds] for series in windows.target_series)  # [T, N, F]
     steps = windows.target_steps(split)  # [W, H]
     changes = values[steps] - values[windows.origins(split)][:, None]
     return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

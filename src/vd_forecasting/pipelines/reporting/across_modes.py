@@ -14,8 +14,7 @@ from vd_forecasting.evaluation.differences import (
     find_confidence_sets,
     find_differences,
 )
-from vd_forecasting.evaluation.errors import Errors, errors_of
-from vd_forecasting.evaluation.summed import sum_errors
+from vd_forecasting.evaluation.errors import Errors, errors_of, sum_errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.scores import SCORE_COLUMNS
 from vd_forecasting.rendering.page import Page

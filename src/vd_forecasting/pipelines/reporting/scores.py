@@ -14,9 +14,8 @@ from vd_forecasting.artefacts import (
 )
 from vd_forecasting.evaluation.aligned import AlignedForecasts, align
 from vd_forecasting.evaluation.differences import Differences, find_differences
-from vd_forecasting.evaluation.errors import Errors, Json, errors_of
+from vd_forecasting.evaluation.errors import Errors, Json, SummedErrors, errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
-from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.rendering.page import Page
 

@@ -1,7 +1,8 @@
 """Time of a forecast and memory of a training step, measured on the trained model."""
 
 import statistics
-import time
+import timeit
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,40 +18,25 @@ from vd_forecasting.pipelines.training.train import torch_threads
 
 BATCHES = (1, 256)
 REPETITIONS = 15
-OPTIMIZER_COPIES = 2
-"""AdamW keeps two numbers for every weight."""
 
 
 def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
-    """Time forecasts of the first model on one CPU thread and count the memory of a training step.
-
-    Returns:
-        :class:`~vd_forecasting.artefacts.Cost`, ready for JSON.
-    """
+    """The :class:`~vd_forecasting.artefacts.Cost` of the first model, ready for JSON."""
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
         vds = windows.models[name]
-        latency = {
-            str(batch): forecast_seconds(forecaster, _inputs(windows, vds, batch))
-            for batch in BATCHES
-        }
-        keys = ("model", "model_parameters", "network")
-        fresh = build_forecaster(*(best_model[key] for key in keys))
-        batches = WindowBatches(windows, vds, "train", batch_size=training.batch_size)
-        step = training_step_bytes(fresh, *next(iter(batches)))
+        latency = {}
+        for size in BATCHES:
+            inputs, _ = next(iter(WindowBatches(windows, vds, "test", size)))
+            # The test split may have fewer windows.
+            inputs = inputs.repeat(-(-size // len(inputs)), 1, 1)[:size]
+            with torch.inference_mode():
+                forecaster(inputs)  # to warm up
+                times = timeit.repeat(partial(forecaster, inputs), number=1, repeat=REPETITIONS)
+            latency[str(size)] = statistics.median(times)
+        batch = next(iter(WindowBatches(windows, vds, "train", training.batch_size)))
+        step = training_step_bytes(build_forecaster(best_model), *batch)
     return {"latency_seconds": latency, "training_step_bytes": step}
-
-
-def forecast_seconds(forecaster: Forecaster, inputs: Tensor) -> float:
-    """Median time of a forecast of ``inputs`` ``[B, S, C]``, after a warm-up."""
-    with torch.inference_mode():
-        forecaster(inputs)
-        times = []
-        for _ in range(REPETITIONS):
-            started = time.perf_counter()
-            forecaster(inputs)
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor) -> int:
@@ -71,11 +57,5 @@ def training_step_bytes(forecaster: Forecaster, inputs: Tensor, targets: Tensor)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         masked_mae(forecaster.train()(inputs), targets)
     size = sum(p.numel() * p.element_size() for p in forecaster.parameters())
-    copies = 3 + OPTIMIZER_COPIES  # weights, gradients and their average
+    copies = 5  # weights, gradients, the average, and two numbers that AdamW keeps for every weight
     return copies * size + sum(kept.values())
-
-
-def _inputs(windows: WindowSet, vds: slice, batch: int) -> Tensor:
-    """As many windows of the test split, repeated where it has fewer."""
-    inputs, _ = next(iter(WindowBatches(windows, vds, "test", batch_size=batch)))
-    return inputs.repeat(-(-batch // len(inputs)), 1, 1)[:batch]

@@ -12,10 +12,7 @@ from vd_forecasting.evaluation.metrics import METRICS, by_feature, from_sums
 
 
 def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error over the observed targets, zero where there is none.
-
-    Both ``[B, H, N, F]``; the target is NaN where not observed.
-    """
+    """Mean absolute error over the observed targets ``[B, H, N, F]``, zero where all are NaN."""
     observed = target.isfinite()
     # NaN must be replaced before the subtraction: its gradient would be NaN even where masked.
     error = (forecast - target.nan_to_num()).abs() * observed
@@ -65,17 +62,14 @@ class ErrorSums:
         """The sums that :func:`~.metrics.from_sums` takes, over (horizon, vd, feature)."""
         n, deviation = self.totals["n"], self.totals["deviation"]
         variation = self.totals["deviation_squared"] - deviation**2 / n.clamp(1)
-        totals = {name: self.totals[name] for name in _SUMS} | {"variation": variation}
-        return xr.Dataset(
-            {name: (("horizon", "vd", "feature"), of.numpy()) for name, of in totals.items()},
-            coords={"feature": list(self.features)},
-        )
+        names = ("n", "absolute", "squared", "percentage", "n_percentage")
+        totals = {name: self.totals[name] for name in names} | {"variation": variation}
+        dims = ("horizon", "vd", "feature")
+        arrays = {name: (dims, total.numpy()) for name, total in totals.items()}
+        return xr.Dataset(arrays, {"feature": list(self.features)})
 
     def result(self) -> dict[str, Any]:
         """``loss``, and by feature metrics in physical units; undefined ones are None."""
         metrics = from_sums(self.sums().sum(("horizon", "vd")))[[*METRICS]]
         loss = self.totals["scaled"].sum() / self.totals["n"].sum().clamp(1)
         return {"loss": float(loss), **by_feature(metrics)}
-
-
-_SUMS = ("n", "absolute", "squared", "percentage", "n_percentage")

@@ -2,30 +2,31 @@
 
 from collections.abc import Callable
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 import xarray as xr
 
 from vd_forecasting.artefacts import FitErrors, Forecasts, WindowSet
+from vd_forecasting.artefacts.records import Metrics
 from vd_forecasting.evaluation.metrics import by_feature, from_sums
-from vd_forecasting.evaluation.reference_scales import free_flow_speed, mase_scale
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
 from vd_forecasting.pipelines.training.train import torch_threads
-from vd_forecasting.vd_array import VDS_PER_CHUNK
-
-if TYPE_CHECKING:
-    from dask.array import Array
+from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK
+from vd_forecasting.vocabulary import SPEED
 
 Floats = npt.NDArray[np.float32]
 
 WINDOWS_AT_ONCE = 128
 """More take more memory and no less time."""
+
+FREE_FLOW_PERCENTILE = 85
 
 
 def evaluate(
@@ -35,26 +36,21 @@ def evaluate(
     mape_min_truth: float,
     compute: Compute,
 ) -> tuple[Forecasts, FitErrors]:
-    """Forecast every window of every split with every seed's models; keep the test forecasts.
+    """The forecasts of :func:`forecast_test`, and the errors on the other splits.
 
-    Returns:
-        The forecasts of :func:`forecast_test`, and the errors on train and val, means over the
-        seeds.
+    All are of every seed's models; errors are means over the seeds.
     """
     with torch_threads(compute.threads):
-        train, val = (
-            by_feature(fit_errors(models, windows, split, mape_min_truth))
-            for split in ("train", "val")
-        )
+        errors = {s: fit_errors(models, windows, s, mape_min_truth) for s in ("train", "val")}
     predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
-    return predictions, FitErrors(train=train, val=val)
+    return predictions, FitErrors(**errors)
 
 
 def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
-) -> xr.Dataset:
-    """Metrics over (feature) on a split, all horizons and VDs pooled; the mean over the seeds."""
-    mean, std = torch.from_numpy(windows.target_mean), torch.from_numpy(windows.target_std)
+) -> dict[str, Metrics]:
+    """Metrics by feature on a split, all horizons and VDs pooled; the mean over the seeds."""
+    mean, std = map(torch.from_numpy, windows.target_scaler)
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
     for checkpoint in models.values():
@@ -62,32 +58,30 @@ def fit_errors(
         of_models = []
         for name, vds in windows.models.items():
             sums = ErrorSums(std[vds], mean[vds], windows.targets, mape_min_truth)
-            batches = WindowBatches(windows, vds, split, batch_size=WINDOWS_AT_ONCE)
             with torch.inference_mode():
-                for inputs, targets in batches:
+                for inputs, targets in WindowBatches(windows, vds, split, WINDOWS_AT_ONCE):
                     sums.add(forecasters[name](inputs), targets)
             of_models.append(sums.sums())
         total = xr.concat(of_models, "vd")
         total = total.assign(scaled=total["absolute"] / scale)
         of_seeds.append(from_sums(total.sum(("horizon", "vd"), skipna=False)))
-    return xr.concat(of_seeds, "seed").mean("seed", skipna=False)
+    return by_feature(xr.concat(of_seeds, "seed").mean("seed", skipna=False))
 
 
 def forecast_test(
     models: dict[str, Checkpoint], windows: WindowSet, compute: Compute, best_seed: int
 ) -> Forecasts:
-    """Forecast every window of the test split, a block of origins and detectors at a time.
+    """Forecast every window of the test split.
 
-    Returns:
-        float32 forecasts, truths and persistence in physical units. Forecasts and truths are dask
-        arrays: a block is made when it is asked for, and nothing is kept.
+    Forecasts and truths are dask arrays: a block of origins and detectors is made when it is asked
+    for, and nothing is kept.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
     batches = {
-        name: WindowBatches(windows, vds, "test", batch_size=WINDOWS_AT_ONCE)
+        name: WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE)
         for name, vds in windows.models.items()
     }
-    mean, std = windows.target_mean, windows.target_std
+    mean, std = windows.target_scaler
     origins = windows.origins("test")
 
     def batches_in(vds: slice) -> dict[str, WindowBatches]:
@@ -107,52 +101,65 @@ def forecast_test(
         values: Floats = np.concatenate(parts, axis=2) * std[vds] + mean[vds]
         return values
 
-    chunks = (
-        _cut(len(origins), WINDOWS_AT_ONCE),
-        (windows.prediction_length,),
-        _cut(len(mean), len(mean) if len(batches) == 1 else VDS_PER_CHUNK),
-        (len(windows.targets),),
-    )
+    shape = (len(origins), windows.prediction_length, *mean.shape)
+    sizes = (WINDOWS_AT_ONCE, -1, -1 if len(batches) == 1 else VDS_PER_CHUNK, -1)
     dims = ("origin", "horizon", "vd", "feature")
     last = windows.values[origins][..., windows.target_positions]
-    return Forecasts(
-        xr.Dataset(
-            {
-                "prediction": (("seed", *dims), _lazy(predict, ((1,) * len(models), *chunks))),
-                "truth": (dims, _lazy(observe, chunks)),
-                "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
-                "mase_scale": mase_scale(windows).drop_vars("unit"),
-                "free_flow_speed": free_flow_speed(windows),
-            },
-            coords={
-                "seed": [checkpoint["seed"] for checkpoint in models.values()],
-                **windows.forecast_coordinates("test"),
-            },
-            attrs={
-                **windows.forecast_attributes(next(iter(models.values()))["model"]),
-                "best_seed": best_seed,
-            },
-        )
-    )
+    arrays = {
+        "prediction": (("seed", *dims), _lazy(predict, (len(models), *shape), (1, *sizes))),
+        "truth": (dims, _lazy(observe, shape, sizes)),
+        "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
+        "mase_scale": mase_scale(windows).drop_vars("unit"),
+        "free_flow_speed": free_flow_speed(windows),
+    }
+    seeds, labels = [one["seed"] for one in models.values()], windows.forecast_coordinates("test")
+    attributes = windows.forecast_attributes(next(iter(models.values()))["model"])
+    attributes["best_seed"] = best_seed
+    return Forecasts(xr.Dataset(arrays, {"seed": seeds, **labels}, attributes))
 
 
-def _cut(size: int, width: int) -> tuple[int, ...]:
-    full, rest = divmod(size, width)
-    return (width,) * full + (rest,) * (rest > 0)
+def _lazy(values_at: Callable[..., Floats], shape: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
+    """A dask array whose chunks of these sizes, -1 for all, are made when they are asked for.
 
-
-def _lazy(values_at: Callable[..., Floats], chunks: tuple[tuple[int, ...], ...]) -> "Array":
-    """An array whose chunks are made when they are asked for.
-
-    Args:
-        values_at: takes a slice per dim and returns the values there.
-        chunks: their sizes along every dim.
+    ``values_at`` takes a slice per dim and returns the values there.
     """
-    from dask.array import map_blocks  # noqa: PLC0415  (slow to import)
+    from dask.array.core import map_blocks, normalize_chunks  # noqa: PLC0415  (slow to import)
 
     def block(block_info: Any = None) -> Floats:
         return values_at(*(slice(*ends) for ends in block_info[None]["array-location"]))
 
-    meta = np.empty((0,) * len(chunks), "float32")
-    lazy: Array = map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
-    return lazy
+    chunks, meta = normalize_chunks(sizes, shape), np.empty((0,) * len(shape), "float32")
+    return map_blocks(block, name=f"lazy-{token_hex(8)}", chunks=chunks, meta=meta)
+
+
+def mase_scale(windows: WindowSet) -> xr.DataArray:
+    """MAE of the daily seasonal naive forecast within the training split, ``(vd, feature)``.
+
+    The scale of MASE with a season of one day, Hyndman and Koehler (2006), section 3; in physical
+    units, NaN where no value and the one a day before it are both observed, or never differ.
+    """
+    values = _training_values(windows)
+    day = round(pd.Timedelta("24h") / pd.Timedelta(minutes=windows.interval_minutes))
+    difference = abs(values.shift(time=-day) - values)
+    scale = difference.sum("time") / difference.count("time")
+    return scale.where(scale > 0)
+
+
+def free_flow_speed(windows: WindowSet) -> xr.DataArray:
+    """The 85th percentile of the speeds observed in the training split, ``(vd,)``.
+
+    NaN where none is observed or speed is not a target.
+    """
+    values = _training_values(windows)
+    if SPEED not in values["feature"].values:
+        return xr.full_like(values.isel(time=0, feature=0, drop=True), np.nan)
+    speeds = values.sel(feature=SPEED, drop=True)
+    return speeds.quantile(FREE_FLOW_PERCENTILE / 100, "time", skipna=True).drop_vars("quantile")
+
+
+def _training_values(windows: WindowSet) -> xr.DataArray:
+    """Target features of the training split in physical units, float64, NaN where not observed."""
+    steps = slice(0, windows.ends["train"])
+    training = windows.data.isel(time=steps, feature=windows.target_positions)
+    physical = training["values"].astype("float64") * training["std"] + training["mean"]
+    return physical.where(training["observed"]).transpose(*DIMS)

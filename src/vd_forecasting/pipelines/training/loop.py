@@ -17,7 +17,6 @@ from tqdm import tqdm
 from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
-from vd_forecasting.pipelines.training.divergence import Diverged, likely_cause
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
 
@@ -29,15 +28,15 @@ AVERAGING_DECAY = 0.999
 VALIDATION_BATCH_SIZE = 512
 """Without gradients a batch can be larger than in training; the size does not change a result."""
 
+FAR_OUT = 1000.0
+"""An input so many standard deviations from the training mean is no traffic."""
+
 
 class Learner:
     """A network in training: all that changes from step to step and from epoch to epoch.
 
-    Args:
-        forecaster: trained in place, on the device where it is.
-        experiment: the windows to learn from and to be judged by, and the settings.
-        vds: the detectors that the network sees and forecasts.
-        seed: shuffles the training windows.
+    The network sees and forecasts the detectors ``vds``. It is trained in place, on the device
+    where it is. The seed shuffles the training windows.
     """
 
     def __init__(
@@ -50,10 +49,7 @@ class Learner:
         self.shuffling = torch.Generator().manual_seed(seed)
         self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
         self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
-        mean, std = (
-            torch.from_numpy(scaler[vds]).to(self.device)
-            for scaler in (windows.target_mean, windows.target_std)
-        )
+        mean, std = (torch.from_numpy(of[vds]).to(self.device) for of in windows.target_scaler)
         self.new_sums = partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
@@ -91,7 +87,7 @@ class Learner:
         """True after ``patience`` epochs without improvement."""
         return len(self.epochs) - self.best_epoch >= self.training.patience
 
-    def diverged(self, loss: str, step: int, inputs: Tensor) -> Diverged:
+    def diverged(self, loss: str, step: int, inputs: Tensor) -> "Diverged":
         """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
         batches = self.train if loss == "training" else self.val
         cause = likely_cause(inputs, self.learning_rate, self.steps)
@@ -137,20 +133,15 @@ class Learner:
 def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[State]:
     """Train until validation stops improving, from the start or from a state.
 
-    Args:
-        learner: trained in place.
-        label: begins every log line.
-        state: the last one of the same training, if :func:`.resume.check_state` accepts it.
+    A state is the last one of the same training, accepted by :func:`.resume.check_state`; the label
+    begins every log line. It is a ValueError if there is nothing to train on or the loss is not
+    finite before the first epoch has ended.
 
     Yields:
         After every epoch the state to resume from, :meth:`Learner.state`. Last the finished
         training: ``weights``, the averaged ones of the epoch with the lowest validation loss, and
         ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
         where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
-
-    Raises:
-        ValueError: there is nothing to train on, or the loss was not finite before the first epoch
-            ended.
     """
     if not len(learner.train):
         raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
@@ -204,11 +195,7 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
 
 
 def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
-    """Take a step per batch; returns the errors of the forecasts before each step.
-
-    Raises:
-        Diverged: a loss is not finite.
-    """
+    """Take a step per batch; returns the errors of the forecasts before each step."""
     batches, sums = learner.train, learner.new_sums()
     weights = [weight.detach() for weight in learner.forecaster.parameters()]
     averages = [weight.detach() for weight in learner.average.parameters()]
@@ -236,17 +223,39 @@ def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
 
 @torch.inference_mode()
 def validate(learner: Learner) -> dict[str, Any]:
-    """The errors of the averaged weights.
-
-    Raises:
-        Diverged: the loss is not finite.
-    """
+    """The errors of the averaged weights."""
     sums = learner.new_sums()
     for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
         sums.add(learner.average(inputs), targets)
         if not sums.are_finite():
             raise learner.diverged("validation", step, inputs)
     return sums.result()
+
+
+class Diverged(Exception):
+    """The loss is NaN or infinite; an epoch has so many steps."""
+
+    def __init__(self, record: Divergence, steps: int) -> None:
+        super().__init__(
+            f"diverged in epoch {record.epoch}, step {record.step} of {steps}: the {record.loss} "
+            f"loss is not finite; {record.cause}"
+        )
+        self.record = record
+
+
+def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str:
+    """Why a forecast of scaled inputs ``[B, S, C]`` may not be finite after so many steps."""
+    if not inputs.isfinite().all():
+        return "its inputs are not finite"
+    largest = float(inputs.abs().max())
+    if largest > FAR_OUT:
+        return (
+            f"an input lies {largest:.3g} standard deviations from the training mean; clean the "
+            "data (cleaning.features.<name>.range)"
+        )
+    if steps_before == 0:
+        return "not even the untrained network has a finite forecast; make it smaller"
+    return f"learning_rate {learning_rate:g} is likely too high; lower it"
 
 
 def move_average(average: list[Tensor], current: list[Tensor], steps: int) -> None:

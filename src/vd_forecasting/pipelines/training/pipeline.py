@@ -11,20 +11,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from vd_forecasting.pipelines.training import windows
 from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.train import begin_training, train_lstm, train_xlstm
-from vd_forecasting.pipelines.training.windows import (
-    make_independent_multi_vd_windows,
-    make_multi_vd_windows,
-    make_single_vd_windows,
-)
 from vd_forecasting.running.runners import LONG
 
 MAKE_WINDOWS = {
-    "single_vd": make_single_vd_windows,
-    "multi_vd": make_multi_vd_windows,
-    "independent_multi_vd": make_independent_multi_vd_windows,
+    "single_vd": windows.make_single_vd_windows,
+    "multi_vd": windows.make_multi_vd_windows,
+    "independent_multi_vd": windows.make_independent_multi_vd_windows,
 }
 TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
 
@@ -37,16 +33,12 @@ def windows_node(mode: str, outputs: str) -> Node:
 
 def create_pipeline(mode: str, model: str) -> Pipeline:
     """Windows, training and evaluation of one experiment, not yet in its namespace."""
+    training = ["windows", "params:training"]
     scoring = ["params:evaluation.mape_min_truth", "params:compute"]
     return Pipeline(
         [
             windows_node(mode, "windows"),
-            Node(
-                begin_training,
-                inputs=["windows", "params:training"],
-                outputs="training_state",
-                name="begin_training",
-            ),
+            Node(begin_training, training, "training_state", name="begin_training"),
             Node(
                 TRAIN[model],
                 inputs=["windows", "params:model", "params:training", *scoring, "training_state"],
@@ -60,11 +52,6 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                 outputs=["predictions", "fit_errors"],
                 name="evaluate",
             ),
-            Node(
-                measure_cost,
-                inputs=["best_model", "windows", "params:training"],
-                outputs="cost",
-                name="measure_cost",
-            ),
+            Node(measure_cost, ["best_model", *training], "cost", name="measure_cost"),
         ]
     )

@@ -38,14 +38,13 @@ def find_state(
 ) -> State | None:
     """The state of that name, if it was made with the same and fits the network; None without one.
 
-    The label begins the log line with the reason why a state is of no use.
+    A log line says why a state is of no use.
     """
     state = None if states is None else states.load(name)
     if state is None:
         return None
     try:
-        check_origin(state, made)
-        check_state(state, forecaster)
+        check_state(state, made, forecaster)
     except ValueError as error:
         logger.info("%s: starts afresh, a killed training cannot be continued: %s", label, error)
         return None
@@ -56,18 +55,14 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     """All that decides the result of a training but its seed, by name; data and code as digests.
 
     To be called with the number of threads of the training. Other seeds make other trainings, they
-    do not change this one. The model sees the detectors ``vds``.
+    do not change this one.
     """
     windows = experiment.windows
     blocks: dict[str, dict[str, Any]] = {
         "model": experiment.model_parameters.model_dump(mode="json"),
         "training": experiment.training.model_dump(mode="json", exclude={"seeds"}),
         "evaluation": {"mape_min_truth": experiment.mape_min_truth},
-        "windows": {
-            "sequence_length": windows.sequence_length,
-            "prediction_length": windows.prediction_length,
-            "target_features": windows.targets,
-        },
+        "windows": {**windows.lengths, "target_features": windows.targets},
     }
     settings = [(block, *item) for block, values in blocks.items() for item in values.items()]
     on_cuda = device.type == "cuda"
@@ -101,19 +96,17 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest = blake2b(digest_size=16)
     labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
-    series, scaler = (windows.values, windows.observed), (windows.mean, windows.std)
-    of_model = [*(array[:, vds] for array in series), *(array[vds] for array in scaler)]
-    for array in (*of_model, windows.calendar):
+    series = [windows.values[:, vds], windows.observed[:, vds]]
+    for array in (*series, *(of[vds] for of in windows.scaler.values()), windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
 
 
-def check_origin(state: State, made: dict[str, str]) -> None:
-    """Check that a state was made with the same.
+def check_state(state: State, made: dict[str, str], forecaster: nn.Module) -> None:
+    """Check that resuming from a state changes no result and cannot fail half-way.
 
-    Raises:
-        ValueError: one line that names what differs.
+    If not, a ValueError names in one line what differs, or says that the network is another.
     """
     before = state.get("made_with")
     if not isinstance(before, dict) or not all(
@@ -122,14 +115,6 @@ def check_origin(state: State, made: dict[str, str]) -> None:
         raise ValueError("it is not a state of a training")
     if before != made:
         raise ValueError(name_differences(before, made))
-
-
-def check_state(state: State, forecaster: nn.Module) -> None:
-    """Check that a state fits the network, so that resuming from it cannot fail half-way.
-
-    Raises:
-        ValueError: one line; it does not fit.
-    """
     weights, of_step = _form(forecaster.state_dict()), _form(torch.zeros(()))
     of_parameters = [_form(parameter) for parameter in forecaster.parameters()]
     try:

@@ -1,4 +1,4 @@
-"""Train the models of one experiment."""
+"""Train the models of one experiment, and describe what was trained."""
 
 import logging
 import os
@@ -8,23 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pandas as pd
 import torch
 
 from vd_forecasting.artefacts import Config, Experiment, History, WindowSet
+from vd_forecasting.artefacts.records import SplitSpan, WindowLengths
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
-from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster
+from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.describe import (
-    describe_experiment,
-    make_checkpoint,
-    network_arguments,
-)
 from vd_forecasting.pipelines.training.loop import Learner, fit
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
+from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
+from vd_forecasting.vocabulary import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +55,7 @@ def train_xlstm(
 ) -> Trained:
     """Train the xLSTMs of an experiment. See :func:`train`.
 
-    Raises:
-        ValueError: also if ``context_length`` is shorter than the window.
+    A ``context_length`` shorter than the window is a ValueError too.
     """
     if model.context_length < windows.sequence_length:
         raise ValueError(
@@ -71,17 +69,12 @@ def train_xlstm(
 def train(experiment: Experiment, training_state: TrainingState | None = None) -> Trained:
     """Train every model of an experiment, one after the other, once with every seed.
 
-    Args:
-        experiment: what to train, on which windows, and how.
-        training_state: where trainings keep their state as they proceed, and find that of a run
-            that was killed; None keeps nothing.
+    Trainings keep their state as they proceed, and continue from that of a run that was killed. It
+    is a ValueError if there is nothing to train on or a training diverges in its first epoch.
 
     Returns:
         The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
         validation loss, the checkpoints of all seeds by seed, the configuration and the history.
-
-    Raises:
-        ValueError: there is nothing to train on, or a training diverged in its first epoch.
     """
     checkpoints, histories, seconds = {}, {}, []
     total = len(experiment.training.seeds) * len(experiment.windows.models)
@@ -118,19 +111,14 @@ def state_name(seed: int, name: str) -> str:
 def train_model(
     experiment: Experiment, name: str, seed: int, training_state: TrainingState | None
 ) -> tuple[Weights, dict[str, Any]]:
-    """Train one model, or what is left to train of it.
+    """Train one model, or what is left to train of it: its weights and the record of its fit.
 
     The seed is that of weights, dropout and shuffling.
-
-    Returns:
-        Its weights and the record of its fit, ready for JSON.
     """
     windows, vds = experiment.windows, experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
-        parameters = experiment.model_parameters.model_dump()
-        forecaster = build_forecaster(experiment.model, parameters, network_arguments(windows))
-        forecaster.to(device)
+        forecaster = build_forecaster(describe_network(experiment)).to(device)
         made = made_with(experiment, vds, device)
         state = find_state(training_state, state_name(seed, name), made, forecaster, label)
         if state is not None and "history" in state:
@@ -182,3 +170,70 @@ def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def describe_network(experiment: Experiment) -> dict[str, Any]:
+    """What checkpoint and configuration both say of the network, its inputs and its outputs.
+
+    Its ``network`` are the fields of :class:`~vd_forecasting.models.Network`, the same for all
+    models of an experiment.
+    """
+    windows = experiment.windows
+    vds = next(iter(windows.models.values()))
+    num_vds, num_features = vds.stop - vds.start, len(windows.features)
+    targets = [n * num_features + f for n in range(num_vds) for f in windows.target_positions]
+    return {
+        "model": experiment.model,
+        "model_parameters": experiment.model_parameters.model_dump(mode="json"),
+        "network": {
+            "num_channels": num_vds * num_features + windows.calendar.shape[1],
+            "num_vd_features": num_features,
+            "target_channels": targets,
+            "target_shape": [num_vds, len(windows.targets)],
+            **windows.lengths,
+        },
+        "vdids": windows.vdids,
+        "input_features": windows.features,
+        "target_features": windows.targets,
+        "interval_minutes": windows.interval_minutes,
+    }
+
+
+def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: int) -> Checkpoint:
+    """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
+    windows = experiment.windows
+    return {
+        **describe_network(experiment),
+        "weights": weights,
+        "seed": seed,
+        "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
+        **windows.lengths,
+        "format": FORMAT,
+    }
+
+
+def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
+    """The configuration of a trained experiment."""
+    windows, described = experiment.windows, describe_network(experiment)
+    packages = (PACKAGE, "torch", *(["xlstm"] if experiment.model == "xlstm" else []))
+    split = {}
+    for name in SPLITS:
+        starts = windows.starts(name)
+        ends = windows.time[[starts[0], windows.target_steps(name)[-1, -1]]]
+        start, end = (pd.Timestamp(time).isoformat() for time in ends)
+        split[name] = SplitSpan(start=start, end=end, windows=len(starts))
+    return Config(
+        **described,
+        experiment=experiment.name,
+        mode=windows.mode,
+        source=windows.source,
+        best_seed=best_seed,
+        windows=WindowLengths(**windows.lengths),
+        units=windows.units,
+        num_parameters=sum(p.numel() for p in build_forecaster(described).parameters()),
+        num_models=len(windows.models),
+        split=split,
+        versions={package: version_of(package) for package in packages},
+        training=experiment.training,
+        compute=experiment.compute,
+    )

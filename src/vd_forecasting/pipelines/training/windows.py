@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from vd_forecasting import vd_array
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.parameters import (
     Cleaning,
@@ -21,16 +22,6 @@ from vd_forecasting.parameters import (
     SingleVDWindows,
     Split,
     Windows,
-)
-from vd_forecasting.vd_array import (
-    DIMS,
-    MINUTES_PER_DAY,
-    MINUTES_PER_WEEK,
-    eligible_vds,
-    interval_minutes,
-    minute_of_week,
-    source_of,
-    targets_in,
 )
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 from vd_forecasting.wording import nearest
@@ -51,12 +42,12 @@ def make_single_vd_windows(
     known = [str(name) for name in vd_clean["vd"].values]
     if wanted not in known:
         raise ValueError(
-            f"select_vd_id: {source_of(vd_clean)} has no detector {wanted!r}; the nearest of its "
-            f"{len(known)} is {nearest(wanted, known)!r}"
+            f"select_vd_id: {vd_array.source_of(vd_clean)} has no detector {wanted!r}; the nearest "
+            f"of its {len(known)} is {nearest(wanted, known)!r}"
         )
     series = vd_clean.sel(vd=[wanted])
     _, targets = choose_features(series, windows)
-    if not list(eligible_vds(series, targets, cleaning.min_observed)):
+    if not list(vd_array.eligible_vds(series, targets, cleaning.min_observed)):
         line = "select_vd_id %s: less than %.0f %% of its values are observed"
         logger.warning(line, wanted, 100 * cleaning.min_observed)
     return make_windows(series, "single_vd", windows, split)
@@ -75,10 +66,7 @@ def make_independent_multi_vd_windows(
 ) -> WindowSet:
     """Windows of those of the first ``num_vds`` eligible VDs that ``target_vd_index`` names.
 
-    See :func:`make_windows`.
-
-    Raises:
-        ValueError: also if ``target_vd_index`` is not below ``num_vds``.
+    See :func:`make_windows`; a ``target_vd_index`` of ``num_vds`` or more is a ValueError too.
     """
     chosen = first_eligible_vds(vd_clean, windows, windows.num_vds, cleaning.min_observed)
     index = windows.target_vd_index
@@ -97,17 +85,16 @@ def make_independent_multi_vd_windows(
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
     """Input and target features, each as asked for or, where that is null, the default.
 
-    Raises:
-        ValueError: a feature is not in the file, or a target is not among the inputs.
+    Features that are not in the file and targets that are not among the inputs are a ValueError.
     """
     available = [str(name) for name in vd_clean["feature"].values]
     inputs = list(windows.input_features or available)
-    default = [name for name in targets_in(vd_clean, TARGET_FEATURES) if name in inputs]
+    default = [name for name in vd_array.targets_in(vd_clean, TARGET_FEATURES) if name in inputs]
     targets = list(windows.target_features or default)
     for key, names in (("input_features", inputs), ("target_features", targets)):
         if unknown := [name for name in names if name not in available]:
             raise ValueError(
-                f"{key}: {source_of(vd_clean)} has no feature {unknown[0]!r}; "
+                f"{key}: {vd_array.source_of(vd_clean)} has no feature {unknown[0]!r}; "
                 f"it has {', '.join(available)}"
             )
     if without_past := [name for name in targets if name not in inputs]:
@@ -121,21 +108,15 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
 def first_eligible_vds(
     vd_clean: xr.DataArray, windows: Windows, count: int, min_observed: float
 ) -> list[str]:
-    """The first ``count`` VDs fit for training, in the order of the file.
-
-    Raises:
-        ValueError: there are fewer.
-    """
+    """The first ``count`` VDs fit for training, in the order of the file; a ValueError if fewer."""
     _, targets = choose_features(vd_clean, windows)
-    total = vd_clean.sizes["vd"]
+    total, source = vd_clean.sizes["vd"], vd_array.source_of(vd_clean)
     if count > total:
-        raise ValueError(
-            f"num_vds {count}: {source_of(vd_clean)} has only {total} detectors; lower num_vds"
-        )
-    eligible = list(islice(eligible_vds(vd_clean, targets, min_observed), count))
+        raise ValueError(f"num_vds {count}: {source} has only {total} detectors; lower num_vds")
+    eligible = list(islice(vd_array.eligible_vds(vd_clean, targets, min_observed), count))
     if len(eligible) < count:
         raise ValueError(
-            f"{source_of(vd_clean)}: {count} eligible detectors asked for, but only "
+            f"{source}: {count} eligible detectors asked for, but only "
             f"{len(eligible)} of {total} have at least {min_observed:.0%} of their values observed "
             "(data_quality.md lists the others); lower num_vds or cleaning.min_observed"
         )
@@ -143,18 +124,15 @@ def first_eligible_vds(
 
 
 def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
-    """Scale, impute and split the series of the chosen VDs.
+    """Scale, impute and split the series ``(time, vd, feature)`` of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one. The series ``(time, vd, feature)`` lie on a regular grid, NaN where missing; the mode
-    decides whether they are forecast jointly or each on its own.
-
-    Raises:
-        ValueError: a split is too short for a window, or a VD has no observed value to learn from.
+    later one. The mode decides whether series are forecast jointly or each on its own. A split too
+    short for a window and a VD without an observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
-    series = series.sel(feature=inputs).transpose(*DIMS)
+    series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     train_end, val_end = bounds["train"][1], bounds["val"][1]
@@ -170,7 +148,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             if training.size == 0 and feature in targets:
                 where = "in the training split" if seen.any() else "at all"
                 raise ValueError(
-                    f"VD {vdid} of {source_of(series)} has no observed {feature} {where}; "
+                    f"VD {vdid} of {vd_array.source_of(series)} has no observed {feature} {where}; "
                     "choose another VD"
                 )
             if training.size:
@@ -180,36 +158,32 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
             column -= mean[n, f]
             column /= std[n, f]
             column[:] = fill_forward(column, seen)
-    units = [str(unit) for unit in series["unit"].values]
+    arrays = {
+        "values": (vd_array.DIMS, values),
+        "observed": (vd_array.DIMS, observed),
+        "mean": (("vd", "feature"), mean),
+        "std": (("vd", "feature"), std),
+        "calendar": (("time", "phase"), calendar),
+    }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
-    data = xr.Dataset(
-        {
-            "values": (DIMS, values),
-            "observed": (DIMS, observed),
-            "mean": (("vd", "feature"), mean),
-            "std": (("vd", "feature"), std),
-            "calendar": (("time", "phase"), calendar),
-        },
-        coords={**dims, "unit": ("feature", units)},
-        attrs={
-            "mode": mode,
-            "source": source_of(series),
-            "sequence_length": windows.sequence_length,
-            "prediction_length": windows.prediction_length,
-            "target_features": targets,
-            "interval_minutes": interval_minutes(series),
-            "train_end": train_end,
-            "val_end": val_end,
-        },
-    )
-    return WindowSet(data)
+    units = [str(unit) for unit in series["unit"].values]
+    attributes = {
+        "mode": mode,
+        "source": vd_array.source_of(series),
+        "sequence_length": windows.sequence_length,
+        "prediction_length": windows.prediction_length,
+        "target_features": targets,
+        "interval_minutes": vd_array.interval_minutes(series),
+        "train_end": train_end,
+        "val_end": val_end,
+    }
+    return WindowSet(xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes))
 
 
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:
     """First step and the step after the last of train, val and test.
 
-    Raises:
-        ValueError: a split cannot hold a single window.
+    A split that cannot hold a single window is a ValueError.
     """
     ends = [round(num_steps * share) for share in (0, split.train, split.train + split.val, 1)]
     bounds = dict(zip(SPLITS, pairwise(ends), strict=True))
@@ -226,24 +200,22 @@ def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tu
 
 
 def fill_forward(column: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Replace what was not ``seen`` [T] by the last seen value before it.
+    """Replace what was not ``seen`` [T] by the last seen value before it, so by no later one.
 
-    Where there is none it is zero, which is the training mean of the scaled ``column`` [T]. Step t
-    depends on steps 0 to t only.
+    Where there is none it is zero, which is the training mean of the scaled ``column`` [T].
     """
     last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen), dtype="int32"), -1))
     return np.where(last_seen >= 0, column[last_seen], np.float32(0))
 
 
 def calendar_inputs(time: np.ndarray) -> np.ndarray:
-    """Time of day and time of week as points on a circle, for datetime64 ``[T]``.
+    """Sine and cosine of the time of day, then of the week, which starts on Monday.
 
-    Returns:
-        float32 ``[T, 4]``: sine and cosine of the day, then of the week, which starts on Monday.
+    float32 ``[T, 4]``, for datetime64 ``[T]``.
     """
-    minutes = minute_of_week(time).astype("int32")
+    minutes = vd_array.minute_of_week(time).astype("int32")
     calendar = np.empty((len(time), len(CALENDAR)), "float32")
-    for column, period in ((0, MINUTES_PER_DAY), (2, MINUTES_PER_WEEK)):
+    for column, period in ((0, vd_array.MINUTES_PER_DAY), (2, vd_array.MINUTES_PER_WEEK)):
         angle = (minutes % period).astype("float32") * np.float32(2 * np.pi / period)
         np.sin(angle, out=calendar[:, column])
         np.cos(angle, out=calendar[:, column + 1])

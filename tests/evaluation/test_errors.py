@@ -11,7 +11,7 @@ from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.evaluation import aligned
 from vd_forecasting.evaluation.aligned import AlignedForecasts, align
-from vd_forecasting.evaluation.summed import SummedErrors, sum_errors
+from vd_forecasting.evaluation.errors import SummedErrors, sum_errors
 
 VDS = [f"VD{n}" for n in range(20)]
 
