@@ -94,6 +94,12 @@ def test_tables_keep_their_alignment_and_scroll_in_their_own_box() -> None:
     assert re.search(r"</table>\s*</div>", found)
 
 
+def test_a_cell_breaks_before_its_deviation_alone() -> None:
+    found = render_page("| model | MAE |\n|-|-|\n| of a mode | **2.3 ± 0.1** / 12 % |\n", {})
+    assert "<td>of a mode</td>" in found
+    assert "<td><strong>2.3 ±\xa00.1</strong>\xa0/\xa012\xa0%</td>" in found
+
+
 def test_links_to_other_files_stay() -> None:
     assert Elements(render_page(PAGE, {})).attributes("a") == [
         {"href": "../single_vd_lstm/training_report.md"}

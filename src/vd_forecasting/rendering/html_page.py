@@ -29,6 +29,7 @@ _DOCUMENT = """\
 </body>
 </html>
 """
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _POLICY = "default-src 'none'; img-src data: 'self' file:; style-src 'unsafe-inline'"
 
 
@@ -47,6 +48,10 @@ def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
         kinds = [child.type for child in content.children or []]
         if opening.type == "paragraph_open" and kinds == ["image"]:
             opening.tag = closing.tag = "figure"
+    for before, opening, content in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if opening.type == "td_open" and before.type != "tr_open":
+            for child in content.children or []:  # a wide table breaks its cells before "±" alone
+                child.content = child.content.replace(" ", NO_BREAK).replace(f"{NO_BREAK}±", " ±")
     # The parser percent-encodes the paths of the page.
     by_path = {parser.normalizeLink(path): content for path, content in images.items()}
     for token in (child for parent in tokens for child in parent.children or []):

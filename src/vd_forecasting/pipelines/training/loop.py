@@ -19,6 +19,7 @@ from vd_forecasting.models import Forecaster
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
+from vd_forecasting.wording import plural
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +152,10 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
         learner.restore(state)
         logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
     size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
-    line = "%s: %d training windows, %d parameters, %d threads"
-    logger.info(line, label, len(learner.train.starts), size, torch.get_num_threads())
+    cpu = learner.device.type == "cpu"
+    where = plural(torch.get_num_threads(), "thread") if cpu else f"on {learner.device}"
+    line = "%s: %d training windows, %d parameters, %s"
+    logger.info(line, label, len(learner.train.starts), size, where)
 
     diverged = None
     while len(learner.epochs) < learner.training.epochs and not learner.stalled:
