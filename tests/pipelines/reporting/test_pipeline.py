@@ -184,6 +184,9 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert html.count('src="data:image/png;base64,iVBORw0KGgo') == len(COMPREHENSIVE_PLOTS)
 
 
+TWO = {"features": ["avg_speed", "avg_occupancy"]}
+
+
 def with_hole(predictions: xr.Dataset) -> xr.Dataset:
     predictions = predictions.copy(deep=True)
     predictions["truth"][:, :, :, 0] = float("nan")
@@ -214,17 +217,18 @@ ODD: dict[str, dict[str, Any]] = {
         "horizons": 2,
         "origins": 40,
     },
-    "48 horizons": {"horizons": 48, "features": ["avg_speed", "avg_occupancy"], "origins": 100},
-    "a feature never observed": {"vdids": ["A", "B"], "origins": 100, "change": with_hole},
-    "nothing observed": {"missing": 2.0, "origins": 100},
-    "days of few steps": {"interval_minutes": 720.0, "horizons": 2, "origins": 40},
+    "48 horizons": {**TWO, "horizons": 48, "origins": 100},
+    "a feature never observed": {**TWO, "vdids": ["A", "B"], "origins": 100, "change": with_hole},
+    "nothing observed": {**TWO, "missing": 2.0, "origins": 100},
+    "days of few steps": {**TWO, "interval_minutes": 720.0, "horizons": 2, "origins": 40},
     "a week of one horizon and three seeds": {
+        **TWO,
         "interval_minutes": 60.0,
         "horizons": 1,
         "origins": 7 * 24,
         "seeds": (1, 2, 3),
     },
-    "a network that diverged": {"origins": 100, "horizons": 3, "change": diverged},
+    "a network that diverged": {**TWO, "origins": 100, "horizons": 3, "change": diverged},
 }
 
 
