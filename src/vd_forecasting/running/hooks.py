@@ -25,7 +25,8 @@ from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import local_file
-from vd_forecasting.running.staleness import fingerprint, plan
+from vd_forecasting.running.staleness import fingerprint
+from vd_forecasting.running.staleness.other_data import refuse_other_data
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest
 
@@ -95,7 +96,8 @@ class SameData:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Raise a ValueError, in one line with the command that makes it anew."""
-        plan.refuse_other_data(pipeline, fingerprint.makers_of(pipelines.values()), catalog)
+        makers = fingerprint.makers_of(pipelines.values())
+        refuse_other_data(pipeline, makers, catalog, run_params)
 
 
 class ClaimedFiles:
