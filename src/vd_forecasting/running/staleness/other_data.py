@@ -3,11 +3,13 @@
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from pydantic import ValidationError
 
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.running.staleness import fingerprint
@@ -50,13 +52,12 @@ def made_of_other_data(
 
 def _of_data(taken: Fingerprint, now: Fingerprint) -> Fingerprint:
     """What a fingerprint says of data; an input that is gone is as it was."""
-    cleaning = taken["parameters"].get("cleaning")
+    rules = {name: taken["parameters"][name] for name in {"cleaning"} & taken["parameters"].keys()}
+    with suppress(ValidationError):  # it has no defaults in a run that does not clean
+        rules = {name: Cleaning(**given).model_dump(mode="json") for name, given in rules.items()}
     return {
         **taken,
-        # With its defaults, which it lacks in a run that does not clean.
-        "parameters": {"cleaning": Cleaning(**cleaning).model_dump(mode="json")}
-        if cleaning
-        else {},
+        "parameters": rules,
         "inputs": {
             key: [name, None] if now["inputs"].get(key) == [name, None] else [name, content]
             for key, (name, content) in taken["inputs"].items()
