@@ -162,7 +162,7 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(
         _, nodes = stale(runs, folder, *everything)  # back to what it was
         assert f"single_vd_{model}.train" in nodes
 
-    with edited(folder / STYLE, "COLOURS: Final = {", 'COLOURS: Final = {"new": "red",'):
+    with edited(folder / STYLE, '"axes.grid": True', '"axes.grid": False'):
         lines, nodes = stale_after_an_edit(folder, *everything, "--params", SMALL)
         redrawn = [line for line in lines if line.startswith("▸")]
         assert all("plot_" in line or ".write_" in line for line in redrawn)
