@@ -187,18 +187,19 @@ def test_after_failures_only_the_rest_is_made(tmp_path: Path, runner: str) -> No
     result = kedro(folder, *everything, "--params", f"{SMALL},{broken}")
     assert result.returncode == 1
     told = [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)]
-    assert len(told) == 2, told
-    first, second = sorted(told)
-    assert first.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
-    assert second.startswith(
-        "Error: single_vd_lstm.make_windows: select_vd_id: small.h5 has no detector"
-    )
+    assert len(told) == 3, told
+    of_comparison, diverged, of_experiment = sorted(told)
+    assert diverged.startswith("Error: multi_vd_lstm.train: diverged in epoch 1")
+    unknown = "make_windows: select_vd_id: small.h5 has no detector"
+    assert of_comparison.startswith(f"Error: compare_single_vd.{unknown}")
+    assert of_experiment.startswith(f"Error: single_vd_lstm.{unknown}")
     trained = set(re.findall(r"▸ (\w+)\.train", result.stderr))
     assert trained == set(EXPERIMENTS) - {"single_vd_lstm"}
     comparison = folder / "data/08_reporting/comparison"
     page = (comparison / "comprehensive_model_comparison.md").read_text()
     assert "`diverged" not in page.split("In numbers")[1]
-    assert "single_vd_lstm, the baselines of single_vd and the comparison of single_vd: " in page
+    assert "single_vd_lstm: `single_vd_lstm.make_windows` failed" in page
+    assert "the baselines of single_vd and the comparison of single_vd: `compare_single" in page
     assert "multi_vd_lstm and the comparison of multi_vd: `multi_vd_lstm.train` failed" in page
     assert {path.name for path in comparison.glob("*_vs_xlstm.md")} == {
         "independent_multi_vd_lstm_vs_xlstm.md"

@@ -1,5 +1,6 @@
 """Runs of parts of the pipelines, and of what cannot work, in a copy of the project."""
 
+import json
 import re
 from pathlib import Path
 
@@ -39,12 +40,28 @@ def test_namespace_on_a_fresh_clone_and_again(runs: ForkedRuns, tmp_path: Path) 
     assert "xlstm" not in first.replace("single_vd_lstm", "")
     assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
     assert not (folder / "data/06_models/single_vd_xlstm").exists()
-    without_file = SMALL.removeprefix("vd_file=small.h5,")
-    again = ("run", "--env", "quick", "--namespace", "single_vd_lstm", "--params", without_file)
-    code, second = runs.run(folder, *again)
-    assert code == 0, second
+    again = ("--env", "quick", "--namespace", "single_vd_lstm", "--params")
+    second = succeed(runs, folder, *again, SMALL)
     assert "data_engineering" not in second
     assert "▸ single_vd_lstm.train" in second
+
+    # However a run says which file: it never uses data made of another one.
+    save(make_clean(800, vds=3), folder / "other.h5")
+    (folder / "conf/local/globals.yml").write_text("vd_file: other.h5\n")
+    third = succeed(runs, folder, *again, SMALL.removeprefix("vd_file=small.h5,"))
+    assert "▸ data_engineering.clean" in third
+    config = json.loads((folder / "data/06_models/single_vd_lstm/config.json").read_text("utf-8"))
+    assert config["source"] == "other.h5"
+    [line] = fail(
+        runs, folder, "--env", "quick", "--pipeline", "reporting", "--params", "vd_file=small.h5"
+    )
+    assert line == (
+        "Error: data/03_primary/vd_clean.h5 is of other data: input vd_raw is small.h5, was "
+        "other.h5; make it anew: kedro run --namespace single_vd_lstm --env quick "
+        "--params vd_file=small.h5"
+    )
+    fourth = succeed(runs, folder, *again, f"{SMALL},cleaning.min_observed=0.4")
+    assert "▸ data_engineering.clean" in fourth
 
 
 def test_the_lstm_baseline_needs_no_xlstm_package(tmp_path: Path) -> None:
@@ -163,6 +180,7 @@ def test_unsorted_time_stamps_are_sorted_and_told(runs: ForkedRuns, used: Path) 
 def test_cleaned_data_that_is_not_in_order_is_refused(runs: ForkedRuns, used: Path) -> None:
     path = used / "data/03_primary/vd_clean.h5"
     save(make_clean(700, vds=3).isel(time=slice(None, None, -1)), path)
+    (used / "data/.fingerprints/data_engineering.clean.json").unlink()  # else it is cleaned again
     *_, last = fail(runs, used, "--namespace", "single_vd_lstm")
     assert re.match("Error: vd_clean: step 0 .* must increase", last)
 

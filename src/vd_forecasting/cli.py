@@ -17,7 +17,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
+from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import plural
@@ -236,26 +237,25 @@ def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
 
 
 def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:
-    """Names of the nodes in the namespaces, and of those before them that have yet to run."""
-    pipeline = _requested(options)
+    """Names of the nodes in the namespaces, and of those before them whose outputs are missing or
+    of other data than the run's: of another detector file, or cleaned by other rules."""
+    pipeline, catalog = _requested(options), load_catalog(options)
     wanted = pipeline.filter(node_namespaces=options["namespaces"])
-    # Parameters of the command line must not meet data of another file, or cleaned otherwise.
-    fresh = {"vd_raw"} if {"vd_file", "cleaning"} & options["params"].keys() else set()
-    needed = wanted + missing_before(pipeline, wanted, load_catalog(options), fresh)
+    before = pipeline.to_nodes(*(node.name for node in wanted.nodes)) - wanted
+    other = made_of_other_data(before, makers_of(pipelines.values()), catalog)
+    needed = wanted + missing_before(pipeline, wanted, catalog, other)
     return sorted(node.name for node in needed.nodes)
 
 
 def missing_before(
-    pipeline: Pipeline, wanted: Pipeline, catalog: CatalogProtocol, changed: set[str]
+    pipeline: Pipeline, wanted: Pipeline, catalog: CatalogProtocol, again: Container[str]
 ) -> Pipeline:
-    """The nodes upstream of ``wanted`` that make those of its inputs that are missing, or that
-    depend on ``changed`` free inputs."""
+    """The nodes upstream of ``wanted`` that make those of its inputs that are missing, and those
+    to run ``again``."""
     upstream, read = [], wanted.inputs()
     for node in reversed(pipeline.nodes):
-        if any(
-            not catalog.exists(name) or changed & pipeline.to_outputs(name).inputs()
-            for name in read.intersection(node.outputs)
-        ):
+        made = read.intersection(node.outputs)
+        if made and (node.name in again or not all(map(catalog.exists, made))):
             upstream.append(node)
             read |= set(node.inputs)
     return Pipeline(upstream)

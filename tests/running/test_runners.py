@@ -177,6 +177,32 @@ def test_without_any_experiment_there_is_nothing_to_gather(tmp_path: Path) -> No
     assert found.keys() == {"failures"}
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_gathering_without_inputs_is_a_failure_for_the_one_behind_it(
+    runner: Any, tmp_path: Path
+) -> None:
+    first, *others = NAMES
+    across = Pipeline(
+        [
+            Node(gather, {first: f"{first}_score"}, "alone", name="one", tags=TAKES_FAILURES),
+            Node(
+                gather,
+                {"alone": "alone", **{name: f"{name}_score" for name in others}},
+                "scores",
+                name="all",
+                tags=TAKES_FAILURES,
+            ),
+            Node(sketch, "scores", "page", name="sketch"),
+        ]
+    )
+    inputs = {f"{name}_score": f"{name}.score" for name in NAMES}
+    graph = sum(map(experiment, NAMES), across_namespaces(across, inputs=inputs))
+    found = run(runner, graph, tmp_path, single_vd_lstm=0, single_vd_xlstm=2, multi_vd_lstm=3)
+    assert found["failures"] == [Failure("single_vd_lstm.train", REASON)]
+    assert found["page"] == {"alone": REASON, "single_vd_xlstm": 22, "multi_vd_lstm": 33}
+    assert "alone" not in found
+
+
 def test_a_run_of_one_experiment_fails_with_its_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=REASON):
         run(runners.SequentialRunner, experiment(NAMES[0]), tmp_path, single_vd_lstm=0)

@@ -1,9 +1,11 @@
 """Kedro hooks: parameter checks, logs, fingerprints, clean-up."""
 
+import atexit
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from secrets import token_hex
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -18,10 +20,13 @@ from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
+from vd_forecasting.running.claims import claimed
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
+from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
+from vd_forecasting.running.staleness.other_data import refuse_other_data
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest
 
@@ -60,7 +65,7 @@ class KnownParameters:
         blocks = {name: given[name] for name in given if not name.startswith("_")}
         _refuse_unknown(blocks, read | NOT_IN_PARAMETER_FILES.keys())
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise a ValueError if anything is to be trained on a device that is not there."""
         if any(map(is_training, pipeline.nodes)):
@@ -81,6 +86,46 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
         if not isinstance(value, Mapping):
             raise ValueError(f"parameter {name} is {value!r}; it must be a block of parameters")
         _refuse_unknown(value, known, f"{name}.")
+
+
+class SameData:
+    """Refuses to read what was made of another detector file, or by other rules of cleaning."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Raise a ValueError, in one line with the command that makes it anew."""
+        makers = fingerprint.makers_of(pipelines.values())
+        refuse_other_data(pipeline, makers, catalog, run_params)
+
+
+class ClaimedFiles:
+    """Keeps runs at the same time from writing what another one uses."""
+
+    def __init__(self) -> None:
+        self._claim = ExitStack()
+        atexit.register(self._claim.close)  # Ctrl-C calls no hook
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Raise a ValueError, in one line, if another run is in the way."""
+        self._claim.close()  # of a run that was interrupted in a notebook
+        path = local_file(catalog.get(f"claim_of_{token_hex(8)}"))
+        if path is not None:
+            reads, writes = (
+                {file for name in names for file in fingerprint.files_of(catalog, name).values()}
+                for names in (pipeline.inputs(), pipeline.all_outputs())
+            )
+            self._claim.enter_context(claimed(path, reads, writes))
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        self._claim.close()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        self._claim.close()
 
 
 class Progress:

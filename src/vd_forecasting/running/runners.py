@@ -93,9 +93,21 @@ class _Run:
         missing = {name: incomplete[makers[name]] for name in read if makers[name] in incomplete}
         for name, failure in missing.items():
             catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
-        for node in self.part.only_nodes_with_tags(TAKES_FAILURES).nodes:
-            if missing.keys() >= set(node.inputs):
-                self.skip(node, missing[node.inputs[0]])
+        takers = self.part.only_nodes_with_tags(TAKES_FAILURES)
+        for node in takers.nodes:  # each after those that it reads from
+            if not missing.keys() >= set(node.inputs):
+                continue
+            because = missing[node.inputs[0]]
+            if takers.all_inputs().isdisjoint(node.outputs):
+                self.skip(node, because)
+                continue
+            # One that reads its outputs may have others to work with.
+            self.waiting.remove(node)
+            self.done.add(node)
+            self.release(node)
+            for name in node.outputs:
+                missing[name] = because
+                catalog[name] = FailedDataset(because, local_file(catalog.get(name)))
 
     def run_until_one_is_killed(self, waiting: list[Node], workers: int) -> list[Node]:
         """Run nodes and take them off ``waiting``; returns those that a killed process took along,

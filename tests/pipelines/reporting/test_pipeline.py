@@ -39,6 +39,7 @@ from vd_forecasting.pipelines.reporting.across_modes import (
 )
 from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_metric_evolution
+from vd_forecasting.pipelines.reporting.scores import gather_outcome
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import FailedDataset, Failure
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
@@ -261,6 +262,23 @@ def check_figure(name: str, draw: Figure | Callable[[], Figure] | bytes) -> Figu
     assert figure.get_figheight() <= 14, name
     assert figure.texts[-1].get_text().endswith("?"), "a plot answers a question"
     return figure
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"vdids": ["A"]}, r"vdids \['A', 'B'\] and \['A'\]; kedro run --namespace multi_vd_lstm"),
+        ({"horizons": 3}, "prediction_length 2 and 3"),
+        ({"seeds": (7,)}, "seeds"),
+    ],
+)
+def test_artefacts_of_different_runs_are_not_reported(other: dict[str, Any], told: str) -> None:
+    shape: dict[str, Any] = {"vdids": ["A", "B"], "origins": 40, "horizons": 2}
+    of = make_outcome(make_predictions("multi_vd", "lstm", **shape))
+    forecasts = make_outcome(make_predictions("multi_vd", "lstm", **{**shape, **other})).forecasts
+    gather_outcome(of.config, of.history, of.cost, of.fit_errors, of.forecasts)
+    with pytest.raises(ValueError, match=f"of different runs: .*{told}"):
+        gather_outcome(of.config, of.history, of.cost, of.fit_errors, forecasts)
 
 
 FAILED = Failure("single_vd_xlstm.train", "a | reason `with` signs\nof <Markdown>")

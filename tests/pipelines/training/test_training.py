@@ -29,6 +29,7 @@ from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
+from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.evaluate import (
     evaluate,
@@ -389,3 +390,23 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         np.nan_to_num(scaled, nan=9e9) == 9e9, ~windows.data["observed"].to_numpy()[:6]
     )
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "told"),
+    [
+        (500, {"num_vds": 1}, r"its vdids \['VD-0', 'VD-1'\], theirs \['VD-0'\]; train again with"),
+        (500, {"sequence_length": 5}, "its sequence_length 6, theirs 5"),
+        (500, {"target_features": ("avg_speed",)}, "its target_features"),
+        (600, {}, "its scaler has another mean; .* kedro run --namespace multi_vd_lstm"),
+    ],
+)
+def test_a_checkpoint_of_other_windows_is_not_evaluated(
+    steps: int, changes: dict[str, Any], told: str
+) -> None:
+    checkpoint = untrained(make_joint_windows(make_clean(500)))
+    windows = make_joint_windows(make_clean(steps), **changes)
+    with pytest.raises(ValueError, match=told):
+        evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    with pytest.raises(ValueError, match=told):
+        measure_cost(checkpoint, windows, TRAINING)

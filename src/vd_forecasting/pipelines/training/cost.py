@@ -14,6 +14,7 @@ from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_
 from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import masked_mae
+from vd_forecasting.pipelines.training.evaluate import check_same_windows
 from vd_forecasting.pipelines.training.train import torch_threads
 
 BATCHES = (1, 256)
@@ -22,6 +23,7 @@ REPETITIONS = 15
 
 def measure_cost(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
     """The :class:`~vd_forecasting.artefacts.Cost` of the first model, ready for JSON."""
+    check_same_windows(best_model, windows)
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         name, forecaster = next(iter(load_forecasters(best_model).items()))
         vds = windows.models[name]

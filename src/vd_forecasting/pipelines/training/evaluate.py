@@ -40,10 +40,37 @@ def evaluate(
 
     All are of every seed's models; errors are means over the seeds.
     """
+    for checkpoint in (best_model, *models.values()):
+        check_same_windows(checkpoint, windows)
     with torch_threads(compute.threads):
         errors = {s: fit_errors(models, windows, s, mape_min_truth) for s in ("train", "val")}
     predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
     return predictions, FitErrors(**errors)
+
+
+def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
+    """Raise a ValueError, in one line, unless a checkpoint was trained on these windows."""
+    described = {
+        "vdids": windows.vdids,
+        "input_features": windows.features,
+        "target_features": windows.targets,
+        "interval_minutes": windows.interval_minutes,
+        **windows.lengths,
+    }
+    differing = [
+        f"its {name} {checkpoint[name]}, theirs {own}"
+        for name, own in described.items()
+        if checkpoint[name] != own
+    ] or [
+        f"its scaler has another {name}"
+        for name, own in windows.scaler.items()
+        if not np.array_equal(checkpoint["scaler"][name].numpy(), own)
+    ]
+    if differing:
+        raise ValueError(
+            f"the checkpoint was not trained on these windows: {differing[0]}; train again with "
+            f"kedro run --namespace {windows.mode}_{checkpoint['model']}"
+        )
 
 
 def fit_errors(

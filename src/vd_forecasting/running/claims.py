@@ -1,0 +1,147 @@
+"""Runs at the same time in one project: none reads or writes what another one writes.
+
+A run claims the files of its pipeline in a file of its own, which it touches every few seconds.
+Others go by that sign of life and not by the process number alone, which says nothing on another
+machine that shares the folder. What a killed run claimed is free again at once on its own machine,
+elsewhere after :data:`DEAD_AFTER_SECONDS`.
+"""
+
+import _thread
+import logging
+import os
+import platform
+import shlex
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.running.staleness.plan import short_path
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+DEAD_AFTER_SECONDS = 60.0
+
+
+class Claim(BaseModel):
+    """What a run reads and writes, and which run it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    host: str
+    processes: str
+    """Which table of processes the number is from: that of a start of a machine, or a container."""
+    process: int
+    since: datetime  # by the clock of the file system, which all machines that share it have
+    reads: frozenset[str]
+    """Files, relative to the folder of the claims."""
+    writes: frozenset[str]
+
+    def in_the_way_of(self, other: "Claim") -> str | None:
+        """A file that one of them writes and the other uses; None if there is none."""
+        common = (self.writes & (other.reads | other.writes)) | (self.reads & other.writes)
+        return min(common, default=None)
+
+
+@contextmanager
+def claimed(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> Iterator[None]:
+    """Claim files for as long as the context lasts.
+
+    Args:
+        own: the claim, a file that is not there yet in the folder of the claims of all runs.
+        reads: files that the run reads.
+        writes: files that it writes.
+
+    Raises:
+        ValueError: one line; another run that is alive uses one of them.
+        DatasetError: the claim cannot be written.
+    """
+    ended = threading.Event()
+    try:
+        # First written, then compared: of two runs that start together at least one sees the other.
+        with replacing(own) as temporary:
+            temporary.touch()
+            claim = Claim(
+                command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                host=platform.node(),
+                processes=_process_table(),
+                process=os.getpid(),
+                since=datetime.fromtimestamp(temporary.stat().st_mtime).astimezone(),
+                reads=frozenset(os.path.relpath(path, own.parent) for path in reads),
+                writes=frozenset(os.path.relpath(path, own.parent) for path in writes),
+            )
+            temporary.write_text(claim.model_dump_json(), "utf-8")
+        _refuse_if_used(own, claim)
+        threading.Thread(target=_beat, args=(own, ended), daemon=True).start()
+        yield
+    finally:
+        ended.set()
+        with suppress(OSError):
+            own.unlink(missing_ok=True)
+
+
+def _refuse_if_used(own: Path, claim: Claim) -> None:
+    now = own.stat().st_mtime
+    for path in sorted(own.parent.glob("*.json")):
+        if path == own:
+            continue
+        try:
+            other = Claim.model_validate_json(path.read_text("utf-8"))
+            silent = max(now - path.stat().st_mtime, 0)
+        except (OSError, ValidationError):  # it has just ended, or is no claim
+            continue
+        if silent > DEAD_AFTER_SECONDS or _has_ended(other):
+            path.unlink(missing_ok=True)
+            continue
+        # Of two runs that started together the later one yields.
+        earlier = (other.since, path.name) < (claim.since, own.name)
+        if earlier and (used := claim.in_the_way_of(other)) is not None:
+            raise ValueError(
+                f"{short_path((own.parent / used).resolve())} is in use by another run, "
+                f"`{other.command}` (process {other.process} on {other.host}, since "
+                f"{other.since:%Y-%m-%d %H:%M:%S}, last sign of life {silent:.0f} s ago); "
+                "wait until it has ended, or stop it"
+            )
+
+
+def _has_ended(claim: Claim) -> bool:
+    """Whether the process of a claim is known to be gone."""
+    if claim.processes != _process_table() or os.name != "posix":
+        return False
+    try:
+        os.kill(claim.process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass  # it lives, and is somebody else's
+    return False
+
+
+def _process_table() -> str:
+    """Names where process numbers of this process mean the same: a boot and a container of it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return platform.node()
+
+
+def _beat(own: Path, ended: threading.Event) -> None:
+    """Touch a claim until its run has ended; end a run whose claim another one took for dead."""
+    while not ended.wait(BEAT_SECONDS):
+        try:
+            os.utime(own)
+        except FileNotFoundError:
+            if not ended.is_set():
+                logger.error("another run took this one for dead and may use its files; it stops")
+                _thread.interrupt_main()
+            return
+        except OSError as error:
+            logger.debug("no sign of life could be given: %s", error)
