@@ -123,11 +123,15 @@ def test_metrics_are_tidy_and_agree_with_the_experiments(sequential: tuple[Path,
     assert mae.tolist() == pytest.approx(metrics["by_horizon"]["avg_speed"]["mae"], rel=1e-5)
 
 
-def test_parallel_gives_the_same_numbers(sequential: tuple[Path, str], tmp_path: Path) -> None:
+def test_parallel_gives_the_same_numbers(
+    sequential: tuple[Path, str], runs: ForkedRuns, tmp_path: Path
+) -> None:
     """... and the same files of one mode, all but those that tell the time."""
     folder, _ = sequential
     parallel = copy_of_the_project(tmp_path)
-    printed = run(parallel, "--pipeline", "compare_multi_vd", "--runner", "ParallelRunner")
+    command = ("run", "--env", "quick", "--pipeline", "compare_multi_vd", "--params", SMALL)
+    code, printed = runs.run(parallel, *command, "--runner", "ParallelRunner")
+    assert code == 0, printed
     assert [line for line in printed.splitlines() if not LOG_LINE.match(line)] == []
     others = ("single_vd", "independent", "comprehensive", "concatenate", "comparison/metrics.csv")
     own = {name for name in outputs(folder) if not any(other in name for other in others)}

@@ -70,13 +70,13 @@ def test_the_lstm_baseline_needs_no_xlstm_package(tmp_path: Path) -> None:
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden by the test')")
     path = {"PYTHONPATH": str(hidden.parent)}
-    run(folder, "--pipeline", "report_single_vd_lstm", **path)
+    both = f"{LSTM_PIPELINE},{XLSTM_PIPELINE}"
+    arguments = ("--env", "quick", "--pipelines", both, "--params", SMALL)
+    result = kedro(folder, "run", *arguments, **path)
     assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
-    result = kedro(
-        folder, "run", "--env", "quick", "--namespace", "single_vd_xlstm", "--params", SMALL, **path
-    )
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: an xLSTM needs the xlstm package")
+    told = "Error: single_vd_xlstm.train: an xLSTM needs the xlstm package"
+    assert result.stderr.splitlines()[-1].startswith(told)
 
 
 def test_your_own_file_by_configuration(runs: ForkedRuns, tmp_path: Path) -> None:
