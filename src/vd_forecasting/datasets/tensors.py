@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vd_forecasting.datasets.atomic import FileDataset, remove_leftovers, replacing
+from vd_forecasting.datasets.atomic import FileDataset, local_path, remove_leftovers, replacing
 from vd_forecasting.wording import first_line
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(filepath)
+        self._folder = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> TrainingState:

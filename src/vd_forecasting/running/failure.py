@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kedro.config import MissingConfigException
 from kedro.io import AbstractDataset, DatasetError
 from kedro.validation import DataValidationError, ParameterValidationError
+from omegaconf.errors import OmegaConfBaseException
+
+from vd_forecasting.wording import first_line
 
 TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
 :class:`Failure`."""
 
 KEDROS_ERRORS = (DatasetError, DataValidationError, ParameterValidationError)
-USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS)
+CONF_ERRORS = (MissingConfigException, OmegaConfBaseException)
+USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS, *CONF_ERRORS)
 """Errors shown as one line; anything else is a bug and shown with its traceback."""
 
 
@@ -56,11 +61,16 @@ def in_one_line(error: BaseException) -> str:
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
         return f"{error.dataset_name}: {error.message}"
+    of_entry = re.search(r"Failed to instantiate dataset '(.+?)'", str(error))
+    if of_entry and error.__cause__:
+        return f"{of_entry[1]}: {in_one_line(error.__cause__)}"
     wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
     if wrapped and isinstance(error.__cause__, DatasetError | OSError):
         error = error.__cause__
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {first_line(error)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     known = isinstance(error, USER_ERRORS)
     return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
@@ -71,8 +81,10 @@ def _parameter_problems(message: str) -> str:
     block, key, lines = "", "", []
     for line in message.splitlines():
         indent = len(line) - len(line.lstrip())
-        if found := re.match(r"- Parameter '(.+?)'", line):
+        if found := re.match(r"- Parameter '(.+?)'(.*is None)?", line):
             block, key = found[1], ""
+            if found[2]:
+                lines.append(f"{block}: is empty; write what belongs there")
         elif indent == 0:
             key = f".{line}"
         elif indent == 2:

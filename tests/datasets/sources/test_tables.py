@@ -23,7 +23,7 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import LongTableDataset, WideTableDataset
-from vd_forecasting.datasets.sources import tables
+from vd_forecasting.datasets.sources import source, tables
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -351,3 +351,14 @@ def float_or_none(cell: str) -> float | None:
         return float(cell) if abs(float(cell)) > 1e-40 else 0.0  # too small for float32
     except ValueError:
         return None
+
+
+def test_a_scale_may_be_a_fraction(path: Path) -> None:
+    wide(path, "2024-03-04 00:00,80,40", "2024-03-04 00:05,60,20")
+    assert load_wide(path, scale="1/4").values[0, :, 0].tolist() == [20, 10]
+
+
+@pytest.mark.parametrize("scale", ["1/0", "a quarter", "nan"])
+def test_a_scale_that_is_no_number_is_refused(scale: str) -> None:
+    with pytest.raises(ValueError, match=r"scale: .* is no number; write 0.25 or 1/4"):
+        source.as_factor(scale)

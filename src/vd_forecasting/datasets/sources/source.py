@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -156,6 +157,15 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
     }
     variable = xr.Variable(DIMS, values, attrs)
     return xr.Dataset({"features": variable}, coords | info)["features"]
+
+
+def as_factor(scale: float | str) -> float:
+    """A factor, which may be written as ``1/4``; a ValueError for anything else."""
+    try:
+        factor = float(Fraction(str(scale)))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"scale: {scale!r} is no number; write 0.25 or 1/4") from error
+    return factor
 
 
 def as_float32(values: npt.NDArray[Any]) -> Floats:

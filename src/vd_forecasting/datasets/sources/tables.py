@@ -161,7 +161,7 @@ class WideTableDataset(TableDataset):
         self._feature = feature
         self._unit = unit
         self._vd_columns = None if vd_columns is None else [str(name) for name in vd_columns]
-        self._scale = scale
+        self._scale = source.as_factor(scale)
 
     def _read(self) -> tuple[source.Floats, source.Labels]:
         vdids = self._vd_columns
@@ -259,7 +259,8 @@ class LongTableDataset(TableDataset):
                 dense[step[known], vd[known], feature] = values[known, feature]
         if lost:
             notes.append(f"{lost:,} rows have no usable time stamp or no VDID; left out")
-        scales = np.array([entry.scale for entry in self._features.values()], dtype=np.float32)
+        factors = [source.as_factor(entry.scale) for entry in self._features.values()]
+        scales = np.array(factors, dtype=np.float32)
         if (scales != 1).any():
             dense *= scales
         units = {name: entry.unit for name, entry in self._features.items()}
