@@ -5,7 +5,7 @@ arguments are annotated with them. All forbid unknown keys, so a misspelt one fa
 """
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -93,9 +93,17 @@ class FeatureCleaning(Parameters):
 
     unit: str
     range: tuple[float, float] | None = None  # lowest and highest possible value
+    max_rate: PositiveFloat | None = None  # highest possible number an hour, whatever the interval
     stuck_after: Duration | None = None  # a non-zero value repeated so long: a stuck sensor
     error_codes: tuple[float, ...] | None = None  # replaces the list all features share
     aggregate: Literal["sum", "mean"] = "mean"  # by ``resample``; counts add up
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range_replaces_max_rate(cls, given: Any) -> Any:
+        """A range that is given, even as null, holds in place of the ``max_rate`` in base."""
+        explicit = isinstance(given, dict) and "range" in given
+        return {**given, "max_rate": None} if explicit else given
 
 
 class Cleaning(Parameters):
