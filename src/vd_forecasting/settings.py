@@ -4,7 +4,7 @@ from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
 
 HOOKS = (
-    *(hooks.KnownParameters(), hooks.Progress(), hooks.ExperimentLogs()),
+    *(hooks.InertLogs(), hooks.KnownParameters(), hooks.Progress(), hooks.ExperimentLogs()),
     *(hooks.Fingerprints(), hooks.FinishedTrainings()),
 )
 

@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 from kedro.validation import DataValidationError, ParameterValidationError
 
+from vd_forecasting import wording
+from vd_forecasting.wording import shortened
+
 TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
 :class:`Failure`."""
@@ -26,7 +29,7 @@ class Failure:
 
     def __str__(self) -> str:
         namespace = self.node.rpartition(".")[0]
-        return f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}"
+        return shortened(f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}")
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
@@ -50,8 +53,12 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
 
 
 def in_one_line(error: BaseException) -> str:
-    """The message of an error as one line, without Kedro's words around ours; of a bug its kind and
-    the first line."""
+    """The message of an error as one line of at most 300 characters, without Kedro's words around
+    ours; of a bug its kind and the first line."""
+    return shortened(wording.in_one_line(_message(error)))
+
+
+def _message(error: BaseException) -> str:
     if isinstance(error, ParameterValidationError):
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
@@ -61,9 +68,10 @@ def in_one_line(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = isinstance(error, USER_ERRORS)
-    return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
+    if isinstance(error, USER_ERRORS):
+        return str(error)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _parameter_problems(message: str) -> str:
