@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from vd_forecasting.datasets.limits import MemoryLimit
+from vd_forecasting.datasets.limits import COPIES, MemoryLimit
 
 UNREADABLE = (KeyError, OSError, RuntimeError, ValueError, TypeError)
 """Errors of h5py for damaged or unsupported objects, depending on where it notices."""
@@ -31,7 +31,7 @@ def read_attributes(item: h5py.Group, limit: MemoryLimit) -> dict[str, str | int
             value = _scalar(_single(item, name, limit))
             if isinstance(value, str | int | float):
                 attrs[name] = value
-                needed += len(str(value))
+                needed += COPIES * len(str(value))
                 limit.check(needed, f"attributes of {item.name}")
     return attrs
 
@@ -62,7 +62,7 @@ def check_attributes(item: h5py.HLObject, limit: MemoryLimit) -> None:
     for name in item.attrs:
         check_attribute(item, name, limit)
         if h5py.check_string_dtype(item.attrs.get_id(name).dtype):
-            needed += sum(map(len, read_texts(item, name, limit)))
+            needed += COPIES * sum(map(len, read_texts(item, name, limit)))
             limit.check(needed, f"attributes of {item.name}")
 
 

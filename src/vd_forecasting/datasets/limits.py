@@ -20,6 +20,9 @@ MEMORY_MB = 512
 UNFOLDING = 100
 """What a larger file may take, in times its own size; measurements unfold 3 to 20 times."""
 
+COPIES = 4
+"""Bytes of memory that a character takes while texts are read, and in an array."""
+
 MOST_NODES = 2_000_000
 """Dicts, lists and single values of a checkpoint, counted as often as they are referred to."""
 
@@ -49,13 +52,15 @@ class MemoryLimit:
         if needed > self.most_bytes:
             raise DatasetError(
                 f"{self.path}: {what}: {megabytes(needed)} of memory, more than "
-                f"{megabytes(self.most_bytes)} for a file of {megabytes(self.file_bytes)}; "
+                f"{megabytes(self.most_bytes)} for a file of {self.file_bytes:,} bytes; "
                 "set memory_mb in its catalog entry if the file is right"
             )
 
     def check_names(self, longest: int, count: int, what: str) -> None:
         """Refuse names whose array, in which each takes as much as the longest, needs too much."""
-        self.check(4 * longest * count, f"{what} has {longest:,} characters, times {count:,} names")
+        self.check(
+            COPIES * longest * count, f"{what} has {longest:,} characters, times {count:,} names"
+        )
 
 
 def count_nodes(root: Any, parts: Callable[[Any], Iterable[Any]], most: int) -> int:

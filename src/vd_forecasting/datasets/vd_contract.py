@@ -6,6 +6,7 @@ file of this machine.
 
 import logging
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ import numpy as np
 from kedro.io import DatasetError
 
 from vd_forecasting.datasets import hdf5_attributes as attributes
-from vd_forecasting.datasets.limits import MemoryLimit
+from vd_forecasting.datasets.limits import COPIES, MemoryLimit
 from vd_forecasting.datasets.timestamps import parse_timestamps
 from vd_forecasting.wording import one_line, quoted, without_controls
 
@@ -218,13 +219,46 @@ def read_strings(dataset: h5py.Dataset, limit: MemoryLimit) -> list[str]:
     check_chunks(dataset, limit)
     at_once = max(size, 1)
     if dataset.dtype.kind == "O":
-        # All may be one and the same, the longest that the file holds: so few fit in any case.
-        at_once = limit.most_bytes // limit.file_bytes
+        # All may be one and the same, as long as the file.
+        characters = _characters(dataset)
+        limit.check(COPIES * (characters or 0), f"{name} refers to long strings")
+        if characters is None:
+            at_once = limit.most_bytes // (COPIES * limit.file_bytes)
     texts: list[str] = []
     needed = 0
     for start in range(0, size, at_once):
         part = dataset.asstr(errors="replace")[start : start + at_once].tolist()
-        needed += sum(map(len, part))
+        needed += COPIES * sum(map(len, part))
         limit.check(needed, f"{name} has strings of up to {max(map(len, part)):,} characters")
         texts += part
     return texts
+
+
+def _characters(dataset: h5py.Dataset) -> int | None:
+    """The bytes of all strings of variable length, which HDF5 would allocate to read them; None
+    where they are stored in an unusual way.
+
+    Stored are references: the length, and where in the file the string is, in 4 and 12 bytes.
+    """
+    unusual = dataset.shuffle or dataset.fletcher32 or dataset.compression not in (None, "gzip")
+    unusual = unusual or not hasattr(dataset.id, "chunk_iter")
+    if unusual or dataset.file.id.get_create_plist().get_sizes() != (8, 8):
+        return None
+    stored: list[tuple[int, int]] = []  # offsets and sizes in the file
+    if dataset.chunks:
+        dataset.id.chunk_iter(lambda chunk: stored.append((chunk.byte_offset, chunk.size)))
+    else:
+        stored.append((dataset.id.get_offset() or 0, 16 * dataset.size))
+    characters = 0
+    with Path(dataset.file.filename).open("rb") as file:
+        for offset, size in stored:
+            file.seek(offset)
+            references = file.read(size)
+            if dataset.compression:
+                try:
+                    references = zlib.decompressobj().decompress(references, 16 * dataset.chunks[0])
+                except zlib.error:
+                    return None
+            whole = references[: len(references) // 16 * 16]
+            characters += int(np.frombuffer(whole, "<u4")[::4].sum(dtype=np.int64))
+    return characters
