@@ -271,3 +271,13 @@ def test_other_errors_are_not_blamed_on_the_disk() -> None:
     assert write_problem(ValueError("errno = 28")) == "the disk is full"  # as HDF5 tells it
     assert write_problem(ValueError("28")) is None
     assert write_problem(FileNotFoundError(errno.ENOENT, "no such file")) is None
+
+
+def test_a_text_is_no_formula_in_a_csv_file(tmp_path: Path) -> None:
+    dataset = AtomicCSVDataset(filepath=str(tmp_path / "a.csv"), save_args={"index": False})
+    texts = ["=1+1", "+a", "-a", "@a", "'=a", "''", "a=b", "a"]
+    data = pd.DataFrame({"vdid": texts, "value": [-1.5] * len(texts)})
+    dataset.save(data)
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[1:4] == ["'=1+1,-1.5", "'+a,-1.5", "'-a,-1.5"]
+    pd.testing.assert_frame_equal(dataset.load(), data)

@@ -13,13 +13,16 @@ from secrets import token_hex
 from typing import Any, ClassVar, TypeVar
 from zlib import crc32
 
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
+from pandas.api.types import is_numeric_dtype
 from pydantic import BaseModel, ValidationError
 
+from vd_forecasting.datasets.limits import MEMORY_MB, MemoryLimit
 from vd_forecasting.running import kedro_private
 
 Saved = TypeVar("Saved")
@@ -166,11 +169,27 @@ def local_path(path: str) -> Path:
 
 
 class FileDataset(AbstractDataset[Saved, Loaded]):
-    """A dataset of one file; ``metadata`` of its catalog entry is for plugins."""
+    """A dataset of one file.
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    ``metadata`` of its catalog entry is for plugins, ``memory_mb`` raises the limit of
+    :mod:`.limits`.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        metadata: dict[str, Any] | None = None,
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
         self.filepath = local_path(filepath)
         self.metadata = metadata
+        self._memory_mb = memory_mb
+
+    @property
+    def limit(self) -> MemoryLimit:
+        """What reading the file, as large as it is now, may take."""
+        return MemoryLimit(self.filepath, self._memory_mb)
 
     def _describe(self) -> dict[str, Any]:
         entry = kedro_private.catalog_entry(self)
@@ -206,8 +225,27 @@ class AtomicJSONDataset(_AtomicSave, JSONDataset):
         super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
+_FORMULA = r"'*[=+\-@\t\r]"
+"""Begins a text that a spreadsheet would take for a formula, or such a text made harmless."""
+
+
 class AtomicCSVDataset(_AtomicSave, CSVDataset):
-    """kedro-datasets' CSVDataset, saved atomically."""
+    """kedro-datasets' CSVDataset, saved atomically.
+
+    A text that a spreadsheet would take for a formula is stored with a ``'`` before it.
+    """
+
+    def load(self) -> pd.DataFrame:
+        return _each_text(super().load(), rf"^'({_FORMULA})", r"\1")
+
+    def save(self, data: pd.DataFrame) -> None:
+        super().save(_each_text(data, rf"^({_FORMULA})", r"'\1"))
+
+
+def _each_text(data: pd.DataFrame, pattern: str, replacement: str) -> pd.DataFrame:
+    """A table with this replaced in each cell that is text."""
+    texts = [name for name, dtype in data.dtypes.items() if not is_numeric_dtype(dtype)]
+    return data.assign(**{str(n): data[n].replace(pattern, replacement, regex=True) for n in texts})
 
 
 class AtomicTextDataset(_AtomicSave, TextDataset):

@@ -10,7 +10,8 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.validation import DataValidationError, ParameterValidationError
 from omegaconf.errors import OmegaConfBaseException
 
-from vd_forecasting.wording import first_line
+from vd_forecasting import wording
+from vd_forecasting.wording import first_line, shortened
 
 TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
@@ -31,7 +32,7 @@ class Failure:
 
     def __str__(self) -> str:
         namespace = self.node.rpartition(".")[0]
-        return f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}"
+        return shortened(f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}")
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
@@ -55,8 +56,12 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
 
 
 def in_one_line(error: BaseException) -> str:
-    """The message of an error as one line, without Kedro's words around ours; of a bug its kind and
-    the first line."""
+    """The message of an error as one line of at most 300 characters, without Kedro's words around
+    ours; of a bug its kind and the first line."""
+    return shortened(wording.in_one_line(_message(error)))
+
+
+def _message(error: BaseException) -> str:
     if isinstance(error, ParameterValidationError):
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
@@ -71,9 +76,9 @@ def in_one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror.lower()}"
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {first_line(error)}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip()]
     known = isinstance(error, USER_ERRORS)
-    return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
+    return str(error) if known else ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _parameter_problems(message: str) -> str:

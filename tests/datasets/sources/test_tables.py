@@ -362,3 +362,19 @@ def test_a_scale_may_be_a_fraction(path: Path) -> None:
 def test_a_scale_that_is_no_number_is_refused(scale: str) -> None:
     with pytest.raises(ValueError, match=r"scale: .* is no number; write 0.25 or 1/4"):
         source.as_factor(scale)
+
+
+@pytest.mark.parametrize("by_prefix", [False, True])
+def test_a_text_that_is_stored_once_and_in_every_cell(
+    arrow: ModuleType, tmp_path: Path, by_prefix: bool
+) -> None:
+    path, cells = tmp_path / "a.parquet", ["x" * 100_000] * 10_000
+    table = arrow.table({"time": ["2024-01-01T00:00"] * len(cells), "A": cells})
+    options: dict[str, Any] = {"compression": "zstd"}
+    if by_prefix:
+        coded = {"A": "DELTA_BYTE_ARRAY", "time": "PLAIN"}
+        options |= {"use_dictionary": False, "column_encoding": coded}
+    arrow.parquet.write_table(table, path, **options)
+    assert path.stat().st_size < 1_000_000
+    text = refusal(load_wide, path)
+    assert text.startswith("column 'A' has 10,000 cells of up to 100,000 bytes: 1,000 MB of memory")

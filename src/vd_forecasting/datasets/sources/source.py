@@ -22,7 +22,7 @@ from kedro.io import DatasetError
 from vd_forecasting.datasets.atomic import FileDataset
 from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.timestamps import DatetimeArray
-from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
 from vd_forecasting.vd_array import DIMS
 from vd_forecasting.wording import one_line, quoted
 
@@ -80,6 +80,8 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
         try:
             values, labels = self._read()
             coords = labels.info | read_locations(self._locations, labels.vdids)
+            longest = max(map(len, labels.vdids), default=0)
+            self.limit.check_names(longest, len(labels.vdids), "a VDID")
             return _vd_array(values, labels, coords, self.filepath.name)
         except ImportError as error:
             raise DatasetError(
@@ -140,6 +142,7 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
         )
     if np.isnat(times).all():
         raise ValueError(f"none of its {len(times)} time stamps is usable")
+    vdids, notes = replace_controls(vdids, "the VDIDs")
     for what, names in (("VDIDs", vdids), ("features", features)):
         if twice := duplicates(names):
             raise ValueError(f"duplicate {what}: {quoted(twice)}")
@@ -147,8 +150,8 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
     attrs: dict[str, Any] = {"source_file": source_file}
     if labels.utc_offset is not None:
         attrs["utc_offset"] = labels.utc_offset
-    if labels.notes:
-        attrs[NOTES] = tuple(labels.notes)
+    if notes := [*labels.notes, *notes]:
+        attrs[NOTES] = tuple(notes)
     coords: dict[str, Any] = {
         "time": ("time", times.astype("datetime64[ns]")),
         "vd": ("vd", np.array(vdids, dtype=str)),

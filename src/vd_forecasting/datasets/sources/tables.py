@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from vd_forecasting.datasets.sources import source
+from vd_forecasting.datasets.sources.parquet_size import check_parquet
 from vd_forecasting.datasets.timestamps import read_clock
 from vd_forecasting.datasets.vd_contract import duplicates
 from vd_forecasting.wording import quoted
@@ -113,6 +114,7 @@ class TableDataset(source.SourceDataset):
         import pyarrow as pa  # noqa: PLC0415
 
         with self._parquet() as file, source.told_as("damaged Parquet file", pa.ArrowException):
+            check_parquet(file, columns, self.limit)
             for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
                 yield batch.to_pandas()[columns]
 
