@@ -34,6 +34,7 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
+from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.sources.vd_live import archive, dataset, documents, parts
 from vd_forecasting.datasets.sources.vd_live.documents import (
     read_live_json,
@@ -439,7 +440,8 @@ def test_two_directions_of_a_vd_are_two_detectors(tmp_path: Path, form: str, tag
     path = write_archive(tmp_path / "a", files)
     found = load(path, features=["avg_speed", "total_volume", "lane_count"])
     assert found["vd"].values.tolist() == ["VD-1-N", "VD-1-S", "B"]
-    np.testing.assert_allclose(found.values[0], [[550 / 9, 9, 2], [8, 23, 1], [50, 1, 1]], 1e-6)
+    expected: list[list[float]] = [[550 / 9, 9, 2], [8, 23, 1], [50, 1, 1]]
+    np.testing.assert_allclose(found.values[0], expected, 1e-6)
     assert found["lane_num"].values[:2].tolist() == [1, 2]
     assert found["position_lon"].values[:2].tolist() == [121.5, 121.5]
     (note,) = found.attrs["ingest_notes"]
@@ -554,6 +556,14 @@ def test_lines_without_a_record_are_left_out_and_named(tmp_path: Path) -> None:
     assert wrong.startswith(f"2 lines of JSON without a record left out, such as {name}")
 
 
+def test_the_lines_before_damage_are_kept(tmp_path: Path) -> None:
+    content = gzip.compress(b"\n".join(line_of(0, f"VD-{number}") for number in range(5000)))
+    path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content[:-500]})
+    found = load(path)
+    assert 100 < found.sizes["vd"] < 5000
+    assert found.attrs["ingest_notes"][1].startswith("VDLive_20240304.jsonl.gz: damaged or cut off")
+
+
 def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_RECORDS_AT_ONCE", 7)
     path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl": LINES})
@@ -563,10 +573,16 @@ def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("module", "limit", "value", "message"),
     [
-        (archive, "MOST_BYTES", 10, "a line has over 10 bytes"),
-        (archive, "MOST_LINES_BYTES", 1000, "it has over 1,000 bytes"),
-        (documents, "_MOST_LINES", 10, "has too many lines, or lines without a record; stopped"),
-        (documents, "_MOST_WRONG_LINES", -1, "stopped at 1"),
+        (archive, "MOST_BYTES", 10, "a line is larger than 0 MiB"),
+        (archive, "MOST_LINES_BYTES", 1000, "larger than 0 MiB"),
+        (
+            documents,
+            "_MOST_RECORDS",
+            -1,
+            "has too many records, or lines without any; stopped at line 1",
+        ),
+        (documents, "_MOST_IDLE_LINES", -9, "stopped at line 1"),
+        (source, "_ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
     ],
 )
 def test_lines_are_bounded(
@@ -578,6 +594,8 @@ def test_lines_are_bounded(
     message: str,
 ) -> None:
     monkeypatch.setattr(module, limit, value)
+    if module is source:
+        monkeypatch.setattr(source, "_MOST_RATIO", 2)
     content = gzip.compress(LINES)
     path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content})
     reading = parts.Reading(480, 30, CODES)

@@ -45,7 +45,7 @@ UNITS = {
 
 _MOST_LOCATION_BYTES = 8 * 2**20
 _LOCATION_COLUMNS = ("sensor_id", "latitude", "longitude")
-_ALWAYS_UNPACKED_BYTES = 256 * 2**20
+_ALWAYS_UNPACKED_BYTES = 64 * 2**20
 _MOST_RATIO = 200  # of detector data, ten is usual
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from vd_forecasting.datasets.sources.source import told_as
+from vd_forecasting.datasets.sources.source import check_packing, told_as
 
 MOST_BYTES = 64 * 2**20
 """A minute of 3,000 detectors takes 5 MB."""
@@ -101,20 +101,22 @@ def read_member(path: Path, member: Member) -> bytes:
 
 def read_lines(path: Path, member: Member) -> Iterator[bytes]:
     """The lines of a file that may be larger than memory; errors as of :func:`read_member`."""
-    left = MOST_LINES_BYTES
+    size = 0
     with _stored(path, member) as stored:
         file: Any = gzip.GzipFile(fileobj=stored) if member.is_gzip else stored
         while True:
             try:
                 line = file.readline(MOST_BYTES + 1)
-            except Exception as error:
+            except Exception as error:  # as in read_member
                 raise ValueError(f"damaged or cut off ({error})") from error
-            left -= len(line)
-            if len(line) > MOST_BYTES or left < 0:
-                most = MOST_BYTES if left >= 0 else MOST_LINES_BYTES
-                raise ValueError(f"{'a line' if left >= 0 else 'it'} has over {most:,} bytes")
             if not line:
                 return
+            size += len(line)
+            if len(line) > MOST_BYTES:
+                raise ValueError(f"a line is larger than {MOST_BYTES // 2**20} MiB")
+            if size > MOST_LINES_BYTES:
+                raise ValueError(f"larger than {MOST_LINES_BYTES // 2**20:,} MiB")
+            check_packing(size, member.size)
             yield line
 
 

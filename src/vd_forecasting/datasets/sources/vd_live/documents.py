@@ -25,8 +25,8 @@ Station = dict[str, Any]
 ``links`` it measures: their LinkID, their bearing, "" if unknown, and their LaneNum."""
 
 _MOST_PARTS = 4_000_000
-_MOST_LINES = 8_000_000  # a day of 4,000 detectors has 5.8 million
-_MOST_WRONG_LINES = 1000
+_MOST_RECORDS = 8_000_000  # a day of 4,000 detectors has 5.8 million
+_MOST_IDLE_LINES = 1000
 _RECORDS_AT_ONCE = 5000
 _BEARINGS = ("Bearing", "RoadDirection")
 _LONGEST_DIRECTION = 20
@@ -251,25 +251,29 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
     """The records of JSON lines, as TDX's historical service gives them, some thousands at a time.
 
     A line is a record or a VDLiveList. ``skip`` is told of each line that is neither. A ValueError
-    if there are too many lines, or too many such.
+    if there are too many records, or more lines without than with them.
     """
-    records, found, wrong = Records(), 0, 0
-    for number, line in enumerate(lines, 1):
-        try:
-            if line.strip():
-                document = _parse_json(line.removeprefix(b"\xef\xbb\xbf"))
-                _add_json(records, document, _text(document, "UpdateTime"))
-        except ValueError as error:
-            wrong += 1
-            skip(f"line {number:,}: {error}")
-        if len(records.vdids) >= _RECORDS_AT_ONCE:
-            found += len(records.vdids)
-            yield records
-            records = Records()
-        if number > _MOST_LINES or found > _MOST_LINES or wrong > _MOST_WRONG_LINES:
-            raise ValueError(
-                f"has too many lines, or lines without a record; stopped at {number:,}"
-            )
+    records, found = Records(), 0
+    try:
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    document = _parse_json(line.removeprefix(b"\xef\xbb\xbf"))
+                    _add_json(records, document, _text(document, "UpdateTime"))
+            except ValueError as error:
+                skip(f"line {number:,}: {error}")
+            if len(records.vdids) >= _RECORDS_AT_ONCE:
+                found += len(records.vdids)
+                yield records
+                records = Records()
+            with_records = found + len(records.vdids)
+            if found > _MOST_RECORDS or number > _MOST_IDLE_LINES + 2 * with_records:
+                raise ValueError(
+                    f"has too many records, or lines without any; stopped at line {number:,}"
+                )
+    except ValueError:
+        yield records
+        raise
     yield records
 
 
@@ -282,7 +286,8 @@ def _add_json(records: Records, document: dict[str, Any], update_time: str) -> N
 
 def _lanes_of_json(vd: dict[str, Any]) -> Iterator[Lane]:
     for number, flow in enumerate(_dicts(vd, "LinkFlows")):
-        link = _link(number, *(_text(flow, name) for name in ("LinkID", *_BEARINGS)))
+        bearing, direction = (_text(flow, name) if name in flow else "" for name in _BEARINGS)
+        link = _link(number, _text(flow, "LinkID"), bearing, direction)
         for lane in _dicts(flow, "Lanes"):
             volumes: list[Cell] = [_cell(vehicle, "Volume") for vehicle in _dicts(lane, "Vehicles")]
             yield _cell(lane, "Speed"), _cell(lane, "Occupancy"), volumes, link
@@ -290,12 +295,12 @@ def _lanes_of_json(vd: dict[str, Any]) -> Iterator[Lane]:
 
 def _link(number: int, name: str, bearing: str, direction: str) -> Link:
     """A link of a record by its LinkID, or else its number."""
-    return name.strip() or f"number {number}", _direction(bearing) or _direction(direction)
+    return name.strip() or f"number {number}", _direction(bearing or direction)
 
 
 def _direction(value: Any) -> str:
     """``N``, ``SW``, ...; "" for what cannot be part of a VDID."""
-    text = as_text(value).strip()
+    text = as_text(value).strip() if value else ""
     return text if len(text) <= _LONGEST_DIRECTION and text.isprintable() else ""
 
 
