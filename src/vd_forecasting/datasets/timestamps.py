@@ -1,7 +1,7 @@
 """ISO 8601 time stamps as text, and back: real files mix offsets, blanks and garbage."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -124,6 +124,15 @@ def _as_iso(texts: Sequence[str], time_format: str) -> list[str]:
         raise ValueError(f"time_format {time_format!r}: {error}") from error
 
 
+def on_clock_of(zone: tzinfo, in_utc: DatetimeArray) -> tuple[DatetimeArray, str | None]:
+    """Times in UTC [T] on the offset that a zone has at the first of them, and this offset."""
+    usable = np.flatnonzero(~np.isnat(in_utc))
+    if usable.size == 0:
+        return in_utc, None
+    first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
+    return in_utc + np.timedelta64(first), _iso(first)
+
+
 def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, int]:
     try:
         zone = ZoneInfo(timezone)
@@ -135,10 +144,4 @@ def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | 
     local = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
     from_zone = local.tz_convert("UTC").tz_localize(None).to_numpy()
     lost = int((np.isnat(from_zone) & ~np.isnat(naive)).sum())
-    in_utc = np.where(np.isnat(in_utc), from_zone, in_utc)
-    usable = np.flatnonzero(~np.isnat(in_utc))
-    if usable.size == 0:
-        return in_utc, None, lost
-    first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
-    in_utc += np.timedelta64(first)
-    return in_utc, _iso(first), lost
+    return *on_clock_of(zone, np.where(np.isnat(in_utc), from_zone, in_utc)), lost

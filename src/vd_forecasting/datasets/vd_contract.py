@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,20 @@ _STRING_BYTES = 64  # of a Python string, without its characters
 # Values are read piece by piece. If so many times what memory may hold are declared, most were
 # never written, and working through them would not end.
 _PIECES = 10
+# Of those registered with The HDF Group, the ones that the package hdf5plugin brings.
+_FILTERS = {
+    307: "bzip2",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32017: "sz",
+    32018: "fcidecomp",
+    32024: "sz3",
+    32026: "blosc2",
+    32028: "sperr",
+}
 
 
 class ContractError(ValueError):
@@ -175,7 +190,23 @@ def own_dataset(item: Any, name: str) -> h5py.Dataset:
     if item.is_virtual or item.external:
         kind = "a virtual data set" if item.is_virtual else "stored in another file"
         raise ContractError(f"{name} is {kind}; the file must hold its own values")
+    if missing := _missing_filter(item):
+        raise ContractError(f"{name} needs the HDF5 filter {missing}; or write it again with gzip")
     return item
+
+
+def _missing_filter(dataset: h5py.Dataset) -> str:
+    """The HDF5 filter that this machine lacks to read a data set, and what brings it; or ""."""
+    properties = dataset.id.get_create_plist()
+    for code in (properties.get_filter(place)[0] for place in range(properties.get_nfilters())):
+        name = _FILTERS.get(code)
+        if name and not h5py.h5z.filter_avail(code):
+            with suppress(ImportError):
+                import_module("hdf5plugin")  # which registers its filters
+        if not h5py.h5z.filter_avail(code):
+            mend = f"{name} ({code}), which the package hdf5plugin brings: pip install hdf5plugin"
+            return mend if name else f"number {code}, which is not installed"
+    return ""
 
 
 def follow(file: h5py.File, name: str) -> Any:

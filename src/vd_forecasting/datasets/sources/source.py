@@ -9,7 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,7 +24,7 @@ from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
 from vd_forecasting.vd_array import DIMS
-from vd_forecasting.wording import one_line, quoted
+from vd_forecasting.wording import one_line, plural, quoted
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,7 +44,10 @@ UNITS = {
 }
 """The project's features and their units, for those whose catalog entry names none."""
 
-_MOST_LOCATION_BYTES = 64 * 2**20
+_MOST_LOCATION_BYTES = 8 * 2**20
+_LOCATION_COLUMNS = ("sensor_id", "latitude", "longitude")
+_ALWAYS_UNPACKED_BYTES = 64 * 2**20
+_MOST_RATIO = 200  # of detector data, ten is usual
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
 
@@ -77,12 +80,15 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
                 f"{self.filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
             )
+        if not (self.filepath.is_file() or self.filepath.is_dir()):
+            raise DatasetError(f"{self.filepath}: neither a file nor a folder")
         try:
             values, labels = self._read()
-            coords = labels.info | read_locations(self._locations, labels.vdids)
+            where, notes = read_locations(self._locations, labels.vdids)
+            labels = replace(labels, notes=[*labels.notes, *notes])
             longest = max(map(len, labels.vdids), default=0)
             self.limit.check_names(longest, len(labels.vdids), "a VDID")
-            return _vd_array(values, labels, coords, self.filepath.name)
+            return _vd_array(values, labels, labels.info | where, self.filepath.name)
         except ImportError as error:
             raise DatasetError(
                 f"{self.filepath}: {one_line(error)}; pip install -e '.[ingest]'"
@@ -188,28 +194,50 @@ def check_size(shape: Sequence[int]) -> None:
         )
 
 
-def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, Any]:
-    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none.
+def check_packing(size: int, stored: int) -> None:
+    """Refuse, by a ValueError, much content that little of a file unpacks to."""
+    if size > max(_ALWAYS_UNPACKED_BYTES, _MOST_RATIO * stored):
+        raise ValueError(
+            f"declares {size / 2**20:,.0f} MiB in {stored / 2**20:,.1f} MiB of the file; more than "
+            f"{_MOST_RATIO} times what is stored is refused"
+        )
+
+
+def read_locations(path: str | None, vdids: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none,
+    and a note on these.
 
     The file is a CSV such as DCRNN's ``graph_sensor_locations.csv``, with the columns ``sensor_id,
-    latitude, longitude``; others are ignored. Without a file, nothing is known; a ValueError if
-    there is none at ``path`` or it lacks a column.
+    latitude, longitude``; others are ignored. Without a header, as for PEMS-BAY, these are the
+    first three. Without a file, nothing is known; a ValueError if there is none at ``path`` or it
+    lacks a column.
     """
     if not path:
-        return {}
+        return {}, []
     if not Path(path).is_file():
         raise ValueError(f"locations: {path}: no such file")
     if Path(path).stat().st_size > _MOST_LOCATION_BYTES:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
-    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        with told_as(f"locations: {path}: not a CSV file", csv.Error):
-            for name in ("sensor_id", "latitude", "longitude"):
-                if name not in (reader.fieldnames or ()):
-                    raise ValueError(f"locations: {path}: has no column {name!r}")
-            rows = {str(row["sensor_id"]).strip(): row for row in reader}
-    found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
-    return {
-        name: ("vd", [as_number(row.get(column)) for row in found])
-        for name, column in (("position_lat", "latitude"), ("position_lon", "longitude"))
-    }
+    with (
+        told_as(f"locations: {path}: not a CSV file", csv.Error),
+        Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file,
+    ):
+        first, *others = [*csv.reader(file)] or [[]]
+    if len(first) > 2 and not math.isnan(as_number(first[1]) + as_number(first[2])):
+        first, others = [*_LOCATION_COLUMNS], [first, *others]
+    for name in _LOCATION_COLUMNS:
+        if name not in first:
+            raise ValueError(f"locations: {path}: has no column {name!r}")
+    rows = (dict(zip(first, row, strict=False)) for row in others)
+    known = {row.get("sensor_id", "").strip(): row for row in rows}
+    found = [known.get(vdid, {}) for vdid in vdids]
+    lat, lon = ([as_number(row.get(name)) for row in found] for name in _LOCATION_COLUMNS[1:])
+    lost = [
+        vdids[n] for n, place in enumerate(zip(lat, lon, strict=True)) if math.isnan(sum(place))
+    ]
+    notes = []
+    if lost:
+        notes.append(
+            f"{plural(len(lost), 'detector')} without a place in {path}: {quoted(lost, 1)}"
+        )
+    return {"position_lat": ("vd", lat), "position_lon": ("vd", lon)}, notes
