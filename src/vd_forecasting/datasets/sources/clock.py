@@ -27,6 +27,8 @@ _RANGES = {
 }
 """Numbers that are taken for a time of this unit."""
 
+_DAY_AND_NUMBER = re.compile(r"\d{4}-\d\d-\d\d (\d|\d{3,}|\d+\.\d+)")
+_MOST_STEPS = 20_000_000
 _EXCEL = np.datetime64("1899-12-30", "ms")
 _DAY_AND_HOUR = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-4])")
 
@@ -65,6 +67,11 @@ class Clock:
                 f"time stamps such as {example!r} are read as {meaning}; set time_unit, "
                 "time_format or timezone for another clock"
             )
+        elif time_format is None and (odd := next(filter(_DAY_AND_NUMBER.fullmatch, texts), "")):
+            raise ValueError(
+                f"time stamps such as {odd!r} end with a number; set time_unit to what it counts "
+                "from midnight: h, min or s"
+            )
         times, offset, found = read_clock(texts, time_format, self.timezone)
         if self.time_shift is not None:
             times = times + _duration("time_shift", self.time_shift)
@@ -74,10 +81,14 @@ class Clock:
         """Numbers of steps as ISO 8601; the first one is at ``start``."""
         if self.interval is None:
             raise ValueError("start needs interval beside it, such as 5min")
+        try:
+            start = pd.to_datetime(str(self.start), format="ISO8601")
+        except ValueError as error:
+            raise ValueError(f"start is {self.start!r}, must be ISO 8601") from error
         numbers = pd.to_numeric(pd.Series(list(texts), dtype=object), errors="coerce")
-        steps = (numbers - numbers.min()) * pd.Timedelta(_duration("interval", self.interval))
-        start = pd.to_datetime(str(self.start), format="ISO8601")
-        return _iso(start + steps)
+        steps = numbers - numbers.min()
+        span = pd.Timedelta(_duration("interval", self.interval))
+        return _iso(start + steps.where(steps < _MOST_STEPS) * span)
 
 
 def _duration(key: str, text: str) -> np.timedelta64:

@@ -24,7 +24,7 @@ _HEAD_ROWS = 50  # rows among which the names of the columns are looked for
 _FOREIGN = {
     b"\x89HDF": "an HDF5 file; its place is vd_file, or source_file of the environment metr_la",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
-    b"PK\x03\x04": "a zip in a zip; unpack it",
+    b"PK\x03\x04": "a zip, in a zip or damaged; unpack it",
     b"%PDF": "a PDF file",
     b"BZh": "a bzip2 file; unpack it",
     b"\xfd7zXZ": "an xz file; unpack it",
@@ -150,6 +150,8 @@ def _csv_rows(file: IO[bytes], head: bytes, shape: Shape) -> Iterator[Iterator[l
         encoding = shape.encoding
         if unpacked.read(2) in (b"\xff\xfe", b"\xfe\xff") and "utf-8" in encoding:
             encoding = "utf-16"  # so the file says itself
+        elif b"\0" in head and "utf-8" in encoding:
+            raise ValueError("not UTF-8 but, by its NUL bytes, UTF-16; set encoding: utf-16-le")
         unpacked.seek(0)
         try:
             text = io.TextIOWrapper(unpacked, encoding=encoding, newline="")

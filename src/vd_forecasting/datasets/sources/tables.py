@@ -75,7 +75,7 @@ class Rows:
                 names = [str(name) for name in table.names]
                 self._check(names, texts, columns)
                 some = [name for name in columns if name in {*names}]
-                read = [n for n in dict.fromkeys([*texts, *some]) if n in {*names}]
+                read = [n for n in dict.fromkeys([*texts, *some, ""]) if n in {*names}]
                 self.unread_columns |= {*names} - {*read, ""}
                 count["before"] += table.rows_before
                 if len(some) < len(columns):
@@ -90,6 +90,8 @@ class Rows:
                     evidence.see(cells, values, unread)
                     example = example or next(iter(unread), "")
                     count["rows"] += len(frame)
+                    if "" in read:
+                        count["unnamed"] += int((as_texts(frame[""]) != "").sum())
                     count["unread"] += len(unread)
                     if len(some) < len(columns):
                         values = _placed(values, some, columns)
@@ -107,6 +109,7 @@ class Rows:
         notes = {
             "before": "rows stand before the names of the columns; left out",
             "lacking": f"files lack columns, such as {lacking}; missing there",
+            "unnamed": "cells stand in a column without a name; left out",
             "unread": f"cells hold no number, such as {example!r}; missing",
             "flagged": f"rows are marked as bad by {self.flag_column!r}; their values are missing",
         }
@@ -124,7 +127,9 @@ class Rows:
             missing += [name for name in columns if name not in found]
         if missing:
             hint = ""
-            if any(re.match(r"[\d.,:/ -]+$", name) for name in there):
+            if len(there) == 1:
+                hint = "; check the delimiter"
+            elif any(re.match(r"[\d.,:/ -]+$", name) for name in there):
                 hint = "; if there is no row of names, set columns"
             raise ValueError(f"has no column {missing[0]!r}; it has {quoted(there)}{hint}")
         if twice := [name for name in duplicates(there) if name in {*texts, *columns}]:
@@ -164,7 +169,7 @@ class TableDataset(source.SourceDataset):
         decimal: str | None = None,
         thousands: str | None = None,
         flag_column: str | None = None,
-        bad_flags: Sequence[Any] = (),
+        bad_flags: Any = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -176,7 +181,8 @@ class TableDataset(source.SourceDataset):
             decimal = decimal or ("," if thousands == "." else ".")
             self._numerals = Numerals(decimal, thousands or "")
         self._flag_column = flag_column
-        self._bad_flags = frozenset(map(_flag, bad_flags))
+        flags = bad_flags if isinstance(bad_flags, list | tuple) else [bad_flags]
+        self._bad_flags = frozenset(map(_flag, flags))
 
     def _exists(self) -> bool:
         return self.filepath.exists() or bool(matches(self.filepath))
@@ -349,8 +355,9 @@ class LongTableDataset(TableDataset):
             notes.append(
                 f"{grid.repeated:,} rows have the time step and detector of another, such as "
                 f"{' lane '.join(names[place])!r} at {str(steps[step])[:19]}; the last of each "
-                "value is kept. Set lane_column if they are lanes, and time_column to all columns "
-                f"that hold the time; columns not read: {unread}"
+                "value is kept. Set lane_column if they are lanes, time_column to all columns that "
+                "hold the time, timezone if a clock was put back; "
+                f"columns not read: {unread}"
             )
         vdids = [*dict.fromkeys(one[0] for one in names)]
         if len(self._key_columns) > 1 and names:
