@@ -34,5 +34,5 @@ def merge_lanes(
                 )
             else:
                 total /= np.maximum(weight.sum(axis=1), np.finfo(float).tiny)
-            merged[:, vd, place] = np.where(number[:, place] > 0, total, np.nan)
+            merged[:, vd, place] = source.as_float32(np.where(number[:, place] > 0, total, np.nan))
     return merged, incomplete

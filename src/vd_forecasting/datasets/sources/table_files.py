@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
+from lzma import LZMAError
 from pathlib import Path, PurePath
 from typing import IO, Any
 
@@ -33,6 +34,10 @@ _FOREIGN = {
     b"\x28\xb5\x2f\xfd": "a Zstandard file; unpack it",
 }
 """What is no table, by its first bytes."""
+
+
+_TROUBLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
+"""Errors of damaged files; a zip that needs a password or another codec raises RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,7 @@ class TableFile:
                         raise ValueError(f"not a table but {what}")
                 with _csv_rows(file, head, shape) as rows:
                     yield _csv_table(rows, shape, needed)
-        except (
-            ValueError,
-            OSError,
-            zipfile.BadZipFile,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except _TROUBLE as error:
             place = f"{self.name}: " if self.name else ""
             raise ValueError(f"{place}{one_line(error)}") from error
 
@@ -102,7 +101,10 @@ def open_files(path: Path, notes: list[str]) -> Iterator[list[TableFile]]:
     Files of a folder or a zip whose names are none of a table are counted in a note.
     """
     if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with (
+            source.told_as("damaged zip", zipfile.BadZipFile, RuntimeError),
+            zipfile.ZipFile(path) as archive,
+        ):
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
             if "[Content_Types].xml" in names:
                 raise ValueError("not a table but an Excel workbook; save it as CSV")
