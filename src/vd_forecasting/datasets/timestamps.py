@@ -180,11 +180,18 @@ def _from_zone(local: pd.DatetimeIndex, zone: ZoneInfo) -> tuple[DatetimeArray, 
             f"time stamps run through the hour that daylight-saving time in {zone.key} skips, such "
             f"as {skipped[0].isoformat()}, so all are read as standard time, {_iso(standard)}"
         ]
-    from_zone = np.where(np.isnat(placed) & is_pair, paired, placed)
+    is_pair &= np.isnat(placed) & ~np.isnat(paired)
+    from_zone = np.where(is_pair, paired, placed)
     lost = int((np.isnat(from_zone) & local.notna()).sum())
-    if not lost:
-        return from_zone, []
-    return from_zone, [
-        f"{lost:,} time stamps lie in an hour that daylight-saving time in {zone.key} "
-        "skips or repeats, so they are ambiguous; left out"
-    ]
+    notes = []
+    if lost:
+        notes.append(
+            f"{lost:,} time stamps lie in an hour that daylight-saving time in {zone.key} "
+            "skips or repeats, so they are ambiguous; left out"
+        )
+    if is_pair.any():
+        notes.append(
+            f"{is_pair.sum() // 2:,} time stamps of an hour that {zone.key} repeats, such as "
+            f"{local[is_pair][0].isoformat()}, come twice; the first is taken for summer time"
+        )
+    return from_zone, notes

@@ -66,13 +66,28 @@ def test_rows_at_one_place_are_counted_and_the_keys_named(path: Path) -> None:
     assert "not read: 'lane', 'occ', 'speed'" in notes(found)
 
 
+def test_a_vdid_in_two_columns(path: Path) -> None:
+    lines = ["t,id,v,direction", "2024-03-04,A,5,N", "2024-03-04,A,6,S", "2024-03-04,A,7,"]
+    found = text(path, *lines, **ONE | {"vd_column": ["id", "direction"]})
+    assert found["vd"].values.tolist() == ["A-N", "A-S"]
+    assert notes(found) == "1 rows have no usable time stamp or no VDID; left out"
+
+
+def test_rows_of_a_wide_table_at_one_time_are_counted(path: Path) -> None:
+    path.write_text("time,A\n2024-03-04,1\n2024-03-04,2\n")
+    assert notes(load_wide(path)).startswith("1 rows have the time of another. Set time_column")
+
+
 def test_an_hour_that_comes_twice_is_told_apart_by_its_order(path: Path) -> None:
     hours = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     lines = [f"2024-10-27 {hour},{vd},{n}" for n, hour in enumerate(hours) for vd in "AB"]
     found = text(path, "t,id,v", *lines, **ONE, timezone="Europe/Berlin")
     assert found.values[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert (np.diff(found["time"].values) == np.timedelta64(30, "m")).all()
-    assert "of another" not in notes(found)
+    assert notes(found) == (
+        "2 time stamps of an hour that Europe/Berlin repeats, such as 2024-10-27T02:00:00, come "
+        "twice; the first is taken for summer time"
+    )
 
 
 def test_a_clock_that_knows_no_summer_time_is_read_as_standard_time(path: Path) -> None:

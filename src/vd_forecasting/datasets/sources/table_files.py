@@ -112,9 +112,13 @@ def open_files(path: Path, notes: list[str]) -> Iterator[list[TableFile]]:
             yield [TableFile(name, name, partial(archive.open, name)) for name in chosen]
         return
     if path.is_dir():
-        names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
+        # a link may lead out of the folder
+        files = (one for one in path.rglob("*") if one.is_file() and not one.is_symlink())
+        names = [str(one.relative_to(path)) for one in files]
         found = {name: path / name for name in _tables(names, "folder", notes)}
     elif path.exists():
+        if not path.is_file():
+            raise ValueError("neither a regular file nor a folder")
         found = {"": path}
     else:
         found = {str(one): one for one in matches(path)}
@@ -150,11 +154,12 @@ def _csv_rows(file: IO[bytes], head: bytes, shape: Shape) -> Iterator[Iterator[l
     unpacked: Any = gzip.GzipFile(fileobj=file) if head.startswith(b"\x1f\x8b") else file
     with source.told_as("not a whole CSV file", csv.Error, EOFError, zlib.error):
         encoding = shape.encoding
-        if unpacked.read(2) in (b"\xff\xfe", b"\xfe\xff") and "utf-8" in encoding:
-            encoding = "utf-16"  # so the file says itself
-        elif b"\0" in head and "utf-8" in encoding:
-            raise ValueError("not UTF-8 but, by its NUL bytes, UTF-16; set encoding: utf-16-le")
+        start = unpacked.read(8)
         unpacked.seek(0)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")) and "utf-8" in encoding:
+            encoding = "utf-16"  # so the file says itself
+        elif b"\0" in start and "utf-8" in encoding:
+            raise ValueError("not UTF-8 but, by its NUL bytes, UTF-16; set encoding: utf-16-le")
         try:
             text = io.TextIOWrapper(unpacked, encoding=encoding, newline="")
         except LookupError as error:

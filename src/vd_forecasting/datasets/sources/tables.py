@@ -25,6 +25,10 @@ FILE_NAME = "file_name"
 
 _CELLS_AT_ONCE = 1_000_000
 _ROW_BYTES = 8
+_REPEATED = (
+    "Set time_column and vd_column to all columns that tell them, lane_column if they are lanes, "
+    "timezone if a clock was put back."
+)
 _MIDNIGHT = re.compile(r"[T ]00:00(:00)?$")
 _LIKE_A_FLAG = re.compile(r"(error|flag|status|quality|qc|valid|suspect|fault)\w*", re.IGNORECASE)
 
@@ -151,7 +155,15 @@ class Rows:
 
 
 class TableDataset(source.SourceDataset):
-    """CSV or Parquet tables: a file, a folder or a zip of them, or a pattern, ``days/*.csv``."""
+    """CSV or Parquet tables: a file, a folder or a zip of them, or a pattern, ``days/*.csv``.
+
+    Options of all tables, beside those of :class:`.clock.Clock` and :class:`.table_files.Shape`:
+
+    - ``time_column``: a column or several whose texts, with a blank between, are a time stamp;
+      :data:`FILE_NAME` stands for the name of the file, here and for ``vd_column``.
+    - ``decimal``, ``thousands``: marks in numbers, found out by default.
+    - ``flag_column``, ``bad_flags``: where it holds one of these, the values of a row are missing.
+    """
 
     def __init__(
         self,
@@ -227,6 +239,8 @@ class WideTableDataset(TableDataset):
           locations: data/01_raw/where.csv      # columns sensor_id, latitude, longitude
           encoding: big5
           delimiter: ";"
+
+    A table without a clock has ``start`` and ``interval`` instead of ``time_column``.
     """
 
     def __init__(
@@ -255,7 +269,7 @@ class WideTableDataset(TableDataset):
         blocks: list[source.Floats] = []
         for texts, block in rows.batches(self._time_columns, vdids):
             first = len(stamps)
-            stamps += _joined(texts) if texts else map(str, range(first, first + len(block)))
+            stamps += _stamps(texts) if texts else map(str, range(first, first + len(block)))
             blocks.append(block)
             source.check_size((len(stamps), len(vdids)))
         times, offset, notes = self._clock.read(stamps)
@@ -264,6 +278,8 @@ class WideTableDataset(TableDataset):
             values *= np.float32(self._scale)
         units = {self._feature: self._unit}
         notes += rows.notes
+        if repeated := pd.Index(times[~np.isnat(times)]).duplicated().sum():
+            notes.append(f"{repeated:,} rows have the time of another. {_REPEATED}")
         labels_ = source.Labels(
             times, _ids(vdids, notes), [*units], units, utc_offset=offset, notes=notes
         )
@@ -285,8 +301,10 @@ class LongTableDataset(TableDataset):
     """Loads a CSV or Parquet table with a row per time step and detector.
 
     Rows may come in any order and be absent; of several for one time step and detector, the last
-    value that is not missing wins. Rows without a usable time stamp or VDID are left out and
-    counted in a note, as are cells that hold no number.
+    value that is not missing wins, and they are counted in a note. So are rows without a usable
+    time stamp or VDID, which are left out, and cells that hold no number. ``vd_column`` may be a
+    list: its texts, with a dash between, are the VDID. With ``lane_column``, a row is a lane: see
+    :func:`.lanes.merge_lanes`.
 
     Example::
 
@@ -306,13 +324,14 @@ class LongTableDataset(TableDataset):
     def __init__(
         self,
         *,
-        vd_column: str,
+        vd_column: str | Sequence[str],
         features: Mapping[str, str | Mapping[str, Any]],
         lane_column: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._key_columns = [vd_column, *([lane_column] if lane_column else [])]
+        self._vd_columns = _listed(vd_column)
+        self._lane_column = lane_column
         self._features = {
             name: Column(entry) if isinstance(entry, str) else Column(**entry)
             for name, entry in features.items()
@@ -355,12 +374,10 @@ class LongTableDataset(TableDataset):
             notes.append(
                 f"{grid.repeated:,} rows have the time step and detector of another, such as "
                 f"{' lane '.join(names[place])!r} at {str(steps[step])[:19]}; the last of each "
-                "value is kept. Set lane_column if they are lanes, time_column to all columns that "
-                "hold the time, timezone if a clock was put back; "
-                f"columns not read: {unread}"
+                f"value is kept. {_REPEATED} Columns not read: {unread}"
             )
         vdids = [*dict.fromkeys(one[0] for one in names)]
-        if len(self._key_columns) > 1 and names:
+        if self._lane_column and names:
             vd_of_lane = pd.Index(vdids).get_indexer(pd.Index([one[0] for one in names]))
             values, incomplete = merge_lanes(values, vd_of_lane, [*self._features])
             if incomplete:
@@ -381,11 +398,13 @@ class LongTableDataset(TableDataset):
         stamps: dict[str, int] = {}
         keys: dict[Any, int] = {}
         blocks, held = list[Block](), 0
-        labels = [*self._time_columns, *self._key_columns]
+        labels = [*self._time_columns, *self._vd_columns]
+        labels += [self._lane_column] if self._lane_column else []
         split = len(self._time_columns)
         for texts, values in rows.batches(labels, [n for names in self._columns for n in names]):
-            named = texts[split] if len(texts) == split + 1 else zip(*texts[split:], strict=True)
-            block = Block(_codes(_joined(texts[:split]), stamps), _codes(named, keys), values)
+            vdid = _joined(texts[split : split + len(self._vd_columns)], "-")
+            named = zip(vdid, texts[-1], strict=True) if self._lane_column else vdid
+            block = Block(_codes(_stamps(texts[:split]), stamps), _codes(named, keys), values)
             blocks.append(block if steps == 1 else block.spread(steps))
             held += len(values)
             source.check_size((held, values.shape[1] + _ROW_BYTES // 4))
@@ -476,13 +495,19 @@ def _again(seen: npt.NDArray[np.bool_], places: npt.NDArray[np.int64]) -> npt.ND
     return again
 
 
-def _joined(texts: Sequence[Texts]) -> list[str]:
-    """Stamps written in several columns as one text, "" where a part is blank."""
+def _stamps(texts: Sequence[Texts]) -> list[str]:
+    """Stamps of one or several columns; a date that became a stamp has a midnight of its own."""
     if len(texts) == 1:
         return [*texts[0]]
-    # a date that became a time stamp has a midnight of its own
-    days = [_MIDNIGHT.sub("", text) for text in texts[0]]
-    return [" ".join(parts) if all(parts) else "" for parts in zip(days, *texts[1:], strict=True)]
+    days = np.array([_MIDNIGHT.sub("", text) for text in texts[0]], dtype=object)
+    return _joined([days, *texts[1:]], " ")
+
+
+def _joined(texts: Sequence[Texts], mark: str) -> list[str]:
+    """The texts of several columns as one, "" where a part is blank."""
+    if len(texts) == 1:
+        return [*texts[0]]
+    return [mark.join(parts) if all(parts) else "" for parts in zip(*texts, strict=True)]
 
 
 def _ids(names: Sequence[str], notes: list[str]) -> list[str]:
