@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -141,6 +141,15 @@ def _as_iso(texts: Sequence[str], time_format: str) -> list[str]:
         raise ValueError(f"time_format {time_format!r}: {error}") from error
 
 
+def on_clock_of(zone: tzinfo, in_utc: DatetimeArray) -> tuple[DatetimeArray, str | None]:
+    """Times in UTC [T] on the offset that a zone has at the first of them, and this offset."""
+    usable = np.flatnonzero(~np.isnat(in_utc))
+    if usable.size == 0:
+        return in_utc, None
+    first = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone).utcoffset() or timedelta(0)
+    return in_utc + np.timedelta64(first), _iso(first)
+
+
 def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, list[str]]:
     try:
         zone = ZoneInfo(timezone)
@@ -150,14 +159,7 @@ def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | 
         ) from error
     naive, in_utc = _parse(np.array([text.strip() for text in texts], dtype=object))
     from_zone, notes = _from_zone(pd.DatetimeIndex(naive), zone)
-    in_utc = np.where(np.isnat(in_utc), from_zone, in_utc)
-    usable = np.flatnonzero(~np.isnat(in_utc))
-    if usable.size == 0:
-        return in_utc, None, notes
-    start = pd.Timestamp(in_utc[usable[0]], tz="UTC").tz_convert(zone)
-    offset = start.utcoffset() or timedelta(0)
-    in_utc += np.timedelta64(offset)
-    return in_utc, _iso(offset), notes
+    return *on_clock_of(zone, np.where(np.isnat(in_utc), from_zone, in_utc)), notes
 
 
 def _from_zone(local: pd.DatetimeIndex, zone: ZoneInfo) -> tuple[DatetimeArray, list[str]]:

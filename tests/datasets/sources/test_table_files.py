@@ -351,3 +351,17 @@ def test_cell_types_of_parquet(arrow: ModuleType, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.values[0, :, 0], [80.5, 80, 80, 80, np.nan, np.nan])
     assert found[1].isnull().all()
     assert notes(found).startswith("2 cells hold no number, such as 'True'")
+
+
+def test_damaged_zips_and_empty_folders_are_told(tmp_path: Path) -> None:
+    where = tmp_path / "days.zip"
+    with zipfile.ZipFile(where, "w") as archive:
+        archive.writestr("a.csv", "t,id,v\n2024-03-04,A,1\n")
+    content = where.read_bytes()
+    where.write_bytes(content.replace(b"2024-03-04,A", b"2024-03-04,B", 1))
+    assert "a.csv: Bad CRC-32" in refusal(load_long, where, **ONE)
+    where.write_bytes(content[:20])
+    assert "a zip, in a zip or damaged" in refusal(load_long, where, **ONE)
+    (tmp_path / "days").mkdir()
+    assert "the folder holds no table" in refusal(load_long, tmp_path / "days", **ONE)
+    assert "no such file" in refusal(load_long, tmp_path / "days" / "*.csv", **ONE)

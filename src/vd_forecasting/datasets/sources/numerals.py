@@ -82,60 +82,66 @@ def _plain(cell: Any) -> str | float:
 
 
 @dataclass
-class _Column:
-    """A column whose decimal marks may be separators of thousands: each has three digits after it,
-    and no number without one reaches a thousand."""
-
-    bare: str = ""
-    """Example of a number without a mark, and of one with it."""
-    grouped: str = ""
-
-
-@dataclass
 class Evidence:
-    """What cells show of the numerals of their file, a batch at a time."""
+    """What cells show of the numerals of their file, a batch at a time.
+
+    Decimal marks may be separators of thousands in a column where each has three digits after it
+    and no number without one reaches a thousand.
+    """
 
     numerals: Numerals
     unread: set[str] = field(default_factory=set)
     has_fraction: bool = False
-    _open: dict[str, _Column] = field(default_factory=dict)
+    _bare: dict[str, float] = field(default_factory=dict)
+    """By column, a number without a mark; and a text with marks that may be separators."""
+    _grouped: dict[str, str] = field(default_factory=dict)
     _settled: set[str] = field(default_factory=set)
 
-    def see(self, frame: pd.DataFrame, values: source.Floats, unread: Sequence[str]) -> None:
-        """A batch: the cells, their numbers [R, F], and the cells among them that hold none."""
+    def see(
+        self,
+        names: Sequence[str],
+        cells: npt.NDArray[Any],
+        values: source.Floats,
+        unread: Sequence[str],
+    ) -> None:
+        """A batch: the cells [R, F], their numbers, and the cells among them that hold none."""
         if unread and len(self.unread) < _MOST_EXAMPLES:
             self.unread.update(unread)
+        places = [n for n, name in enumerate(names) if name not in self._settled]
+        if cells.dtype != object or not places:
+            return
+        columns = [[c for c in cells[:, n].tolist() if isinstance(c, str)] for n in places]
         peaks = np.fmax.reduce(np.abs(values), axis=0)
-        for place, name in enumerate(frame.columns):
-            if name in self._settled or frame.dtypes.iloc[place].kind != "O":
-                continue
-            self._look(name, [c for c in frame[name].tolist() if isinstance(c, str)])
+        for place, column in zip(places, columns, strict=True):
+            name = names[place]
+            if self.numerals.decimal in "\n".join(column):
+                self._look(name, column)
+            elif name not in self._bare and not np.isnan(peaks[place]):
+                self._bare[name] = float(peaks[place])
             if peaks[place] >= 1000:
-                self._settle(name)
+                self._settled.add(name)
 
-    def _look(self, name: str, cells: list[str]) -> None:
-        column = self._open.setdefault(name, _Column())
-        if self.numerals.decimal in "\n".join(cells):
-            marked = [cell.strip() for cell in cells if self.numerals.decimal in cell]
-            groups = re.compile(
-                rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(self.numerals.decimal)}\d{{3}})+"
-            )
-            odd = (cell for cell in marked if not groups.fullmatch(cell))
-            if any(not np.isnan(self.numerals.number(cell)) for cell in odd):
-                self.has_fraction = True
-                self._settle(name)
-                return
-            marked = [cell for cell in marked if groups.fullmatch(cell)] or [""]
-            column.grouped = column.grouped or marked[0]
-        column.bare = column.bare or next((cell for cell in cells if cell.strip().isdigit()), "")
+    def _look(self, name: str, cells: Sequence[str]) -> None:
+        mark = self.numerals.decimal
+        groups = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+")
+        marked = [cell.strip() for cell in cells if mark in cell]
+        odd = (cell for cell in marked if not groups.fullmatch(cell))
+        if any(not np.isnan(self.numerals.number(cell)) for cell in odd):
+            self.has_fraction = True
+            self._settled.add(name)
+            return
+        for cell in filter(groups.fullmatch, marked):
+            self._grouped.setdefault(name, cell)
+        for cell in filter(str.isdecimal, map(str.strip, cells)):
+            self._bare.setdefault(name, float(cell))
 
-    def _settle(self, name: str) -> None:
-        self._settled.add(name)
-        self._open.pop(name, None)
-
-    def contradictions(self) -> list[tuple[str, str, str]]:
+    def contradictions(self) -> list[tuple[str, float, str]]:
         """Columns that hold, say, 572 and then 1.188: name, the former, the latter."""
-        return [(n, c.bare, c.grouped) for n, c in self._open.items() if c.bare and c.grouped]
+        return [
+            (name, self._bare[name], text)
+            for name, text in self._grouped.items()
+            if name in self._bare and name not in self._settled
+        ]
 
     def shown(self, delimiter: str) -> Numerals | None:
         """Other numerals, where the file shows that it is written with them."""

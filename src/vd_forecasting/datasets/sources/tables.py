@@ -78,20 +78,21 @@ class Rows:
             with file.open(self.shape, [name for name in texts if name != FILE_NAME]) as table:
                 names = [str(name) for name in table.names]
                 self._check(names, texts, columns)
-                some = [name for name in columns if name in {*names}]
-                read = [n for n in dict.fromkeys([*texts, *some, ""]) if n in {*names}]
-                self.unread_columns |= {*names} - {*read, ""}
+                there = {*names}
+                some = [name for name in columns if name in there]
+                read = [name for name in dict.fromkeys([*texts, *some, ""]) if name in there]
+                self.unread_columns |= there - {*read}
                 count["before"] += table.rows_before
                 if len(some) < len(columns):
                     count["lacking"] += 1
-                    first = next(name for name in columns if name not in {*some})
+                    first = next(name for name in columns if name not in there)
                     lacking = lacking or f"{file.name!r} without {first!r}"
                 for frame in table.frames(read, batch_rows):
                     if FILE_NAME in texts and FILE_NAME not in read:
                         frame[FILE_NAME] = file.stem
-                    cells = frame[some]
-                    values, unread = as_numbers(cells.to_numpy(), evidence.numerals)
-                    evidence.see(cells, values, unread)
+                    cells = frame[some].to_numpy()
+                    values, unread = as_numbers(cells, evidence.numerals)
+                    evidence.see(some, cells, values, unread)
                     example = example or next(iter(unread), "")
                     count["rows"] += len(frame)
                     if "" in read:
@@ -136,7 +137,8 @@ class Rows:
             elif any(re.match(r"[\d.,:/ -]+$", name) for name in there):
                 hint = "; if there is no row of names, set columns"
             raise ValueError(f"has no column {missing[0]!r}; it has {quoted(there)}{hint}")
-        if twice := [name for name in duplicates(there) if name in {*texts, *columns}]:
+        wanted = {*texts, *columns}
+        if twice := [name for name in duplicates(there) if name in wanted]:
             raise ValueError(f"has the column {twice[0]!r} more than once")
 
     def _weigh(self, evidence: Evidence) -> None:
@@ -148,7 +150,7 @@ class Rows:
                 f"{other.thousands!r}; set decimal and thousands if they are not",
             )
         self.notes += [
-            f"column {name!r} holds {bare} and {grouped}, read as a fraction; if the mark stands "
+            f"column {name!r} holds {bare:g} and {grouped}, read as a fraction; if the mark stands "
             f"for thousands, set thousands: {evidence.numerals.decimal!r}"
             for name, bare, grouped in evidence.contradictions()
         ]
