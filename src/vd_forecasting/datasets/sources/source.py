@@ -75,7 +75,7 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
 
     def load(self) -> xr.DataArray:
         """The array; a DatasetError of one line that begins with the path if it cannot be read."""
-        if not self.filepath.exists():
+        if not (self.filepath.exists() or self._exists()):
             raise DatasetError(
                 f"{self.filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
