@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from kedro.io import DatasetError
 
-from tests.datasets.test_vd_hdf5 import VALUES, VDIDS, load, write
+from tests.make.vd_files import VALUES, VDIDS, load, write
 from vd_forecasting.datasets import CheckpointDataset, VDHDF5Dataset, XarrayDataset
 from vd_forecasting.datasets.limits import count_nodes
 

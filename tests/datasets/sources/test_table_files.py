@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.datasets.sources.test_tables import arrow, load_long, load_wide, path
 from tests.make.refused import refusal
-
-__all__ = ["arrow", "path"]
+from tests.make.tables import load_long, load_wide
 
 HEAD = "timestamp,vdid,speed,volume,laneoccupy"
 

@@ -80,7 +80,7 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
                 f"{self.filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
             )
-        if not (self.filepath.is_file() or self.filepath.is_dir()):
+        if self.filepath.exists() and not (self.filepath.is_file() or self.filepath.is_dir()):
             raise DatasetError(f"{self.filepath}: neither a file nor a folder")
         try:
             values, labels = self._read()
