@@ -59,8 +59,12 @@ def wiring(node: Node) -> list[Any]:
 
 
 def catalog_entry(dataset: AbstractDataset[Any, Any]) -> dict[str, Any]:
-    """The arguments a dataset was made with."""
-    return dict(dataset._init_config())
+    """The arguments a dataset was made with, without the version, which is that of the run."""
+    entry = dict(dataset._init_config())
+    if "kwargs" in entry:  # where a dataset inherits its __init__
+        kwargs = entry["kwargs"].items()
+        entry["kwargs"] = {name: value for name, value in kwargs if name != "version"}
+    return entry
 
 
 def local_file(dataset: Any) -> Path | None:

@@ -224,18 +224,25 @@ class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)
-        self.restart_manager(_begin_process)
+        self.restart_manager(_begin_manager)
 
     def executor(self, workers: int) -> Executor:
         context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
-        return futures.ProcessPoolExecutor(workers, context, initializer=_begin_process)
+        return futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker)
 
 
-def _begin_process() -> None:
-    """Import what nodes hand on, before there is a second thread: a process that was spawned has
-    nothing yet, and threads that import at the same time wait for each other for ever."""
+def _begin_manager() -> None:
+    """Import what nodes hand on, before there is a second thread.
+
+    The process that shares memory has a thread for each worker. One that was spawned has imported
+    nothing yet, and threads that import a package at the same time wait for each other for ever.
+    """
     for name in ("dask.array", REGISTRY):
         import_module(name)
+    _end_with_the_run()
+
+
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends it
     _end_with_the_run()
 
