@@ -32,7 +32,7 @@ NO_QUEUE = 5.0
 STUCK_BY_CHANCE = 0.001
 """Repetitions that noise and rounding make as long as one that counts as stuck, per series."""
 
-MOST_EQUAL = 0.75
+MOST_EQUAL = 0.8
 """Highest chance of equal neighbours that is put down to noise and rounding."""
 
 Floats = npt.NDArray[np.float32]
