@@ -340,7 +340,7 @@ def test_three_equal_hours_are_stuck_where_values_never_repeat() -> None:
 
 
 def test_a_sensor_that_is_always_stuck_is_found() -> None:
-    held = np.repeat(np.random.default_rng(0).normal(50, 5, 20), 60)
+    held = np.repeat(np.random.default_rng(0).normal(50, 5, 20), 80)
     assert np.isnan(rules.drop_stuck_values(hourly(held[:, None]), STUCK)).all()
 
 
@@ -545,7 +545,7 @@ def is_stuck(run: tuple[float, list[int]], runs: list[Any], readings: int) -> bo
     same = [held for value, held in runs if value == run[0]]
     of_all = (longer - 1) / max(len(runs) - 1, 1)
     own = (sum(len(held) > 1 for held in same) - 1) / max(len(same) - 1, 1)
-    needed = 1 + np.log(0.001 / readings) / np.log(min(max(own, of_all, 1e-6), 0.75))
+    needed = 1 + np.log(0.001 / readings) / np.log(min(max(own, of_all, 1e-6), 0.8))
     return bool(len(run[1]) >= max(3, needed))
 
 

@@ -69,6 +69,24 @@ def test_detectors_of_other_phases_share_a_grid(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+@pytest.mark.parametrize("interval", [12, 2])
+def test_a_quicker_detector_of_another_phase_does_not_hide_the_others(
+    interval: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stamps = {"slow": every(interval * FIVE, 288 // interval, 37), "fast": every(FIVE, 288)}
+    values = {vdid: 1.0 + np.arange(len(own)) % 97 for vdid, own in stamps.items()}
+    cleaned, _ = clean(table(stamps, values), parameters())
+    assert cleaned.shape == (288, 2, 1)
+    np.testing.assert_array_equal(cleaned[::interval, 0, 0], values["slow"])
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_clocks_that_jitter_by_fractions_of_a_second_have_their_usual_interval() -> None:
+    random = np.random.default_rng(0)
+    jitter = random.uniform(-40e9, 40e9, 500).astype("timedelta64[ns]")
+    assert clocks.detect_interval(every(FIVE, 500) + jitter) == FIVE
+
+
 def test_a_record_that_comes_twice_is_still_counted(caplog: pytest.LogCaptureFixture) -> None:
     stamps = {"A": every(FIVE, 288), "B": every(FIVE, 288, 40)}
     stamps["B"] = np.sort(np.append(stamps["B"], stamps["B"][100] + np.timedelta64(9, "s")))

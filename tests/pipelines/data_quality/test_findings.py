@@ -164,6 +164,22 @@ def test_repeated_values_where_the_rule_is_off() -> None:
     assert found.startswith("**VD-1: avg_speed repeats one value for 5 h** from 2024-03-04 10:00. ")
 
 
+def test_repeated_values_that_the_rule_leaves() -> None:
+    """A value that always comes in runs is not stuck."""
+    raw = traffic()
+    raw[..., VOLUME] = np.repeat(raw[::PER_HOUR, :, VOLUME].to_numpy() // 50 * 50 + 1, 4, axis=0)
+    cleaning = parameters(stuck_after="3h")
+    assert not any("repeats" in found for found in found_in(raw, cleaning))
+    raw[100 : 100 + 60, 1, VOLUME] = 1  # 15 h
+    assert not any("repeats" in found for found in found_in(raw, cleaning))
+    hours = raw[::PER_HOUR].copy()
+    hours[:, 1, SPEED] = 5 * (hours[:, 1, SPEED] // 5)
+    hours[50:76, 1, SPEED] = hours[40:48, 1, SPEED] = hours[90:93, 1, SPEED] = 95
+    [found] = [found for found in found_in(hours, cleaning) if "repeats" in found]
+    assert found.startswith("**VD-1: avg_speed repeats one value for 1 day ")
+    assert found.endswith("Check the sensor; it may be chance, as the value is common there.")
+
+
 def test_lanes_may_stay_the_same() -> None:
     raw = traffic().isel(feature=[0, 1]).assign_coords(feature=["avg_speed", "lane_count"])
     raw[:, :, 1] = 3

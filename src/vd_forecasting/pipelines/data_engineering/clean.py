@@ -121,8 +121,14 @@ def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
 
 def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> npt.NDArray[np.int64]:
     """Number of finite values in each stage, [stage, vd, feature]."""
-    stages = (stage.to_numpy() for _, stage in _stages(vd, cleaning))
-    return np.stack([np.isfinite(values).sum(axis=0) for values in stages])
+    counts: list[npt.NDArray[np.int64]] = []
+    before = None
+    for _, stage in _stages(vd, cleaning):
+        values = stage.to_numpy()
+        # Most rules find nothing in most files, and hand on the same values.
+        counts.append(counts[-1] if values is before else np.isfinite(values).sum(axis=0))
+        before = values
+    return np.stack(counts)
 
 
 def _by_block(

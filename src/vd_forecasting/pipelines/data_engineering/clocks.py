@@ -29,6 +29,9 @@ ALWAYS_ALLOWED_GRID = 100_000
 FEWEST_DIFFERENCES = 6
 """Times between records that show the clock of a detector, at least."""
 
+FEW_OTHERS = 0.05
+"""Share of time stamps of other clocks up to which a file has one clock."""
+
 RARE = 0.1
 """Share of a detector's records on neighbouring steps up to which it reports less often."""
 
@@ -45,12 +48,16 @@ def detect_interval(times: Times) -> np.timedelta64:
     """The most common difference between sorted time stamps [T]; the least of equally common ones.
 
     Clocks that jitter by seconds scatter the differences around the interval. If no difference
-    accounts for most steps, a usual interval within 10 % of the most common one is taken.
+    accounts for most steps, a usual interval within 10 % of most differences is taken, else one
+    within 10 % of the most common one.
     """
     differences, counts = np.unique(_differences(times), return_counts=True)
     interval = np.timedelta64(differences[counts.argmax()], "ns")
     if 2 * counts.max() > counts.sum():
         return interval
+    for usual in USUAL_INTERVALS:
+        if 2 * counts[np.abs(differences / usual - 1) <= 0.1].sum() > counts.sum():
+            return np.timedelta64(usual, "ns")
     usual = USUAL_INTERVALS[np.abs(USUAL_INTERVALS / interval - 1).argmin()]
     return usual if abs(usual / interval - 1) <= 0.1 else interval
 
@@ -83,10 +90,10 @@ def steps_between(recorded: Mask) -> npt.NDArray[np.float64]:
 def on_one_clock(raw: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64 | None]:
     """An array [T, N, F] whose detectors share their time stamps, and their interval.
 
-    Where some detector reports at the interval of the file's time stamps, this is the file itself,
-    and None. Else every record moves to the grid of the quickest detector, each detector by its own
-    phase, so that neither a phase nor jitter puts two records into one step. No value is lost:
-    records that do share a step have a row each.
+    Where the time stamps are those of one clock, this is the file itself, and None. Else every
+    record moves to the grid of the quickest detector, each detector by its own phase, so that
+    neither a phase nor jitter puts two records into one step. No value is lost: records that do
+    share a step have a row each.
     """
     all_times = times_of(raw)
     blank = np.flatnonzero(np.isnat(all_times))
@@ -134,17 +141,18 @@ def on_one_clock(raw: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64 | None
 def _interval_of_detectors(
     raw: xr.DataArray, times: Times, order: npt.NDArray[np.intp]
 ) -> np.timedelta64 | None:
-    """The shortest interval of a detector; None where one has that of all time stamps, [T], or
-    most of these. Reads no further than to the first such detector."""
-    of_all, shortest = None, None
+    """The shortest interval of a detector; None where the time stamps, [T], are one's own: it has
+    nearly all of them, or they are no denser than its records. Reads on to the first such one."""
+    stamps, shortest = times[np.append(times[1:] != times[:-1], True)[: len(times)]], None
     for one in _each_recorded(raw, order):
-        if 3 * np.count_nonzero(one) > 2 * len(times):
+        own = times[one]
+        if len(own) >= (1 - FEW_OTHERS) * len(times):
             return None
-        differences = _differences(times[one])
-        if len(differences) < FEWEST_DIFFERENCES:
+        if len(differences := _differences(own)) < FEWEST_DIFFERENCES:
             continue
-        interval = detect_interval(times[one])
-        if interval == (of_all := of_all or detect_interval(times)):
+        interval, span = detect_interval(own), own[[0, -1]]
+        steps = (span[1] - span[0]) / interval + 1
+        if np.diff(np.searchsorted(stamps, span)) < (1 + FEW_OTHERS) * steps:
             return None
         near = np.abs(differences / interval - 1) <= RARE
         if 2 * np.count_nonzero(near) > len(near):
@@ -167,7 +175,10 @@ def _each_recorded(raw: xr.DataArray, order: npt.NDArray[np.intp]) -> Iterator[M
 
 def _recorded(values: npt.NDArray[np.float32]) -> Mask:
     """Whether a detector has any value at a time step, [T, N], of values [T, N, F]."""
-    return np.asarray(~np.isnan(values).all(axis=-1))
+    missing = np.ones(values.shape[:-1], dtype=bool)
+    for feature in range(values.shape[-1]):  # far quicker than along the short axis
+        missing &= np.isnan(values[..., feature])
+    return ~missing
 
 
 def _cells(

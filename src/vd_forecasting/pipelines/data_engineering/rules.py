@@ -32,7 +32,7 @@ NO_QUEUE = 5.0
 STUCK_BY_CHANCE = 0.001
 """Repetitions that noise and rounding make as long as one that counts as stuck, per series."""
 
-MOST_EQUAL = 0.75
+MOST_EQUAL = 0.8
 """Highest chance of equal neighbours that is put down to noise and rounding."""
 
 Floats = npt.NDArray[np.float32]
@@ -176,15 +176,14 @@ def drop_impossible_rates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     rates = [resampling.limits_of(cleaning, str(name)).max_rate for name in vd["feature"].values]
     if not any(rates):
         return vd
-    values = vd.to_numpy().copy()
+    values, above = vd.to_numpy(), np.zeros(vd.shape, dtype=bool)
     own = steps_between_records(vd) * interval_of(vd)  # [N]
     for at, rate in enumerate(rates):
         if rate is not None:
             period = resampling.period_of(resampling.unit_of(vd, cleaning, at))
             hours = (own if period is None else period.to_timedelta64()) / np.timedelta64(1, "h")
-            column = values[..., at]
-            column[column > rate * hours] = np.nan
-    return vd.copy(data=values)
+            above[..., at] = values[..., at] > rate * hours
+    return vd.copy(data=np.where(above, np.float32(np.nan), values)) if above.any() else vd
 
 
 def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:

@@ -272,14 +272,20 @@ def stuck_sensors(file: CleanedFile) -> Found:
 
 
 def repeated_values(file: CleanedFile) -> Found:
-    """Repeats of one value for hours, not removed: the rule is off, or the value too common."""
-    longest, steps = file.statistics.equal_stretch, file.steps_in(LONG_REPEAT)
-    steps = max(steps, FEWEST_REPEATS)
-    if found := _long_stretches(file, longest, MEASURED, steps, "repeats one value"):
-        yield (
-            f"{found}. Check the sensor. Such runs are removed where `stuck_after` is set, unless "
-            "the value is so common there that chance repeats it."
-        )
+    """Repeats of one value that the rule left: for hours where it is off, else for a day."""
+    longest = file.statistics.equal_stretch
+    ruled = [name for name in MEASURED if limits_of(file.cleaning, name).stuck_after]
+    for names, span, why in (
+        (
+            [name for name in MEASURED if name not in ruled],
+            LONG_REPEAT,
+            "; `stuck_after` removes such runs",
+        ),
+        (ruled, LONG_ZERO, "; it may be chance, as the value is common there"),
+    ):
+        steps = max(file.steps_in(span), FEWEST_REPEATS)
+        if found := _long_stretches(file, longest, names, steps, "repeats one value"):
+            yield f"{found}. Check the sensor{why}."
 
 
 def speed_against_occupancy(file: CleanedFile) -> Found:
