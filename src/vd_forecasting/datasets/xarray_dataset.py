@@ -17,7 +17,13 @@ from xarray.backends.common import ArrayWriter
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_attributes import check_attributes
 from vd_forecasting.datasets.limits import MemoryLimit
-from vd_forecasting.datasets.vd_contract import check_chunks, follow, own_dataset, read_strings
+from vd_forecasting.datasets.vd_contract import (
+    check_chunks,
+    check_heaps,
+    follow,
+    own_dataset,
+    read_strings,
+)
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 from vd_forecasting.wording import one_line
 
@@ -87,6 +93,7 @@ class XarrayDataset(FileDataset[Any, Any]):
 def _check_stored(path: Path, limit: MemoryLimit) -> None:
     """Check, before anything is read, that the file holds its own values and they fit in memory."""
     with h5py.File(path, "r") as file:
+        check_heaps(path)
         check_attributes(file, limit)
         needed = 0
         for name in file:
