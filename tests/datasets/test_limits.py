@@ -14,11 +14,15 @@ import torch
 import xarray as xr
 from kedro.io import DatasetError
 
-from tests.datasets.test_vd_hdf5 import VALUES, VDIDS, load, write
+from tests.make.vd_files import VALUES, VDIDS, write
 from vd_forecasting.datasets import CheckpointDataset, VDHDF5Dataset, XarrayDataset
 from vd_forecasting.datasets.limits import count_nodes
 
 MOST_PEAK = 200 * 2**20
+
+
+def load(path: Path) -> xr.DataArray:
+    return VDHDF5Dataset(filepath=str(path)).load()
 
 
 def refusal(read: Callable[[], object], path: Path) -> str:
