@@ -46,8 +46,8 @@ class XarrayDataset(FileDataset[Any, Any]):
           holds: vd_forecasting.artefacts.Forecasts
 
     ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
-    ``to_xarray``; None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file
-    until it is asked for; nothing stays open.
+    ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names.
+    What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
     """
 
     def __init__(self, *, holds: str | None = None, **kwargs: Any) -> None:
@@ -68,6 +68,9 @@ class XarrayDataset(FileDataset[Any, Any]):
                     {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
                 )
             data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
+            for name in getattr(holds, "NEEDS", ()):
+                if name not in data and name not in data.attrs:
+                    raise ValueError(f"it has no {name}")
             return holds.from_xarray(data) if holds else data
         except DatasetError:
             raise
