@@ -14,11 +14,15 @@ import torch
 import xarray as xr
 from kedro.io import DatasetError
 
-from tests.make.vd_files import VALUES, VDIDS, load, write
+from tests.make.vd_files import VALUES, VDIDS, write
 from vd_forecasting.datasets import CheckpointDataset, VDHDF5Dataset, XarrayDataset
 from vd_forecasting.datasets.limits import count_nodes
 
 MOST_PEAK = 200 * 2**20
+
+
+def load(path: Path) -> xr.DataArray:
+    return VDHDF5Dataset(filepath=str(path)).load()
 
 
 def refusal(read: Callable[[], object], path: Path) -> str:
@@ -120,6 +124,18 @@ def test_attributes_that_share_a_long_string(tmp_path: Path) -> None:
         place = content.find(short, place + 4)
     path.write_bytes(content)
     assert "attributes of /" in refusal(lambda: load(path), path)
+
+
+def test_a_list_of_strings_without_an_end(tmp_path: Path) -> None:
+    """HDF5 itself would never return."""
+    path = write(tmp_path / "a.h5", metadata__vdids=["a", "b", "c"])
+    content = bytearray(path.read_bytes())
+    place = content.find(b"GCOL") + 16
+    while content[place] or content[place + 1]:  # the number of an entry; that of what is free is 0
+        place += 16 + (int.from_bytes(content[place + 8 : place + 16], "little") + 7) // 8 * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+    assert "a list of strings has no end" in refusal(lambda: load(path), path)
 
 
 def test_control_characters_in_names_become_spaces_and_are_counted(

@@ -19,8 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
-from tests.make.vd_files import NAMES, STAMPS, VALUES, VDIDS, load, write
+from tests.make.vd_files import NAMES, STAMPS, VALUES, VDIDS, write
 from vd_forecasting.datasets import VDHDF5Dataset
+
+
+def load(path: Path, **options: Any) -> xr.DataArray:
+    return VDHDF5Dataset(filepath=str(path), **options).load()
 
 
 def refusal(path: Path, **options: Any) -> str:

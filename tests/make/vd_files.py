@@ -1,13 +1,10 @@
-"""Small VD files, written by plain h5py."""
+"""A small VD file, written by plain h5py."""
 
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import xarray as xr
-
-from vd_forecasting.datasets import VDHDF5Dataset
 
 STAMPS = ["2015-01-01T00:00:00", "2015-01-01T00:05:00", "", "2015-01-01T00:15:00"]
 VDIDS = ["VD-11-0020-002-001", "None", "VD-11-0020-002-003"]
@@ -29,7 +26,3 @@ def write(path: Path, **changes: Any) -> Path:
             if content is not None:
                 file[name] = content
     return path
-
-
-def load(path: Path, **options: Any) -> xr.DataArray:
-    return VDHDF5Dataset(filepath=str(path), **options).load()

@@ -6,6 +6,8 @@ file of this machine.
 
 import logging
 import math
+import mmap
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +37,7 @@ VD_INFO = "/metadata/vd_info"
 CACHE_BYTES = 2**26
 """For a file whose labels are read: each of their chunks is unpacked once."""
 
+_SEARCHED_BYTES = 2**26  # of a larger file, the beginning
 _STRING_BYTES = 64  # of a Python string, without its characters
 # Values are read piece by piece. If so many times what memory may hold are declared, most were
 # never written, and working through them would not end.
@@ -105,6 +108,7 @@ def read_labels(file: h5py.File, limit: MemoryLimit) -> tuple[dict[str, Any], di
         DatasetError: they take more memory than the limit.
     """
     parts, counted = (TIMESTAMPS, VDIDS, FEATURE_NAMES), ("time steps", "VDs", "features")
+    check_heaps(limit.path)
     features = features_of(file)
     shape = features.shape
     stamps, stored_vdids, names = texts = [
@@ -227,6 +231,25 @@ def follow(file: h5py.File, name: str) -> Any:
             )
         item = item[part]
     return item
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file in whose lists of strings an entry leads to itself: HDF5 would never return.
+
+    A list begins with GCOL, its version and its size; an entry with its number, 0 for what is free,
+    and its size.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        begin = content.find(b"GCOL\1\0\0\0", 0, _SEARCHED_BYTES)
+        while begin >= 0:
+            at = begin + 16
+            end = min(begin + int.from_bytes(content[begin + 8 : at], "little"), len(content))
+            while at + 16 <= end:
+                number, size = struct.unpack("<H6xQ", content[at : at + 16])
+                if number == size == 0:
+                    raise ContractError("damaged HDF5 file (a list of strings has no end)")
+                at += size if number == 0 else 16 + (size + 7) // 8 * 8
+            begin = content.find(b"GCOL\1\0\0\0", begin + 8, _SEARCHED_BYTES)
 
 
 def check_chunks(dataset: h5py.Dataset, limit: MemoryLimit) -> None:

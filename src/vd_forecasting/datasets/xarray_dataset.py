@@ -17,7 +17,13 @@ from xarray.backends.common import ArrayWriter
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_attributes import check_attributes
 from vd_forecasting.datasets.limits import MemoryLimit
-from vd_forecasting.datasets.vd_contract import check_chunks, follow, own_dataset, read_strings
+from vd_forecasting.datasets.vd_contract import (
+    check_chunks,
+    check_heaps,
+    follow,
+    own_dataset,
+    read_strings,
+)
 from vd_forecasting.vd_array import VDS_PER_CHUNK
 from vd_forecasting.wording import one_line
 
@@ -40,8 +46,8 @@ class XarrayDataset(FileDataset[Any, Any]):
           holds: vd_forecasting.artefacts.Forecasts
 
     ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
-    ``to_xarray``; None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file
-    until it is asked for; nothing stays open.
+    ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names.
+    What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
     """
 
     def __init__(self, *, holds: str | None = None, **kwargs: Any) -> None:
@@ -62,6 +68,9 @@ class XarrayDataset(FileDataset[Any, Any]):
                     {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
                 )
             data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
+            for name in getattr(holds, "NEEDS", ()):
+                if name not in data and name not in data.attrs:
+                    raise ValueError(f"it has no {name}")
             return holds.from_xarray(data) if holds else data
         except DatasetError:
             raise
@@ -87,6 +96,7 @@ class XarrayDataset(FileDataset[Any, Any]):
 def _check_stored(path: Path, limit: MemoryLimit) -> None:
     """Check, before anything is read, that the file holds its own values and they fit in memory."""
     with h5py.File(path, "r") as file:
+        check_heaps(path)
         check_attributes(file, limit)
         needed = 0
         for name in file:
