@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -847,6 +848,25 @@ def test_bad_members_are_skipped_whatever_the_codec(
         assert found.sizes["time"] == 2
         assert found.attrs["ingest_notes"][0] == "1 broken file skipped"
         assert found.attrs["ingest_notes"][1].startswith(f"{info.filename}: damaged in the archive")
+
+
+@pytest.mark.parametrize("codec", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_larger_than_it_declares_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: int
+) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", codec) as target:
+        target.writestr("20240304/VDLive_0000.xml", bytes(2**27))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 24
+    content[at : at + 4] = (1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    assert "nothing usable" in refusal(load, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**8
 
 
 def test_names_that_a_zip_has_twice_are_noted(tmp_path: Path, vd: xr.DataArray) -> None:

@@ -4,6 +4,7 @@ Archives are not trusted: a name is never a path to write to, links are not foll
 may be larger than a bound, compressed or not. Whatever cannot be read of them is named.
 """
 
+import bz2
 import gzip
 import io
 import os
@@ -14,10 +15,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from vd_forecasting.datasets.sources.source import check_packing, told_as
 
@@ -28,7 +30,7 @@ MOST_LINES_BYTES = 4 * 2**30
 """A day of 3,000 detectors takes 1.5 GB as JSON lines."""
 
 _MOST_MEMBERS = 5_000_000
-_PIECE = 4096  # bytes for a codec that unpacks all it is given; bzip2 makes 80 MB of them
+_PIECE = 4096  # bytes at once for a codec that unpacks all it is given; LZMA makes 28 MB of them
 _NO_ARCHIVE = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
 _NO_FILE = "a link, a device or the like; not followed"
 
@@ -136,12 +138,26 @@ def _stored(path: Path, member: Member) -> Iterator[IO[bytes]]:
             told_as("encrypted, or compressed in an unknown way", RuntimeError),
         ):
             archive = _opened_zip(path, path.stat().st_mtime_ns)
-            codec = archive.getinfo(member.name).compress_type
-            opened = archive.open(member.name)
+            info = archive.getinfo(member.name)
+            codec = info.compress_type
+            if codec == zipfile.ZIP_BZIP2:  # zipfile would unpack 1 kB of it to a gigabyte at once
+                info = _as_stored(info)
+            opened = archive.open(info)
         with opened:
-            is_bounded = codec in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            part = _Part(opened, member.size, _PIECE)
-            yield opened if is_bounded else io.BufferedReader(part)
+            if codec in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield opened
+            elif codec == zipfile.ZIP_BZIP2:
+                yield cast("IO[bytes]", bz2.BZ2File(opened))
+            else:
+                yield io.BufferedReader(_Part(opened, member.size, _PIECE))
+
+
+def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """A member of a zip as if its compressed bytes were its content."""
+    stored = copy(info)
+    stored.compress_type, stored.file_size = zipfile.ZIP_STORED, info.compress_size
+    del stored.CRC
+    return stored
 
 
 class _Part(io.RawIOBase):
