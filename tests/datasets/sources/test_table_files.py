@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.datasets.sources.test_tables import arrow, load_long, load_wide, path
 from tests.make.refused import refusal
-
-__all__ = ["arrow", "path"]
+from tests.make.tables import load_long, load_wide
 
 HEAD = "timestamp,vdid,speed,volume,laneoccupy"
 
@@ -98,6 +96,12 @@ def test_a_clock_that_knows_no_summer_time_is_read_as_standard_time(path: Path) 
     assert "such as 2023-03-26T01:00:00, so all are read as standard time" in notes(found)
 
 
+def test_empty_rows_in_the_hour_that_is_skipped_say_nothing_of_the_clock(path: Path) -> None:
+    rows = ["2023-03-26 00:00,A,1", "2023-03-26 01:00,A,", "2023-03-26 02:00,A,1"]
+    found = text(path, "t,id,v", *rows, **ONE, timezone="Europe/London")
+    assert stamps(found) == ["2023-03-26T00:00", "2023-03-26T01:00"]
+
+
 def test_an_hour_that_comes_twice_in_a_wide_table(path: Path) -> None:
     hours = ["02:00", "02:00", "03:00"]
     path.write_text("time,A\n" + "".join(f"2024-10-27 {hour},1\n" for hour in hours))
@@ -139,6 +143,13 @@ def test_numbers_taken_for_a_clock_are_told(path: Path) -> None:
     found = text(path, "t,id,v", "1709510400,A,1", **ONE)
     assert notes(found).startswith("time stamps such as '1709510400' are read as s since 1970")
     assert found.attrs["utc_offset"] == "+00:00"
+
+
+def test_stamps_that_are_no_such_number_are_left_out(path: Path) -> None:
+    rows = ["unix,,veh", "1709510400,A,1", "1709510700,A,2", "1709511000,A,3", "-1,A,4"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert stamps(found) == ["2024-03-04T00:00", "2024-03-04T00:05", "2024-03-04T00:10"]
+    assert "2 rows have no usable time stamp" in notes(found)
 
 
 def test_a_day_without_its_hour_is_no_midnight(path: Path) -> None:
@@ -205,6 +216,8 @@ def test_numerals(
 def test_numbers_that_contradict_each_other_are_told(path: Path) -> None:
     found = text(path, "t,id,v", "2024-03-04,A,572", "2024-03-05,A,1.188", **ONE)
     assert notes(found).startswith("column 'v' holds 572 and 1.188, read as a fraction; if")
+    found = text(path, "t;id;v", "2024-03-04;A;1188", "2024-03-05;A;1.188", **ONE, delimiter=";")
+    assert notes(found).startswith("column 'v' holds 1188 and 1.188, read as a fraction; if")
 
 
 # Bytes

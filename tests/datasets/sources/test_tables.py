@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +21,7 @@ from tests.make.exports import (
     write_wide_csv,
 )
 from tests.make.refused import refusal
-from vd_forecasting.datasets import LongTableDataset, WideTableDataset
+from tests.make.tables import load_long, load_wide
 from vd_forecasting.datasets.sources import tables
 
 FUZZ = settings(
@@ -30,29 +29,9 @@ FUZZ = settings(
 )
 
 
-def load_wide(path: Path, **options: Any) -> xr.DataArray:
-    fixed = {"filepath": str(path), "time_column": "time", "feature": "avg_speed"}
-    return WideTableDataset(**fixed | options).load()
-
-
-def load_long(path: Path, **options: Any) -> xr.DataArray:
-    fixed = {
-        "filepath": str(path),
-        "time_column": "timestamp",
-        "vd_column": "vdid",
-        "features": LONG_COLUMNS,
-    }
-    return LongTableDataset(**fixed | options).load()
-
-
 def wide(path: Path, *rows: str, header: str = "time,VD-1,VD-2") -> Path:
     path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "table.csv"
 
 
 # What is loaded
@@ -278,14 +257,6 @@ def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert refusal(load_wide, path) == (
         "to read Parquet, the package pyarrow is needed; pip install -e '.[ingest]'"
     )
-
-
-@pytest.fixture
-def arrow() -> ModuleType:
-    reason = "pyarrow, of the extra ingest, is not there"
-    pytest.importorskip("pyarrow.parquet", reason=reason)
-    module: ModuleType = pytest.importorskip("pyarrow", reason=reason)
-    return module
 
 
 def test_parquet_comes_back(arrow: ModuleType, tmp_path: Path) -> None:

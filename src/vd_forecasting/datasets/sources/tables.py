@@ -274,8 +274,9 @@ class WideTableDataset(TableDataset):
             stamps += _stamps(texts) if texts else map(str, range(first, first + len(block)))
             blocks.append(block)
             source.check_size((len(stamps), len(vdids)))
-        times, offset, notes = self._clock.read(stamps)
         values = np.concatenate(blocks)
+        is_empty = np.asarray(np.isnan(values).all(axis=1))
+        times, offset, notes = self._clock.read(stamps, is_empty)
         if self._scale != 1:
             values *= np.float32(self._scale)
         units = {self._feature: self._unit}
@@ -348,7 +349,10 @@ class LongTableDataset(TableDataset):
         clock = replace(self._clock, time_unit="h") if row_steps > 1 else self._clock
         if clock.timezone:
             stamps = _told_apart(stamps, blocks, len(keys))
-        times, offset, notes = clock.read(stamps)
+        is_empty = np.ones(len(stamps), dtype=bool)
+        for block in blocks:
+            is_empty[block.stamp[~np.isnan(block.values).all(axis=1)]] = False
+        times, offset, notes = clock.read(stamps, is_empty)
         notes += rows.notes
         steps = np.unique(times[~np.isnat(times)])
         step_of_stamp = pd.Index(steps).get_indexer(pd.Index(times))  # −1: not there
