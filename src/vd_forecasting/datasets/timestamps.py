@@ -122,7 +122,11 @@ def read_clock(
     times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
     if len(texts) and np.isnat(times).all() and not notes:
         example = next((text for text in texts if text.strip()), "")
-        hint = f"of the form {time_format!r}" if time_format else "ISO 8601; set time_format"
+        hint = (
+            f"of the form {time_format!r}"
+            if time_format
+            else "ISO 8601; set time_format, or time_unit for numbers"
+        )
         raise ValueError(f"none of its {len(texts)} time stamps, such as {example!r}, is {hint}")
     return times, offset, notes
 

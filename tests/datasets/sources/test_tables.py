@@ -22,7 +22,7 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from tests.make.tables import load_long, load_wide
-from vd_forecasting.datasets.sources import tables
+from vd_forecasting.datasets.sources import table_rows
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -44,7 +44,7 @@ def test_a_wide_table_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_a_long_table_comes_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(table_rows, "_CELLS_AT_ONCE", 1000)
     vd = sample().sel(feature=list(LONG_COLUMNS))
     assert_same(load_long(write_long_csv(path, vd)), vd)
 
