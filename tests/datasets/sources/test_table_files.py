@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -378,3 +379,23 @@ def test_damaged_zips_and_empty_folders_are_told(tmp_path: Path) -> None:
     (tmp_path / "days").mkdir()
     assert "the folder holds no table" in refusal(load_long, tmp_path / "days", **ONE)
     assert "no such file" in refusal(load_long, tmp_path / "days" / "*.csv", **ONE)
+
+
+def test_a_frame_of_pandas_with_its_times_as_index(arrow: ModuleType, tmp_path: Path) -> None:
+    index = pd.date_range("2024-03-04", periods=2, freq="5min", name="time")
+    frame = pd.DataFrame({"A": pd.array([1, None], dtype="Int64"), "B": [3.5, 4]}, index=index)
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = load_wide(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(found.values[..., 0], [[1, 3.5], [np.nan, 4]])
+    assert stamps(found) == ["2024-03-04T00:00", "2024-03-04T00:05"]
+
+
+def test_a_day_and_a_time_of_day_in_parquet(arrow: ModuleType, tmp_path: Path) -> None:
+    columns = {
+        "day": arrow.array([19786], arrow.date32()),
+        "clock": arrow.array([300], arrow.time32("s")),
+        "A": arrow.array([5]),
+    }
+    arrow.parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    found = load_wide(tmp_path / "a.parquet", time_column=["day", "clock"])
+    assert stamps(found) == ["2024-03-04T00:05"]
