@@ -303,8 +303,21 @@ def test_several_files(tmp_path: Path, kind: str) -> None:
     assert found.values.ravel().tolist() == [4, 5, 6]
     if kind != "pattern":
         assert f"1 file of the {kind} not read, such as" in notes(found)
-    (folder / "d5.csv").write_text("t,id,w\n2024-03-05,A,1\n")
-    assert "d5.csv: has no column 'v'" in refusal(load_long, folder, **ONE)
+
+
+def test_other_tables_beside_those_that_are_meant_are_named(tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("Made in 2024\n")
+    (tmp_path / "d4.csv").write_text("t,id,w\n2024-03-04,A,1\n")
+    assert "README.txt: has no column 't'" in refusal(load_long, tmp_path, **ONE)
+    (tmp_path / "d5.csv").write_text("t,id,v\n2024-03-05,A,1\n")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [1]
+    expected = (
+        "2 files are other tables and left out, such as README.txt: has no column 't'; it has"
+    )
+    assert notes(found).startswith(expected)
+    (tmp_path / "d5.csv").write_text("time,A\n2024-03-05,1\n")
+    assert load_wide(tmp_path)["vd"].values.tolist() == ["A"]
 
 
 def test_names_of_files_as_a_column(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Rows:
         found: dict[str, None] = {}
         for file in self.files:
             with file.open(self.shape, needed) as table:
-                found |= dict.fromkeys(name for name in table.names if name)
+                if len(self.files) == 1 or {*needed} <= {*table.names, FILE_NAME}:
+                    found |= dict.fromkeys(name for name in table.names if name)
         return [*found]
 
     def batches(
@@ -65,11 +66,16 @@ class Rows:
         batch_rows = max(_CELLS_AT_ONCE // len({*texts, *columns}), 1)
         evidence = Evidence(self.numerals or PLAIN)
         count: Counter[str] = Counter()
-        example, lacking = "", ""
+        example, lacking, other = "", "", ""
         for file in self.files:
             with file.open(self.shape, [name for name in texts if name != FILE_NAME]) as table:
                 names = [str(name) for name in table.names]
-                self._check(names, texts, columns)
+                if problem := self._problem(names, texts, columns):
+                    if len(self.files) == 1:
+                        raise ValueError(problem)
+                    count["other"] += 1
+                    other = other or f"{file.name}: {problem}"
+                    continue
                 there = {*names}
                 some = [name for name in columns if name in there]
                 read = [name for name in dict.fromkeys([*texts, *some, ""]) if name in there]
@@ -99,11 +105,12 @@ class Rows:
                         count["flagged"] += int(is_bad.sum())
                     yield [as_texts(frame[name]) for name in labels], values
         if not count["rows"]:
-            raise ValueError("it is empty: it has columns, but no rows")
+            raise ValueError(other or "it is empty: it has columns, but no rows")
         if self.numerals is None:
             self._weigh(evidence)
         flag_like = sorted(filter(_LIKE_A_FLAG.fullmatch, self.unread_columns))
         notes = {
+            "other": f"files are other tables and left out, such as {other}",
             "before": "rows stand before the names of the columns; left out",
             "lacking": f"files lack columns, such as {lacking}; missing there",
             "unnamed": "cells stand in a column without a name; left out",
@@ -117,7 +124,8 @@ class Rows:
                 "bad_flags"
             )
 
-    def _check(self, there: Sequence[str], texts: Sequence[str], columns: Sequence[str]) -> None:
+    def _problem(self, there: Sequence[str], texts: Sequence[str], columns: Sequence[str]) -> str:
+        """What a file lacks, "" if nothing; of several files each may lack some of the columns."""
         found = {*there, FILE_NAME}
         missing = [name for name in texts if name not in found]
         if len(self.files) == 1 or not found & {*columns}:
@@ -128,10 +136,11 @@ class Rows:
                 hint = "; check the delimiter"
             elif any(re.match(r"[\d.,:/ -]+$", name) for name in there):
                 hint = "; if there is no row of names, set columns"
-            raise ValueError(f"has no column {missing[0]!r}; it has {quoted(there)}{hint}")
+            return f"has no column {missing[0]!r}; it has {quoted(there)}{hint}"
         wanted = {*texts, *columns}
         if twice := [name for name in duplicates(there) if name in wanted]:
-            raise ValueError(f"has the column {twice[0]!r} more than once")
+            return f"has the column {twice[0]!r} more than once"
+        return ""
 
     def _weigh(self, evidence: Evidence) -> None:
         other = evidence.shown(self.shape.delimiter)
