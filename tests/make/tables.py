@@ -1,4 +1,4 @@
-"""Loads tables as the environments ``long_table`` and ``wide_table`` do."""
+"""Loads tables by the datasets that the catalog would use."""
 
 from pathlib import Path
 from typing import Any

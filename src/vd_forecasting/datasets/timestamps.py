@@ -93,15 +93,19 @@ def _iso(offset: timedelta) -> str:
 
 
 def read_clock(
-    texts: Sequence[str], time_format: str | None, timezone: str | None
+    texts: Sequence[str],
+    time_format: str | None,
+    timezone: str | None,
+    is_empty: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[DatetimeArray, str | None, list[str]]:
     """Parse T time stamps, in ISO 8601 or a ``time_format`` of ``strptime``.
 
     ``timezone`` is the zone of stamps without an offset, such as ``Asia/Taipei``. All stamps are
     put on the offset this zone has at the first of them, so that daylight-saving time makes neither
     gaps nor duplicates. A stamp of the hour that is repeated in autumn is known where it comes
-    twice: the first is summer time. None takes stamps without an offset as they are. If the zone or
-    the format is unknown, or no stamp is usable, a ValueError.
+    twice: the first is summer time. A clock that runs through the hour that is skipped in spring,
+    with values (not ``is_empty``), has standard time all year. None takes stamps without an offset
+    as they are. If the zone or the format is unknown, or no stamp is usable, a ValueError.
 
     Returns:
         Naive local ``datetime64[ns]`` [T], NaT where that is impossible; the UTC offset of their
@@ -113,12 +117,16 @@ def read_clock(
     if timezone is None:
         times, offset = parse_timestamps(texts)
     else:
-        times, offset, notes = _in_zone(texts, timezone)
+        times, offset, notes = _in_zone(texts, timezone, is_empty)
     # 0001-01-01 and the like stand for unknown, and would make a grid of millions of steps
     times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
     if len(texts) and np.isnat(times).all() and not notes:
         example = next((text for text in texts if text.strip()), "")
-        hint = f"of the form {time_format!r}" if time_format else "ISO 8601; set time_format"
+        hint = (
+            f"of the form {time_format!r}"
+            if time_format
+            else "ISO 8601; set time_format, or time_unit for numbers"
+        )
         raise ValueError(f"none of its {len(texts)} time stamps, such as {example!r}, is {hint}")
     return times, offset, notes
 
@@ -150,7 +158,9 @@ def on_clock_of(zone: tzinfo, in_utc: DatetimeArray) -> tuple[DatetimeArray, str
     return in_utc + np.timedelta64(first), _iso(first)
 
 
-def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | None, list[str]]:
+def _in_zone(
+    texts: Sequence[str], timezone: str, is_empty: npt.NDArray[np.bool_] | None
+) -> tuple[DatetimeArray, str | None, list[str]]:
     try:
         zone = ZoneInfo(timezone)
     except (ValueError, OSError, KeyError) as error:
@@ -158,11 +168,14 @@ def _in_zone(texts: Sequence[str], timezone: str) -> tuple[DatetimeArray, str | 
             f"timezone {timezone!r} is not known; one such as Asia/Taipei is"
         ) from error
     naive, in_utc = _parse(np.array([text.strip() for text in texts], dtype=object))
-    from_zone, notes = _from_zone(pd.DatetimeIndex(naive), zone)
+    has_values = np.full(len(naive), True) if is_empty is None else ~is_empty
+    from_zone, notes = _from_zone(pd.DatetimeIndex(naive), zone, has_values)
     return *on_clock_of(zone, np.where(np.isnat(in_utc), from_zone, in_utc)), notes
 
 
-def _from_zone(local: pd.DatetimeIndex, zone: ZoneInfo) -> tuple[DatetimeArray, list[str]]:
+def _from_zone(
+    local: pd.DatetimeIndex, zone: ZoneInfo, has_values: npt.NDArray[np.bool_]
+) -> tuple[DatetimeArray, list[str]]:
     """The times of a zone in UTC, NaT where they are ambiguous; notes on these and the like."""
     hour = np.timedelta64(1, "h")
     first = ~local.duplicated()
@@ -174,7 +187,7 @@ def _from_zone(local: pd.DatetimeIndex, zone: ZoneInfo) -> tuple[DatetimeArray, 
         .to_numpy()
         for rule in ("NaT", first)
     )
-    skipped = local[np.isnat(paired) & local.notna()]
+    skipped = local[np.isnat(paired) & local.notna() & has_values]
     if len(skipped) and (skipped - hour).isin(local).all() and (skipped + hour).isin(local).all():
         start = local.min().tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
         standard = (start.utcoffset() or timedelta(0)) - (start.dst() or timedelta(0))

@@ -1,4 +1,4 @@
-"""Fixtures of tests of tables."""
+"""Fixtures for tables."""
 
 from pathlib import Path
 from types import ModuleType

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -96,6 +97,12 @@ def test_a_clock_that_knows_no_summer_time_is_read_as_standard_time(path: Path) 
     assert "such as 2023-03-26T01:00:00, so all are read as standard time" in notes(found)
 
 
+def test_empty_rows_in_the_hour_that_is_skipped_say_nothing_of_the_clock(path: Path) -> None:
+    rows = ["2023-03-26 00:00,A,1", "2023-03-26 01:00,A,", "2023-03-26 02:00,A,1"]
+    found = text(path, "t,id,v", *rows, **ONE, timezone="Europe/London")
+    assert stamps(found) == ["2023-03-26T00:00", "2023-03-26T01:00"]
+
+
 def test_an_hour_that_comes_twice_in_a_wide_table(path: Path) -> None:
     hours = ["02:00", "02:00", "03:00"]
     path.write_text("time,A\n" + "".join(f"2024-10-27 {hour},1\n" for hour in hours))
@@ -137,6 +144,13 @@ def test_numbers_taken_for_a_clock_are_told(path: Path) -> None:
     found = text(path, "t,id,v", "1709510400,A,1", **ONE)
     assert notes(found).startswith("time stamps such as '1709510400' are read as s since 1970")
     assert found.attrs["utc_offset"] == "+00:00"
+
+
+def test_stamps_that_are_no_such_number_are_left_out(path: Path) -> None:
+    rows = ["unix,,veh", "1709510400,A,1", "1709510700,A,2", "1709511000,A,3", "-1,A,4"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert stamps(found) == ["2024-03-04T00:00", "2024-03-04T00:05", "2024-03-04T00:10"]
+    assert "2 rows have no usable time stamp" in notes(found)
 
 
 def test_a_day_without_its_hour_is_no_midnight(path: Path) -> None:
@@ -203,6 +217,8 @@ def test_numerals(
 def test_numbers_that_contradict_each_other_are_told(path: Path) -> None:
     found = text(path, "t,id,v", "2024-03-04,A,572", "2024-03-05,A,1.188", **ONE)
     assert notes(found).startswith("column 'v' holds 572 and 1.188, read as a fraction; if")
+    found = text(path, "t;id;v", "2024-03-04;A;1188", "2024-03-05;A;1.188", **ONE, delimiter=";")
+    assert notes(found).startswith("column 'v' holds 1188 and 1.188, read as a fraction; if")
 
 
 # Bytes
@@ -287,8 +303,21 @@ def test_several_files(tmp_path: Path, kind: str) -> None:
     assert found.values.ravel().tolist() == [4, 5, 6]
     if kind != "pattern":
         assert f"1 file of the {kind} not read, such as" in notes(found)
-    (folder / "d5.csv").write_text("t,id,w\n2024-03-05,A,1\n")
-    assert "d5.csv: has no column 'v'" in refusal(load_long, folder, **ONE)
+
+
+def test_other_tables_beside_those_that_are_meant_are_named(tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("Made in 2024\n")
+    (tmp_path / "d4.csv").write_text("t,id,w\n2024-03-04,A,1\n")
+    assert "README.txt: has no column 't'" in refusal(load_long, tmp_path, **ONE)
+    (tmp_path / "d5.csv").write_text("t,id,v\n2024-03-05,A,1\n")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [1]
+    expected = (
+        "2 files are other tables and left out, such as README.txt: has no column 't'; it has"
+    )
+    assert notes(found).startswith(expected)
+    (tmp_path / "d5.csv").write_text("time,A\n2024-03-05,1\n")
+    assert load_wide(tmp_path)["vd"].values.tolist() == ["A"]
 
 
 def test_names_of_files_as_a_column(tmp_path: Path) -> None:
@@ -363,3 +392,23 @@ def test_damaged_zips_and_empty_folders_are_told(tmp_path: Path) -> None:
     (tmp_path / "days").mkdir()
     assert "the folder holds no table" in refusal(load_long, tmp_path / "days", **ONE)
     assert "no such file" in refusal(load_long, tmp_path / "days" / "*.csv", **ONE)
+
+
+def test_a_frame_of_pandas_with_its_times_as_index(arrow: ModuleType, tmp_path: Path) -> None:
+    index = pd.date_range("2024-03-04", periods=2, freq="5min", name="time")
+    frame = pd.DataFrame({"A": pd.array([1, None], dtype="Int64"), "B": [3.5, 4]}, index=index)
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = load_wide(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(found.values[..., 0], [[1, 3.5], [np.nan, 4]])
+    assert stamps(found) == ["2024-03-04T00:00", "2024-03-04T00:05"]
+
+
+def test_a_day_and_a_time_of_day_in_parquet(arrow: ModuleType, tmp_path: Path) -> None:
+    columns = {
+        "day": arrow.array([19786], arrow.date32()),
+        "clock": arrow.array([300], arrow.time32("s")),
+        "A": arrow.array([5]),
+    }
+    arrow.parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    found = load_wide(tmp_path / "a.parquet", time_column=["day", "clock"])
+    assert stamps(found) == ["2024-03-04T00:05"]

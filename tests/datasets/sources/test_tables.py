@@ -22,7 +22,7 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from tests.make.tables import load_long, load_wide
-from vd_forecasting.datasets.sources import source, tables
+from vd_forecasting.datasets.sources import table_rows
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -44,7 +44,7 @@ def test_a_wide_table_comes_back(tmp_path: Path, name: str) -> None:
 
 
 def test_a_long_table_comes_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr(table_rows, "_CELLS_AT_ONCE", 1000)
     vd = sample().sel(feature=list(LONG_COLUMNS))
     assert_same(load_long(write_long_csv(path, vd)), vd)
 
@@ -322,30 +322,3 @@ def float_or_none(cell: str) -> float | None:
         return float(cell) if abs(float(cell)) > 1e-40 else 0.0  # too small for float32
     except ValueError:
         return None
-
-
-def test_a_scale_may_be_a_fraction(path: Path) -> None:
-    wide(path, "2024-03-04 00:00,80,40", "2024-03-04 00:05,60,20")
-    assert load_wide(path, scale="1/4").values[0, :, 0].tolist() == [20, 10]
-
-
-@pytest.mark.parametrize("scale", ["1/0", "a quarter", "nan"])
-def test_a_scale_that_is_no_number_is_refused(scale: str) -> None:
-    with pytest.raises(ValueError, match=r"scale: .* is no number; write 0.25 or 1/4"):
-        source.as_factor(scale)
-
-
-@pytest.mark.parametrize("by_prefix", [False, True])
-def test_a_text_that_is_stored_once_and_in_every_cell(
-    arrow: ModuleType, tmp_path: Path, by_prefix: bool
-) -> None:
-    path, cells = tmp_path / "a.parquet", ["x" * 100_000] * 10_000
-    table = arrow.table({"time": ["2024-01-01T00:00"] * len(cells), "A": cells})
-    options: dict[str, Any] = {"compression": "zstd"}
-    if by_prefix:
-        coded = {"A": "DELTA_BYTE_ARRAY", "time": "PLAIN"}
-        options |= {"use_dictionary": False, "column_encoding": coded}
-    arrow.parquet.write_table(table, path, **options)
-    assert path.stat().st_size < 1_000_000
-    text = refusal(load_wide, path)
-    assert text.startswith("column 'A' has 10,000 cells of up to 100,000 bytes: 1,000 MB of memory")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from vd_forecasting.datasets.timestamps import DatetimeArray, read_clock
@@ -20,12 +21,12 @@ _MILLISECONDS = {
 }
 _RANGES = {
     "day": (25_569, 73_051),  # 1970 to 2100 in Excel
-    "s": (1e9, 4.2e9),  # 2001 to 2103
-    "ms": (1e12, 4.2e12),
-    "us": (1e15, 4.2e15),
-    "ns": (1e18, 4.2e18),
+    "s": (3.2e8, 4.2e9),  # 1980 to 2103
+    "ms": (3.2e11, 4.2e12),
+    "us": (3.2e14, 4.2e15),
+    "ns": (3.2e17, 4.2e18),
 }
-"""Numbers that are taken for a time of this unit."""
+"""Numbers that are taken for a time of this unit; 20240304 and the like are none of them."""
 
 _DAY_AND_NUMBER = re.compile(r"\d{4}-\d\d-\d\d (\d|\d{3,}|\d+\.\d+)")
 _MOST_STEPS = 20_000_000
@@ -49,7 +50,9 @@ class Clock:
     interval: str | None = None
     """Of a table whose steps have numbers or nothing: the time of the first, and their distance."""
 
-    def read(self, texts: Sequence[str]) -> tuple[DatetimeArray, str | None, list[str]]:
+    def read(
+        self, texts: Sequence[str], is_empty: npt.NDArray[np.bool_]
+    ) -> tuple[DatetimeArray, str | None, list[str]]:
         """Times, UTC offset and notes, as :func:`.read_clock` gives them."""
         notes, unit = list[str](), self.time_unit
         if unit is not None and unit not in _MILLISECONDS:
@@ -60,7 +63,7 @@ class Clock:
         elif unit is not None:
             texts, time_format = _from_numbers(texts, unit, time_format), None
         elif time_format is None and (unit := _shown_unit(texts)):
-            example = next(text for text in texts if text.strip())
+            example = next(text for text in texts if text.strip()[:1].isdigit())
             texts = _from_numbers(texts, unit, None)
             meaning = "days as Excel counts them" if unit == "day" else f"{unit} since 1970, in UTC"
             notes.append(
@@ -72,7 +75,7 @@ class Clock:
                 f"time stamps such as {odd!r} end with a number; set time_unit to what it counts "
                 "from midnight: h, min or s"
             )
-        times, offset, found = read_clock(texts, time_format, self.timezone)
+        times, offset, found = read_clock(texts, time_format, self.timezone, is_empty)
         if self.time_shift is not None:
             times = times + _duration("time_shift", self.time_shift)
         return times, offset, notes + found
@@ -99,21 +102,16 @@ def _duration(key: str, text: str) -> np.timedelta64:
 
 
 def _shown_unit(texts: Sequence[str]) -> str | None:
-    """The unit of stamps that are all numbers of one, None where they are not."""
+    """The unit of stamps of which most are a number of it."""
     some = [text.strip() for text in texts if text.strip()]
-    if not some or all(map(_DAY_AND_HOUR.fullmatch, some)):
+    found = [text for text in some if re.fullmatch(r"[0-9]{5,19}(\.[0-9]+)?", text)]
+    if 2 * len(found) <= len(some) or all(map(_DAY_AND_HOUR.fullmatch, found)):
         return None
-    if not all(re.fullmatch(r"\d{5,19}(\.\d+)?", text) for text in some):
-        return None
-    numbers = np.array(some, dtype=float)
-    return next(
-        (
-            unit
-            for unit, (low, high) in _RANGES.items()
-            if ((numbers >= low) & (numbers < high)).all()
-        ),
-        None,
-    )
+    numbers = np.array(found, dtype=float)
+    for unit, (low, high) in _RANGES.items():
+        if 2 * ((numbers >= low) & (numbers < high)).sum() > len(some):
+            return unit
+    return None
 
 
 def _from_numbers(texts: Sequence[str], unit: str, time_format: str | None) -> list[str]:
@@ -126,6 +124,8 @@ def _from_numbers(texts: Sequence[str], unit: str, time_format: str | None) -> l
     if parts[0].any():
         days, _, _ = read_clock(parts[0].tolist(), time_format, None)
         return _iso(pd.Series(days) + since)
+    low, high = _RANGES.get(unit, (0, np.inf))
+    since = since.where((numbers >= low) & (numbers < high))
     if unit == "day":
         return _iso((since + _EXCEL).dt.round("s"))
     return [f"{text}Z" if text else "" for text in _iso(since + np.datetime64(0, "ms"))]

@@ -16,7 +16,7 @@ from vd_forecasting.datasets.sources import source
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "nat", "-", "--", "<na>")
 """Words for a missing value, in lower case; other text in place of a number is counted."""
 
-_DIGITS_AND_MARKS = re.compile(r"[-+]?\d[\d.,' ]*")
+_DIGITS_AND_MARKS = re.compile(r"[-+]?[0-9][0-9.,' ]*")
 _MOST_EXAMPLES = 10_000
 
 
@@ -31,7 +31,9 @@ class Numerals:
     def _pattern(self) -> re.Pattern[str]:
         mark, space = re.escape(self.decimal), re.escape(self.thousands)
         groups = rf"|[1-9]\d{{0,2}}(?:{space}\d{{3}})+" if self.thousands else ""
-        return re.compile(rf"[-+]?(?:\d+{groups}|(?={mark}))(?:{mark}\d*)?(?:[eE][-+]?\d+)?")
+        return re.compile(
+            rf"[-+]?(?:\d+{groups}|(?={mark}))(?:{mark}\d*)?(?:[eE][-+]?\d+)?", re.ASCII
+        )
 
     def number(self, text: str) -> float:
         """NaN where ``text`` is no number written like this."""
@@ -95,6 +97,8 @@ class Evidence:
     _bare: dict[str, float] = field(default_factory=dict)
     """By column, a number without a mark; and a text with marks that may be separators."""
     _grouped: dict[str, str] = field(default_factory=dict)
+    _large: set[str] = field(default_factory=set)
+    """Columns with a number of a thousand or more; and those whose marks are those of decimals."""
     _settled: set[str] = field(default_factory=set)
 
     def see(
@@ -119,11 +123,11 @@ class Evidence:
             elif name not in self._bare and not np.isnan(peaks[place]):
                 self._bare[name] = float(peaks[place])
             if peaks[place] >= 1000:
-                self._settled.add(name)
+                self._large.add(name)
 
     def _look(self, name: str, cells: Sequence[str]) -> None:
         mark = self.numerals.decimal
-        groups = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+")
+        groups = re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+", re.ASCII)
         marked = [cell.strip() for cell in cells if mark in cell]
         odd = (cell for cell in marked if not groups.fullmatch(cell))
         if any(not np.isnan(self.numerals.number(cell)) for cell in odd):
@@ -163,6 +167,7 @@ class Evidence:
         best = max(read, key=lambda style: read[style])
         if 2 * read[best] > len(odd):
             return Numerals(*best)
-        if self.contradictions() and delimiter != "," and not self.has_fraction:
+        columns = {name for name, _, _ in self.contradictions()}
+        if columns - self._large and delimiter != "," and not self.has_fraction:
             return Numerals(",", ".")
         return None
