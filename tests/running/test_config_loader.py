@@ -165,7 +165,10 @@ def test_what_the_configuration_refers_to_may_be_given() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: !foo 2\n", r"parameters_own.yml: line 2: the tag '!foo' is not known; put "),
+        (
+            "a: 1\nb: !foo 2\n",
+            r"parameters_own.yml, line 2: the tag !foo is not known; leave it out",
+        ),
         (
             "a0: &a0 [1, 1]\n"
             + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),

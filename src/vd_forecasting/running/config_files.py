@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from vd_forecasting.datasets.limits import MOST_YAML_NODES, count_nodes
 from vd_forecasting.wording import one_line
 
 KINDS = ("catalog", "credentials", "globals", "parameters")
@@ -37,7 +38,13 @@ def check_environments(conf: Path, environments: Collection[str]) -> None:
         found = set()
         for path, kind in sorted(_files(conf / environment)):
             checked = _File(path.relative_to(conf.parent).as_posix(), kind, blocks)
-            checked.check(compose(path, checked.name))
+            root = compose(path, checked.name)
+            if count_nodes(root, _parts, MOST_YAML_NODES) > MOST_YAML_NODES:
+                raise ValueError(
+                    f"{checked.name}: its aliases (*name) unfold to more than "
+                    f"{MOST_YAML_NODES:,} values, the limit"
+                )
+            checked.check(root)
             found |= checked.found
         blocks = blocks or found
 
@@ -50,6 +57,13 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
         is_hidden = any(part.startswith(".") for part in parts)
         if kinds and path.suffix in (".yml", ".yaml", ".json") and not is_hidden and path.is_file():
             yield path, kinds[0]
+
+
+def _parts(node: Any) -> list[Any]:
+    """The nodes that a node consists of."""
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 def compose(path: Path, name: str) -> yaml.Node | None:
