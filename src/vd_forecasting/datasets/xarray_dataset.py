@@ -15,7 +15,7 @@ from xarray.backends import H5NetCDFStore
 from xarray.backends.common import ArrayWriter
 
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
-from vd_forecasting.datasets.hdf5_attributes import check_attributes
+from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, check_attributes
 from vd_forecasting.datasets.limits import MemoryLimit
 from vd_forecasting.datasets.vd_contract import (
     check_chunks,
@@ -147,8 +147,11 @@ class _Stored:
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         if self.path.stat().st_mtime_ns != self.modified:
             raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
-        with h5py.File(self.path, "r") as file:
-            return np.asarray(file[self.name][key])
+        try:
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(file[self.name][key])
+        except UNREADABLE as error:
+            raise DatasetError(f"{self.path}: damaged netCDF-4 file ({one_line(error)})") from error
 
 
 def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
