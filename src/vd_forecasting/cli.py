@@ -60,8 +60,8 @@ CALLBACKS = {"params": read_params, "runner_params": read_params, "config": read
 VERIFY_OPTIONS = ("env", "conf_source", "params", "pipeline", "pipelines", "namespaces", "tags")
 
 
-INTERRUPTED = """Stopped. The same command goes on from here: trainings resume after their last
-finished epoch, files are whole.""".replace("\n", " ")
+INTERRUPTED = """Stopped. Type the same command again to resume: trainings continue after their last
+finished epoch, and files are whole.""".replace("\n", " ")
 
 
 @click.group(name="vd_forecasting")
