@@ -54,6 +54,14 @@ def test_the_models_of_a_mode_train_on_the_same_terms() -> None:
         assert {**lstm["training"], "batch_size": 0} == {**xlstm["training"], "batch_size": 0}
 
 
+@pytest.mark.parametrize(("env", "rate"), [(None, 36_000), ("long_table", 36_000), ("pems", None)])
+def test_a_range_of_an_environment_replaces_the_rate_of_volume(
+    env: str | None, rate: float | None
+) -> None:
+    volume = Cleaning.model_validate(parameters(env)["cleaning"]).features["total_volume"]
+    assert (volume.range, volume.max_rate) == (None, rate)
+
+
 @pytest.mark.parametrize(("family", "other"), [("lstm", "xlstm"), ("xlstm", "lstm")])
 def test_a_family_has_its_own_file(family: str, other: str) -> None:
     text = (PROJECT / "conf" / "base" / f"parameters_{family}.yml").read_text()

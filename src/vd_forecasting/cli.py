@@ -12,6 +12,7 @@
 """
 
 import copy
+import io
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -35,6 +36,7 @@ from vd_forecasting.running import runners
 from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
+from vd_forecasting.running.options import read_config, read_params
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.other_data import made_of_other_data
@@ -53,7 +55,13 @@ DRY_RUN_HELP = """Only print what would run, with estimated time, memory and dis
 --only-stale-outputs, also why."""
 VERIFY_HELP = """Read every output again and report what was altered since it was made, or was made
 with other code, parameters or data than there are now. The exit code is 1 if there is any."""
+CALLBACKS = {"params": read_params, "runner_params": read_params, "config": read_config}
+"""Options that are read in another way than by Kedro."""
 VERIFY_OPTIONS = ("env", "conf_source", "params", "pipeline", "pipelines", "namespaces", "tags")
+
+
+INTERRUPTED = """Stopped. Type the same command again to resume: trainings continue after their last
+finished epoch, and files are whole.""".replace("\n", " ")
 
 
 @click.group(name="vd_forecasting")
@@ -75,6 +83,7 @@ def main() -> None:
 def _options() -> list[click.Parameter]:
     options = [copy.copy(option) for option in kedro_run.params]
     for option in options:
+        option.callback = CALLBACKS.get(str(option.name), option.callback)
         if option.name == "namespaces":
             option.opts = [*option.opts, "--namespace"]
     return [
@@ -93,8 +102,8 @@ def run(**options: Any) -> Any:
             "--only-missing-outputs does not go with --only-stale-outputs, which runs what is "
             "missing too, nor with --dry-run; give it alone"
         )
-    _settle(options)
     with _errors_in_one_line():
+        _settle(options)
         if options["runner"] and options["runner"].endswith("ParallelRunner"):
             share_cores(options["runner_params"], options["params"])
         options["runner"] = own_runner(options["runner"])
@@ -146,8 +155,8 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 )
 def verify(**options: Any) -> None:
     """Compare outputs with their fingerprints."""
-    _settle(options)
     with _errors_in_one_line():
+        _settle(options)
         if unknown := [name for name in options["pipelines"] if name not in pipelines]:
             raise ValueError(f"there is no pipeline named {unknown[0]!r}")
         selected, catalog = select(options)
@@ -162,6 +171,8 @@ def verify(**options: Any) -> None:
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
+    except KeyboardInterrupt:
+        _stop_now()
     except NodesFailed as failed:
         # click says "Error: " before the first of them.
         raise click.ClickException("\nError: ".join(map(str, failed.failures))) from failed
@@ -170,13 +181,24 @@ def _errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(in_one_line(error)) from error
 
 
+def _stop_now() -> NoReturn:
+    """End this process and its workers, whatever they do; files are whole or not there."""
+    click.echo(INTERRUPTED, err=True)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(130)  # threads would keep it alive until their nodes have ended
+
+
 def _settle(options: dict[str, Any]) -> None:
-    """Turn ``--pipeline`` and the default into ``--pipelines``, and use the project's
-    ``logging.yml`` also from a sub-folder and with ``--conf-source``."""
+    """Turn ``--pipeline`` and the default into ``--pipelines``, use the project's ``logging.yml``
+    also from a sub-folder and with ``--conf-source``, and print in every code page."""
     if options["pipeline"] and not options["pipelines"]:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
         options["pipelines"], options["pipeline"] = [options["pipeline"]], None
     options["pipelines"] = options["pipelines"] or ["__default__"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # "▸" is not in every code page
     conf = options["conf_source"] or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
     path = Path(conf, "logging.yml")
     by_kedro = Path("conf", "logging.yml")  # the only place where it looks

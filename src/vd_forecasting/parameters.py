@@ -5,10 +5,10 @@ arguments are annotated with them. All forbid unknown keys, so a misspelt one fa
 """
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import Self
 
@@ -27,6 +27,16 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"{list(seeds)} names a seed twice, which trains the same model twice")
     return seeds
 
+
+def _as_text(value: object) -> object:
+    return str(value) if type(value) in (int, float) else value
+
+
+VDID = Annotated[str, BeforeValidator(_as_text)]
+"""May be digits alone; whoever reads them keeps leading zeros (:mod:`.running.options`)."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""As large as the forecasts' file can hold."""
 
 Duration = Annotated[str, AfterValidator(_positive_duration)]
 """A positive time span as pandas reads it: ``5min``, ``3h``, ``24h``."""
@@ -83,9 +93,17 @@ class FeatureCleaning(Parameters):
 
     unit: str
     range: tuple[float, float] | None = None  # lowest and highest possible value
+    max_rate: PositiveFloat | None = None  # highest possible number an hour, whatever the interval
     stuck_after: Duration | None = None  # a non-zero value repeated so long: a stuck sensor
     error_codes: tuple[float, ...] | None = None  # replaces the list all features share
     aggregate: Literal["sum", "mean"] = "mean"  # by ``resample``; counts add up
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range_replaces_max_rate(cls, given: Any) -> Any:
+        """A range that is given, even as null, holds in place of the ``max_rate`` in base."""
+        explicit = isinstance(given, dict) and "range" in given
+        return {**given, "max_rate": None} if explicit else given
 
 
 class Cleaning(Parameters):
@@ -112,7 +130,7 @@ class Windows(Parameters):
 class SingleVDWindows(Windows):
     """One VD in, the same VD out."""
 
-    select_vd_id: str | None
+    select_vd_id: VDID | None
 
 
 class MultiVDWindows(Windows):
@@ -161,7 +179,7 @@ class XLSTMModel(Parameters):
 class Training(Parameters):
     """The training loop, the same for both models."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
     """One training each; several show how much of a difference is luck."""
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -185,7 +203,7 @@ class Baselines(Parameters):
 class Simulate(Parameters):
     """The simulated freeway corridor behind the sample file."""
 
-    seed: NonNegativeInt
+    seed: Annotated[int, Field(ge=0, lt=2**31)]  # uxsim takes no larger one
     start: date
     days: PositiveInt
     demand: PositiveFloat  # scales every entry; at 1 both peaks of most weekdays end in queues

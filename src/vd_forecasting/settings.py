@@ -4,8 +4,8 @@ from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
 
 HOOKS = (
-    *(hooks.KnownParameters(), hooks.SameData(), hooks.ClaimedFiles(), hooks.Progress()),
-    *(hooks.ExperimentLogs(), hooks.Fingerprints(), hooks.FinishedTrainings()),
+    *(hooks.InertLogs(), hooks.KnownParameters(), hooks.SameData(), hooks.ClaimedFiles()),
+    *(hooks.Progress(), hooks.ExperimentLogs(), hooks.Fingerprints(), hooks.FinishedTrainings()),
 )
 
 CONFIG_LOADER_CLASS = ConfigLoader

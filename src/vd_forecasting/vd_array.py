@@ -19,6 +19,8 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from vd_forecasting.wording import in_one_line
+
 logger = logging.getLogger(__name__)
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
@@ -55,7 +57,7 @@ def as_interval(minutes: float) -> np.timedelta64:
 
 def source_of(vd: xr.DataArray) -> str:
     """Name of the file an array was first read from, to begin messages with."""
-    return str(vd.attrs.get("source_file", "VD file"))
+    return in_one_line(str(vd.attrs.get("source_file", "VD file")))
 
 
 def minute_of_week(time: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ what a clock measured, :func:`lead_time` says in one unit how far ahead a foreca
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeGuard
@@ -16,6 +17,8 @@ PRACTICALLY_EQUAL = 0.01
 """Relative differences of errors below this are called practically equal."""
 
 NOTHING = "–"
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
@@ -152,19 +155,35 @@ def quoted(names: Sequence[str], most: int = 10) -> str:
     return text + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def without_controls(text: str) -> str:
+    """Text whose control characters, also those that turn its direction, are spaces."""
+    return _CONTROL.sub(" ", text)
+
+
+def in_one_line(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join(without_controls(text).split())
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """A line without its middle if it is too long: the end says what to do."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 3]} … {text[-end:]}"
+
+
 def nearest(name: str, known: Iterable[str], *, similarity: float = 0.0) -> str:
     """The known name most like an unknown one; "" if none has this similarity, from 0 to 1."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=similarity)), "")
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without its line breaks; its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an error on one line; its type if it has none."""
+    return in_one_line(str(error)) or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:
     """The first line of the message of an error; its type if it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return in_one_line(next(iter(str(error).splitlines()), "")) or type(error).__name__
 
 
 def unit_per_interval(unit: str, interval_minutes: float) -> str:

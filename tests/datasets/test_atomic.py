@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError, Version
 
+from vd_forecasting.datasets import TrainingStateDataset, VDHDF5Dataset
 from vd_forecasting.datasets.atomic import (
     AtomicCSVDataset,
     AtomicJSONDataset,
@@ -24,6 +25,8 @@ from vd_forecasting.datasets.atomic import (
     replacing,
     write_problem,
 )
+from vd_forecasting.running.failure import in_one_line
+from vd_forecasting.running.kedro_private import local_file
 
 EXAMPLES: dict[str, tuple[type[Any], Any]] = {
     "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
@@ -131,6 +134,16 @@ def test_a_versioned_dataset_keeps_its_versions(tmp_path: Path) -> None:
     assert json.loads((path / "2" / "a.json").read_text()) == {"version": "2"}
 
 
+def test_the_file_of_a_versioned_dataset_is_its_newest_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert local_file(AtomicJSONDataset(filepath=str(path), version=Version(None, "1"))) == path
+    for version in ("1", "2"):
+        dataset = AtomicJSONDataset(filepath=str(path), version=Version(None, version))
+        local_file(dataset)
+        dataset.save(version)
+        assert local_file(dataset) == path / version / "a.json"
+
+
 def test_other_file_systems_are_written_to_directly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +164,36 @@ def test_datasets_come_from_the_catalog_and_pickle(tmp_path: Path, kind: str) ->
     assert not getattr(dataset, "_SINGLE_PROCESS", False)
     dataset.save(data)
     assert np.all([name == "a" for name in names(tmp_path)])
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "a.json")
+    dataset = AtomicJSONDataset(filepath=str(tmp_path / "link"))
+    for number in (1, 2):
+        dataset.save(number)
+        assert (tmp_path / "link").is_symlink()
+        assert json.loads((tmp_path / "elsewhere" / "a.json").read_text()) == number
+    assert names(tmp_path / "elsewhere") == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there are no devices that are files")
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/full")
+    with pytest.raises(DatasetError, match=r"link: cannot be written, /dev/full is no file"):
+        AtomicJSONDataset(filepath=str(tmp_path / "link")).save(1)
+
+
+@pytest.mark.parametrize("cls", [VDHDF5Dataset, TrainingStateDataset])
+def test_a_path_of_another_machine_is_refused(cls: type[Any]) -> None:
+    entry = {"type": f"vd_forecasting.datasets.{cls.__name__}", "filepath": "s3://a/b"}
+    with pytest.raises(DatasetError) as error:
+        DataCatalog.from_config({"vd_raw": entry}).get("vd_raw")
+    line = "vd_raw: s3://a/b: only files of this machine can be used; copy it here"
+    assert in_one_line(error.value) == line
+
+
+def test_a_name_may_be_a_number() -> None:
+    assert VDHDF5Dataset(filepath=20240304).filepath == Path("20240304")
 
 
 # --- killed, refused ------------------------------------------------------------------------------
@@ -228,3 +271,13 @@ def test_other_errors_are_not_blamed_on_the_disk() -> None:
     assert write_problem(ValueError("errno = 28")) == "the disk is full"  # as HDF5 tells it
     assert write_problem(ValueError("28")) is None
     assert write_problem(FileNotFoundError(errno.ENOENT, "no such file")) is None
+
+
+def test_a_text_is_no_formula_in_a_csv_file(tmp_path: Path) -> None:
+    dataset = AtomicCSVDataset(filepath=str(tmp_path / "a.csv"), save_args={"index": False})
+    texts = ["=1+1", "+a", "-a", "@a", "'=a", "''", "a=b", "a"]
+    data = pd.DataFrame({"vdid": texts, "value": [-1.5] * len(texts)})
+    dataset.save(data)
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[1:4] == ["'=1+1,-1.5", "'+a,-1.5", "'-a,-1.5"]
+    pd.testing.assert_frame_equal(dataset.load(), data)

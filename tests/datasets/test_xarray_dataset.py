@@ -196,3 +196,13 @@ def test_what_is_made_block_by_block_is_written_block_by_block(
     forecasts_file.save(Forecasts(whole.data.assign(prediction=(dims, lazy))))
     assert most <= 2, "one that is written, one that is made"
     xr.testing.assert_equal(forecasts_file.load().prediction.compute(), whole.prediction)
+
+
+@pytest.mark.parametrize("name", ["truth", "unit", "interval_minutes"])
+def test_a_file_without_something_it_needs(forecasts_file: XarrayDataset, name: str) -> None:
+    data = forecasts(origins=3, vds=1).to_xarray()
+    data.attrs.pop(name, None)
+    bare = XarrayDataset(filepath=str(forecasts_file.filepath))
+    bare.save(data.drop_vars(name, errors="ignore"))
+    with pytest.raises(DatasetError, match=rf"predictions.nc: .*it has no {name}.*delete it"):
+        forecasts_file.load()

@@ -112,6 +112,33 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             change("weights", "joint", "head.bias", value=torch.full((3,), torch.nan)),
             "head.bias is not finite everywhere",
         ),
+        (
+            change("scaler", "std", value=torch.tensor([[1.0, 0.0]])),
+            "std is not above 0 everywhere",
+        ),
+        (change("scaler", "mean", value=torch.full((1, 2), torch.inf)), "mean is not finite"),
+        (
+            change("scaler", "std", value=torch.ones(1, 2).to_sparse()),
+            "std is sparse, must be dense",
+        ),
+        (change("sequence_length", value=0), "'sequence_length' .* is 0, must be above 0"),
+        (change("prediction_length", value=True), "'prediction_length' .* must be above 0"),
+        (change("interval_minutes", value=float("nan")), "is nan, must be above 0"),
+        (change("network", "sequence_length", value=6), "sequence_length is 6, must be 5"),
+        (
+            change("network", "target_channels", value=[6]),
+            r"target_channels is \[6\], must be \[0\]",
+        ),
+        (change("network", "target_channels", value=[-1]), "target_channels is"),
+        (change("network", "target_shape", value=torch.ones(2)), "target_shape is"),
+        (change("network", "num_channels", value=1), "1 channels, too few"),
+        (change("network", "num_channels", value=6.0), "it has no num_channels"),
+        (change("vdids", value=[7]), "'vdids' of the checkpoint must hold strings"),
+        (change("vdids", value=["a", "a"]), "'vdids' of the checkpoint holds a name twice"),
+        (change("target_features", value=["x"]), "'x' is not among the input features"),
+        (change("model_parameters", "hidden_size", value="8"), "no network: hidden_size is '8'"),
+        (change("model_parameters", "dropout", value=2), "no network: dropout is 2"),
+        (change("weights", value={1: {}}), "weights of 1: a dict"),
         (change("scaler", "std", value=torch.ones(2, 2)), "std has shape .2, 2., must be .1, 2."),
     ],
 )
@@ -136,7 +163,7 @@ def test_files_that_would_unfold(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     dataset = CheckpointDataset(filepath=str(path))
     dataset.save({"a": torch.zeros(1).expand(10**12)})
-    with pytest.raises(DatasetError, match="a tensor is larger than what the file holds of it"):
+    with pytest.raises(DatasetError, match="its tensors are larger than the file"):
         dataset.load()
     dataset.save({"a": torch.zeros(10**6)})
     with zipfile.ZipFile(path) as stored:

@@ -129,18 +129,20 @@ def test_of_two_runs_of_an_experiment_the_second_is_refused(
     log = folder / "first.log"
     log.touch()
     first = runs.start(folder, log, *command, endless)
-    deadline = time.monotonic() + 60
-    while "epoch 2" not in log.read_text():
-        assert runs.is_running(first)
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    code, printed = runs.run(folder, *command, SMALL)
-    assert code == 1
-    [line] = printed.splitlines()
-    assert line.startswith("Error: data/")
-    assert "is in use by another run, `kedro run --env quick --namespace single_vd_lstm" in line
-    assert f"(process {first} on " in line
-    os.kill(first, 9)
+    try:
+        deadline = time.monotonic() + 60
+        while "epoch 2" not in log.read_text():
+            assert runs.is_running(first)
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        code, printed = runs.run(folder, *command, SMALL)
+        assert code == 1
+        [line] = printed.splitlines()
+        assert line.startswith("Error: data/")
+        assert "is in use by another run, `kedro run --env quick --namespace single_vd_" in line
+        assert f"(process {first} on " in line
+    finally:
+        os.kill(first, 9)
     runs.wait(first)
     code, printed = runs.run(folder, *command, SMALL)
     assert code == 0, printed

@@ -160,3 +160,25 @@ def test_what_the_configuration_refers_to_may_be_given() -> None:
     files = [path.read_text("utf-8") for path in (PROJECT / "conf").rglob("*.yml")]
     named = {name for text in files for name in re.findall(r"\$\{runtime_params:(\w+)", text)}
     assert named == set(hooks.NOT_IN_PARAMETER_FILES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a: 1\nb: !foo 2\n",
+            r"parameters_own.yml, line 2: the tag !foo is not known; leave it out",
+        ),
+        (
+            "a0: &a0 [1, 1]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+            r"parameters_own.yml: its aliases .* unfold to more than 50,000 values, the limit",
+        ),
+        ("a: &a [*a]\n", "unfold to more than"),
+    ],
+)
+def test_yaml_that_unfolds_or_has_unknown_tags(conf: Path, text: str, message: str) -> None:
+    (conf / "local" / "parameters_own.yml").write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        load(conf)
+    assert "\n" not in str(error.value)

@@ -41,6 +41,13 @@ def test_a_multi_line_message_becomes_one_line() -> None:
     assert in_one_line(ValueError("first\n  second\n\n")) == "first second"
 
 
+def test_a_long_message_loses_its_middle_and_control_characters() -> None:
+    line = in_one_line(ValueError(f"a.h5: \x1b[2J{'x' * 5000}\u202e; do this"))
+    assert len(line) == 300
+    assert line.startswith("a.h5: [2Jxxx")
+    assert line.endswith("xxx ; do this")
+
+
 def test_an_error_of_the_system_names_the_file_first() -> None:
     error = PermissionError(13, "Permission denied", "/data/training.log")
     assert in_one_line(error) == "/data/training.log: permission denied"

@@ -1,4 +1,5 @@
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -8,7 +9,12 @@ from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
 from vd_forecasting.parameters import Compute
-from vd_forecasting.running.hooks import ExperimentLogs, FinishedTrainings, KnownParameters
+from vd_forecasting.running.hooks import (
+    ExperimentLogs,
+    FinishedTrainings,
+    KnownParameters,
+    one_line_record,
+)
 
 
 def train(state: TrainingState) -> tuple[int, int]:
@@ -93,3 +99,27 @@ def test_the_device_is_checked_before_a_run_that_trains_and_before_no_other() ->
         KnownParameters().before_pipeline_run(trains, catalog)
     reports = Pipeline([Node(train, "windows", ["y", "z"])], namespace="a")
     KnownParameters().before_pipeline_run(reports, catalog)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_log_is_not_written_where_others_may_have_put_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path, elsewhere = tmp_path / "training.log", tmp_path / "elsewhere"
+    if kind == "link":
+        path.symlink_to(elsewhere)
+        monkeypatch.setattr("os.getuid", lambda: path.lstat().st_uid + 1)
+    else:
+        os.mkfifo(path)
+    checkpoint = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))
+    catalog = DataCatalog({"single_vd_lstm.best_model": checkpoint})
+    node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
+    with pytest.raises(DatasetError, match=r"training.log: a (link|pipe).*remove it"):
+        ExperimentLogs().before_node_run(node, catalog)
+    assert not elsewhere.exists()
+
+
+def test_a_name_cannot_begin_a_line_of_a_log() -> None:
+    record = logging.makeLogRecord({"msg": "%s: read", "args": ("a\n20:00:00  forged\x1b[2J",)})
+    assert one_line_record(record)
+    assert record.getMessage() == "a 20:00:00  forged [2J: read"

@@ -124,6 +124,26 @@ def test_what_a_killed_run_finished_is_not_done_again(runs: ForkedRuns, tmp_path
     assert not (folder / "data/06_models/single_vd_lstm/training_state").exists()
 
 
+def test_a_versioned_output_is_not_stale_for_ever(runs: ForkedRuns, tmp_path: Path) -> None:
+    folder = copy_of_the_project(tmp_path)
+    (folder / "conf/local/catalog.yml").write_text(
+        "cleaning_log:\n"
+        "  type: vd_forecasting.datasets.AtomicCSVDataset\n"
+        "  filepath: data/03_primary/versions.csv\n"
+        "  save_args: {index: false}\n"
+        "  versioned: true\n"
+    )
+    cleaning = ("--env", "quick", "--pipeline", "data_engineering")
+    for _ in range(2):
+        run(folder, *cleaning)
+    assert len([*folder.glob("data/03_primary/versions.csv/*/versions.csv")]) == 2
+    assert stale(runs, folder, *cleaning) == (["Everything is up to date."], [])
+    newest = max(folder.glob("data/03_primary/versions.csv/*/versions.csv"))
+    newest.write_text("altered")
+    lines, _ = stale(runs, folder, *cleaning)
+    assert any("versions.csv was changed since" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,6 +13,8 @@ import xarray as xr
 
 from vd_forecasting.artefacts.windows import Labelled, OfDetectors
 
+_NEEDS = ("origin", "horizon", "vd", "feature", "unit", "mode", "source", "interval_minutes")
+
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
 
@@ -73,6 +75,12 @@ class Forecasts(_OnWindows):
     :mod:`vd_forecasting.pipelines.training.evaluate`.
     """
 
+    NEEDS: ClassVar = (
+        *("prediction", "truth", "persistence", "mase_scale", "free_flow_speed"),
+        *("seed", *_NEEDS, "model", "best_seed"),
+    )
+    """Arrays and attributes of a file."""
+
     @property
     def model(self) -> str:
         """``lstm`` or ``xlstm``."""
@@ -103,6 +111,9 @@ class BaselineForecasts(_OnWindows):
     ``data`` holds ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model),
     the time it took to learn and to forecast.
     """
+
+    NEEDS: ClassVar = ("prediction", "fit_seconds", "model", *_NEEDS)
+    """Arrays and attributes of a file."""
 
     @property
     def models(self) -> list[str]:

@@ -6,7 +6,7 @@ H horizons.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,13 @@ class WindowSet(Labelled):
     ``unit`` on feature; its attributes hold the lengths, the target features and the first steps of
     val and test.
     """
+
+    NEEDS: ClassVar = (
+        *("values", "observed", "mean", "std", "calendar", "time", "vd", "feature", "unit"),
+        *("mode", "source", "interval_minutes", "sequence_length", "prediction_length"),
+        *("target_features", "train_end", "val_end"),
+    )
+    """Arrays and attributes of a file."""
 
     @property
     def sequence_length(self) -> int:

@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from zlib import crc32
 
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.text import TextDataset
+from pandas.api.types import is_numeric_dtype
 from pydantic import BaseModel, ValidationError
 
+from vd_forecasting.datasets.limits import MEMORY_MB, MemoryLimit
 from vd_forecasting.running import kedro_private
 
 Saved = TypeVar("Saved")
@@ -50,19 +53,22 @@ def replacing(path: Path) -> Iterator[Path]:
     On failure it is removed and whatever stood at ``path`` is left as it was. Nothing is there yet
     when the path is given; it ends like ``path``, for writers that go by the suffix. The content
     is on the disk before the name is, so that not even a power failure leaves half a file; what a
-    killed process left behind is removed. One of :data:`WRITE_PROBLEMS` becomes a DatasetError of
-    one line.
+    killed process left behind is removed. A link stays, and what it leads to is replaced. One of
+    :data:`WRITE_PROBLEMS` becomes a DatasetError of one line.
     """
-    temporary = path.with_name(f".{_HOST}-{os.getpid()}-{token_hex(4)}.{path.name}")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{_HOST}-{os.getpid()}-{token_hex(4)}.{target.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent)
+        if target.exists() and not target.is_file():
+            raise DatasetError(f"{path}: cannot be written, {target} is no file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent)
         yield temporary
         _sync(temporary, os.O_RDWR)
-        temporary.replace(path)
+        temporary.replace(target)
         if os.name == "posix":
             with suppress(OSError):  # not every file system can; the content is safe in any case
-                _sync(path.parent, os.O_RDONLY)
+                _sync(target.parent, os.O_RDONLY)
     except Exception as error:
         problem = write_problem(error)
         if problem is None:
@@ -155,12 +161,35 @@ def _is_left_over(path: Path, found: re.Match[str]) -> bool:
     return time.time() - path.stat().st_mtime > OLD_SECONDS
 
 
-class FileDataset(AbstractDataset[Saved, Loaded]):
-    """A dataset of one file; ``metadata`` of its catalog entry is for plugins."""
+def local_path(path: str) -> Path:
+    """A path on this machine; a ValueError if it is one of another, such as ``s3://a/b``."""
+    if "://" in str(path):
+        raise ValueError(f"{path}: only files of this machine can be used; copy it here")
+    return Path(str(path))  # digits alone are a number in YAML
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.filepath = Path(filepath)
+
+class FileDataset(AbstractDataset[Saved, Loaded]):
+    """A dataset of one file.
+
+    ``metadata`` of its catalog entry is for plugins, ``memory_mb`` raises the limit of
+    :mod:`.limits`.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        metadata: dict[str, Any] | None = None,
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
+        self.filepath = local_path(filepath)
         self.metadata = metadata
+        self._memory_mb = memory_mb
+
+    @property
+    def limit(self) -> MemoryLimit:
+        """What reading the file, as large as it is now, may take."""
+        return MemoryLimit(self.filepath, self._memory_mb)
 
     def _describe(self) -> dict[str, Any]:
         entry = kedro_private.catalog_entry(self)
@@ -172,7 +201,13 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
 
 
 class _AtomicSave:
-    """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic."""
+    """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic, and
+    the file is UTF-8 whatever the locale."""
+
+    DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
+        "open_args_save": {"mode": "w", "encoding": "utf-8"},
+        "open_args_load": {"mode": "r", "encoding": "utf-8"},
+    }
 
     def save(self, data: Any) -> None:
         save = super().save  # type: ignore[misc]
@@ -190,8 +225,27 @@ class AtomicJSONDataset(_AtomicSave, JSONDataset):
         super().save(data.model_dump(mode="json") if isinstance(data, BaseModel) else data)
 
 
+_FORMULA = r"'*[=+\-@\t\r]"
+"""Begins a text that a spreadsheet would take for a formula, or such a text made harmless."""
+
+
 class AtomicCSVDataset(_AtomicSave, CSVDataset):
-    """kedro-datasets' CSVDataset, saved atomically."""
+    """kedro-datasets' CSVDataset, saved atomically.
+
+    A text that a spreadsheet would take for a formula is stored with a ``'`` before it.
+    """
+
+    def load(self) -> pd.DataFrame:
+        return _each_text(super().load(), rf"^'({_FORMULA})", r"\1")
+
+    def save(self, data: pd.DataFrame) -> None:
+        super().save(_each_text(data, rf"^({_FORMULA})", r"'\1"))
+
+
+def _each_text(data: pd.DataFrame, pattern: str, replacement: str) -> pd.DataFrame:
+    """A table with this replaced in each cell that is text."""
+    texts = [name for name, dtype in data.dtypes.items() if not is_numeric_dtype(dtype)]
+    return data.assign(**{str(n): data[n].replace(pattern, replacement, regex=True) for n in texts})
 
 
 class AtomicTextDataset(_AtomicSave, TextDataset):

@@ -1,12 +1,13 @@
 """Files of nested dicts and lists of tensors, numbers and strings, as ``torch.save`` makes them:
 trained models, and the states of trainings in progress, kept so that a killed one can resume.
 
-Reading one runs no code and takes no more memory than the file is large.
+Reading one runs no code and takes no more memory than the file is large: :func:`load_plain`.
 """
 
 import logging
+import pickletools
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,12 +17,15 @@ from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vd_forecasting.datasets.atomic import FileDataset, remove_leftovers, replacing
+from vd_forecasting.datasets.atomic import FileDataset, local_path, remove_leftovers, replacing
+from vd_forecasting.datasets.limits import MOST_NODES, count_nodes
 from vd_forecasting.wording import first_line
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".state.pt"
+
+_CALLED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2")
 
 Plain = dict[str, Any]  # nested dicts and lists of tensors, numbers and strings
 
@@ -86,7 +90,7 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(filepath)
+        self._folder = local_path(filepath)
         self.metadata = metadata
 
     def load(self) -> TrainingState:
@@ -114,23 +118,23 @@ def save_plain(data: Plain, path: Path) -> None:
 
 def load_plain(path: Path) -> Plain:
     """Read a file, with its tensors on the CPU; a DatasetError of one line if there is none, or it
-    holds anything but plain values, or tensors larger than the file."""
+    holds anything but plain values, or tensors larger than the file.
+
+    The file is mapped first, not read: whatever size a tensor claims, it is a part of the map.
+    """
     import torch  # noqa: PLC0415
 
     try:
         _refuse_inflated(path)
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_calls(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
+        mapped = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if count_nodes(mapped, _parts, MOST_NODES) > MOST_NODES:
+            raise ValueError(f"it unfolds to more than {MOST_NODES:,} parts")
+        return _copied(mapped, path.stat().st_size)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file") from error
     except Exception as error:  # torch raises a different class for every way to be broken
         raise DatasetError(f"{path}: not a file of plain tensors ({first_line(error)})") from error
-    if not isinstance(data, dict):
-        raise DatasetError(f"{path}: holds a {type(data).__name__}, not a dict")
-    for tensor in _tensors(data):
-        # A tensor may claim to repeat one number as often as it likes.
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise DatasetError(f"{path}: a tensor is larger than what the file holds of it")
-    return data
 
 
 def _refuse_inflated(path: Path) -> None:
@@ -143,18 +147,48 @@ def _refuse_inflated(path: Path) -> None:
         raise ValueError("its parts are larger than the whole")
 
 
-def _tensors(data: Any) -> Iterator[Any]:
-    """Every distinct tensor in nested dicts, lists and tuples."""
+def _refuse_calls(content: bytes) -> None:
+    """Refuse a pickle that makes anything but dicts, lists, numbers, strings and dense tensors.
+
+    torch allows more, such as a byte array or a sparse tensor of any size.
+    """
+    for operation, called, _ in pickletools.genops(content):
+        if operation.name != "GLOBAL":
+            continue
+        module, _, name = str(called).partition(" ")
+        is_storage = module == "torch" and name.endswith("Storage")
+        if not is_storage and called not in _CALLED:
+            raise ValueError(f"it holds a {module}.{name}")
+
+
+def _parts(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _copied(mapped: Any, most_bytes: int) -> Plain:
+    """The same in memory, each tensor once, all together no larger than ``most_bytes``."""
     import torch  # noqa: PLC0415
 
-    seen: set[int] = set()
-    todo = [data]
-    while todo:
-        value = todo.pop()
-        if id(value) in seen or not isinstance(value, torch.Tensor | dict | list | tuple):
-            continue
-        seen.add(id(value))
-        if isinstance(value, torch.Tensor):
-            yield value
-        else:
-            todo += value.values() if isinstance(value, dict) else value
+    copies: dict[int, Any] = {}
+
+    def copy(value: Any) -> Any:
+        nonlocal most_bytes
+        if isinstance(value, dict):
+            return {key: copy(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(copy, value))
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) not in copies:
+            # A tensor may claim to repeat one number as often as it likes.
+            most_bytes -= value.numel() * value.element_size()
+            if most_bytes < 0:
+                raise ValueError("its tensors are larger than the file")
+            copies[id(value)] = value.detach().clone()
+        return copies[id(value)]
+
+    if not isinstance(mapped, dict):
+        raise ValueError(f"it holds a {type(mapped).__name__}, not a dict")
+    return {key: copy(value) for key, value in mapped.items()}

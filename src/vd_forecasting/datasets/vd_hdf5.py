@@ -63,9 +63,9 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
     def load(self) -> xr.DataArray:
         """The array, its values unread; a DatasetError of one line if it breaks the contract."""
         path = self.filepath
-        with contract.open_vd_file(path) as file:
+        with contract.open_vd_file(path, contract.CACHE_BYTES) as file:
             stamp = _stamp(path)
-            coords, attrs = contract.read_labels(file)
+            coords, attrs = contract.read_labels(file, self.limit)
             features = contract.features_of(file)
             chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
             stored = {"preferred_chunks": chunks, "compression": features.compression}

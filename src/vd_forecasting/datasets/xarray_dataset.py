@@ -15,8 +15,19 @@ from xarray.backends import H5NetCDFStore
 from xarray.backends.common import ArrayWriter
 
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
+from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, check_attributes
+from vd_forecasting.datasets.limits import MemoryLimit
+from vd_forecasting.datasets.vd_contract import (
+    check_chunks,
+    check_heaps,
+    follow,
+    own_dataset,
+    read_strings,
+)
 from vd_forecasting.vd_array import VDS_PER_CHUNK
+from vd_forecasting.wording import one_line
 
+_DECODED_BYTES = 8
 _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
 _IN_FILE = {**_IN_MEMORY, "origin": 128}
 """Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
@@ -35,8 +46,8 @@ class XarrayDataset(FileDataset[Any, Any]):
           holds: vd_forecasting.artefacts.Forecasts
 
     ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
-    ``to_xarray``; None for a bare ``xarray.Dataset``. What its ``LAZY`` names stays in the file
-    until it is asked for; nothing stays open.
+    ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names.
+    What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
     """
 
     def __init__(self, *, holds: str | None = None, **kwargs: Any) -> None:
@@ -46,19 +57,26 @@ class XarrayDataset(FileDataset[Any, Any]):
     def load(self) -> Any:
         holds = load_obj(self._holds) if self._holds else None
         lazy = getattr(holds, "LAZY", ())
+        if not self.filepath.is_file():
+            what = "is not a regular file" if self.filepath.exists() else "no such file"
+            raise DatasetError(f"{self.filepath}: {what}")
         try:
+            _check_stored(self.filepath, self.limit)
             with xr.open_dataset(self.filepath, engine="h5netcdf") as stored:
                 data = stored.drop_vars(lazy, errors="ignore").load()
                 data = data.assign(
                     {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
                 )
             data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
+            for name in getattr(holds, "NEEDS", ()):
+                if name not in data and name not in data.attrs:
+                    raise ValueError(f"it has no {name}")
             return holds.from_xarray(data) if holds else data
-        except FileNotFoundError as error:
-            raise DatasetError(f"{self.filepath}: no such file") from error
-        except (OSError, ValueError, KeyError) as error:
+        except DatasetError:
+            raise
+        except Exception as error:  # xarray raises a different class for every way to be broken
             raise DatasetError(
-                f"{self.filepath}: not a readable netCDF-4 file ({error}); "
+                f"{self.filepath}: not a readable netCDF-4 file ({one_line(error)}); "
                 "delete it and run the pipeline that makes it again"
             ) from error
 
@@ -73,6 +91,23 @@ class XarrayDataset(FileDataset[Any, Any]):
         }
         with replacing_hdf5(self.filepath) as raw, h5netcdf.File(raw, "w") as file:
             data.dump_to_store(H5NetCDFStore(file), writer=_BlockWriter(), encoding=encoding)
+
+
+def _check_stored(path: Path, limit: MemoryLimit) -> None:
+    """Check, before anything is read, that the file holds its own values and they fit in memory."""
+    with h5py.File(path, "r") as file:
+        check_heaps(path)
+        check_attributes(file, limit)
+        needed = 0
+        for name in file:
+            variable = own_dataset(follow(file, name), name)
+            check_attributes(variable, limit)
+            check_chunks(variable, limit)
+            # Decoded, a value may be a time or a number of double precision.
+            needed += variable.size * max(variable.dtype.itemsize, _DECODED_BYTES)
+            limit.check(needed, f"{name} declares the shape {variable.shape}")
+            if variable.dtype.kind == "O":
+                needed += sum(map(len, read_strings(variable, limit)))
 
 
 def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:
@@ -112,8 +147,11 @@ class _Stored:
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         if self.path.stat().st_mtime_ns != self.modified:
             raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
-        with h5py.File(self.path, "r") as file:
-            return np.asarray(file[self.name][key])
+        try:
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(file[self.name][key])
+        except UNREADABLE as error:
+            raise DatasetError(f"{self.path}: damaged netCDF-4 file ({one_line(error)})") from error
 
 
 def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:

@@ -7,7 +7,9 @@ physical units; ``vdids``, ``input_features``, ``target_features`` and the windo
 goes in and comes out; ``format`` is :data:`FORMAT`.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -71,7 +73,7 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     if not isinstance(checkpoint, dict):
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
     found = checkpoint.get("format", 1)
-    if found not in range(1, FORMAT + 1):
+    if type(found) is not int or found not in range(1, FORMAT + 1):
         raise ValueError(
             f"the checkpoint has format {found!r}, this version reads up to {FORMAT}; update "
             "vd_forecasting, or delete it and train again"
@@ -84,13 +86,83 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
                 )
     if not checkpoint["weights"]:
         raise ValueError("the checkpoint holds no weights")
+    _check_meaning(checkpoint)
+    for name, weights in checkpoint["weights"].items():
+        if not (isinstance(name, str) and isinstance(weights, dict)):
+            raise ValueError(
+                f"weights of {name!r}: a {type(weights).__name__}, must be a dict of tensors"
+            )
     sketch = _sketch(checkpoint)
     for name, weights in checkpoint["weights"].items():
         _check_tensors(f"weights of {name!r}", weights, sketch.state_dict())
     shape = (len(checkpoint["vdids"]), len(checkpoint["input_features"]))
     like = torch.empty(shape, device="meta")
     _check_tensors("scaler", checkpoint["scaler"], {"mean": like, "std": like})
+    if not (checkpoint["scaler"]["std"] > 0).all():
+        raise ValueError("scaler: std is not above 0 everywhere")
     return checkpoint
+
+
+def _check_meaning(checkpoint: Checkpoint) -> None:
+    """Check what the names and numbers of a checkpoint say; its tensors are checked later."""
+    names = {key: checkpoint[key] for key in KEYS[list]}
+    for key, values in names.items():
+        if not (values and all(isinstance(value, str) for value in values)):
+            raise ValueError(f"{key!r} of the checkpoint must hold strings")
+        if len(set(values)) < len(values):
+            raise ValueError(f"{key!r} of the checkpoint holds a name twice")
+    vdids, features, targets = names.values()
+    if unknown := [name for name in targets if name not in features]:
+        raise ValueError(f"the target feature {unknown[0]!r} is not among the input features")
+    for key in ("sequence_length", "prediction_length", "interval_minutes"):
+        if isinstance(checkpoint[key], bool) or not 0 < checkpoint[key] < math.inf:
+            raise ValueError(f"{key!r} of the checkpoint is {checkpoint[key]}, must be above 0")
+    # The models are of all VDs together, or each of one and named by it.
+    num_vds = 1 if checkpoint["weights"].keys() <= set(vdids) else len(vdids)
+    positions = [features.index(name) for name in targets]
+    network = {
+        "num_vd_features": len(features),
+        "target_channels": [n * len(features) + at for n in range(num_vds) for at in positions],
+        "target_shape": [num_vds, len(targets)],
+        "sequence_length": checkpoint["sequence_length"],
+        "prediction_length": checkpoint["prediction_length"],
+    }
+    for key, expected in network.items():
+        if not _equal(found := checkpoint["network"].get(key), expected):
+            raise ValueError(
+                f"the checkpoint describes no network for its VDIDs, features and lengths: {key} "
+                f"is {found!r}, must be {expected!r}"
+            )
+    if not isinstance(channels := checkpoint["network"].get("num_channels"), int):
+        raise ValueError("the checkpoint describes no network: it has no num_channels")
+    if channels < num_vds * len(features):
+        raise ValueError(f"the network has {channels} channels, too few for its VDs and features")
+
+
+def _equal(found: Any, expected: int | list[int]) -> bool:
+    if isinstance(expected, list):
+        is_list = isinstance(found, list | tuple) and len(found) == len(expected)
+        return is_list and all(map(_equal, found, expected))
+    return type(found) is int and found == expected
+
+
+def _check_settings(config: Any, settings: Mapping[str, Any]) -> None:
+    """Check the settings of a core, a dataclass, by their types."""
+    kinds = {field.name: field.type for field in fields(config)}
+    if different := sorted(map(str, settings.keys() ^ kinds.keys())):
+        raise ValueError(f"{different[0]} is {'missing' if different[0] in kinds else 'unknown'}")
+    for name, kind in kinds.items():
+        value = settings[name]
+        if kind is int:
+            fits = type(value) is int and value > 0
+        elif kind is float:
+            fits = type(value) in (int, float) and 0 <= value < 1
+        elif kind is str:
+            fits = isinstance(value, str)
+        else:
+            fits = isinstance(value, list | tuple) and all(type(at) is int for at in value)
+        if not fits:
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _sketch(checkpoint: Checkpoint) -> Forecaster:
@@ -98,13 +170,19 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
     model, parameters = checkpoint["model"], checkpoint["model_parameters"]
     if model not in CORES:
         raise ValueError(f"model {model!r} is not known; there are {', '.join(CORES)}")
-    tensors = sum(len(weights) for weights in checkpoint["weights"].values() if weights)
+    try:
+        _check_settings(CORES[model][1], parameters)
+    except ValueError as error:
+        raise ValueError(f"the checkpoint describes no network: {error}") from error
+    tensors = sum(len(weights) for weights in checkpoint["weights"].values())
     if any(parameters.get(name, 0) > tensors for name in ("num_layers", "num_blocks")):
         raise ValueError("the checkpoint has fewer weights than layers")
     try:
         with torch.random.fork_rng(), torch.device("meta"):
             sketch = build_forecaster(checkpoint)
-    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except ImportError:
+        raise  # says what to install
+    except Exception as error:  # torch and xlstm raise what they like
         raise ValueError(f"the checkpoint describes no network ({first_line(error)})") from error
     if sum(buffer.nbytes for buffer in sketch.buffers()) > MOST_BUFFER_BYTES:
         raise ValueError("the checkpoint describes a network of unreasonable size")
@@ -123,6 +201,8 @@ def _check_tensors(what: str, tensors: Any, like: Mapping[str, Tensor]) -> None:
         if not isinstance(found, Tensor) or found.dtype != expected.dtype:
             kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"{what}: {name} is {kind}, must be {expected.dtype}")
+        if found.layout != torch.strided:
+            raise ValueError(f"{what}: {name} is sparse, must be dense")
         if found.shape != expected.shape:
             raise ValueError(
                 f"{what}: {name} has shape {list(found.shape)}, must be {list(expected.shape)}"

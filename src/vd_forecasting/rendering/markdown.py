@@ -3,6 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from vd_forecasting.wording import in_one_line, listed
+
+# A "_" within a word, as in avg_speed, has no meaning; "&" and "<" are written as HTML has them.
+_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1) -> str:
     """A table; the first ``text_columns`` columns are set left, the rest, numbers, right.
@@ -37,11 +42,19 @@ def bold(text: str) -> str:
 
 
 def plain_text(value: object) -> str:
-    """Text of unknown origin on one line, harmless in a sentence and in a table's cell."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    """Text of unknown origin on one line, without any meaning in Markdown or HTML."""
+    return (
+        _MARKUP.sub(r"\\\g<0>", in_one_line(str(value))).replace("&", "&amp;").replace("<", "&lt;")
+    )
+
+
+def plain_list(values: Iterable[object]) -> str:
+    """Several of them: ``a, b and c``."""
+    return listed(map(plain_text, values))
 
 
 def code(text: str) -> str:
     """A name as it stands in a file, whatever characters it has."""
-    text = text.replace("\n", " ")
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
+    text = in_one_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if len(fence) > 1 or not text else f"`{text}`"

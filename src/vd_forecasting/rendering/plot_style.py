@@ -67,6 +67,7 @@ def font_families() -> list[str]:
 
 # For the whole process: texts are added to a figure until it is saved.
 matplotlib.rcParams["font.family"] = font_families()
+matplotlib.rcParams["text.parse_math"] = False  # names hold "$" as it is
 warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
 logging.getLogger(font_manager.__name__).setLevel(logging.ERROR)  # such fonts have no bold face
 

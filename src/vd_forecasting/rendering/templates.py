@@ -44,7 +44,7 @@ def render(package: str, template: str, **values: Any) -> str:
 
 @cache
 def _environment(package: str) -> Environment:
-    environment = Environment(  # Markdown, not HTML: nothing to escape but names, by `code`
+    environment = Environment(  # Markdown, not HTML: names are escaped by `code` or `plain_text`
         loader=PackageLoader(package),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.running.staleness.plan import short_path
+from vd_forecasting.wording import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ def _refuse_if_used(own: Path, claim: Claim) -> None:
         if earlier and (used := claim.in_the_way_of(other)) is not None:
             raise ValueError(
                 f"{short_path((own.parent / used).resolve())} is in use by another run, "
-                f"`{other.command}` (process {other.process} on {other.host}, since "
-                f"{other.since:%Y-%m-%d %H:%M:%S}, last sign of life {silent:.0f} s ago); "
+                f"`{shortened(other.command, 100)}` (process {other.process} on {other.host}, "
+                f"since {other.since:%Y-%m-%d %H:%M:%S}, last sign of life {silent:.0f} s ago); "
                 "wait until it has ended, or stop it"
             )
 

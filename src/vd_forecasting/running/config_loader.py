@@ -13,7 +13,9 @@ from typing import Any
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 
+from vd_forecasting.running.config_files import check_environments
 from vd_forecasting.running.kedro_private import environment_folder
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 _warn_once = cache(logger.warning)  # a command may load the configuration more than once
@@ -24,9 +26,17 @@ LOCAL = "local"
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader, with ``conf/local`` on top of every environment."""
 
-    def __init__(self, conf_source: str | Path, *arguments: Any, **settings: Any) -> None:
-        check_folder(Path(conf_source))
-        super().__init__(conf_source, *arguments, **settings)
+    def __init__(
+        self, conf_source: str | Path, env: str | None = None, *arguments: Any, **settings: Any
+    ) -> None:
+        conf = Path(conf_source)
+        check_folder(conf)
+        if conf.is_dir():  # not an archive
+            if env and not (conf / env).is_dir():
+                raise ValueError(f"there is no environment {env!r}; {_those_there(conf, env)}")
+            environments = dict.fromkeys([settings["base_env"], env or LOCAL, LOCAL])
+            check_environments(conf, environments)
+        super().__init__(conf_source, env, *arguments, **settings)
 
     def __getitem__(self, key: str) -> Any:
         """Everything of one kind, such as ``parameters``, as a dict."""
@@ -58,6 +68,12 @@ class ConfigLoader(OmegaConfigLoader):
             )
         except MissingConfigException:  # there is no such folder
             return {}
+
+
+def _those_there(conf: Path, unknown: str) -> str:
+    names = sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name[0] != ".")
+    close = nearest(unknown, names, similarity=0.6)
+    return f"{f'did you mean {close}? ' if close else ''}{conf.name}/ has {', '.join(names)}"
 
 
 def check_folder(folder: Path) -> None:

@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kedro.config import MissingConfigException
 from kedro.io import AbstractDataset, DatasetError
 from kedro.validation import DataValidationError, ParameterValidationError
+from omegaconf.errors import OmegaConfBaseException
+
+from vd_forecasting import wording
+from vd_forecasting.wording import first_line, shortened
 
 TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
 :class:`Failure`."""
 
 KEDROS_ERRORS = (DatasetError, DataValidationError, ParameterValidationError)
-USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS)
+CONF_ERRORS = (MissingConfigException, OmegaConfBaseException)
+USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS, *CONF_ERRORS)
 """Errors shown as one line; anything else is a bug and shown with its traceback."""
 
 
@@ -26,7 +32,7 @@ class Failure:
 
     def __str__(self) -> str:
         namespace = self.node.rpartition(".")[0]
-        return f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}"
+        return shortened(f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}")
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
@@ -50,20 +56,29 @@ class FailedDataset(AbstractDataset[NoReturn, Failure]):
 
 
 def in_one_line(error: BaseException) -> str:
-    """The message of an error as one line, without Kedro's words around ours; of a bug its kind and
-    the first line."""
+    """The message of an error as one line of at most 300 characters, without Kedro's words around
+    ours; of a bug its kind and the first line."""
+    return shortened(wording.in_one_line(_message(error)))
+
+
+def _message(error: BaseException) -> str:
     if isinstance(error, ParameterValidationError):
         return _parameter_problems(str(error))
     if isinstance(error, DataValidationError):
         return f"{error.dataset_name}: {error.message}"
+    of_entry = re.search(r"Failed to instantiate dataset '(.+?)'", str(error))
+    if of_entry and error.__cause__:
+        return f"{of_entry[1]}: {in_one_line(error.__cause__)}"
     wrapped = isinstance(error, DatasetError) and str(error).startswith("Failed while ")
     if wrapped and isinstance(error.__cause__, DatasetError | OSError):
         error = error.__cause__
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {first_line(error)}"
+    lines = [line for line in str(error).splitlines() if line.strip()]
     known = isinstance(error, USER_ERRORS)
-    return " ".join(lines) if known else ": ".join([type(error).__name__, *lines[:1]])
+    return str(error) if known else ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _parameter_problems(message: str) -> str:
@@ -71,8 +86,10 @@ def _parameter_problems(message: str) -> str:
     block, key, lines = "", "", []
     for line in message.splitlines():
         indent = len(line) - len(line.lstrip())
-        if found := re.match(r"- Parameter '(.+?)'", line):
+        if found := re.match(r"- Parameter '(.+?)'(.*is None)?", line):
             block, key = found[1], ""
+            if found[2]:
+                lines.append(f"{block}: is empty; write what belongs there")
         elif indent == 0:
             key = f".{line}"
         elif indent == 2:

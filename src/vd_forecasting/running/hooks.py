@@ -2,9 +2,11 @@
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -28,7 +30,7 @@ from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import refuse_other_data
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import nearest
+from vd_forecasting.wording import nearest, without_controls
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +162,7 @@ class ExperimentLogs:
         if not isinstance(checkpoint, CheckpointDataset):
             return
         path = checkpoint.filepath.with_name("training.log")
+        _refuse_foreign(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handler = self._handlers[node.name] = logging.FileHandler(path, encoding="utf-8")
@@ -167,6 +170,7 @@ class ExperimentLogs:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{path}: cannot be written, {problem}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.addFilter(one_line_record)
         thread = threading.get_ident()  # ThreadRunner runs a node in each
         handler.addFilter(lambda record: record.thread == thread)
         handler.handleError = lambda record: None  # type: ignore[method-assign]
@@ -191,6 +195,31 @@ class ExperimentLogs:
             record = logger.makeRecord(logger.name, logging.ERROR, "", 0, line, (), trace)
             handler.handle(record)
         self.after_node_run(node)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to write through a link of somebody else, and to wait for a reader."""
+    own = os.getuid() if hasattr(os, "getuid") else 0
+    if path.is_symlink() and path.lstat().st_uid != own:
+        raise DatasetError(f"{path}: a link of another user, remove it")
+    if path.is_fifo():
+        raise DatasetError(f"{path}: a pipe, which nobody may ever read; remove it")
+
+
+def one_line_record(record: logging.LogRecord) -> bool:
+    """Filter of handlers: names from files must not begin a line of a log, nor colour it."""
+    message = record.getMessage()
+    record.msg, record.args = without_controls(message), ()
+    return True
+
+
+class InertLogs:
+    """Keeps every message on its line, whatever names of files it holds."""
+
+    @hook_impl
+    def after_context_created(self) -> None:
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(one_line_record)
 
 
 class Fingerprints:

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from multiprocessing import parent_process
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework import project
 from kedro.framework.context import KedroContext
 from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io.core import VersionNotFoundError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner.parallel_runner import ParallelRunnerManager
@@ -57,14 +59,24 @@ def wiring(node: Node) -> list[Any]:
 
 
 def catalog_entry(dataset: AbstractDataset[Any, Any]) -> dict[str, Any]:
-    """The arguments a dataset was made with."""
-    return dict(dataset._init_config())
+    """The arguments a dataset was made with, without the version, which is that of the run."""
+    entry = dict(dataset._init_config())
+    if "kwargs" in entry:  # where a dataset inherits its __init__
+        kwargs = entry["kwargs"].items()
+        entry["kwargs"] = {name: value for name, value in kwargs if name != "version"}
+    return entry
 
 
 def local_file(dataset: Any) -> Path | None:
-    """The file of a dataset; None if it is kept in memory or on another machine."""
+    """The file of a dataset, of its newest version; None if it is kept in memory or on another
+    machine."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "filepath", None)
-    return None if path is None or not is_local(dataset) else Path(path)
+    if path is None or not is_local(dataset):
+        return None
+    if getattr(dataset, "_version", None):
+        with suppress(VersionNotFoundError):  # none was saved yet
+            path = dataset._copy()._get_load_path()  # a copy, as it keeps what it finds
+    return Path(path)
 
 
 def is_local(dataset: Any) -> bool:
@@ -110,6 +122,12 @@ class Runner(kedro_runner.AbstractRunner):
     def executor(self, workers: int) -> Executor | None:
         """What runs nodes; None is this thread."""
         return cast("Executor | None", self._get_executor(workers))
+
+    def abandon(self, executor: Executor) -> None:
+        """End an executor without waiting for what it runs; its processes are killed."""
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in list((getattr(executor, "_processes", None) or {}).values()):
+            process.kill()
 
     def restart_manager(self, initializer: Callable[[], None]) -> None:
         """Start the process that shares memory anew, with ``initializer`` run in it."""

@@ -11,10 +11,12 @@ A run of one experiment stops as Kedro's do, and so does every run that is inter
 
 import logging
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context, parent_process
@@ -43,6 +45,9 @@ KILLED = (
 IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
 start: dask has circular imports, and torch imports its compiler with the first optimizer."""
+
+REGISTRY = f"{__name__.split('.')[0]}.pipeline_registry"
+"""Leads to the code of all nodes and of all that they hand on."""
 
 
 class NodesFailed(Exception):
@@ -115,7 +120,7 @@ class _Run:
         running: dict[Future[Node], Node] = {}
         killed: list[Node] = []
         upstream = self.part.node_dependencies
-        with self.runner.executor(workers) or _InThisThread() as executor:
+        with self.executor(workers) as executor:
             while not killed:
                 ready = [node for node in waiting if upstream[node] <= self.done]
                 for node in ready[: workers - len(running)]:
@@ -136,6 +141,19 @@ class _Run:
                     else:
                         self.failed(node, error)
         return killed
+
+    @contextmanager
+    def executor(self, workers: int) -> Iterator[Executor]:
+        """What runs nodes; waits for those it runs, but for none if the run is interrupted."""
+        executor, wait = self.runner.executor(workers) or _InThisThread(), True
+        try:
+            yield executor
+        except KeyboardInterrupt:
+            wait = False
+            self.runner.abandon(executor)
+            raise
+        finally:
+            executor.shutdown(wait=wait)
 
     def failed(self, node: Node, error: BaseException) -> None:
         """Note a node that failed and skip what needs it, or stop the run."""
@@ -206,11 +224,27 @@ class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)
-        self.restart_manager(_end_with_the_run)
+        self.restart_manager(_begin_manager)
 
     def executor(self, workers: int) -> Executor:
         context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
-        return futures.ProcessPoolExecutor(workers, context, initializer=_end_with_the_run)
+        return futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+
+
+def _begin_manager() -> None:
+    """Import what nodes hand on, before there is a second thread.
+
+    The process that shares memory has a thread for each worker. One that was spawned has imported
+    nothing yet, and threads that import a package at the same time wait for each other for ever.
+    """
+    for name in ("dask.array", REGISTRY):
+        import_module(name)
+    _end_with_the_run()
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends it
+    _end_with_the_run()
 
 
 def _end_with_the_run() -> None:

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,58 @@ def test_locations(path: Path, tmp_path: Path, speeds: xr.DataArray) -> None:
     found = load(path, locations=str(csv))
     np.testing.assert_array_equal(found["position_lat"], [np.nan, 34.1, np.nan, np.nan])
     np.testing.assert_array_equal(found["position_lon"], [np.nan, -118.3, np.nan, np.nan])
+    lost = f"3 detectors without a place in {csv}: {speeds['vd'].item(0)!r} and 2 more"
+    assert found.attrs["ingest_notes"] == (lost,)
+    csv.write_text("".join(f"{vdid},34.1,-118.3\n" for vdid in speeds["vd"].values))  # PEMS-BAY's
+    found = load(path, locations=str(csv))
+    assert found["position_lat"].values.tolist() == [34.1] * 4
+    assert found["position_lon"].values.tolist() == [-118.3] * 4
+    assert "ingest_notes" not in found.attrs
     csv.write_text("a,b\n1,2\n")
     assert "has no column 'sensor_id'" in refusal(load, path, locations=str(csv))
     assert "no such file" in refusal(load, path, locations=str(tmp_path / "absent.csv"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "offset"),
+    [
+        (b"America/Los_Angeles", "2017-03-11T16:00", "-08:00"),
+        (b"UTC", "2017-03-12T00:00", "+00:00"),
+        (pickle.dumps(timezone(timedelta(hours=8)), 0), "2017-03-12T08:00", "+08:00"),
+        (pickle.dumps(timezone.utc, 0), "2017-03-12T00:00", "+00:00"),
+        (b"cpytz\n_FixedOffset\np0\n(I-480\ntp1\nRp2\n.", "2017-03-11T16:00", "-08:00"),
+        (b"cpytz\n_UTC\np0\n(tRp1\n.", "2017-03-12T00:00", "+00:00"),
+    ],
+)
+def test_a_zone_in_the_file_is_used(
+    tmp_path: Path, speeds: xr.DataArray, zone: bytes, first: str, offset: str
+) -> None:
+    """Daylight-saving time, from 10 o'clock UTC on, makes no gap."""
+    times = np.datetime64("2017-03-12") + np.arange(300) * np.timedelta64(5, "m")
+    path = write_pandas_hdf5(tmp_path / "a.h5", speeds.assign_coords(time=times.astype("M8[ns]")))
+    with h5py.File(path, "a") as file:
+        file["df/axis1"].attrs["tz"] = np.bytes_(zone)
+    found = load(path)
+    assert found.attrs == {"source_file": "a.h5", "utc_offset": offset}
+    assert str(found["time"].values[0])[:16] == first
+    assert (np.diff(found["time"].values) == np.timedelta64(5, "m")).all()
+
+
+@pytest.mark.parametrize("zone", [b"Mars/Olympus", b"../../etc/passwd", b"cos\nsystem\n(S'x'\ntR."])
+def test_an_unknown_zone_is_noted_and_stays_closed(path: Path, zone: bytes) -> None:
+    with h5py.File(path, "a") as file:
+        file["df/axis1"].attrs["tz"] = np.bytes_(zone)
+    found = load(path)
+    assert found.attrs["utc_offset"] == "+00:00"
+    assert re.search(
+        "time zone .* is unknown; its times are in UTC", found.attrs["ingest_notes"][0]
+    )
+
+
+def test_no_zone_is_none(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["df/axis1"].attrs["tz"] = np.bytes_(b"N.")
+    assert "utc_offset" not in load(path).attrs
 
 
 def replace(name: str, values: object) -> Callable[[h5py.Group], object]:
@@ -125,6 +175,34 @@ def huge(frame: h5py.Group) -> None:
     index.attrs["kind"] = b"datetime64"
 
 
+def packed(frame: h5py.Group) -> None:
+    replace("block0_values", None)(frame)
+    shape = {"shape": (300, 4), "chunks": (300, 4)}
+    values = frame.create_dataset("block0_values", dtype="f8", compression="gzip", **shape)
+    values[:] = 0
+
+
+def odd_filter(code: int) -> Callable[[h5py.Group], None]:
+    def change(frame: h5py.Group) -> None:
+        replace("block0_values", None)(frame)
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((300, 4))
+        properties.set_filter(code, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((300, 4))
+        values = h5py.h5d.create(
+            frame.id, b"block0_values", h5py.h5t.NATIVE_DOUBLE, space, properties
+        )
+        values.write_direct_chunk((0, 0), bytes(300 * 4 * 8))
+
+    return change
+
+
+def many_columns(frame: h5py.Group) -> None:
+    replace("axis0", None)(frame)
+    frame.create_dataset("axis0", shape=(10**6,), dtype="S1", chunks=(10**6,), compression="gzip")
+    frame["axis0"][:] = b"a"
+
+
 def link(frame: h5py.Group) -> None:
     del frame["block0_values"]
     frame["block0_values"] = h5py.ExternalLink("other.h5", "/df/block0_values")
@@ -144,6 +222,13 @@ def link(frame: h5py.Group) -> None:
         (never_written, "some of its values were never written"),
         (huge, "is incomplete"),
         (link, "a link to another file"),
+        (
+            odd_filter(32001),
+            r"filter blosc \(32001\), which .* pip install hdf5plugin; or write",
+        ),
+        (odd_filter(40000), r"the HDF5 filter number 40000, which is not installed"),
+        (many_columns, "declares 1,000,000 labels of 1 bytes, more than any file needs"),
+        (replace("axis0", np.array([b"a" * 300] * 4)), "declares 4 labels of 300 bytes"),
         (lambda frame: frame.create_group("table"), 'format="fixed"'),
         (lambda frame: frame.attrs.pop("pandas_type"), "no pandas DataFrame in it"),
     ],
@@ -154,6 +239,19 @@ def test_what_is_wrong_is_told_in_one_line(
     with h5py.File(path, "a") as file:
         change(file["df"])
     assert re.search(message, refusal(load, path))
+
+
+def test_much_of_little_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(path, "a") as file:
+        packed(file["df"])
+    assert load(path).shape == (300, 4, 1)
+    monkeypatch.setattr("vd_forecasting.datasets.sources.source._ALWAYS_UNPACKED_BYTES", 1000)
+    assert "more than 200 times what is stored is refused" in refusal(load, path)
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(load, tmp_path / "pipe") == "neither a file nor a folder"
 
 
 def test_no_such_file_or_key(tmp_path: Path, path: Path) -> None:

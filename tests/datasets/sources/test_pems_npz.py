@@ -56,6 +56,36 @@ def test_names_units_and_clock(path: Path) -> None:
     assert str(found["time"].values[1]) == "2018-01-01T00:05:00.000000000"
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("PEMS08.npz", "2016-07-01"), ("pems03_old.npz", "2018-09-01"), ("his.npz", "2018-01-01")],
+)
+def test_a_start_that_was_not_given_is_noted(path: Path, name: str, start: str) -> None:
+    found = load(path.rename(path.with_name(name)), start=None)
+    assert str(found["time"].values[0])[:10] == start
+    assert f"no start was given: {start}, that of" in found.attrs["ingest_notes"][0]
+    assert "ingest_notes" not in load(path.with_name(name)).attrs
+
+
+def test_negative_volumes_are_noted(tmp_path: Path) -> None:
+    values = np.ones((10, 3, 2))
+    values[:4, 0, 0] = -1.25
+    np.savez(tmp_path / "his.npz", data=values)
+    (note,) = load(tmp_path / "his.npz").attrs["ingest_notes"]
+    assert note.startswith(
+        "4 of 30 values of total_volume are negative, such as -1.25: z-scores instead"
+    )
+
+
+def test_much_of_little_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vd_forecasting.datasets.sources.source._ALWAYS_UNPACKED_BYTES", 1000)
+    np.savez_compressed(path, data=np.zeros((10_000, 3, 1)))
+    assert "more than 200 times what is stored is refused" in refusal(load, path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("data.npy", b"x")
+    assert "compressed in another way than NumPy does" in refusal(load, path)
+
+
 @pytest.mark.parametrize("shape", [(20, 3), (20, 3, 1)])
 def test_flow_alone(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.savez(tmp_path / "a.npz", data=np.arange(60, dtype=np.int32).reshape(shape))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
-from vd_forecasting.datasets.sources.vd_live import archive, documents, parts
+from vd_forecasting.datasets.sources import source
+from vd_forecasting.datasets.sources.vd_live import archive, dataset, documents, parts
 from vd_forecasting.datasets.sources.vd_live.documents import (
     read_live_json,
     read_live_xml,
@@ -371,6 +373,244 @@ def test_names_in_any_script(tmp_path: Path, vd: xr.DataArray) -> None:
     assert found["road_name"].values.tolist() == ["國道一號"]
 
 
+# Both directions of a road
+
+
+TWO_LINKS = {"L1": "N", "L2": "S"}
+
+
+def flow(link: str, *lanes: str) -> str:
+    return f"<LinkFlow><LinkID>{link}</LinkID><Lanes>{''.join(lanes)}</Lanes></LinkFlow>"
+
+
+def two_flows(*flows: str, vdid: str = "VD-1", minute: int = 0) -> str:
+    return (
+        f"<VDLive><VDID>{vdid}</VDID><LinkFlows>{''.join(flows)}</LinkFlows><Status>0</Status>"
+        f"<DataCollectTime>2024-03-04T00:{minute:02d}:00+08:00</DataCollectTime></VDLive>"
+    )
+
+
+BOTH = two_flows(flow("L1", lane(60, 3, 4), lane(62, 3, 5)), flow("L2", lane(8, 60, 23)))
+
+
+def as_json(content: bytes) -> bytes:
+    """The same in JSON."""
+    records = []
+    for vd in documents.parse(content, "VDLiveList").iter("VDLive"):
+        flows = [
+            {
+                **{part.tag: part.text for part in one if part.tag != "Lanes"},
+                "Lanes": [
+                    {
+                        "Speed": each.findtext("Speed"),
+                        "Occupancy": each.findtext("Occupancy"),
+                        "Vehicles": [{"Volume": v.text} for v in each.iter("Volume")],
+                    }
+                    for each in one.iter("Lane")
+                ],
+            }
+            for one in vd.iter("LinkFlow")
+        ]
+        stamp = vd.findtext("DataCollectTime")
+        records.append({"VDID": vd.findtext("VDID"), "DataCollectTime": stamp, "LinkFlows": flows})
+    return json.dumps({"VDLives": records}).encode()
+
+
+def vd_list(links: dict[str, str], vdid: str = "VD-1", tag: str = "Bearing") -> bytes:
+    detection = "".join(
+        f"<DetectionLink><LinkID>{link}</LinkID><{tag}>{bearing}</{tag}><LaneNum>{lanes}</LaneNum>"
+        "</DetectionLink>"
+        for lanes, (link, bearing) in enumerate(links.items(), 1)
+    )
+    return (
+        f"<VDList><VDs><VD><VDID>{vdid}</VDID><DetectionLinks>{detection}</DetectionLinks>"
+        "<PositionLon>121.5</PositionLon></VD></VDs></VDList>"
+    ).encode()
+
+
+@pytest.mark.parametrize("form", ["plain xml", "xml by the tree", "json"])
+@pytest.mark.parametrize("tag", ["Bearing", "RoadDirection"])
+def test_two_directions_of_a_vd_are_two_detectors(tmp_path: Path, form: str, tag: str) -> None:
+    content = {
+        "plain xml": document(BOTH, record(lane(50, 5, 1), vdid="B")),
+        "xml by the tree": document("<!-- -->", BOTH, record(lane(50, 5, 1), vdid="B")),
+        "json": as_json(document(BOTH, record(lane(50, 5, 1), vdid="B"))),
+    }[form]
+    files = {"20240304/VD.xml": vd_list(TWO_LINKS, tag=tag)}
+    files[f"20240304/VDLive_0000.{form.rpartition(' ')[2] if form == 'json' else 'xml'}"] = content
+    path = write_archive(tmp_path / "a", files)
+    found = load(path, features=["avg_speed", "total_volume", "lane_count"])
+    assert found["vd"].values.tolist() == ["VD-1-N", "VD-1-S", "B"]
+    expected: list[list[float]] = [[550 / 9, 9, 2], [8, 23, 1], [50, 1, 1]]
+    np.testing.assert_allclose(found.values[0], expected, 1e-6)
+    assert found["lane_num"].values[:2].tolist() == [1, 2]
+    assert found["position_lon"].values[:2].tolist() == [121.5, 121.5]
+    (note,) = found.attrs["ingest_notes"]
+    assert note.startswith("2 detectors, such as VD-1-N, are one direction of a VD with several")
+    one = load(path, features=["total_volume"], split_directions=False)
+    assert one["vd"].values.tolist() == ["VD-1", "B"]
+    assert one.values.ravel().tolist() == [32, 1]
+    assert "ingest_notes" not in one.attrs
+
+
+def test_a_direction_keeps_its_name_where_the_other_is_silent(tmp_path: Path) -> None:
+    files = {
+        "20240304/VD.xml": vd_list(TWO_LINKS),
+        "20240304/VDLive_0000.xml": document(BOTH),
+        "20240304/VDLive_0001.xml": document(two_flows(flow("L2", lane(9, 5, 1)), minute=1)),
+        "20240304/VDLive_0002.xml": document(two_flows(minute=2)),
+    }
+    found = load(write_archive(tmp_path / "a", files), features=["total_volume"])
+    assert found["vd"].values.tolist() == ["VD-1-N", "VD-1-S"]
+    np.testing.assert_array_equal(found.values[..., 0], [[9, 23], [np.nan, 1], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("links", [{}, {"L1": "N"}, {"L1": "N", "L2": ""}, {"L1": "N", "L3": "S"}])
+def test_links_of_unknown_direction_stay_together_and_are_noted(
+    tmp_path: Path, links: dict[str, str]
+) -> None:
+    files = {"20240304/VDLive_0000.xml": document(BOTH), "20240304/VD.xml": vd_list(links)}
+    found = load(write_archive(tmp_path / "a", files), features=["total_volume"])
+    if len(links) == 2 and all(links.values()):  # the link that the list does not know
+        assert found["vd"].values.tolist() == ["VD-1", "VD-1-N"]
+        assert found.values.ravel().tolist() == [23, 9]
+        return
+    assert found["vd"].values.tolist() == ["VD-1"]
+    assert found.values.ravel().tolist() == [32]
+    assert found.attrs["ingest_notes"] == (
+        "1 records join links whose direction (Bearing) no list of detectors gives, such as VD-1",
+    )
+
+
+def test_links_of_one_direction_are_one_detector(tmp_path: Path) -> None:
+    files = {"20240304/VDLive_0000.xml": document(BOTH)}
+    files["20240304/VD.xml"] = vd_list({"L1": "N", "L2": "N"})
+    found = load(write_archive(tmp_path / "a", files), features=["total_volume"])
+    assert found["vd"].values.tolist() == ["VD-1"]
+    assert "ingest_notes" not in found.attrs
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+def test_a_link_may_tell_its_own_direction(tmp_path: Path, form: str) -> None:
+    told = BOTH.replace("<LinkID>L1</LinkID>", "<Bearing>N</Bearing>").replace(
+        "</LinkID>", "</LinkID><Bearing>S</Bearing>"
+    )
+    content = document(told) if form == "xml" else as_json(document(told))
+    path = write_archive(tmp_path / "a", {f"20240304/VDLive_0000.{form}": content})
+    found = load(path, features=["total_volume"])
+    assert found["vd"].values.tolist() == ["VD-1-N", "VD-1-S"]
+    assert found.values.ravel().tolist() == [9, 23]
+
+
+def test_a_name_of_a_direction_that_is_taken_is_not_given(tmp_path: Path) -> None:
+    lists = vd_list(TWO_LINKS).replace(b"</VDs>", b"<VD><VDID>VD-1-N</VDID></VD></VDs>")
+    files = {"20240304/VD.xml": lists}
+    files["20240304/VDLive_0000.xml"] = document(BOTH, record(lane(50, 5, 1), vdid="VD-1-N"))
+    found = load(write_archive(tmp_path / "a", files), features=["total_volume"])
+    assert found["vd"].values.tolist() == ["VD-1", "VD-1-N"]
+    assert found.values.ravel().tolist() == [32, 1]
+
+
+# JSON lines
+
+
+def line_of(minute: int, vdid: str = "A", **more: Any) -> bytes:
+    stamp = f"2024-03-04T00:{minute:02d}:00+08:00"
+    flows = [{"LinkID": "1", "Lanes": [{"Speed": 50 + minute, "Occupancy": 5}]}]
+    return json.dumps({"VDID": vdid, "DataCollectTime": stamp, "LinkFlows": flows} | more).encode()
+
+
+LINES = b"\n".join(line_of(minute) for minute in range(59)) + b"\n" + line_of(59)
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.tar"])
+@pytest.mark.parametrize(
+    "file",
+    ["VDLive_20240304.json", "VDLive_20240304.jsonl", "VDLive_2024-03-04.ndjson.gz",
+     "20240304/VDLive_0000.json.gz"],
+)  # fmt: skip
+def test_json_lines(tmp_path: Path, name: str, file: str) -> None:
+    """A file of a day, whose name is no minute."""
+    content = gzip.compress(LINES) if file.endswith(".gz") else LINES
+    found = load(write_archive(tmp_path / name, {file: content}), features=["avg_speed"])
+    assert found.values.ravel().tolist() == list(range(50, 110))
+    assert str(found["time"].values[-1])[:16] == "2024-03-04T00:59"
+
+
+@pytest.mark.parametrize("name", ["VDLive_20240304.jsonl", "VDLive_0000.xml.gz"])
+def test_a_single_file_is_a_source(tmp_path: Path, name: str) -> None:
+    content = LINES if name.endswith("l") else gzip.compress(WHOLE)
+    write_archive(tmp_path / "a", {name: content, "VDLive_0005.json": b"broken"})
+    found = load(tmp_path / "a" / name)
+    assert found.attrs == {"source_file": name, "utc_offset": "+08:00"}
+
+
+def test_lines_without_a_record_are_left_out_and_named(tmp_path: Path) -> None:
+    lines = [line_of(0), b"", line_of(1)[:50], b'{"a": 1}', line_of(2, DataCollectTime=None)]
+    lines.append(line_of(3, DataCollectTime="", UpdateTime="2024-03-04T00:03:20+08:00"))
+    path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl": b"\n".join(lines)})
+    found = load(path, features=["avg_speed"])
+    assert found.values.ravel().tolist() == [50, 53]
+    untimed, wrong = found.attrs["ingest_notes"]
+    assert untimed == "1 records without a usable time left out"
+    name = "VDLive_20240304.jsonl, line 3: not JSON ("
+    assert wrong.startswith(f"2 lines of JSON without a record left out, such as {name}")
+
+
+def test_the_lines_before_damage_are_kept(tmp_path: Path) -> None:
+    content = gzip.compress(b"\n".join(line_of(0, f"VD-{number}") for number in range(5000)))
+    path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content[:-500]})
+    found = load(path)
+    assert 100 < found.sizes["vd"] < 5000
+    assert found.attrs["ingest_notes"][1].startswith("VDLive_20240304.jsonl.gz: damaged or cut off")
+
+
+def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_RECORDS_AT_ONCE", 7)
+    path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl": LINES})
+    assert load(path).sizes["time"] == 60
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "value", "message"),
+    [
+        (archive, "MOST_BYTES", 10, "a line is larger than 0 MiB"),
+        (archive, "MOST_LINES_BYTES", 1000, "larger than 0 MiB"),
+        (
+            documents,
+            "_MOST_RECORDS",
+            -1,
+            "has too many records, or lines without any; stopped at line 1",
+        ),
+        (documents, "_MOST_IDLE_LINES", -9, "stopped at line 1"),
+        (source, "_ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
+    ],
+)
+def test_lines_are_bounded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    limit: str,
+    value: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(module, limit, value)
+    if module is source:
+        monkeypatch.setattr(source, "_MOST_RATIO", 2)
+    content = gzip.compress(LINES)
+    path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content})
+    reading = parts.Reading(480, 30, CODES)
+    part = parts._read_files(path, archive.list_members(path).members, reading)
+    assert message in part.broken[0][1]
+
+
+def test_a_parts_files_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [100, 100, 100 * 2**20, 100 * 2**20, 300 * 2**20, 5]
+    members = [archive.Member(f"{number}.jsonl", size, 0) for number, size in enumerate(sizes)]
+    batches = [[one.size for one in batch] for batch in dataset._batches(members)]
+    assert batches == [sizes[:3], sizes[3:4], sizes[4:5], sizes[5:]]
+
+
 # What is broken
 
 
@@ -505,6 +745,150 @@ def test_nothing_leaves_an_archive(tmp_path: Path, vd: xr.DataArray) -> None:
 def test_what_is_no_archive(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.bin").write_bytes(content)
     assert re.search(message, refusal(load, tmp_path / "a.bin"))
+
+
+def tar_of(files: dict[str, bytes], **options: Any) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", **options) as tar:
+        for name, each in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(each)
+            tar.addfile(info, io.BytesIO(each))
+    return content.getvalue()
+
+
+def with_size(content: bytes, name: str, size: int) -> bytes:
+    """A tar in which a member declares another size."""
+    at = content.index(name.encode())
+    header = bytearray(content[at : at + 512])
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return content[:at] + bytes(header) + content[at + 512 :]
+
+
+@pytest.mark.parametrize("size", [-512, -513, -(2**40), -1])
+def test_a_member_of_negative_size_is_skipped(tmp_path: Path, vd: xr.DataArray, size: int) -> None:
+    files = archive_files(vd.isel(time=[0, 1, 2]), "xml")
+    name = [name for name in files if "VDLive" in name][1]
+    path = tmp_path / "a.tar"
+    path.write_bytes(with_size(tar_of(files), name, size))
+    found = load(path)
+    assert found.sizes["time"] == 2
+    assert f"{name}: has a size of {size:,} bytes in the tar" in found.attrs["ingest_notes"]
+    pax = {"size": str(size)}
+    path.write_bytes(tar_of({name: b""}, format=tarfile.PAX_FORMAT, pax_headers=pax))
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(name)
+        info.pax_headers = pax
+        tar.addfile(info)
+    assert f"{name}: has a size of {size:,} bytes" in refusal(load, path)
+
+
+def test_damage_in_a_tar_is_named_and_what_follows_is_read(
+    tmp_path: Path, vd: xr.DataArray
+) -> None:
+    files = archive_files(vd.isel(time=[0, 1, 2]), "xml")
+    name = [name for name in files if "VDLive" in name][1]
+    content = tar_of(files)
+    at = content.index(name.encode())
+    path = tmp_path / "a.tar"
+    path.write_bytes(content[:at] + b"x" * 512 + content[at + 512 :])
+    found = load(path)
+    assert found.sizes["time"] == 2
+    assert found.attrs["ingest_notes"][1] == f"byte {at:,} of the tar: damaged header"
+
+
+def test_tars_that_were_joined_are_read_whole(tmp_path: Path, vd: xr.DataArray) -> None:
+    path = tmp_path / "a.tar"
+    one, other = (tar_of(archive_files(vd.isel(time=[step]), "xml")) for step in (0, 1))
+    path.write_bytes(one + other)
+    assert load(path).sizes["time"] == 2
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_in_a_tar(tmp_path: Path, vd: xr.DataArray, form: int) -> None:
+    folder = "國道" * (10 if form == tarfile.USTAR_FORMAT else 60)
+    files = {f"{folder}/{name}": each for name, each in archive_files(vd, "xml").items()}
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar_of(files, format=form))
+    members = archive.list_members(path).members
+    assert [member.name for member in members] == sorted(files)
+    assert_same(load(path, features=LANE_FEATURES), vd)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+def test_headers_without_end_are_bounded(tmp_path: Path, kind: bytes) -> None:
+    one = tarfile.TarInfo("x")
+    one.type = kind
+    path = tmp_path / "a.tar"
+    path.write_bytes(one.tobuf() * 20_000)
+    assert "has no VDLive_HHMM.xml" in refusal(load, path)
+    one.size = 2**33
+    path.write_bytes(one.tobuf() + bytes(2**20))
+    assert "x: has a size of 8,589,934,592 bytes in the tar" in refusal(load, path)
+
+
+@pytest.mark.parametrize("codec", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_bad_members_are_skipped_whatever_the_codec(
+    tmp_path: Path, vd: xr.DataArray, codec: int
+) -> None:
+    files = archive_files(vd.isel(time=[0, 1, 2]), "xml")
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", codec) as target:
+        for name, content in files.items():
+            target.writestr(name, content)
+        info = target.infolist()[0]
+    whole = path.read_bytes()
+    assert load(path).sizes["time"] == 3
+    start = info.header_offset + 30 + len(info.filename)
+    for noise in (b"\xff" * 100, bytes(100), b"\x09\x04\x05\x00\xe1" + b"\xff" * 95):
+        path.write_bytes(whole[:start] + noise + whole[start + 100 :])
+        found = load(path, parts=str(tmp_path / noise.hex()[:8]))
+        assert found.sizes["time"] == 2
+        assert found.attrs["ingest_notes"][0] == "1 broken file skipped"
+        assert found.attrs["ingest_notes"][1].startswith(f"{info.filename}: damaged in the archive")
+
+
+@pytest.mark.parametrize("codec", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_larger_than_it_declares_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: int
+) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", codec) as target:
+        target.writestr("20240304/VDLive_0000.xml", bytes(2**27))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 24
+    content[at : at + 4] = (1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    assert "nothing usable" in refusal(load, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**8
+
+
+def test_names_that_a_zip_has_twice_are_noted(tmp_path: Path, vd: xr.DataArray) -> None:
+    files = archive_files(vd.isel(time=[0]), "xml")
+    path = write_archive(tmp_path / "a.zip", files)
+    name = next(name for name in files if "VDLive" in name)
+    with zipfile.ZipFile(path, "a") as target, pytest.warns(UserWarning, match="Duplicate name"):
+        target.writestr(name, files[name])
+    note = f"{name}: there more than once; the last one is read"
+    assert note in load(path).attrs["ingest_notes"]
+
+
+def test_links_and_pipes_in_a_folder_are_named(tmp_path: Path, vd: xr.DataArray) -> None:
+    path = write_archive(tmp_path / "a", archive_files(vd.isel(time=[0])))
+    os.mkfifo(path / "20240304" / "VDLive_0001.xml")
+    (path / "20240305").symlink_to(tmp_path)
+    notes = load(path).attrs["ingest_notes"]
+    assert notes == (
+        "2 broken files skipped",
+        "20240305: a link, a device or the like; not followed",
+        "20240304/VDLive_0001.xml: a link, a device or the like; not followed",
+    )
 
 
 def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path, vd: xr.DataArray) -> None:

@@ -21,6 +21,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import rules
 from vd_forecasting.pipelines.data_engineering.clean import clean
+from vd_forecasting.pipelines.data_engineering.clocks import detect_interval
 from vd_forecasting.pipelines.data_engineering.resample import resample
 from vd_forecasting.pipelines.data_engineering.rules import RULES
 from vd_forecasting.pipelines.data_quality import coverage_plots, traffic_plots
@@ -185,7 +186,7 @@ def test_given_interval_wins_over_the_detected_one() -> None:
 )
 def test_detected_interval(seconds: list[int], expected: int) -> None:
     times = np.datetime64("2024-03-01", "ns") + np.array(seconds) * np.timedelta64(1, "s")
-    assert rules.detect_interval(times) == np.timedelta64(expected, "s")
+    assert detect_interval(times) == np.timedelta64(expected, "s")
 
 
 def test_jittering_clock_gives_the_usual_grid() -> None:
@@ -297,6 +298,115 @@ def test_many_vds_are_all_looked_at() -> None:
     assert np.isnan(cleaned).sum() == 4 * 4
 
 
+def hourly(values: npt.ArrayLike) -> xr.DataArray:
+    """Speeds of detectors, [T, N], by the hour; stuck after three hours are three of them."""
+    return vd_array(np.asarray(values)[..., None], interval_minutes=60.0)
+
+
+STUCK = parameters(features={"avg_speed": {"unit": "km/h", "stuck_after": "3h"}})
+
+
+@pytest.mark.parametrize("spread", [0.4, 1, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_in_whole_numbers_is_not_stuck(spread: float, seed: int) -> None:
+    vd = hourly(np.random.default_rng(seed).normal(50, spread, (24 * 60, 6)).round())
+    np.testing.assert_array_equal(rules.drop_stuck_values(vd, STUCK), vd)
+
+
+def test_calm_nights_in_whole_numbers_are_not_stuck() -> None:
+    """Quarters of an hour, six hours a night at about 1 %."""
+    random = np.random.default_rng(0)
+    night = np.arange(28 * 96) % 96 < 24
+    level = np.where(night, random.normal(1, 0.25, (28 * 96, 4)).T, random.normal(15, 4, 28 * 96))
+    vd = vd_array(level.T.round().clip(0)[..., None], interval_minutes=15.0)
+    np.testing.assert_array_equal(rules.drop_stuck_values(vd, STUCK), vd)
+
+
+@pytest.mark.parametrize("decimals", [0, 1])
+def test_a_sensor_stuck_for_a_day_is_found_among_noise(decimals: int) -> None:
+    values = np.random.default_rng(0).normal(50, 1, (24 * 60, 3)).round(decimals)
+    values[99:125, 1] = [49, *[50] * 24, 51]
+    vd = hourly(values)
+    removed = np.isnan(rules.drop_stuck_values(vd, STUCK).to_numpy())[..., 0]
+    assert removed[100:124, 1].all()
+    assert removed.sum() == 24
+
+
+def test_three_equal_hours_are_stuck_where_values_never_repeat() -> None:
+    values = np.random.default_rng(0).normal(50, 5, 500)
+    values[100:105] = 50.25
+    removed = np.isnan(rules.drop_stuck_values(hourly(values[:, None]), STUCK).to_numpy())
+    assert np.flatnonzero(removed).tolist() == [100, 101, 102, 103, 104]
+
+
+def test_a_sensor_that_is_always_stuck_is_found() -> None:
+    held = np.repeat(np.random.default_rng(0).normal(50, 5, 20), 80)
+    assert np.isnan(rules.drop_stuck_values(hourly(held[:, None]), STUCK)).all()
+
+
+FULL = ["avg_speed", "total_volume", "avg_occupancy"]
+
+
+@pytest.mark.parametrize(
+    ("speed", "volume", "occupancy", "kept"),
+    [
+        (0, 0, 0, False),
+        (0, 0, NAN, False),
+        (0, 0, 1.5, False),
+        (0, 0, 60, True),  # a standing queue
+        (0, 3, 0, True),  # contradicts itself, which is a finding
+        (0, NAN, 0, True),
+        (80, 0, 0, True),
+    ],
+)
+def test_a_speed_of_0_without_vehicles_is_missing(
+    speed: float, volume: float, occupancy: float, kept: bool
+) -> None:
+    vd = vd_array(np.array([[[speed, volume, occupancy]], [[90, 20, 12]]]), features=FULL)
+    expected = vd.to_numpy().copy()
+    if not kept:
+        expected[0, 0, 0] = NAN
+    before = vd.copy(deep=True)
+    np.testing.assert_array_equal(rules.drop_speeds_without_vehicles(vd, parameters()), expected)
+    xr.testing.assert_identical(vd, before)
+    without = vd[..., :2]
+    missing = np.isnan(rules.drop_speeds_without_vehicles(without, parameters())[0, 0, 0])
+    assert missing == (speed == 0 and volume == 0)
+
+
+def test_occupancies_as_shares_tell_a_queue_too() -> None:
+    values = [[[0, 0, 0.6], [0, 0, 0.01]], [[90, 20, 0.1], [90, 20, 0.1]]]
+    cleaned = rules.drop_speeds_without_vehicles(vd_array(values, features=FULL), parameters())
+    np.testing.assert_array_equal(cleaned[0, :, 0], [0, NAN])
+
+
+def test_speeds_alone_keep_their_zeros() -> None:
+    vd = vd_array([0, 50, 0])
+    np.testing.assert_array_equal(rules.drop_speeds_without_vehicles(vd, parameters()), vd)
+
+
+@pytest.mark.parametrize(
+    ("unit", "minutes", "highest"),
+    [("", 60, 6000), ("", 5, 500), ("veh/h", 5, 6000), ("veh/min", 5, 100), ("veh/5 min", 5, 500)],
+)
+def test_a_rate_bounds_volumes_whatever_the_interval(
+    unit: str, minutes: float, highest: float
+) -> None:
+    limits = parameters(features={"total_volume": {"unit": "veh/interval", "max_rate": 6000}})
+    vd = vd_array([highest, highest + 1, -1], features=["total_volume"], interval_minutes=minutes)
+    vd = vd.assign_coords(unit=("feature", [unit]))
+    cleaned = rules.drop_impossible_rates(rules.drop_impossible_values(vd, limits), limits)
+    np.testing.assert_array_equal(flat(cleaned), [highest, NAN, NAN])
+
+
+@pytest.mark.parametrize("own", [(0, 100), None])
+def test_a_range_holds_in_place_of_the_rate(own: tuple[float, float] | None) -> None:
+    limits = parameters(features={"total_volume": {"unit": "", "max_rate": 6000, "range": own}})
+    vd = vd_array([-1, 100, 101, 90_000], features=["total_volume"], interval_minutes=60.0)
+    cleaned = rules.drop_impossible_rates(rules.drop_impossible_values(vd, limits), limits)
+    np.testing.assert_array_equal(flat(cleaned), [NAN, 100, NAN, NAN] if own else flat(vd))
+
+
 def test_units_come_from_the_parameters_with_the_interval_filled_in() -> None:
     cleaned, _ = clean(vd_array(np.ones((3, 1, 3))), parameters())
     assert cleaned["unit"].to_numpy().tolist() == ["km/h", "veh/5 min", ""]
@@ -338,6 +448,8 @@ def test_log_tells_what_every_rule_did(caplog: pytest.LogCaptureFixture) -> None
         "time grid": [7, 5, 1],
         "duplicates": [6, 4, 0],
         "absent steps": [9, 4, 0],
+        "no vehicles": [9, 4, 0],
+        "highest rate": [9, 4, 0],
         "stuck values": [9, 4, 0],
     }
     assert [record.getMessage() for record in caplog.records] == [
@@ -410,13 +522,31 @@ def cleaned_by_hand(vd: xr.DataArray, n: int, feature: str) -> dict[int, float]:
             grid[nearest_step(time)] = value
     if feature == "avg_speed":
         every = [nearest_step(time) for time, _ in stamped]
+        if "total_volume" in vd["feature"]:
+            volume = cleaned_by_hand(vd, n, "total_volume")
+            grid = {step: v for step, v in grid.items() if v != 0 or volume.get(step) != 0}
         series = [(step, grid.get(step)) for step in range(min(every), max(every) + 1)]
-        for value, run in groupby(series, key=lambda pair: pair[1]):
-            held = [step for step, _ in run]
-            if value and len(held) >= 3:
+        runs = [
+            (value, [step for step, _ in run])
+            for value, run in groupby(series, key=lambda pair: pair[1])
+            if value
+        ]
+        while found := [run for run in runs if is_stuck(run, runs, len(series))]:
+            runs = [run for run in runs if run not in found]
+            for _, held in found:
                 for step in held:
                     del grid[step]
     return grid
+
+
+def is_stuck(run: tuple[float, list[int]], runs: list[Any], readings: int) -> bool:
+    """Whether a run of equal values, of at least three, is longer than chance makes it."""
+    longer = sum(len(held) > 1 for _, held in runs)
+    same = [held for value, held in runs if value == run[0]]
+    of_all = (longer - 1) / max(len(runs) - 1, 1)
+    own = (sum(len(held) > 1 for held in same) - 1) / max(len(same) - 1, 1)
+    needed = 1 + np.log(0.001 / readings) / np.log(min(max(own, of_all, 1e-6), 0.8))
+    return bool(len(run[1]) >= max(3, needed))
 
 
 @given(raw_arrays())

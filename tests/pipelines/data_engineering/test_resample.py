@@ -296,7 +296,7 @@ def test_a_year_of_minutes_needs_little_memory() -> None:
     values = np.random.default_rng(0).random((525_600, 2, 3), dtype=np.float32)
     tracemalloc.start()
     start = perf_counter()
-    result = bin_values(values, 5, 0, 3, np.array([False, True, False]))
+    result = bin_values(values, (5, 0), 3, np.array([1.0, 5, 1]))
     took = perf_counter() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
@@ -164,6 +164,22 @@ def test_repeated_values_where_the_rule_is_off() -> None:
     assert found.startswith("**VD-1: avg_speed repeats one value for 5 h** from 2024-03-04 10:00. ")
 
 
+def test_repeated_values_that_the_rule_leaves() -> None:
+    """A value that always comes in runs is not stuck."""
+    raw = traffic()
+    raw[..., VOLUME] = np.repeat(raw[::PER_HOUR, :, VOLUME].to_numpy() // 50 * 50 + 1, 4, axis=0)
+    cleaning = parameters(stuck_after="3h")
+    assert not any("repeats" in found for found in found_in(raw, cleaning))
+    raw[100 : 100 + 60, 1, VOLUME] = 1  # 15 h
+    assert not any("repeats" in found for found in found_in(raw, cleaning))
+    hours = raw[::PER_HOUR].copy()
+    hours[:, 1, SPEED] = 5 * (hours[:, 1, SPEED] // 5)
+    hours[50:76, 1, SPEED] = hours[40:48, 1, SPEED] = hours[90:93, 1, SPEED] = 95
+    [found] = [found for found in found_in(hours, cleaning) if "repeats" in found]
+    assert found.startswith("**VD-1: avg_speed repeats one value for 1 day ")
+    assert found.endswith("Check the sensor; it may be chance, as the value is common there.")
+
+
 def test_lanes_may_stay_the_same() -> None:
     raw = traffic().isel(feature=[0, 1]).assign_coords(feature=["avg_speed", "lane_count"])
     raw[:, :, 1] = 3
@@ -304,6 +320,52 @@ def test_names_from_the_file_are_harmless() -> None:
     [found] = found_in(raw)
     assert "**a\\|b c: 40 % missing**" in found
     assert "**&lt;b>: 40 % missing**" in found
+
+
+def test_speeds_of_0_where_no_volume_says_why() -> None:
+    raw = traffic().isel(feature=[SPEED])
+    raw[[5, 50, 500], 1] = 0
+    [found] = found_in(raw)
+    assert found == (
+        "**avg_speed is 0 in 3 values (0.1 %) where the volume is unknown**, in VD-1. If no "
+        "vehicle passed then, 0 is no speed: add 0 to `cleaning.features.avg_speed.error_codes`, "
+        "or the volume to the file."
+    )
+
+
+def test_zeros_that_vehicles_contradict() -> None:
+    raw = traffic()
+    raw[[40, 140, 240], 1, SPEED] = 0
+    raw[[41, 137], 2, OCCUPANCY] = 0
+    raw[[42, 142], 3] = 0  # no vehicle
+    speed, occupancy = found_in(raw)
+    assert speed.startswith("**avg_speed is 0 in 3 values (0.1 %) while vehicles passed**, in VD-1")
+    assert occupancy.startswith("**avg_occupancy is 0 in 2 values (0.1 %) while vehicles passed**")
+
+
+@pytest.mark.parametrize("own", [{"max_rate": 36_000}, {"range": None}])
+def test_z_scores_in_place_of_vehicles(own: dict[str, Any]) -> None:
+    raw = traffic()
+    volume = raw[..., VOLUME]
+    raw[..., VOLUME] = (volume - volume.mean()) / volume.std()
+    features = parameters().features | {
+        "total_volume": FeatureCleaning.model_validate({"unit": "veh/interval", **own})
+    }
+    found = found_in(raw, parameters().model_copy(update={"features": features}))[0]
+    assert found.startswith("**total_volume is negative in ")
+    assert "other detector.** Vehicles are never fewer than 0: these may be standardised" in found
+    assert "(z-scores)" in found
+
+
+def test_a_detector_that_reports_less_often() -> None:
+    raw = traffic()
+    raw[np.arange(len(raw)) % 4 > 0, 2] = NAN
+    assert found_in(raw)[0] == (
+        "**VD-2 reports less often than every 15 min**: VD-2 every 1 h, and counts vehicles of it. "
+        "Set `cleaning.resample` to the longest interval of the detectors you need."
+    )
+    coarse = parameters().model_copy(update={"resample": "1h"})
+    assert not any("less often" in found for found in found_in(raw, coarse))
 
 
 def test_no_more_than_ten_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,8 @@ def test_rules_table(small_page: str) -> None:
     assert table[2:4] == [["error codes", "–", "1", "0"], ["physical range", "–", "1", "0"]]
     assert table[8:] == [
         ["absent steps", "1 added", "0", "0"],
+        ["no vehicles", "–", "0", "0"],
+        ["highest rate", "–", "0", "0"],
         ["stuck values", "–", "0", "0"],
         ["**all**", "", "**2**", "**0**"],
     ]

@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from vd_forecasting.datasets.atomic import AtomicJSONDataset
+from vd_forecasting.parameters import Cleaning
 from vd_forecasting.running.staleness.fingerprint import (
     makers_of,
     save_fingerprint,
@@ -37,12 +38,13 @@ PIPELINE = Pipeline(
     ]
 )
 MAKERS = makers_of([PIPELINE])
-CLEANING: dict[str, Any] = {
+AS_WRITTEN: dict[str, Any] = {
     "interval": None,
     "error_codes": [-99],
     "min_observed": 0.5,
     "features": {"avg_speed": {"unit": "km/h"}},
 }
+CLEANING: dict[str, Any] = Cleaning(**AS_WRITTEN).model_dump(mode="json")
 
 
 def catalog_in(folder: Path, raw: str = "raw.json", **parameters: Any) -> DataCatalog:
@@ -100,10 +102,9 @@ def test_other_content_is_other_data(made: Path) -> None:
     assert other(made)["clean"] == "input raw changed"
 
 
-def test_other_rules_are_other_data_but_not_defaults_in_words(made: Path) -> None:
-    in_words = {**CLEANING, "resample": None}
-    assert other(made, cleaning=in_words) == {}
-    changed = other(made, cleaning={**CLEANING, "min_observed": 0.4})
+def test_other_rules_are_other_data_but_not_their_defaults(made: Path) -> None:
+    assert other(made, cleaning=AS_WRITTEN) == {}
+    changed = other(made, cleaning={**AS_WRITTEN, "min_observed": 0.4})
     assert changed["clean"] == "parameter cleaning.min_observed 0.5 → 0.4"
 
 
@@ -117,7 +118,7 @@ def test_data_that_was_cleaned_again_by_another_run_is_other_data(made: Path) ->
 
 
 def test_a_run_that_reads_other_data_is_refused_with_a_command(made: Path) -> None:
-    catalog = catalog_in(made, cleaning={**CLEANING, "min_observed": 0.4})
+    catalog = catalog_in(made, cleaning={**AS_WRITTEN, "min_observed": 0.4})
     told = (
         "cleaned.json is of other data: parameter cleaning.min_observed 0.5 → 0.4; make it anew: "
         "kedro run --pipeline compare_all --env mine --params cleaning.min_observed=0.4"

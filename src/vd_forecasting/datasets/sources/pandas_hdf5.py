@@ -7,28 +7,38 @@ attributes are pickles; those are never opened.
 import itertools
 import math
 import re
+from datetime import timedelta, timezone, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import h5py
 import numpy as np
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
 from vd_forecasting.datasets.sources import source
-from vd_forecasting.datasets.timestamps import DatetimeArray
+from vd_forecasting.datasets.timestamps import DatetimeArray, on_clock_of
 from vd_forecasting.datasets.vd_contract import ContractError, follow, open_vd_file, own_dataset
 from vd_forecasting.wording import quoted
 
 _ROWS_AT_ONCE = 4096
-_MOST_LABEL_BYTES = 2**28
+_MOST_STEPS = 20_000_000
+_MOST_LABELS = 200_000
+_MOST_LABEL_BYTES = 200
+_MOST_CHUNK_BYTES = 2**29
+_NONE = "N."  # a pickle too
 # Stored as NumPy bytes by today's PyTables, as a pickle of the same word by older ones.
 _DATETIME = re.compile(r"datetime64(?:\[(s|ms|us|ns)\])?")
+# A zone is stored by its name, a fixed offset as a pickle of datetime.timezone or of pytz.
+_TIMEZONE = re.compile(r"cdatetime\ntimedelta\n(?:p\d+\n)?\(I(-?\d{1,6})\nI(\d{1,6})\n")
+_PYTZ = re.compile(r"cpytz\n(?:_UTC|_FixedOffset\n(?:p\d+\n)?\(I(-?\d{1,6}))\n")
 
 
 class PandasHDF5Dataset(source.SourceDataset):
     """Loads a wide DataFrame, datetime index × one column per detector, of one feature.
 
-    Only pandas' fixed format (``df.to_hdf(path, key="df")``) is read: in its table format the names
-    of the columns are a pickle.
+    An index with a time zone becomes local time, on the offset of its first step. Only pandas'
+    fixed format (``df.to_hdf(path, key="df")``) is read: in its table format the names of the
+    columns are a pickle.
 
     Example::
 
@@ -52,10 +62,11 @@ class PandasHDF5Dataset(source.SourceDataset):
     def _read(self) -> tuple[source.Floats, source.Labels]:
         with open_vd_file(self.filepath) as file:
             frame = _frame(file, self._key)
-            times, vdids = _times(frame), _names(frame, "axis0")
+            (times, offset, notes), vdids = _clock(frame), _names(frame, "axis0")
             values = _values(frame, len(times), vdids)
         units = {self._feature: self._unit}
-        return values[..., np.newaxis], source.Labels(times, vdids, [*units], units)
+        labels = source.Labels(times, vdids, [*units], units, utc_offset=offset, notes=notes)
+        return values[..., np.newaxis], labels
 
 
 def _is_frame(file: h5py.File, name: str) -> bool:
@@ -102,19 +113,48 @@ def _member(frame: h5py.Group, name: str, ndim: int) -> h5py.Dataset:
         lengths = zip(dataset.shape, dataset.chunks, strict=True)
         chunks = math.prod(-(-length // chunk) for length, chunk in lengths)
         is_whole = dataset.id.get_num_chunks() == chunks
+        if math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_CHUNK_BYTES:
+            raise ContractError(f"{path} has chunks of the shape {dataset.chunks}; too large")
     if dataset.size and not is_whole:
         raise ContractError(f"{path} is incomplete: some of its values were never written")
+    source.check_packing(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size())
     return dataset
 
 
+def _clock(frame: h5py.Group) -> tuple[DatetimeArray, str | None, list[str]]:
+    """The index [T], local time where it has a zone; the offset of that clock, and notes on it.
+
+    pandas stores times of any zone in UTC.
+    """
+    times, axis = _times(frame), frame["axis1"]
+    stored = "".join(read_texts(axis, "tz"))
+    if stored in ("", _NONE):
+        return times, None, []
+    try:
+        zone, notes = _zone(stored), []
+    except (ValueError, OSError, LookupError, OverflowError):
+        zone = timezone.utc
+        notes = [f"the time zone {stored[:40]!r} of its index is unknown; its times are in UTC"]
+    return *on_clock_of(zone, times), notes
+
+
+def _zone(stored: str) -> tzinfo:
+    if found := _TIMEZONE.search(stored):
+        return timezone(timedelta(days=int(found[1]), seconds=int(found[2])))
+    if found := _PYTZ.search(stored):
+        return timezone(timedelta(minutes=int(found[1] or 0)))
+    return ZoneInfo(stored)
+
+
 def _times(frame: h5py.Group) -> DatetimeArray:
-    """The index [T], naive as pandas stores it."""
+    """The index [T], as it is stored."""
     axis = _member(frame, "axis1", 1)
     found = _DATETIME.search("".join(read_texts(axis, "kind")))
     if found is None or axis.dtype.kind != "i" or axis.dtype.itemsize != 8:
         path = _path(frame, "axis1")
         raise ContractError(f"{path}, the index, does not hold date and time")
-    source.check_size(axis.shape)
+    if axis.size > _MOST_STEPS:
+        raise ContractError(f"{_path(frame, 'axis1')} declares {axis.size:,} time steps")
     unit, values = found[1] or "ns", axis[:]
     # a time beyond the range of nanoseconds would overflow into a wrong date
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
@@ -127,8 +167,11 @@ def _times(frame: h5py.Group) -> DatetimeArray:
 def _names(frame: h5py.Group, name: str) -> list[str]:
     """The labels of columns, text or whole numbers."""
     axis, path = _member(frame, name, 1), _path(frame, name)
-    if axis.size * axis.dtype.itemsize > _MOST_LABEL_BYTES:
-        raise ContractError(f"{path} declares {axis.size} labels, more than any file needs")
+    if axis.size > _MOST_LABELS or axis.dtype.itemsize > _MOST_LABEL_BYTES:
+        raise ContractError(
+            f"{path} declares {axis.size:,} labels of {axis.dtype.itemsize:,} bytes, more than "
+            "any file needs"
+        )
     if axis.dtype.kind not in "iuS":
         raise ContractError(f"{path} has labels of type {axis.dtype}, must be text or numbers")
     return [as_text(label) for label in axis[:].tolist()]

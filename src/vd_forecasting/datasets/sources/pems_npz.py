@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
@@ -16,23 +16,32 @@ from vd_forecasting.wording import quoted
 FEATURES = ("total_volume", "avg_occupancy", "avg_speed")
 """The order of the published files; PEMS03 and PEMS07 have the first alone."""
 
+STARTS = {
+    "PEMS03": "2018-09-01",
+    "PEMS04": "2018-01-01",
+    "PEMS07": "2017-05-01",
+    "PEMS08": "2016-07-01",
+}
+"""First days of the published files."""
+
 _BLOCK_BYTES = 16 * 2**20
 _MOST_STEPS = 20_000_000
+_MOST_NAME_BYTES = 8 * 2**20
 
 
 class PemsNpzDataset(source.SourceDataset):
     """Loads the array ``data`` [T, N, F] of an ``.npz`` file, a block at a time and never pickled.
 
-    Occupancy is a share in these files and becomes %. The files have no clock: the catalog
-    entry gives the time of the first step and the interval.
+    Occupancy is a share in these files and becomes %. The files have no clock: the catalog entry
+    gives the interval and the time of the first step, which is assumed otherwise and noted.
 
     Example::
 
         ingest_source:
           type: vd_forecasting.datasets.PemsNpzDataset
           filepath: data/01_raw/PEMS04.npz
-          start: "2018-01-01"
-          interval: 5min            # optional, as are the following
+          start: "2018-01-01"       # optional, as are the following
+          interval: 5min
           units: {avg_speed: mph}
           features: [total_volume, avg_occupancy, avg_speed]
           vdids: data/01_raw/PEMS03.txt   # a name per line; by default they are 0, 1, 2, ...
@@ -41,7 +50,7 @@ class PemsNpzDataset(source.SourceDataset):
     def __init__(
         self,
         *,
-        start: str | date,
+        start: str | date | None = None,
         interval: str = "5min",
         features: Sequence[str] = FEATURES,
         units: dict[str, str] | None = None,
@@ -56,7 +65,15 @@ class PemsNpzDataset(source.SourceDataset):
         self._vdids = vdids
 
     def _read(self) -> tuple[source.Floats, source.Labels]:
-        start = pd.to_datetime(str(self._start), format="ISO8601").as_unit("ns")
+        given, notes = self._start, list[str]()
+        if given is None:
+            name = next((name for name in STARTS if name in self.filepath.name.upper()), "PEMS04")
+            given = STARTS[name]
+            notes.append(
+                f"the file has no time stamps and no start was given: {given}, that of {name}, is "
+                "assumed; give another by --params source_start=2018-01-01"
+            )
+        start = pd.to_datetime(str(given), format="ISO8601").as_unit("ns")
         if start.tzinfo is not None:
             raise ValueError(f"start is {self._start!r}, must be local time without an offset")
         interval = pd.Timedelta(self._interval).as_unit("ns")
@@ -67,10 +84,25 @@ class PemsNpzDataset(source.SourceDataset):
         values = _read_npz(self.filepath, len(self._features))
         steps, vds, width = values.shape
         features = self._features[:width]
+        notes += _standardised(values, features)
         if "avg_occupancy" in features:
             values[..., features.index("avg_occupancy")] *= 100
         times = start.to_datetime64() + np.arange(steps) * interval.to_timedelta64()
-        return values, source.Labels(times, _names(self._vdids, vds), features, self._units)
+        vdids = _names(self._vdids, vds)
+        return values, source.Labels(times, vdids, features, self._units, notes=notes)
+
+
+def _standardised(values: source.Floats, features: Sequence[str]) -> Iterator[str]:
+    """Notes on negative speeds and volumes that are no whole numbers, as error codes are."""
+    for place, name in enumerate(features):
+        below = values[..., place][values[..., place] < 0]
+        odd = below[below % 1 != 0]
+        if odd.size and name != "avg_occupancy":
+            yield (
+                f"{odd.size:,} of {values[..., place].size:,} values of {name} are negative, such "
+                f"as {odd[0]:.3g}: z-scores instead of measurements, or channels in another order "
+                "than that of `features`"
+            )
 
 
 def _read_npz(path: Path, most_features: int) -> source.Floats:
@@ -84,8 +116,12 @@ def _read_npz(path: Path, most_features: int) -> source.Floats:
         if "data.npy" not in archive.namelist():
             held = quoted(archive.namelist()[:5]) or "nothing"
             raise ValueError(f"has no array 'data'; it holds {held}")
+        info = archive.getinfo("data.npy")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("is compressed in another way than NumPy does")
+        source.check_packing(info.file_size, info.compress_size)
         with archive.open("data.npy") as file:
-            return _read_npy(file, archive.getinfo("data.npy").file_size, most_features)
+            return _read_npy(file, info.file_size, most_features)
 
 
 def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
@@ -132,11 +168,10 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
 def _names(path: str | None, count: int) -> list[str]:
     if path is None:
         return [str(index) for index in range(count)]
-    try:
-        text = Path(path).read_text("utf-8", errors="replace")
-    except OSError as error:
-        raise ValueError(f"vdids: {error}") from error
-    names = text.split()
+    file = Path(path)
+    if not file.is_file() or file.stat().st_size > _MOST_NAME_BYTES:
+        raise ValueError(f"vdids: {path}: no such file, or no list of names")
+    names = file.read_text("utf-8", errors="replace").split()
     if len(names) != count:
         raise ValueError(f"vdids: {path} has {len(names)} names, but the array {count} VDs")
     return names

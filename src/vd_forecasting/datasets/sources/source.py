@@ -9,7 +9,8 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,9 +22,9 @@ from kedro.io import DatasetError
 from vd_forecasting.datasets.atomic import FileDataset
 from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.timestamps import DatetimeArray
-from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
 from vd_forecasting.vd_array import DIMS
-from vd_forecasting.wording import one_line, quoted
+from vd_forecasting.wording import one_line, plural, quoted
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,7 +44,10 @@ UNITS = {
 }
 """The project's features and their units, for those whose catalog entry names none."""
 
-_MOST_LOCATION_BYTES = 64 * 2**20
+_MOST_LOCATION_BYTES = 8 * 2**20
+_LOCATION_COLUMNS = ("sensor_id", "latitude", "longitude")
+_ALWAYS_UNPACKED_BYTES = 64 * 2**20
+_MOST_RATIO = 200  # of detector data, ten is usual
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
 
@@ -71,15 +75,20 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
 
     def load(self) -> xr.DataArray:
         """The array; a DatasetError of one line that begins with the path if it cannot be read."""
-        if not self.filepath.exists():
+        if not (self.filepath.exists() or self._exists()):
             raise DatasetError(
                 f"{self.filepath}: no such file; put the data there, or name its place: "
                 "--params source_file=path/to/the/data"
             )
+        if self.filepath.exists() and not (self.filepath.is_file() or self.filepath.is_dir()):
+            raise DatasetError(f"{self.filepath}: neither a file nor a folder")
         try:
             values, labels = self._read()
-            coords = labels.info | read_locations(self._locations, labels.vdids)
-            return _vd_array(values, labels, coords, self.filepath.name)
+            where, notes = read_locations(self._locations, labels.vdids)
+            labels = replace(labels, notes=[*labels.notes, *notes])
+            longest = max(map(len, labels.vdids), default=0)
+            self.limit.check_names(longest, len(labels.vdids), "a VDID")
+            return _vd_array(values, labels, labels.info | where, self.filepath.name)
         except ImportError as error:
             raise DatasetError(
                 f"{self.filepath}: {one_line(error)}; pip install -e '.[ingest]'"
@@ -139,6 +148,7 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
         )
     if np.isnat(times).all():
         raise ValueError(f"none of its {len(times)} time stamps is usable")
+    vdids, notes = replace_controls(vdids, "the VDIDs")
     for what, names in (("VDIDs", vdids), ("features", features)):
         if twice := duplicates(names):
             raise ValueError(f"duplicate {what}: {quoted(twice)}")
@@ -146,8 +156,8 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
     attrs: dict[str, Any] = {"source_file": source_file}
     if labels.utc_offset is not None:
         attrs["utc_offset"] = labels.utc_offset
-    if labels.notes:
-        attrs[NOTES] = tuple(labels.notes)
+    if notes := [*labels.notes, *notes]:
+        attrs[NOTES] = tuple(notes)
     coords: dict[str, Any] = {
         "time": ("time", times.astype("datetime64[ns]")),
         "vd": ("vd", np.array(vdids, dtype=str)),
@@ -156,6 +166,15 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
     }
     variable = xr.Variable(DIMS, values, attrs)
     return xr.Dataset({"features": variable}, coords | info)["features"]
+
+
+def as_factor(scale: float | str) -> float:
+    """A factor, which may be written as ``1/4``; a ValueError for anything else."""
+    try:
+        factor = float(Fraction(str(scale)))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"scale: {scale!r} is no number; write 0.25 or 1/4") from error
+    return factor
 
 
 def as_float32(values: npt.NDArray[Any]) -> Floats:
@@ -175,28 +194,50 @@ def check_size(shape: Sequence[int]) -> None:
         )
 
 
-def read_locations(path: str | None, vdids: Sequence[str]) -> dict[str, Any]:
-    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none.
+def check_packing(size: int, stored: int) -> None:
+    """Refuse, by a ValueError, much content that little of a file unpacks to."""
+    if size > max(_ALWAYS_UNPACKED_BYTES, _MOST_RATIO * stored):
+        raise ValueError(
+            f"declares {size / 2**20:,.0f} MiB in {stored / 2**20:,.1f} MiB of the file; more than "
+            f"{_MOST_RATIO} times what is stored is refused"
+        )
+
+
+def read_locations(path: str | None, vdids: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Coordinates ``position_lat`` and ``position_lon``, each [N] with NaN where the file has none,
+    and a note on these.
 
     The file is a CSV such as DCRNN's ``graph_sensor_locations.csv``, with the columns ``sensor_id,
-    latitude, longitude``; others are ignored. Without a file, nothing is known; a ValueError if
-    there is none at ``path`` or it lacks a column.
+    latitude, longitude``; others are ignored. Without a header, as for PEMS-BAY, these are the
+    first three. Without a file, nothing is known; a ValueError if there is none at ``path`` or it
+    lacks a column.
     """
     if not path:
-        return {}
+        return {}, []
     if not Path(path).is_file():
         raise ValueError(f"locations: {path}: no such file")
     if Path(path).stat().st_size > _MOST_LOCATION_BYTES:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
-    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        with told_as(f"locations: {path}: not a CSV file", csv.Error):
-            for name in ("sensor_id", "latitude", "longitude"):
-                if name not in (reader.fieldnames or ()):
-                    raise ValueError(f"locations: {path}: has no column {name!r}")
-            rows = {str(row["sensor_id"]).strip(): row for row in reader}
-    found: list[Mapping[str, Any]] = [rows.get(vdid, {}) for vdid in vdids]
-    return {
-        name: ("vd", [as_number(row.get(column)) for row in found])
-        for name, column in (("position_lat", "latitude"), ("position_lon", "longitude"))
-    }
+    with (
+        told_as(f"locations: {path}: not a CSV file", csv.Error),
+        Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file,
+    ):
+        first, *others = [*csv.reader(file)] or [[]]
+    if len(first) > 2 and not math.isnan(as_number(first[1]) + as_number(first[2])):
+        first, others = [*_LOCATION_COLUMNS], [first, *others]
+    for name in _LOCATION_COLUMNS:
+        if name not in first:
+            raise ValueError(f"locations: {path}: has no column {name!r}")
+    rows = (dict(zip(first, row, strict=False)) for row in others)
+    known = {row.get("sensor_id", "").strip(): row for row in rows}
+    found = [known.get(vdid, {}) for vdid in vdids]
+    lat, lon = ([as_number(row.get(name)) for row in found] for name in _LOCATION_COLUMNS[1:])
+    lost = [
+        vdids[n] for n, place in enumerate(zip(lat, lon, strict=True)) if math.isnan(sum(place))
+    ]
+    notes = []
+    if lost:
+        notes.append(
+            f"{plural(len(lost), 'detector')} without a place in {path}: {quoted(lost, 1)}"
+        )
+    return {"position_lat": ("vd", lat), "position_lon": ("vd", lon)}, notes

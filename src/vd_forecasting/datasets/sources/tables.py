@@ -1,13 +1,8 @@
-"""CSV and Parquet tables, read a batch of rows at a time; every cell of a CSV as the text it is."""
+"""CSV and Parquet tables, wide and long, as VD arrays."""
 
-import csv
-import gzip
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,115 +10,84 @@ import numpy.typing as npt
 import pandas as pd
 
 from vd_forecasting.datasets.sources import source
-from vd_forecasting.datasets.timestamps import read_clock
-from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.datasets.sources.clock import Clock
+from vd_forecasting.datasets.sources.lanes import merge_lanes
+from vd_forecasting.datasets.sources.numerals import Numerals
+from vd_forecasting.datasets.sources.table_files import Shape, matches, open_files
+from vd_forecasting.datasets.sources.table_rows import ReadAgainError, Rows, Texts, as_flag
 from vd_forecasting.wording import quoted
 
-Texts = npt.NDArray[np.object_]
-
-_CELLS_AT_ONCE = 1_000_000
 _ROW_BYTES = 8
-_MISSING = ("", "nan", "na", "n/a", "null", "none", "nat", "-", "--")
-"""Words for a missing value, in lower case; other text in place of a number is counted."""
+_REPEATED = (
+    "Set time_column and vd_column to all columns that tell them, lane_column if they are lanes, "
+    "timezone if a clock was put back."
+)
+_MIDNIGHT = re.compile(r"[T ]00:00(:00)?$")
 
 
 class TableDataset(source.SourceDataset):
-    """A CSV or Parquet table; ``encoding`` and ``delimiter`` apply to CSV only."""
+    """CSV or Parquet tables: a file, a folder or a zip of them, or a pattern, ``days/*.csv``.
+
+    Options of all tables, beside those of :class:`.clock.Clock` and :class:`.table_files.Shape`:
+
+    - ``time_column``: a column or several whose texts, with a blank between, are a time stamp;
+      :data:`.table_rows.FILE_NAME` stands for the name of the file, here and for ``vd_column``.
+    - ``decimal``, ``thousands``: marks in numbers, found out by default.
+    - ``flag_column``, ``bad_flags``: where it holds one of these, the values of a row are missing.
+    """
 
     def __init__(
         self,
         *,
-        time_column: str,
+        time_column: str | Sequence[str] = (),
         time_format: str | None = None,
         timezone: str | None = None,
+        time_unit: str | None = None,
+        time_shift: str | None = None,
+        start: Any = None,
+        interval: str | None = None,
+        columns: Sequence[str] | None = None,
         encoding: str = "utf-8-sig",
         delimiter: str = ",",
+        decimal: str | None = None,
+        thousands: str | None = None,
+        flag_column: str | None = None,
+        bad_flags: Any = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._is_parquet = self.filepath.suffix.lower() in (".parquet", ".pq")
-        self._time_column = time_column
-        self._clock = partial(read_clock, time_format=time_format, timezone=timezone)
-        self._encoding = encoding
-        self._delimiter = delimiter
+        self._time_columns = _listed(time_column)
+        self._clock = Clock(time_format, timezone, time_unit, time_shift, start, interval)
+        self._shape = Shape(columns and _listed(columns), encoding, delimiter, self._memory_mb)
+        self._numerals = None
+        if decimal or thousands:
+            decimal = decimal or ("," if thousands == "." else ".")
+            self._numerals = Numerals(decimal, thousands or "")
+        self._flag_column = flag_column
+        flags = bad_flags if isinstance(bad_flags, list | tuple) else [bad_flags]
+        self._bad_flags = frozenset(map(as_flag, flags))
 
-    def _columns(self) -> list[str]:
-        if self._is_parquet:
-            with self._parquet() as file:
-                names = [str(name) for name in file.schema_arrow.names]
-        else:
-            with self._csv_rows() as rows:
-                names = [name.strip() for name in next(rows, [])]
-        if not names:
-            raise ValueError("it is empty, not even its columns are named")
-        return names
+    def _exists(self) -> bool:
+        return self.filepath.exists() or bool(matches(self.filepath))
 
-    def _batches(
-        self, labels: Sequence[str], columns: Sequence[str], notes: list[str]
-    ) -> Iterator[tuple[list[Texts], source.Floats]]:
-        """Some rows at a time: each of ``labels`` as texts [R], and ``columns`` as numbers [R, F].
+    def _read(self) -> tuple[source.Floats, source.Labels]:
+        if bool(self._flag_column) != bool(self._bad_flags):
+            raise ValueError("flag_column and bad_flags, its values that mean bad, go together")
+        if not (self._time_columns or self._clock.start):
+            raise ValueError("set time_column, or start and interval where the table has no clock")
+        notes: list[str] = []
+        with open_files(self.filepath, notes) as files:
+            rows = Rows(
+                files, self._shape, self._numerals, self._flag_column, self._bad_flags, [*notes]
+            )
+            try:
+                return self._read_rows(rows)
+            except ReadAgainError as shown:
+                rows = replace(rows, numerals=shown.numerals, notes=[*notes, str(shown)])
+            return self._read_rows(rows)  # what was read before is let go
 
-        Cells that hold no number are counted in a note, added at the end.
-        """
-        there, wanted = self._columns(), list(dict.fromkeys([*labels, *columns]))
-        for name in wanted:
-            if name not in there:
-                raise ValueError(f"has no column {name!r}; it has {quoted(there)}")
-        if twice := [name for name in duplicates(there) if name in wanted]:
-            raise ValueError(f"has the column {twice[0]!r} more than once")
-        rows = max(_CELLS_AT_ONCE // len(wanted), 1)
-        is_empty, wrong, example = True, 0, ""
-        frames = self._parquet_frames if self._is_parquet else self._csv_frames
-        for frame in frames(wanted, rows):
-            values, odd, text = as_numbers(frame[list(columns)].to_numpy())
-            is_empty, wrong, example = False, wrong + odd, example or text
-            yield [as_texts(frame[name]) for name in labels], values
-        if is_empty:
-            raise ValueError("it is empty: it has columns, but no rows")
-        if wrong:
-            notes.append(f"{wrong:,} cells hold no number, such as {example!r}; missing")
-
-    def _csv_frames(self, columns: list[str], batch_rows: int) -> Iterator[pd.DataFrame]:
-        with self._csv_rows() as rows:
-            there = [name.strip() for name in next(rows)]
-            places = [there.index(name) for name in columns]
-            blank = [""] * len(there)
-            while batch := list(islice(rows, batch_rows)):
-                if wide := next((row for row in batch if len(row) > len(there)), None):
-                    raise ValueError(
-                        f"has {len(there)} columns, but a row of {len(wide)} cells, which begins "
-                        f"with {wide[0]!r}; check the delimiter, and that decimals have a point"
-                    )
-                whole = (row + blank[len(row) :] for row in batch)
-                cells = [[row[place] for place in places] for row in whole]
-                yield pd.DataFrame(cells, columns=columns, dtype=object)
-
-    @contextmanager
-    def _csv_rows(self) -> Iterator[Iterator[list[str]]]:
-        """The rows that are not blank, the header among them."""
-        path = self.filepath
-        opened = gzip.open if path.suffix.lower() == ".gz" else open
-        with (
-            source.told_as("not a whole CSV file", csv.Error, EOFError, zlib.error),
-            opened(path, "rt", encoding=self._encoding, errors="replace", newline="") as file,
-        ):
-            yield filter(None, csv.reader(file, delimiter=self._delimiter, strict=True))
-
-    def _parquet_frames(self, columns: list[str], batch_rows: int) -> Iterator[pd.DataFrame]:
-        import pyarrow as pa  # noqa: PLC0415
-
-        with self._parquet() as file, source.told_as("damaged Parquet file", pa.ArrowException):
-            for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
-                yield batch.to_pandas()[columns]
-
-    def _parquet(self) -> Any:
-        try:
-            import pyarrow as pa  # noqa: PLC0415  (an extra)
-            import pyarrow.parquet as pq  # noqa: PLC0415
-        except ImportError as error:
-            raise ImportError("to read Parquet, the package pyarrow is needed") from error
-        with source.told_as("not a Parquet file", pa.ArrowException, OSError):
-            return pq.ParquetFile(self.filepath)
+    def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
+        raise NotImplementedError
 
 
 class WideTableDataset(TableDataset):
@@ -146,6 +110,8 @@ class WideTableDataset(TableDataset):
           locations: data/01_raw/where.csv      # columns sensor_id, latitude, longitude
           encoding: big5
           delimiter: ";"
+
+    A table without a clock has ``start`` and ``interval`` instead of ``time_column``.
     """
 
     def __init__(
@@ -161,37 +127,43 @@ class WideTableDataset(TableDataset):
         self._feature = feature
         self._unit = unit
         self._vd_columns = None if vd_columns is None else [str(name) for name in vd_columns]
-        self._scale = scale
+        self._scale = source.as_factor(scale)
 
-    def _read(self) -> tuple[source.Floats, source.Labels]:
+    def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
         vdids = self._vd_columns
         if vdids is None:
-            vdids = [name for name in self._columns() if name != self._time_column]
+            labels = {*self._time_columns, self._flag_column}
+            vdids = [name for name in rows.columns(self._time_columns) if name not in labels]
         if not vdids:
-            raise ValueError(f"has no column but {self._time_column!r}")
+            raise ValueError(f"has no column but {quoted(self._time_columns)}")
         stamps: list[str] = []
         blocks: list[source.Floats] = []
-        odd_cells: list[str] = []
-        for texts, block in self._batches([self._time_column], vdids, odd_cells):
-            stamps += texts[0].tolist()
+        for texts, block in rows.batches(self._time_columns, vdids):
+            first = len(stamps)
+            stamps += _stamps(texts) if texts else map(str, range(first, first + len(block)))
             blocks.append(block)
             source.check_size((len(stamps), len(vdids)))
-        times, offset, notes = self._clock(stamps)
         values = np.concatenate(blocks)
+        is_empty = np.asarray(np.isnan(values).all(axis=1))
+        times, offset, notes = self._clock.read(stamps, is_empty)
         if self._scale != 1:
             values *= np.float32(self._scale)
         units = {self._feature: self._unit}
-        labels = source.Labels(
-            times, vdids, [*units], units, utc_offset=offset, notes=notes + odd_cells
+        notes += rows.notes
+        if repeated := pd.Index(times[~np.isnat(times)]).duplicated().sum():
+            notes.append(f"{repeated:,} rows have the time of another. {_REPEATED}")
+        labels_ = source.Labels(
+            times, _ids(vdids, notes), [*units], units, utc_offset=offset, notes=notes
         )
-        return values[..., np.newaxis], labels
+        return values[..., np.newaxis], labels_
 
 
 @dataclass(frozen=True)
 class Column:
     """Where a feature stands in the table, and in which unit."""
 
-    column: str
+    column: str | Sequence[str]
+    """A list is a day: its steps, one after the other."""
     unit: str | None = None
     scale: float = 1
     """Factor from the numbers in the table to that unit."""
@@ -201,8 +173,10 @@ class LongTableDataset(TableDataset):
     """Loads a CSV or Parquet table with a row per time step and detector.
 
     Rows may come in any order and be absent; of several for one time step and detector, the last
-    value that is not missing wins. Rows without a usable time stamp or VDID are left out and
-    counted in a note, as are cells that hold no number.
+    value that is not missing wins, and they are counted in a note. So are rows without a usable
+    time stamp or VDID, which are left out, and cells that hold no number. ``vd_column`` may be a
+    list: its texts, with a dash between, are the VDID. With ``lane_column``, a row is a lane: see
+    :func:`.lanes.merge_lanes`.
 
     Example::
 
@@ -220,84 +194,212 @@ class LongTableDataset(TableDataset):
     """
 
     def __init__(
-        self, *, vd_column: str, features: Mapping[str, str | Mapping[str, Any]], **kwargs: Any
+        self,
+        *,
+        vd_column: str | Sequence[str],
+        features: Mapping[str, str | Mapping[str, Any]],
+        lane_column: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._vd_column = vd_column
+        self._vd_columns = _listed(vd_column)
+        self._lane_column = lane_column
         self._features = {
             name: Column(entry) if isinstance(entry, str) else Column(**entry)
             for name, entry in features.items()
         }
+        self._columns = [_listed(entry.column) for entry in self._features.values()]
 
-    def _read(self) -> tuple[source.Floats, source.Labels]:
-        columns = [entry.column for entry in self._features.values()]
-        stamps: dict[str, int] = {}
-        vdids: dict[str, int] = {}
-        blocks = []  # some of R rows each: numbers of their stamps and VDIDs, and values [some, F]
-        rows, odd_cells = 0, list[str]()
-        for texts, values in self._batches(
-            [self._time_column, self._vd_column], columns, odd_cells
-        ):
-            blocks.append((_codes(texts[0], stamps), _codes(texts[1], vdids), values))
-            rows += len(values)
-            source.check_size((rows, len(columns) + _ROW_BYTES // 4))
-        times, offset, notes = self._clock(list(stamps))
-        steps, named = np.unique(times[~np.isnat(times)]), [vdid for vdid in vdids if vdid]
+    def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
+        if not self._time_columns:
+            raise ValueError("set time_column; the number of a step will do, with start, interval")
+        blocks, stamps, keys = self._blocks(rows)
+        row_steps = len(self._columns[0])
+        clock = replace(self._clock, time_unit="h") if row_steps > 1 else self._clock
+        if clock.timezone:
+            stamps = _told_apart(stamps, blocks, len(keys))
+        is_empty = np.ones(len(stamps), dtype=bool)
+        for block in blocks:
+            is_empty[block.stamp[~np.isnan(block.values).all(axis=1)]] = False
+        times, offset, notes = clock.read(stamps, is_empty)
+        notes += rows.notes
+        steps = np.unique(times[~np.isnat(times)])
         step_of_stamp = pd.Index(steps).get_indexer(pd.Index(times))  # −1: not there
-        place_of_vdid = pd.Index(named).get_indexer(pd.Index(list(vdids)))
-        shape = (len(steps), len(named), len(columns))
-        source.check_size(shape)
-        dense = np.full(shape, np.nan, dtype=np.float32)
-        lost = 0
-        for stamp, vdid, values in blocks:
-            step, vd = step_of_stamp[stamp], place_of_vdid[vdid]
-            fits = (step >= 0) & (vd >= 0)
-            lost += int((~fits).sum())
-            for feature in range(len(columns)):
-                known = fits & ~np.isnan(values[:, feature])
-                # where places repeat, NumPy keeps the last value
-                dense[step[known], vd[known], feature] = values[known, feature]
-        if lost:
-            notes.append(f"{lost:,} rows have no usable time stamp or no VDID; left out")
-        scales = np.array([entry.scale for entry in self._features.values()], dtype=np.float32)
-        if (scales != 1).any():
-            dense *= scales
-        units = {name: entry.unit for name, entry in self._features.items()}
-        labels = source.Labels(
-            steps, named, [*units], units, utc_offset=offset, notes=notes + odd_cells
+        series = [
+            (vdid, *key[1:])
+            for vdid, key in zip(_ids([key[0] for key in keys], notes), keys, strict=True)
+        ]
+        is_used = np.zeros(len(keys), dtype=bool)
+        for block in blocks:
+            is_used[block.key[step_of_stamp[block.stamp] >= 0]] = True
+        used = dict.fromkeys(one for one, is_in in zip(series, is_used, strict=True) if is_in)
+        names = [one for one in used if one[0]]
+        place_of = {one: place for place, one in enumerate(names)}
+        grid = Grid(
+            step_of_stamp,
+            np.array([place_of.get(one, -1) for one in series], dtype=np.intp),
+            (len(steps), len(names), len(self._features)),
         )
-        return dense, labels
+        values = grid.filled(blocks)
+        if grid.lost:
+            notes.append(f"{grid.lost:,} rows have no usable time stamp or no VDID; left out")
+        if grid.repeated:
+            step, place = np.unravel_index(grid.example, grid.shape[:2])
+            unread = quoted(sorted(rows.unread_columns)) or "none"
+            notes.append(
+                f"{grid.repeated:,} rows have the time step and detector of another, such as "
+                f"{' lane '.join(names[place])!r} at {str(steps[step])[:19]}; the last of each "
+                f"value is kept. {_REPEATED} Columns not read: {unread}"
+            )
+        vdids = [*dict.fromkeys(one[0] for one in names)]
+        if self._lane_column and names:
+            vd_of_lane = pd.Index(vdids).get_indexer(pd.Index([one[0] for one in names]))
+            values, incomplete = merge_lanes(values, vd_of_lane, [*self._features])
+            if incomplete:
+                notes.append(
+                    f"{incomplete:,} volumes are sums over fewer lanes than their detector has"
+                )
+        factors = [source.as_factor(entry.scale) for entry in self._features.values()]
+        scales = np.array(factors, dtype=np.float32)
+        if (scales != 1).any():
+            values *= scales
+        units = {name: entry.unit for name, entry in self._features.items()}
+        return values, source.Labels(steps, vdids, [*units], units, utc_offset=offset, notes=notes)
+
+    def _blocks(self, rows: Rows) -> "tuple[list[Block], list[str], list[tuple[str, ...]]]":
+        """The rows, with the texts of their stamps and keys: VDID, or VDID and lane."""
+        steps = len(self._columns[0])
+        if any(len(names) != steps for names in self._columns):
+            raise ValueError("its features have lists of columns of different length")
+        stamps: dict[str, int] = {}
+        keys: dict[Any, int] = {}
+        blocks, held = list[Block](), 0
+        labels = [*self._time_columns, *self._vd_columns]
+        labels += [self._lane_column] if self._lane_column else []
+        split = len(self._time_columns)
+        for texts, values in rows.batches(labels, [n for names in self._columns for n in names]):
+            vdid = _joined(texts[split : split + len(self._vd_columns)], "-")
+            named = zip(vdid, texts[-1], strict=True) if self._lane_column else vdid
+            block = Block(_codes(_stamps(texts[:split]), stamps), _codes(named, keys), values)
+            blocks.append(block if steps == 1 else block.spread(steps))
+            held += len(values)
+            source.check_size((held, values.shape[1] + _ROW_BYTES // 4))
+        texts_of_stamps = [*stamps]
+        if steps > 1:
+            hours = [f"{24 * step / steps:.6f}" for step in range(steps)]
+            texts_of_stamps = [f"{day} {hour}" if day else "" for day in stamps for hour in hours]
+        return blocks, texts_of_stamps, [k if isinstance(k, tuple) else (k,) for k in keys]
 
 
-def _codes(names: Iterable[str], known: dict[str, int]) -> npt.NDArray[np.int32]:
+@dataclass(frozen=True)
+class Block:
+    """R rows: the numbers of their stamps and keys [R], and values [R, F]."""
+
+    stamp: npt.NDArray[np.int32]
+    key: npt.NDArray[np.int32]
+    values: source.Floats
+
+    def spread(self, steps: int) -> "Block":
+        """A row of its own for each step that a row holds; ``steps`` columns are a feature."""
+        stamp = self.stamp[:, np.newaxis] * steps + np.arange(steps)
+        values = self.values.reshape(len(stamp), -1, steps).swapaxes(1, 2)
+        return Block(
+            stamp.ravel().astype(np.int32),
+            np.repeat(self.key, steps),
+            values.reshape(stamp.size, -1),
+        )
+
+
+@dataclass
+class Grid:
+    """Where rows belong, −1 for nowhere: by stamp and by key; and what befell them."""
+
+    step_of_stamp: npt.NDArray[np.intp]
+    place_of_key: npt.NDArray[np.intp]
+    shape: tuple[int, int, int]
+    lost: int = 0
+    """Rows that belong nowhere."""
+    repeated: int = 0
+    """Rows whose place another row had before; ``example`` is such a place."""
+    example: int = 0
+
+    def filled(self, blocks: Iterable[Block]) -> source.Floats:
+        """The values [T, N, F]; of several at one place the last one that is not missing."""
+        source.check_size(self.shape)
+        dense = np.full(self.shape, np.nan, dtype=np.float32)
+        seen = np.zeros(self.shape[0] * self.shape[1], dtype=bool)
+        for block in blocks:
+            step, place = self.step_of_stamp[block.stamp], self.place_of_key[block.key]
+            fits = (step >= 0) & (place >= 0)
+            self.lost += int((~fits).sum())
+            flat = (step * self.shape[1] + place)[fits]
+            again = _again(seen, flat)
+            if again.any():
+                self.example = self.example if self.repeated else int(flat[again][0])
+                self.repeated += int(again.sum())
+            for feature in range(self.shape[2]):
+                known = fits & ~np.isnan(block.values[:, feature])
+                # where places repeat, NumPy keeps the last value
+                dense[step[known], place[known], feature] = block.values[known, feature]
+        return dense
+
+
+def _told_apart(stamps: list[str], blocks: Sequence[Block], keys: int) -> list[str]:
+    """The stamps, and at the end again those that a detector has more than once.
+
+    In ``blocks``, all but its first row with such a stamp get the latter: in the hour that
+    daylight-saving time repeats, they mean another time.
+    """
+    source.check_size((len(stamps), keys))
+    later = np.arange(len(stamps), dtype=np.int32)
+    seen = np.zeros(len(stamps) * keys, dtype=bool)
+    stamps = [*stamps]
+    for block in blocks:
+        again = _again(seen, block.stamp.astype(np.int64) * keys + block.key)
+        for code in np.unique(block.stamp[again]):
+            if later[code] == code:
+                later[code] = len(stamps)
+                stamps.append(stamps[code])
+        block.stamp[again] = later[block.stamp[again]]
+    return stamps
+
+
+def _again(seen: npt.NDArray[np.bool_], places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of ``places`` were seen before; all are then."""
+    again: npt.NDArray[np.bool_] = seen[places] | pd.Index(places).duplicated()
+    seen[places] = True
+    return again
+
+
+def _stamps(texts: Sequence[Texts]) -> list[str]:
+    """Stamps of one or several columns; a date that became a stamp has a midnight of its own."""
+    if len(texts) == 1:
+        return [*texts[0]]
+    days = np.array([_MIDNIGHT.sub("", text) for text in texts[0]], dtype=object)
+    return _joined([days, *texts[1:]], " ")
+
+
+def _joined(texts: Sequence[Texts], mark: str) -> list[str]:
+    """The texts of several columns as one, "" where a part is blank."""
+    if len(texts) == 1:
+        return [*texts[0]]
+    return [mark.join(parts) if all(parts) else "" for parts in zip(*texts, strict=True)]
+
+
+def _ids(names: Sequence[str], notes: list[str]) -> list[str]:
+    """Numbers without the ".0" that they get where a column of them once lacked some."""
+    if not all(re.fullmatch(r"(\d+(\.0+)?)?", name) for name in names):
+        return [*names]
+    whole = [name.partition(".")[0] for name in names]
+    if example := next((name for name in names if "." in name), ""):
+        notes.append(f"VDIDs such as {example!r} are read as {example.partition('.')[0]!r}")
+    return whole
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
+def _codes(names: Iterable[Any], known: dict[Any, int]) -> npt.NDArray[np.int32]:
     """The number of each name; a new one gets the next."""
     return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int32)
-
-
-def as_texts(column: "pd.Series[Any]") -> Texts:
-    """A column as stripped text, "" where it has none; time stamps as ISO 8601."""
-    codes, cells = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=True)
-    texts = np.array([_as_text(cell) for cell in cells] + [""], dtype=object)
-    return texts[codes]  # the code of a missing cell is −1
-
-
-def as_numbers(cells: npt.NDArray[Any]) -> tuple[source.Floats, int, str]:
-    """Cells as float32, NaN for no number; how many hold other text, and an example of it."""
-    flat = cells.reshape(-1)
-    if flat.dtype == object:
-        # True and dates would pass for numbers
-        flat = np.array([c if isinstance(c, str | int | float) else "" for c in flat], object)
-        numbers = pd.to_numeric(pd.Series(flat, dtype=object), errors="coerce").to_numpy(float)
-        unread = [text for text in flat[np.isnan(numbers)] if isinstance(text, str)]
-        wrong = [text for text in unread if text.strip().lower() not in _MISSING]
-    else:
-        numbers, wrong = flat.astype(np.float64), []
-    return source.as_float32(numbers).reshape(cells.shape), len(wrong), wrong[0] if wrong else ""
-
-
-def _as_text(cell: Any) -> str:
-    if isinstance(cell, pd.Timestamp):
-        return cell.isoformat()
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", errors="replace").strip()
-    return str(cell).strip()

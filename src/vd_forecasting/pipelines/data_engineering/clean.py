@@ -19,8 +19,9 @@ import xarray as xr
 
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
-from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED, limits_of
-from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order, times_of
+from vd_forecasting.pipelines.data_engineering.clocks import on_one_clock, times_of
+from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
+from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order
 from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
 from vd_forecasting.wording import per_words
 
@@ -34,7 +35,6 @@ _DONE = {
     "blank time stamps": "have no time stamp; dropped",
     "time order": "were out of order; sorted",
     "time grid": "were off the regular grid; moved to its nearest point",
-    "duplicates": "repeat a time stamp; the last value of each was kept",
 }
 
 Floats = npt.NDArray[np.float32]
@@ -64,6 +64,9 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
             f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
             "features); export the file again"
         )
+    raw, interval = on_one_clock(raw)
+    if interval is not None and cleaning.interval is None:
+        cleaning = with_interval(cleaning, interval)
     labels = raw[:, :0].compute()
     stages = dict(_stages(labels, cleaning))
     moved = {"raw": 0}
@@ -78,8 +81,7 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     few = _BYTES_AT_ONCE // (4 * max(rows.values()) * raw.sizes["feature"])
     in_parts = partial(_by_block, blocks=blocks, labels=labels, vds=max(few, 1))
     # The interval is found once, not in the time stamps of every part.
-    interval = int(interval_of(stages["time grid"]).astype(np.int64))
-    known = cleaning.model_copy(update={"interval": f"{interval}ns"})
+    known = with_interval(cleaning, interval_of(stages["time grid"]))
 
     clean_values = in_parts(partial(_last_stage, cleaning=known), (len(final), np.float32))
     of_vds = {name: coord for name, coord in raw.coords.items() if "vd" in coord.dims}
@@ -89,6 +91,7 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     counts = in_parts(partial(_observed_by_stage, cleaning=known), (len(stages), np.int64))
     by_block = each_vd_block(xr.DataArray(counts, dims=("stage", "vd", "feature")), "check")
     observed = np.concatenate([block.to_numpy() for block in by_block], axis=1)
+    _log_duplicates(source_of(final), rows, dict(zip(rows, observed.sum(axis=(1, 2)), strict=True)))
     names = [list(rows), *([str(name) for name in vd[dim].values] for dim in ("vd", "feature"))]
     index = pd.MultiIndex.from_product(names, names=["rule", "vdid", "feature"])
     log = index.to_frame(index=False)
@@ -118,8 +121,14 @@ def _last_stage(vd: xr.DataArray, cleaning: Cleaning) -> Floats:
 
 def _observed_by_stage(vd: xr.DataArray, cleaning: Cleaning) -> npt.NDArray[np.int64]:
     """Number of finite values in each stage, [stage, vd, feature]."""
-    stages = (stage.to_numpy() for _, stage in _stages(vd, cleaning))
-    return np.stack([np.isfinite(values).sum(axis=0) for values in stages])
+    counts: list[npt.NDArray[np.int64]] = []
+    before = None
+    for _, stage in _stages(vd, cleaning):
+        values = stage.to_numpy()
+        # Most rules find nothing in most files, and hand on the same values.
+        counts.append(counts[-1] if values is before else np.isfinite(values).sum(axis=0))
+        before = values
+    return np.stack(counts)
 
 
 def _by_block(
@@ -153,14 +162,18 @@ def _by_block(
 
 def _with_units(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """Give every feature a unit: the file's own, else that of the parameters, else ""."""
-    features = [str(name) for name in vd["feature"].to_numpy()]
-    own = map(str, vd["unit"].to_numpy()) if "unit" in vd.coords else [""] * len(features)
     per = f"/{per_words(interval_of(vd))}"
     units = [
-        (unit or limits_of(cleaning, feature).unit).replace("/interval", per)
-        for feature, unit in zip(features, own, strict=True)
+        resampling.unit_of(vd, cleaning, at).replace("/interval", per)
+        for at in range(vd.sizes["feature"])
     ]
     return vd.assign_coords(unit=("feature", np.array(units, dtype=str)))
+
+
+def with_interval(cleaning: Cleaning, interval: np.timedelta64) -> Cleaning:
+    """The parameters with the interval of the data as if it had been given."""
+    nanoseconds = int(interval.astype("timedelta64[ns]").astype(np.int64))
+    return cleaning.model_copy(update={"interval": f"{nanoseconds}ns"})
 
 
 def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray) -> int:
@@ -175,3 +188,15 @@ def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray) -> int:
         args = source_of(before), f"{count:,}", f"{steps:,}", _DONE[rule]
         logger.warning("%s: %s of %s time steps %s", *args)
     return moved
+
+
+def _log_duplicates(source: str, rows: dict[str, int], values: dict[str, int]) -> None:
+    """Log how many time steps were merged with others, where values were lost by it.
+
+    Detectors that report at different seconds of one step lose none.
+    """
+    if values["time grid"] > values["duplicates"]:
+        logger.warning(
+            "%s: %s of %s time steps repeat a time stamp; the last value of each was kept",
+            *(source, f"{rows['time grid'] - rows['duplicates']:,}", f"{rows['time grid']:,}"),
+        )

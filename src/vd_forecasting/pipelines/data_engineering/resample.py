@@ -13,7 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
+from vd_forecasting.pipelines.data_engineering.clocks import Times, steps_between_records
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
+from vd_forecasting.vocabulary import VOLUME
 from vd_forecasting.wording import in_words, per_words
 
 RESAMPLED = "resampled"
@@ -22,10 +24,13 @@ RESAMPLED = "resampled"
 FROM = "resampled_from_minutes"
 """Attribute with the interval before, in minutes; absent where nothing was resampled."""
 
+ROUNDING = 1e-9
+"""In floating point, 0.7 × 10 is a little more than 7."""
+
 _PER_TIME = re.compile(r"/\s*(\d*)\s*(s|sec|second|min|minute|h|hr|hour|d|day)s?$", re.IGNORECASE)
 
-Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float64] | float
 
 
 def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
@@ -35,7 +40,8 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     ``aggregate: sum``, that mean times the steps of a whole bin, so that a sum with missing steps
     is scaled up. Means are over time, not over vehicles. A bin with a smaller share of its steps
     observed than ``resample_min_observed`` is NaN; steps before the first and after the last of
-    the data count as not observed. The unit of a sum changes, veh/min to veh/5 min. ``vd`` itself
+    the data count as not observed. Of a detector that reports less often than every step, only the
+    steps at which it reports count. The unit of a sum changes, veh/min to veh/5 min. ``vd`` itself
     is returned where there is nothing to do.
 
     Raises:
@@ -63,7 +69,9 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
             "2 are needed; set it to a shorter one"
         )
     sums = summed(vd, cleaning)
-    values = bin_values(vd.to_numpy(), steps, lead, steps_needed(vd, cleaning), np.array(sums))
+    records = steps / steps_between_records(vd)[:, np.newaxis]  # [N, 1]
+    needed = np.maximum(1, np.ceil(cleaning.resample_min_observed * records - ROUNDING))
+    values = bin_values(vd.to_numpy(), (steps, lead), needed, np.where(sums, records, 1))
     named = zip(vd["feature"].to_numpy(), vd["unit"].to_numpy(), sums, strict=True)
     units = [
         unit_of_sum(str(unit), old, new, f"{source}: cleaning.features.{feature}") if add else unit
@@ -81,15 +89,14 @@ def with_time(vd: xr.DataArray, values: Floats, times: Times) -> xr.DataArray:
     return xr.DataArray(values, {"time": times, **others}, vd.dims, vd.name, vd.attrs)
 
 
-def bin_values(
-    values: Floats, steps: int, lead: int, needed: int, sums: npt.NDArray[np.bool_]
-) -> Floats:
+def bin_values(values: Floats, bins: tuple[int, int], needed: Numbers, factors: Numbers) -> Floats:
     """The value of every bin, [B, N, F], NaN where too few of its steps are observed.
 
-    ``values``, [T, N, F], are NaN where missing. A whole bin has ``steps``; the first one lacks
-    ``lead`` of them. At least 1 is ``needed``. ``sums``, [F], are scaled up to a whole bin; other
-    features are averaged.
+    ``values``, [T, N, F], are NaN where missing. A whole bin has the first number of ``bins`` as
+    steps; the first one lacks the second number. At least 1 is ``needed``. The mean of a bin is
+    multiplied by ``factors``; both may differ by detector and feature, [N, F].
     """
+    steps, lead = bins
     total = np.zeros((-(-(lead + len(values)) // steps), *values.shape[1:]))
     count = np.zeros(total.shape, dtype=np.int32)
     # The first steps of all bins at once, then the second steps, ...: no padded copy is made.
@@ -100,15 +107,15 @@ def bin_values(
         count[first : first + len(part)] += seen
     total[count < needed] = np.nan
     # Multiplied before it is divided, a sum of whole vehicles without gaps stays exact.
-    total[..., sums] *= steps
+    total *= factors
     total /= np.maximum(count, 1, out=count)
     return total.astype(np.float32)
 
 
 def steps_needed(vd: xr.DataArray, cleaning: Cleaning) -> int:
     """Observed steps that a bin needs; ``vd`` is the array before or after resampling."""
-    # In floating point, 0.7 × 10 is a little more than 7.
-    return max(1, math.ceil(cleaning.resample_min_observed * steps_per_bin(vd, cleaning) - 1e-9))
+    share = cleaning.resample_min_observed
+    return max(1, math.ceil(share * steps_per_bin(vd, cleaning) - ROUNDING))
 
 
 def steps_per_bin(vd: xr.DataArray, cleaning: Cleaning) -> int:
@@ -173,6 +180,31 @@ def limits_of(cleaning: Cleaning, feature: str) -> FeatureCleaning:
     own = cleaning.features.get(feature, FeatureCleaning(unit=""))
     codes = cleaning.error_codes if own.error_codes is None else own.error_codes
     return own.model_copy(update={"error_codes": codes})
+
+
+def range_of(limits: FeatureCleaning) -> tuple[float, float]:
+    """Lowest and highest possible value; a rate has no highest value, but is never negative."""
+    return limits.range or (-np.inf if limits.max_rate is None else 0, np.inf)
+
+
+def range_in_words(limits: FeatureCleaning) -> str:
+    """``0 to 200``, ``0 to 36,000 an hour``; ``off`` where there are no limits."""
+    if limits.range is not None:
+        return "{:g} to {:g}".format(*limits.range)
+    return "off" if limits.max_rate is None else f"0 to {limits.max_rate:,g} an hour"
+
+
+def unit_of(vd: xr.DataArray, cleaning: Cleaning, at: int) -> str:
+    """The unit of the feature at a position: the file's own, else that of the parameters."""
+    own = str(vd["unit"].to_numpy()[at]) if "unit" in vd.coords else ""
+    return own or limits_of(cleaning, str(vd["feature"].to_numpy()[at])).unit
+
+
+def flow_factor(vd: xr.DataArray) -> float:
+    """What makes ``total_volume`` of a clean array vehicles per hour: by the time that its unit
+    names, without one by the interval."""
+    period = period_of(str(vd["unit"].sel(feature=VOLUME).item())) or pd.Timedelta(interval_of(vd))
+    return pd.Timedelta("1h") / period
 
 
 def nanoseconds(duration: str) -> np.timedelta64:

@@ -4,6 +4,7 @@ Every rule takes a VD array ``("time", "vd", "feature")`` and the cleaning param
 new VD array; none changes the array it was given. :func:`.clean.clean` lists the errors they raise.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,15 +14,26 @@ import xarray as xr
 
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
+from vd_forecasting.pipelines.data_engineering.clocks import (
+    ALWAYS_ALLOWED_GRID,
+    MAX_GRID_PER_STEP,
+    Times,
+    detect_interval,
+    steps_between_records,
+    times_of,
+)
 from vd_forecasting.vd_array import interval_of, source_of
+from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
 from vd_forecasting.wording import in_words
 
-# A grid this much longer than the observed steps means a stray time stamp.
-MAX_GRID_PER_STEP = 50
-ALWAYS_ALLOWED_GRID = 100_000
+NO_QUEUE = 5.0
+"""Occupancy in % up to which a speed of 0 without vehicles is no standing queue."""
 
-_USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
-USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
+STUCK_BY_CHANCE = 0.001
+"""Repetitions that noise and rounding make as long as one that counts as stuck, per series."""
+
+MOST_EQUAL = 0.8
+"""Highest chance of equal neighbours that is put down to noise and rounding."""
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -51,7 +63,7 @@ def drop_impossible_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray
     """Values outside a feature's physical range become NaN, infinite ones always."""
 
     def impossible(values: Floats, limits: FeatureCleaning) -> Mask:
-        low, high = limits.range or (-np.inf, np.inf)
+        low, high = resampling.range_of(limits)
         return np.isinf(values) | (values < low) | (values > high)
 
     return _without(vd, cleaning, impossible)
@@ -134,32 +146,106 @@ def fill_grid(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     return resampling.with_time(vd, values, times[0] + np.arange(steps) * interval)
 
 
+def drop_speeds_without_vehicles(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """A speed of 0 where no vehicle passed becomes NaN: nothing was there to be measured.
+
+    No vehicle passed where the volume is 0 and the occupancy is absent or near 0. With a high one
+    a queue stands, and the 0 stays.
+    """
+    column = {str(name): at for at, name in enumerate(vd["feature"].to_numpy())}
+    if not {SPEED, VOLUME} <= column.keys():
+        return vd
+    values = vd.to_numpy()
+    empty = (values[..., column[SPEED]] == 0) & (values[..., column[VOLUME]] == 0)  # [T, N]
+    if OCCUPANCY in column and empty.any():
+        occupancy = values[..., column[OCCUPANCY]]
+        highest = np.fmax.reduce(occupancy, axis=0, initial=0)  # of each detector; 1: a share
+        empty &= ~(occupancy > np.where(highest <= 1, NO_QUEUE / 100, NO_QUEUE))
+    if not empty.any():
+        return vd
+    values = values.copy()
+    values[empty, column[SPEED]] = np.nan
+    return vd.copy(data=values)
+
+
+def drop_impossible_rates(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """Values above a feature's ``max_rate``, a number per hour, become NaN; needs a regular grid.
+
+    A value counts for the time in its unit, such as veh/h, else for the interval of its detector.
+    """
+    rates = [resampling.limits_of(cleaning, str(name)).max_rate for name in vd["feature"].values]
+    if not any(rates):
+        return vd
+    values, above = vd.to_numpy(), np.zeros(vd.shape, dtype=bool)
+    own = steps_between_records(vd) * interval_of(vd)  # [N]
+    for at, rate in enumerate(rates):
+        if rate is not None:
+            period = resampling.period_of(resampling.unit_of(vd, cleaning, at))
+            hours = (own if period is None else period.to_timedelta64()) / np.timedelta64(1, "h")
+            above[..., at] = values[..., at] > rate * hours
+    return vd.copy(data=np.where(above, np.float32(np.nan), values)) if above.any() else vd
+
+
 def drop_stuck_values(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     """A non-zero value repeated for at least ``stuck_after`` becomes NaN, the first one included.
 
-    Zeros are exempt, since an empty road repeats them; a missing value ends a repetition. Needs a
-    regular grid.
+    It must also be repeated more often than chance explains. Zeros are exempt, since an empty road
+    repeats them; a missing value ends a repetition. Needs a regular grid.
     """
+    apart = steps_between_records(vd)
 
     def stuck(values: Floats, limits: FeatureCleaning) -> Mask:
+        found = np.zeros(values.shape, dtype=bool)
         if limits.stuck_after is None:
-            return np.zeros(values.shape, dtype=bool)
-        steps = np.ceil(pd.Timedelta(limits.stuck_after).to_timedelta64() / interval_of(vd))
+            return found
+        steps = pd.Timedelta(limits.stuck_after).to_timedelta64() / interval_of(vd)
         # A single step is no repetition, however long the interval.
-        return _repeated(values, max(2, int(steps)))
+        found = _repeated(values, max(2, math.ceil(steps)))
+        for at in np.flatnonzero(apart > 1):
+            own = np.isfinite(values[:, at])
+            records = max(2, math.ceil(steps / apart[at]))
+            found[own, at] = _repeated(values[own, at : at + 1], records)[:, 0]
+        return found
 
     return _without(vd, cleaning, stuck)
 
 
 def _repeated(values: Floats, steps: int) -> Mask:
-    """Whether values [T, N] belong to at least ``steps`` equal non-zero ones along T."""
+    """Whether values [T, N] belong to at least ``steps`` equal non-zero ones along T, and to more
+    than chance explains."""
     by_vd = np.ascontiguousarray(values.T)  # [N, T]
     begins = np.ones(by_vd.shape, dtype=bool)
     begins[:, 1:] = by_vd[:, 1:] != by_vd[:, :-1]  # also where NaN follows NaN
     first = np.flatnonzero(begins)
-    lengths = np.diff(first, append=by_vd.size)
-    stuck = (lengths >= steps) & (by_vd.ravel()[first] != 0)
+    lengths, held = np.diff(first, append=by_vd.size), by_vd.ravel()[first]
+    stuck = (lengths >= steps) & (held != 0)
+    vd_of = first // max(len(values), 1)
+    for vd in np.unique(vd_of[stuck]):
+        own = slice(*np.searchsorted(vd_of, [vd, vd + 1]))
+        stuck[own] &= _beyond_chance(held[own], lengths[own], steps)
     return np.repeat(stuck, lengths).reshape(by_vd.shape).T
+
+
+def _beyond_chance(held: Floats, lengths: npt.NDArray[np.int64], steps: int) -> Mask:
+    """Which runs of equal values, [R] of one series, are longer than noise and rounding make them.
+
+    How often a value follows itself by chance is seen from its other runs: the share of them that
+    are longer than 1, and at least that share of all values. A run that was found to be stuck says
+    nothing about chance, so it is left out, and the others are judged again.
+    """
+    _, value = np.unique(held, return_inverse=True)
+    counted = np.isfinite(held) & (held != 0)
+    stuck = np.zeros(len(held), dtype=bool)
+    while True:
+        runs, repeats = counted & ~stuck, counted & ~stuck & (lengths > 1)
+        of_all = (repeats.sum() - 1) / max(runs.sum() - 1, 1)
+        count, repeated = (np.bincount(value, weights=mask) for mask in (runs, repeats))
+        equal = np.maximum((repeated - 1) / np.maximum(count - 1, 1), max(of_all, 1e-6))
+        needed = 1 + np.log(STUCK_BY_CHANCE / lengths.sum()) / np.log(equal.clip(max=MOST_EQUAL))
+        found = repeats & (lengths >= np.maximum(steps, needed[value]))
+        if not found.any():
+            return stuck
+        stuck |= found
 
 
 RULES: dict[str, Callable[[xr.DataArray, Cleaning], xr.DataArray]] = {
@@ -170,29 +256,12 @@ RULES: dict[str, Callable[[xr.DataArray, Cleaning], xr.DataArray]] = {
     "time grid": snap_to_grid,
     "duplicates": resolve_duplicates,
     "absent steps": fill_grid,
+    "no vehicles": drop_speeds_without_vehicles,
+    "highest rate": drop_impossible_rates,
     "stuck values": drop_stuck_values,
 }
 
 
-def steps_out_of_order(times: resampling.Times) -> int:
+def steps_out_of_order(times: Times) -> int:
     """Number of time stamps [T] that are earlier than one before them."""
     return int((times < np.maximum.accumulate(times)).sum()) if len(times) else 0
-
-
-def detect_interval(times: resampling.Times) -> np.timedelta64:
-    """The most common difference between sorted time stamps [T]; the least of equally common ones.
-
-    Clocks that jitter by seconds scatter the differences around the interval. If no difference
-    accounts for most steps, a usual interval within 10 % of the most common one is taken.
-    """
-    differences, counts = np.unique(np.diff(np.unique(times)), return_counts=True)
-    interval = np.timedelta64(differences[counts.argmax()], "ns")
-    if 2 * counts.max() > counts.sum():
-        return interval
-    usual = USUAL_INTERVALS[np.abs(USUAL_INTERVALS / interval - 1).argmin()]
-    return usual if abs(usual / interval - 1) <= 0.1 else interval
-
-
-def times_of(vd: xr.DataArray) -> resampling.Times:
-    """The time stamps, [T] in nanoseconds."""
-    return vd["time"].to_numpy().astype("datetime64[ns]")

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from vd_forecasting.pipelines.data_engineering.clocks import steps_between
+from vd_forecasting.pipelines.data_engineering.resample import flow_factor
 from vd_forecasting.pipelines.data_quality.stretches import LongestStretches, longest_stretches
 from vd_forecasting.vd_array import DIMS, each_few_vds
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
@@ -20,6 +22,9 @@ PATCHY = 0.1
 DENSE = 30.0
 SPARSE = 10.0
 """Occupancies in %: a road is full from the first on, and free up to the second."""
+
+FLOW = 300.0
+"""Vehicles per hour that no rounding of occupancies leaves at 0: about 1.5 % at 100 km/h."""
 
 # Masks of this many take little memory beside a block.
 _VDS_AT_ONCE = 16
@@ -57,6 +62,16 @@ class DetectorStatistics:
         """Median speed at occupancies of DENSE or more and SPARSE or less, [N]."""
         self.dense_steps, self.sparse_steps = counts(2, vds)
         """Time steps behind each median, [N]."""
+        self.steps_between = np.ones(vds)
+        """Time steps from one record to the next, [N]."""
+        # Values that another one contradicts or leaves open, [N].
+        self.zero_speed_of_unknown = counts(vds)
+        """Speeds of 0 where no volume is known."""
+        self.zero_speed_of_vehicles = counts(vds)
+        """Speeds of 0 where vehicles passed."""
+        self.zero_occupancy_of_vehicles = counts(vds)
+        """Occupancies of 0 where vehicles passed at more than FLOW."""
+        self.negative_volume = counts(vds)
         self.highest = np.full(features, np.nan)
         """Highest value of each feature, [F]."""
         self.volume_by_hour = np.full(24, np.nan)
@@ -75,11 +90,15 @@ def detector_statistics(vd: xr.DataArray) -> DetectorStatistics:
     found = DetectorStatistics(*(vd.sizes[dim] for dim in DIMS))
     found.nights, found.night_steps, found.day_steps = len(begins), len(dates), int(day.sum())
     sums, seen = np.zeros(24), np.zeros(24)
+    flow = FLOW / flow_factor(vd) if VOLUME in column else np.nan
     for part, values in each_few_vds(vd, _VDS_AT_ONCE, "look at detectors"):
         missing = np.isnan(values)  # [F, n, T]
         for feature, series in enumerate(values):
             _add_series(found, part, feature, series)
-        found.observed |= ~missing.all(axis=(0, 1))
+        recorded = np.asarray(~missing.all(axis=0))  # [n, T]
+        found.observed |= recorded.any(axis=0)
+        found.steps_between[part] = steps_between(recorded.T)
+        _add_contradictions(found, part, {name: values[at] for name, at in column.items()}, flow)
         if VOLUME in column:
             volume = values[column[VOLUME]]
             finite = ~missing[column[VOLUME]]
@@ -117,6 +136,22 @@ def _add_series(found: DetectorStatistics, part: slice, feature: int, series: Fl
         for one in np.where(missing, np.float32(np.nan), series)
     ]
     found.highest[feature] = np.fmax(found.highest[feature], np.fmax.reduce(series, axis=None))
+
+
+def _add_contradictions(
+    found: DetectorStatistics, part: slice, of: dict[str, Floats], flow: float
+) -> None:
+    """Each feature of some detectors, [n, T]; ``flow`` is FLOW in the unit of the volume."""
+    none = np.full((1, 1), np.nan, dtype=np.float32)
+    speed, volume, occupancy = (of.get(name, none) for name in (SPEED, VOLUME, OCCUPANCY))
+    still = speed == 0
+    for counts, holds in (
+        (found.zero_speed_of_unknown, still & np.isnan(volume)),
+        (found.zero_speed_of_vehicles, still & (volume > 0)),
+        (found.zero_occupancy_of_vehicles, (occupancy == 0) & (volume > flow)),
+        (found.negative_volume, volume < 0),
+    ):
+        counts[part] = np.count_nonzero(holds, axis=1)
 
 
 def _add_speeds(found: DetectorStatistics, part: slice, speed: Floats, occupancy: Floats) -> None:

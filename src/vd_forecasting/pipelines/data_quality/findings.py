@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval, limits_of
+from vd_forecasting.pipelines.data_engineering.resample import (
+    cleaned_interval,
+    limits_of,
+    range_in_words,
+)
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.detector_statistics import DENSE, NIGHT, SPARSE
 from vd_forecasting.pipelines.data_quality.stretches import LongestStretches, stretches
 from vd_forecasting.rendering.markdown import plain_text
 from vd_forecasting.vd_array import interval_of
-from vd_forecasting.vocabulary import OCCUPANCY, SPEED, TARGET_FEATURES
+from vd_forecasting.vocabulary import OCCUPANCY, SPEED, TARGET_FEATURES, VOLUME
 from vd_forecasting.wording import in_words, listed, plural, share
 
 NAMED_VDS = 3
@@ -61,9 +65,10 @@ def findings(file: CleanedFile) -> list[str]:
 def time_axis(file: CleanedFile) -> Found:
     """An interval that is not that of the detectors, and records that nobody knows the time of."""
     lost, left = file.history.rows_lost, file.history.rows_after
-    if lost["duplicates"] > left["duplicates"]:
+    overwritten, before = file.history.values_lost("duplicates")
+    if 2 * overwritten.sum() > before.sum():
         yield (
-            "**More than half of the time steps share their place on the grid of "
+            "**More than half of the values share their place on the grid of "
             f"{file.interval_before} with another.** Cleaning keeps the last value of each, it "
             "does not average or add up; check `cleaning.interval`."
         )
@@ -87,6 +92,37 @@ def occupancy_as_share(file: CleanedFile) -> Found:
                 f"**{OCCUPANCY} never exceeds {top:.2g} %**: it may be a share of 1. If so, "
                 "multiply it by 100 (`scale: 100` of a table's column)."
             )
+
+
+def negative_volumes(file: CleanedFile) -> Found:
+    """Volumes below 0, removed or not."""
+    if VOLUME not in file.features:
+        return
+    at = file.features.index(VOLUME)
+    removed, recorded = (counts[:, at] for counts in file.history.values_lost("physical range"))
+    limits = limits_of(file.cleaning, VOLUME)
+    negative = file.statistics.negative_volume + (removed if limits.range is None else 0)
+    part = negative / np.maximum(recorded, 1)
+    vds = _worst_first(part >= WRONG_UNIT, part)
+    if vds.size:
+        yield (
+            f"**{VOLUME} is negative in {share(part[vds].mean())} of values of "
+            f"{_named(file, vds)}.** Vehicles are never fewer than 0: these may be standardised "
+            "values (z-scores). Export the counts themselves."
+        )
+
+
+def coarser_detectors(file: CleanedFile) -> Found:
+    steps = file.statistics.steps_between
+    vds = _worst_first(steps > 1, steps)
+    if vds.size:
+        own = in_words(steps[vds[0]] * interval_of(file.vd))
+        grid, counts = file.span(1), "" if file.history.resampled else ", and counts vehicles of it"
+        yield (
+            f"**{_named(file, vds)} {'reports' if len(vds) == 1 else 'report'} less often than "
+            f"every {grid}**: {file.vdid(vds[0])} every {own}{counts}. Set `cleaning.resample` to "
+            "the longest interval of the detectors you need."
+        )
 
 
 def busy_nights(file: CleanedFile) -> Found:
@@ -147,6 +183,32 @@ def silent_zeros(file: CleanedFile) -> Found:
     longest, steps = file.statistics.zero_stretch, file.steps_in(LONG_ZERO)
     if found := _long_stretches(file, longest, TARGET_FEATURES, steps, "is 0"):
         yield f"{found}. A closed road, or a dead sensor: if so, its zeros are no values."
+
+
+def contradictions(file: CleanedFile) -> Found:
+    """Values of 0 that the vehicles counted contradict, or that no count explains."""
+    found, features = file.statistics, file.features
+    observed = file.history.observed[-1]  # [N, F]
+    for counts, name, where, advice in (
+        (
+            *(found.zero_speed_of_unknown, SPEED, "where the volume is unknown"),
+            "If no vehicle passed then, 0 is no speed: add 0 to "
+            f"`cleaning.features.{SPEED}.error_codes`, or the volume to the file.",
+        ),
+        (
+            *(found.zero_speed_of_vehicles, SPEED, "while vehicles passed"),
+            "It may stand for a missing value, or for a queue that hardly moves.",
+        ),
+        (
+            *(found.zero_occupancy_of_vehicles, OCCUPANCY, "while vehicles passed"),
+            "It may stand for a missing value; if so, it is wrong to train on.",
+        ),
+    ):
+        vds = _worst_first(counts > 0, counts)
+        if vds.size:
+            part = counts[vds].sum() / observed[vds, features.index(name)].sum()
+            values = f"{plural(int(counts[vds].sum()), 'value')} ({share(part)})"
+            yield f"**{name} is 0 in {values} {where}**, in {_named(file, vds)}. {advice}"
 
 
 def much_missing(file: CleanedFile) -> Found:
@@ -210,11 +272,20 @@ def stuck_sensors(file: CleanedFile) -> Found:
 
 
 def repeated_values(file: CleanedFile) -> Found:
-    """Repeats of one value for hours, not removed because the rule is off."""
-    longest, steps = file.statistics.equal_stretch, file.steps_in(LONG_REPEAT)
-    steps = max(steps, FEWEST_REPEATS)
-    if found := _long_stretches(file, longest, MEASURED, steps, "repeats one value"):
-        yield f"{found}. Check the sensor; `stuck_after` removes such runs."
+    """Repeats of one value that the rule left: for hours where it is off, else for a day."""
+    longest = file.statistics.equal_stretch
+    ruled = [name for name in MEASURED if limits_of(file.cleaning, name).stuck_after]
+    for names, span, why in (
+        (
+            [name for name in MEASURED if name not in ruled],
+            LONG_REPEAT,
+            "; `stuck_after` removes such runs",
+        ),
+        (ruled, LONG_ZERO, "; it may be chance, as the value is common there"),
+    ):
+        steps = max(file.steps_in(span), FEWEST_REPEATS)
+        if found := _long_stretches(file, longest, names, steps, "repeats one value"):
+            yield f"{found}. Check the sensor{why}."
 
 
 def speed_against_occupancy(file: CleanedFile) -> Found:
@@ -250,15 +321,16 @@ def many_error_codes(file: CleanedFile) -> Found:
 
 
 def out_of_range(file: CleanedFile) -> Found:
-    removed, _ = file.history.values_lost("physical range")  # [N, F]
+    rules = ("physical range", "highest rate")
+    removed = np.sum([file.history.values_lost(rule)[0] for rule in rules], axis=0)  # [N, F]
     counts = removed.sum(axis=0)
     outside = []
     features = [at for at in np.argsort(-counts, kind="stable") if counts[at]]
     for feature in features[:NAMED_VDS]:
-        low, high = limits_of(file.cleaning, file.features[feature]).range or (-np.inf, np.inf)
+        limits = range_in_words(limits_of(file.cleaning, file.features[feature]))
         first, *others = np.flatnonzero(removed[:, feature]).tolist()
         where = f"{len(others) + 1:,} detectors" if others else file.vdid(first)
-        what = f"{plural(counts[feature], 'value')} outside {low:g} to {high:g}"
+        what = f"{plural(counts[feature], 'value')} outside {limits}"
         outside.append(f"**{file.feature(feature)}: {what}** in {where}")
     if outside:
         more = f"; {len(features) - NAMED_VDS} more features" if len(features) > NAMED_VDS else ""
@@ -327,8 +399,9 @@ def _long_stretches(
 
 
 CHECKS: tuple[Callable[[CleanedFile], Found], ...] = (
-    *(time_axis, occupancy_as_share, busy_nights, clock_gaps, features_without_values),
-    *(empty_nights, silent_zeros, identical_series, repeated_values, speed_against_occupancy),
-    *(much_missing, short_file, stuck_sensors, many_error_codes, out_of_range),
+    *(time_axis, negative_volumes, occupancy_as_share, busy_nights, coarser_detectors),
+    *(clock_gaps, features_without_values, empty_nights, silent_zeros, contradictions),
+    *(identical_series, repeated_values, speed_against_occupancy, much_missing, short_file),
+    *(stuck_sensors, many_error_codes, out_of_range),
 )
 """The most important first."""

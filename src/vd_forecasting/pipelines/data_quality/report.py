@@ -36,7 +36,7 @@ def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning:
         description=plain_text(vd.attrs.get("description", "")),
         findings=findings(file),
         time_stamps=time_stamps(file.history),
-        resampling=resample.describe_resampling(vd, cleaning),
+        resampling=plain_text(resample.describe_resampling(vd, cleaning)),
         steps_per_bin=resample.steps_per_bin(vd, cleaning),
         steps_needed=resample.steps_needed(vd, cleaning),
         observed=tables.observed_rows(file),

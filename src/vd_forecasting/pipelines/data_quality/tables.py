@@ -69,7 +69,7 @@ def limit_rows(file: CleanedFile) -> Rows:
         own = resample.unit_of_sum(unit, new, old, name) if add and old != new else unit
         limits = resample.limits_of(file.cleaning, name)
         codes = ", ".join(f"{code:g}".replace("-", "−") for code in limits.error_codes or ())
-        span = "{:g} to {:g}".format(*limits.range) if limits.range else "off"
+        span = resample.range_in_words(limits)
         after = limits.stuck_after
         stuck = in_words(pd.Timedelta(after).to_timedelta64()) if after else "off"
         rows.append([plain_text(name), plain_text(own) or "unknown", codes or "none", span, stuck])

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.pipelines.data_engineering.resample import period_of
+from vd_forecasting.pipelines.data_engineering.resample import flow_factor
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vd_array import DIMS, interval_of
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
@@ -179,9 +178,7 @@ def flow_per_hour(vd: xr.DataArray) -> xr.DataArray:
 
     Its unit names the time it counts over; without one, that is the interval.
     """
-    volume = vd.sel(feature=VOLUME)
-    period = period_of(str(volume["unit"].item())) or pd.Timedelta(interval_of(vd))
-    return volume.astype(np.float64) * (pd.Timedelta("1h") / period)
+    return vd.sel(feature=VOLUME).astype(np.float64) * flow_factor(vd)
 
 
 def _diagrams(vd: xr.DataArray) -> list[tuple[xr.DataArray, xr.DataArray]]:

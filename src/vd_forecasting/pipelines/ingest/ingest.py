@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from vd_forecasting.datasets.sources.source import NOTES
+from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import DIMS, source_of
 from vd_forecasting.wording import plural, with_unit
@@ -41,7 +42,10 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
         logger.warning("%s: %s", source_of(vd), note)
     names = vd["feature"].to_numpy()
     units = vd["unit"].to_numpy() if "unit" in vd.coords else [""] * len(names)
-    features = [with_unit(f"`{name}`", unit) for name, unit in zip(names, units, strict=True)]
+    features = [
+        with_unit(code(str(name)), plain_text(unit))
+        for name, unit in zip(names, units, strict=True)
+    ]
     placed = 0
     if {"position_lat", "position_lon"} <= set(vd.coords):
         placed = int((vd["position_lat"].notnull() & vd["position_lon"].notnull()).sum())

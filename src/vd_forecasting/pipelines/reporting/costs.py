@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vd_forecasting.artefacts import Fit, Outcome
+from vd_forecasting.rendering.markdown import plain_text
 from vd_forecasting.wording import (
     change,
     count,
@@ -115,6 +116,8 @@ def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
         rows[forecast] = [quantity(1e3 * of.latency_seconds[batch], "ms") for of in measured]
     rows["memory of a training step"] = [megabytes(of.training_step_bytes) for of in measured]
     for name in dict.fromkeys(feature for cost in of_all for feature in cost.gaps):
-        rows[f"generalisation gap, {name}"] = [number(cost.gaps.get(name)) for cost in of_all]
+        rows[f"generalisation gap, {plain_text(name)}"] = [
+            number(cost.gaps.get(name)) for cost in of_all
+        ]
     rows["generalisation gap, mean"] = [number(cost.gap) for cost in of_all]
     return [[label, *cells] for label, cells in rows.items()]

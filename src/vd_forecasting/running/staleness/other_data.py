@@ -36,7 +36,7 @@ def made_of_other_data(
             found[node.name] = f"it depends on {depends[0]}"
         elif before := fingerprint.load_fingerprint(node, catalog):
             now = fingerprint.take_fingerprint(node, makers, catalog, known)
-            reasons = differences(_of_data(before, now), _of_data(now, now))
+            reasons = differences(*(_of_data(of, before, now) for of in (before, now)))
             reasons += [
                 f"{name} {what}"
                 for name, what in alterations(before, now).items()
@@ -50,14 +50,15 @@ def made_of_other_data(
     return found
 
 
-def _of_data(taken: Fingerprint, now: Fingerprint) -> Fingerprint:
-    """What a fingerprint says of data; an input that is gone is as it was."""
-    rules = {name: taken["parameters"][name] for name in {"cleaning"} & taken["parameters"].keys()}
-    with suppress(ValidationError):  # it has no defaults in a run that does not clean
-        rules = {name: Cleaning(**given).model_dump(mode="json") for name, given in rules.items()}
+def _of_data(taken: Fingerprint, before: Fingerprint, now: Fingerprint) -> Fingerprint:
+    """What one of two fingerprints says of data; an input that is gone is as it was."""
+    rules = taken["parameters"].get("cleaning", {})
+    if taken is now and rules != before["parameters"].get("cleaning", {}):
+        with suppress(ValidationError, TypeError):  # a run that does not clean has no defaults
+            rules = Cleaning(**rules).model_dump(mode="json")
     return {
         **taken,
-        "parameters": rules,
+        "parameters": {"cleaning": rules},
         "inputs": {
             key: [name, None] if now["inputs"].get(key) == [name, None] else [name, content]
             for key, (name, content) in taken["inputs"].items()

@@ -1,24 +1,50 @@
 """Files in a folder, a tar or a zip, read one by one and never unpacked to disk.
 
 Archives are not trusted: a name is never a path to write to, links are not followed, and no member
-may be larger than a bound, compressed or not.
+may be larger than a bound, compressed or not. Whatever cannot be read of them is named.
 """
 
+import bz2
 import gzip
 import io
+import os
+import re
+import stat
 import tarfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import IO, Any, cast
 
-from vd_forecasting.datasets.sources.source import told_as
+from vd_forecasting.datasets.sources.source import check_packing, told_as
 
 MOST_BYTES = 64 * 2**20
 """A minute of 3,000 detectors takes 5 MB."""
 
+MOST_LINES_BYTES = 4 * 2**30
+"""A day of 3,000 detectors takes 1.5 GB as JSON lines."""
+
 _MOST_MEMBERS = 5_000_000
+_PIECE = 4096  # bytes at once for a codec that unpacks all it is given; LZMA makes 28 MB of them
+_NO_ARCHIVE = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
+_NO_FILE = "a link, a device or the like; not followed"
+
+# Of a tar. tarfile itself reads a negative size as a way back, and takes damage for the end.
+_BLOCK = tarfile.BLOCKSIZE
+_MOST_NAME_BYTES = 2**16
+_PAX = re.compile(rb"(\d{1,5}) ([^=\n]*)=")
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_HEADERS = (*_PAX_TYPES, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_WITHOUT_CONTENT = (
+    *(tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE),
+    *(tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE),
+)
 
 
 @dataclass(frozen=True)
@@ -31,21 +57,35 @@ class Member:
     offset: int = -1  # where its content begins in a tar
 
     @property
-    def is_json(self) -> bool:
-        return self.name.lower().removesuffix(".gz").endswith(".json")
+    def is_gzip(self) -> bool:
+        return self.name.lower().endswith(".gz")
+
+    @property
+    def form(self) -> str:
+        """``xml``, ``json``, ``jsonl``, ..."""
+        return self.name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
-def list_members(path: Path) -> list[Member]:
+@dataclass
+class Listing:
+    """What an archive holds."""
+
+    members: list[Member] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # what is left out, and why
+
+
+def list_members(path: Path) -> Listing:
     """The regular files of an archive, by name; a ValueError if it is none, or damaged."""
     if path.is_dir():
-        members = _in_folder(path)
+        found = _in_folder(path)
     else:
         with path.open("rb") as file:  # a tar may end with a zip, which is_zipfile looks for
             is_zip = file.read(2) == b"PK"
-        members = _in_zip(path) if is_zip else _in_tar(path)
-    if len(members) > _MOST_MEMBERS:
-        raise ValueError(f"has {len(members):,} files; ingest it year by year")
-    return sorted(members, key=lambda member: member.name)
+        found = _in_zip(path) if is_zip else _in_tar(path)
+    if len(found.members) > _MOST_MEMBERS:
+        raise ValueError(f"has {len(found.members):,} files; ingest it year by year")
+    found.members.sort(key=lambda member: member.name)
+    return found
 
 
 def read_member(path: Path, member: Member) -> bytes:
@@ -53,52 +93,179 @@ def read_member(path: Path, member: Member) -> bytes:
     or larger than ``MOST_BYTES``, an OSError if it cannot be read."""
     if member.size > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    # whatever the codec: each has errors of its own
+    with _stored(path, member) as file, told_as("damaged in the archive", Exception):
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    return _gunzip(content) if member.is_gzip else content
+
+
+def read_lines(path: Path, member: Member) -> Iterator[bytes]:
+    """The lines of a file that may be larger than memory; errors as of :func:`read_member`."""
+    size = 0
+    with _stored(path, member) as stored:
+        file: Any = gzip.GzipFile(fileobj=stored) if member.is_gzip else stored
+        while True:
+            try:
+                line = file.readline(MOST_BYTES + 1)
+            except Exception as error:  # as in read_member
+                raise ValueError(f"damaged or cut off ({error})") from error
+            if not line:
+                return
+            size += len(line)
+            if len(line) > MOST_BYTES:
+                raise ValueError(f"a line is larger than {MOST_BYTES // 2**20} MiB")
+            if size > MOST_LINES_BYTES:
+                raise ValueError(f"larger than {MOST_LINES_BYTES // 2**20:,} MiB")
+            check_packing(size, member.size)
+            yield line
+
+
+@contextmanager
+def _stored(path: Path, member: Member) -> Iterator[IO[bytes]]:
+    """The content of a file as the archive stores it."""
     if path.is_dir():
         with (path / member.name).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            yield file
     elif member.offset >= 0:
         with path.open("rb") as file:
             file.seek(member.offset)
-            content = file.read(member.size)
-        if len(content) < member.size:
-            raise ValueError("the archive ends within it")
+            yield io.BufferedReader(_Part(file, member.size))
     else:
         with (
-            told_as("damaged in the zip file", zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+            told_as("damaged in the zip file", zipfile.BadZipFile, EOFError, KeyError),
             told_as("encrypted, or compressed in an unknown way", RuntimeError),
-            _opened_zip(path, path.stat().st_mtime_ns).open(member.name) as file,
         ):
-            content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
-    return _gunzip(content) if member.name.lower().endswith(".gz") else content
+            archive = _opened_zip(path, path.stat().st_mtime_ns)
+            info = archive.getinfo(member.name)
+            codec = info.compress_type
+            if codec == zipfile.ZIP_BZIP2:  # zipfile would unpack 1 kB of it to a gigabyte at once
+                info = _as_stored(info)
+            opened = archive.open(info)
+        with opened:
+            if codec in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield opened
+            elif codec == zipfile.ZIP_BZIP2:
+                yield cast("IO[bytes]", bz2.BZ2File(opened))
+            else:
+                yield io.BufferedReader(_Part(opened, member.size, _PIECE))
 
 
-def _in_folder(path: Path) -> list[Member]:
-    members = []
-    for file in path.rglob("*"):
-        if file.is_file() and not file.is_symlink():  # a link may lead out of the folder
-            inside, status = file.relative_to(path).as_posix(), file.stat()
-            members.append(Member(inside, status.st_size, status.st_mtime_ns))
-    return members
+def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """A member of a zip as if its compressed bytes were its content."""
+    stored = copy(info)
+    stored.compress_type, stored.file_size = zipfile.ZIP_STORED, info.compress_size
+    del stored.CRC
+    return stored
 
 
-def _in_zip(path: Path) -> list[Member]:
-    with told_as("damaged zip file", zipfile.BadZipFile, NotImplementedError):
+class _Part(io.RawIOBase):
+    """The next ``size`` bytes of a file, at most ``piece`` of them at once."""
+
+    def __init__(self, file: IO[bytes], size: int, piece: int = MOST_BYTES) -> None:
+        self._file = file
+        self._left = size
+        self._piece = piece
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(min(len(buffer), self._left, self._piece))
+        if self._left and not content:
+            raise ValueError("the archive ends within it")
+        buffer[: len(content)] = content
+        self._left -= len(content)
+        return len(content)
+
+
+def _in_folder(path: Path) -> Listing:
+    found = Listing()
+
+    def note(error: OSError) -> None:
+        name = Path(error.filename).relative_to(path).as_posix()
+        found.skipped.append((name, error.strerror or "cannot be read"))
+
+    for folder, folders, files in os.walk(path, onerror=note):
+        for name in (*folders, *files):
+            file = Path(folder, name)
+            inside, status = file.relative_to(path).as_posix(), file.lstat()
+            if stat.S_ISREG(status.st_mode):
+                found.members.append(Member(inside, status.st_size, status.st_mtime_ns))
+            elif not stat.S_ISDIR(status.st_mode):  # a link may lead out of the folder
+                found.skipped.append((inside, _NO_FILE))
+    return found
+
+
+def _in_zip(path: Path) -> Listing:
+    found, members = Listing(), dict[str, Member]()
+    with told_as("damaged zip file", Exception):  # from anywhere in a library that trusts it
         infos = _opened_zip(path, path.stat().st_mtime_ns).infolist()
-    return [Member(info.filename, info.file_size, info.CRC) for info in infos if not info.is_dir()]
+    for info in infos:
+        if info.filename in members:  # a name opens the last file that has it
+            found.skipped.append((info.filename, "there more than once; the last one is read"))
+        if not info.is_dir():
+            members[info.filename] = Member(info.filename, info.file_size, info.CRC)
+    found.members += members.values()
+    return found
 
 
-def _in_tar(path: Path) -> list[Member]:
-    problem = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
-    # "r:" and not "r:*": in a compressed tar, every file is found by unpacking all before it
-    errors = (tarfile.TarError, EOFError, ValueError)
-    with told_as(problem, *errors), tarfile.open(path, "r:") as tar:
-        return [
-            Member(info.name, info.size, int(info.mtime), info.offset_data)
-            for info in tar
-            if info.isreg() and not info.issparse()
-        ]
+def _in_tar(path: Path) -> Listing:
+    """The files of a tar. Behind a damaged header the next sound one is looked for."""
+    found, named = Listing(), dict[str, str]()
+    end, at, sound, is_lost = path.stat().st_size, 0, 0, False
+    with path.open("rb") as file:
+        while at < end and at - sound <= MOST_BYTES:
+            file.seek(at)
+            block, at = file.read(_BLOCK), at + _BLOCK
+            if not block.strip(b"\0"):
+                continue
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                if at == _BLOCK:
+                    raise ValueError(_NO_ARCHIVE) from error
+                if not is_lost:
+                    found.skipped.append((f"byte {at - _BLOCK:,} of the tar", "damaged header"))
+                is_lost = True
+                continue
+            name, size = named.get("path", header.name), _size(named, header.size)
+            if size < 0 or (header.type in _HEADERS and size > _MOST_NAME_BYTES):
+                found.skipped.append((name, f"has a size of {size:,} bytes in the tar"))
+                continue
+            if header.type in _HEADERS:
+                named |= _naming(header.type, file.read(size))
+            else:
+                if header.type in _REGULAR and not any("sparse" in key for key in named):
+                    found.members.append(Member(name, size, int(header.mtime), at))
+                elif not header.isdir():
+                    found.skipped.append((name, _NO_FILE))
+                named = {}
+            at += 0 if header.type in _WITHOUT_CONTENT else -(-size // _BLOCK) * _BLOCK
+            sound, is_lost = at, False
+    if at < end:
+        found.skipped.append((f"byte {sound:,} of the tar", "no file in the 64 MiB behind it"))
+    return found
+
+
+def _size(named: dict[str, str], size: int) -> int:
+    """The size in a pax header, which may be beyond that of a plain one; −1 if it is no number."""
+    text = named.get("size", str(size))
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else -1
+
+
+def _naming(kind: bytes, content: bytes) -> dict[str, str]:
+    """What a header says of the file behind it: of GNU its long name, of pax records
+    ``length key=value``."""
+    if kind == tarfile.GNUTYPE_LONGNAME:
+        return {"path": content.partition(b"\0")[0].decode("utf-8", "surrogateescape")}
+    said, at = dict[str, str](), 0
+    while kind in _PAX_TYPES and (record := _PAX.match(content, at)):
+        value = content[record.end() : at + int(record[1]) - 1]
+        said[record[2].decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+        at = max(at + int(record[1]), record.end())
+    return said
 
 
 @lru_cache(maxsize=1)

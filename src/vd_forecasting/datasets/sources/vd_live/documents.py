@@ -8,7 +8,7 @@ refused, as is a document of more parts than any minute has.
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -18,12 +18,18 @@ import numpy.typing as npt
 
 from vd_forecasting.datasets.hdf5_attributes import as_number, as_text
 from vd_forecasting.datasets.sources.source import told_as
-from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Records
+from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Link, Records
 
 Station = dict[str, Any]
-"""The ``vdid`` of a detector and its coordinates, as in :mod:`~.datasets.hdf5_attributes`."""
+"""The ``vdid`` of a detector, its coordinates, as in :mod:`~.datasets.hdf5_attributes`, and the
+``links`` it measures: their LinkID, their bearing, "" if unknown, and their LaneNum."""
 
 _MOST_PARTS = 4_000_000
+_MOST_RECORDS = 8_000_000  # a day of 4,000 detectors has 5.8 million
+_MOST_IDLE_LINES = 1000
+_RECORDS_AT_ONCE = 5000
+_BEARINGS = ("Bearing", "RoadDirection")
+_LONGEST_DIRECTION = 20
 _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>)?\s*<VDLiveList(\s[^<>]*)?>")
 _ENCODING = re.compile(rb"encoding\s*=\s*[\"']([^\"']*)")
 _UTF8 = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
@@ -74,14 +80,17 @@ class Tags:
         return np.asarray((self._heads == head) & (self._lengths == len(name)), dtype=bool)
 
 
-def read_live_xml(content: bytes) -> Records:
-    """The records of a VDLiveList; a ValueError if it is none, malformed or declares a type."""
+def read_live_xml(content: bytes, links: bool = False) -> Records:
+    """The records of a VDLiveList; a ValueError if it is none, malformed or declares a type.
+
+    ``links`` are wanted also if no record has several.
+    """
     check(content)
-    plain = read_plain(content)
+    plain = read_plain(content, links)
     return plain if plain is not None else read_tree(content)
 
 
-def read_plain(content: bytes) -> Records | None:
+def read_plain(content: bytes, links: bool = False) -> Records | None:
     """The records of a VDLiveList in well-formed XML without a tree; None if it is not plain.
 
     A minute of 3,000 detectors, 3.8 MB with 150,000 tags, takes 0.066 s instead of 0.53 s by
@@ -108,10 +117,10 @@ def read_plain(content: bytes) -> Records | None:
     # comments, CDATA and instructions; empty elements; blanks after the name
     if ((first == ord("!")) | (first == ord("?")) | (last == ord("/")) | (last <= ord(" "))).any():
         return None
-    return _records_of_tags(Tags(content, begins, ends))
+    return _records_of_tags(Tags(content, begins, ends), links)
 
 
-def _records_of_tags(tags: Tags) -> Records:
+def _records_of_tags(tags: Tags, links: bool) -> Records:
     records = tags.opening("VDLive")
     in_flows, in_vehicles = tags.inside("LinkFlows"), tags.inside("Vehicles")
     lanes = tags.opening("Lane") & in_flows
@@ -136,6 +145,20 @@ def _records_of_tags(tags: Tags) -> Records:
     speeds: list[Cell] = [*column("Speed", of_lane, lane_of_tag, lane_number)]
     occupancies: list[Cell] = [*column("Occupancy", of_lane, lane_of_tag, lane_number)]
     volumes = tags.opening("Volume") & in_vehicles & in_lane
+    flows = tags.opening("LinkFlow") & in_flows
+    has_several = bool((np.diff(record_of_tag[flows]) == 0).any())
+    link_of_lane: list[Link] = []
+    if links or has_several:
+        flow_of_tag, flow_number = np.cumsum(flows, dtype=np.int32) - 1, int(flows.sum())
+        ids, bearings, directions = (
+            column(name, in_flows & ~in_lane & (flow_of_tag >= 0), flow_of_tag, flow_number)
+            for name in ("LinkID", *_BEARINGS)
+        )
+        found = [
+            _link(number, *(text.decode() for text in texts))
+            for number, texts in enumerate(zip(ids, bearings, directions, strict=True))
+        ]
+        link_of_lane = [found[flow] if flow >= 0 else ("", "") for flow in flow_of_tag[lanes]]
     updated = tags.texts(tags.opening("UpdateTime") & ~tags.inside("VDLives"))
     return Records(
         vdids=[text.decode().strip() for text in vdids],
@@ -146,6 +169,8 @@ def _records_of_tags(tags: Tags) -> Records:
         occupancies=occupancies,
         lane_of_volume=lane_of_tag[volumes].tolist(),
         volumes=[*tags.texts(volumes)],
+        links=link_of_lane,
+        has_several_links=has_several,
         update_time=updated[0].decode() if updated else "",
     )
 
@@ -156,17 +181,23 @@ def read_tree(content: bytes) -> Records:
     records = Records(update_time=root.findtext("UpdateTime") or "")
     for vd in root.iter("VDLive"):
         texts = {child.tag: child.text or "" for child in vd}
-        lanes = (lane for flows in vd.findall("LinkFlows") for lane in flows.iter("Lane"))
         vdid, stamp, status = (texts.get(key, "") for key in ("VDID", "DataCollectTime", "Status"))
-        records.add(vdid, stamp, status, map(_lane_of_tree, lanes))
+        records.add(vdid, stamp, status, _lanes_of_tree(vd))
     return records
 
 
-def _lane_of_tree(lane: ElementTree.Element) -> Lane:
-    cells = {cell.tag: cell.text for cell in lane}
-    vehicles = lane.findall("Vehicles")
-    volumes: list[Cell] = [volume.text for one in vehicles for volume in one.iter("Volume")]
-    return cells.get("Speed"), cells.get("Occupancy"), volumes
+def _lanes_of_tree(vd: ElementTree.Element) -> Iterator[Lane]:
+    link, number = ("", ""), 0
+    for part in (part for flows in vd.findall("LinkFlows") for part in flows.iter()):
+        if part.tag == "LinkFlow":
+            texts = {child.tag: child.text or "" for child in part}
+            link = _link(number, *(texts.get(name, "") for name in ("LinkID", *_BEARINGS)))
+            number += 1
+        elif part.tag == "Lane":
+            cells = {cell.tag: cell.text for cell in part}
+            vehicles = part.findall("Vehicles")
+            volumes: list[Cell] = [volume.text for one in vehicles for volume in one.iter("Volume")]
+            yield cells.get("Speed"), cells.get("Occupancy"), volumes, link
 
 
 def read_stations_xml(content: bytes) -> list[Station]:
@@ -174,7 +205,8 @@ def read_stations_xml(content: bytes) -> list[Station]:
     stations = []
     for vd in parse(content, "VDList").iter("VD"):
         lanes = [count.text for count in vd.iter("LaneNum")]
-        stations.append(_station({child.tag: child.text for child in vd}, lanes))
+        links = [{part.tag: part.text for part in link} for link in vd.iter("DetectionLink")]
+        stations.append(_station({child.tag: child.text for child in vd}, lanes, links))
     return stations
 
 
@@ -211,29 +243,79 @@ def read_live_json(content: bytes) -> Records:
     """The records of a VDLiveList; a ValueError if it is something else, or not JSON."""
     document = _parse_json(content)
     records = Records(update_time=_text(document, "UpdateTime"))
-    for vd in _list(document, "LiveTrafficData", "VDLives", "VDLiveList"):
-        lanes = (lane for flow in _dicts(vd, "LinkFlows") for lane in _dicts(flow, "Lanes"))
-        vdid, stamp, status = (_text(vd, key) for key in ("VDID", "DataCollectTime", "Status"))
-        records.add(vdid, stamp, status, map(_lane_of_json, lanes))
+    _add_json(records, document, "")
     return records
 
 
-def _lane_of_json(lane: dict[str, Any]) -> Lane:
-    volumes: list[Cell] = [_cell(vehicle, "Volume") for vehicle in _dicts(lane, "Vehicles")]
-    return _cell(lane, "Speed"), _cell(lane, "Occupancy"), volumes
+def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iterator[Records]:
+    """The records of JSON lines, as TDX's historical service gives them, some thousands at a time.
+
+    A line is a record or a VDLiveList. ``skip`` is told of each line that is neither. A ValueError
+    if there are too many records, or more lines without than with them.
+    """
+    records, found = Records(), 0
+    try:
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    document = _parse_json(line.removeprefix(b"\xef\xbb\xbf"))
+                    _add_json(records, document, _text(document, "UpdateTime"))
+            except ValueError as error:
+                skip(f"line {number:,}: {error}")
+            if len(records.vdids) >= _RECORDS_AT_ONCE:
+                found += len(records.vdids)
+                yield records
+                records = Records()
+            with_records = found + len(records.vdids)
+            if found > _MOST_RECORDS or number > _MOST_IDLE_LINES + 2 * with_records:
+                raise ValueError(
+                    f"has too many records, or lines without any; stopped at line {number:,}"
+                )
+    except ValueError:
+        yield records
+        raise
+    yield records
+
+
+def _add_json(records: Records, document: dict[str, Any], update_time: str) -> None:
+    """Add what a document reports; ``update_time`` is for those without a time."""
+    for vd in _list(document, "LiveTrafficData", "VDLives", "VDLiveList"):
+        vdid, stamp, status = (_text(vd, key) for key in ("VDID", "DataCollectTime", "Status"))
+        records.add(vdid, stamp or update_time, status, _lanes_of_json(vd))
+
+
+def _lanes_of_json(vd: dict[str, Any]) -> Iterator[Lane]:
+    for number, flow in enumerate(_dicts(vd, "LinkFlows")):
+        bearing, direction = (_text(flow, name) if name in flow else "" for name in _BEARINGS)
+        link = _link(number, _text(flow, "LinkID"), bearing, direction)
+        for lane in _dicts(flow, "Lanes"):
+            volumes: list[Cell] = [_cell(vehicle, "Volume") for vehicle in _dicts(lane, "Vehicles")]
+            yield _cell(lane, "Speed"), _cell(lane, "Occupancy"), volumes, link
+
+
+def _link(number: int, name: str, bearing: str, direction: str) -> Link:
+    """A link of a record by its LinkID, or else its number."""
+    return name.strip() or f"number {number}", _direction(bearing or direction)
+
+
+def _direction(value: Any) -> str:
+    """``N``, ``SW``, ...; "" for what cannot be part of a VDID."""
+    text = as_text(value).strip() if value else ""
+    return text if len(text) <= _LONGEST_DIRECTION and text.isprintable() else ""
 
 
 def read_stations_json(content: bytes) -> list[Station]:
     """The detectors of a VDList."""
     stations = []
     for vd in _list(_parse_json(content), "VDs", "VDList"):
-        links = [link.get("LaneNum") for link in _dicts(vd, "DetectionLinks")]
-        stations.append(_station(vd, links or [vd.get("LaneNum")]))
+        links = [*_dicts(vd, "DetectionLinks")]
+        lanes = [link.get("LaneNum") for link in links]
+        stations.append(_station(vd, lanes or [vd.get("LaneNum")], links))
     return stations
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
-    if content.count(b",") > _MOST_PARTS:
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_PARTS:
         raise ValueError(f"has more than {_MOST_PARTS:,} values")
     with told_as("not JSON", ValueError, RecursionError):
         document = json.loads(content)
@@ -248,6 +330,8 @@ def _list(document: dict[str, Any], *keys: str) -> Iterator[dict[str, Any]]:
     for key in keys:
         if isinstance(document.get(key), list):
             return _dicts(document, key)
+    if "VDID" in document:
+        return iter((document,))
     raise ValueError(f"has no list {' or '.join(keys)}")
 
 
@@ -266,14 +350,29 @@ def _cell(parent: dict[str, Any], key: str) -> str | int | float | None:
     return value if value is None or isinstance(value, str | int | float) else "?"
 
 
-def _station(known: Mapping[str, Any], lanes: Iterable[Any]) -> Station:
-    """A detector from what the list has of it and the LaneNum of its links."""
-    counts = [count for count in map(as_number, lanes) if count >= 0]  # NaN is not
+def _station(
+    known: Mapping[str, Any], lanes: Iterable[Any], links: Iterable[Mapping[str, Any]]
+) -> Station:
+    """A detector from what the list has of it, the LaneNum of its links, and these."""
     return {
         "vdid": as_text(known.get("VDID")).strip(),
         "position_lon": known.get("PositionLon"),
         "position_lat": known.get("PositionLat"),
-        "lane_num": sum(counts) if counts else math.nan,
+        "lane_num": sum_of_lanes(lanes),
         "road_id": as_text(known.get("RoadID")).strip(),
         "road_name": as_text(known.get("RoadName")).strip(),
+        "links": [
+            (
+                as_text(link.get("LinkID")).strip(),
+                next(filter(None, (_direction(link.get(name)) for name in _BEARINGS)), ""),
+                link.get("LaneNum"),
+            )
+            for link in links
+        ],
     }
+
+
+def sum_of_lanes(numbers: Iterable[Any]) -> float:
+    """NaN where none is known."""
+    counts = [count for count in map(as_number, numbers) if count >= 0]  # NaN is not
+    return sum(counts) if counts else math.nan

@@ -13,8 +13,10 @@ FEATURES = ("avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_cou
 Floats = npt.NDArray[np.float64]
 Cell = bytes | str | int | float | None
 """The content of a file where a number belongs; bytes are text not yet decoded."""
-Lane = tuple[Cell, Cell, list[Cell]]
-"""Speed, occupancy, and a volume for each type of vehicle."""
+Link = tuple[str, str]
+"""LinkID, and the bearing that a record gives itself, or ""."""
+Lane = tuple[Cell, Cell, list[Cell], Link]
+"""Speed, occupancy, a volume for each type of vehicle, and the link it belongs to."""
 
 _FAULT = math.inf  # stands for text that is no number
 
@@ -31,17 +33,22 @@ class Records:
     occupancies: list[Cell] = field(default_factory=list)  # [L]
     lane_of_volume: list[int] = field(default_factory=list)  # [V]
     volumes: list[Cell] = field(default_factory=list)  # [V]
+    links: list[Link] = field(default_factory=list)  # [L]; [] where no record has several
+    has_several_links: bool = False
     update_time: str = ""
     """Of the file."""
 
     def add(self, vdid: str, stamp: str, status: str, lanes: Iterable[Lane]) -> None:
         """Add a record."""
-        for speed, occupancy, volumes in lanes:
+        first = len(self.links)
+        for speed, occupancy, volumes, link in lanes:
             self.lane_of_volume += [len(self.speeds)] * len(volumes)
             self.volumes += volumes
             self.record_of_lane.append(len(self.vdids))
             self.speeds.append(speed)
             self.occupancies.append(occupancy)
+            self.links.append(link)
+        self.has_several_links |= len({*self.links[first:]}) > 1
         self.vdids.append(vdid.strip())
         self.stamps.append(stamp)
         self.healthy.append(status.strip() in ("", "0"))

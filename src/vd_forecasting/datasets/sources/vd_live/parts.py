@@ -11,9 +11,10 @@ import json
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,18 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.sources.vd_live.archive import Member, read_member
-from vd_forecasting.datasets.sources.vd_live.documents import read_live_json, read_live_xml
+from vd_forecasting.datasets.sources.vd_live.archive import Member, read_lines, read_member
+from vd_forecasting.datasets.sources.vd_live.directions import Bearings, records_apart
+from vd_forecasting.datasets.sources.vd_live.documents import (
+    read_live_json,
+    read_live_lines,
+    read_live_xml,
+)
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
 from vd_forecasting.wording import one_line, plural
 
-_FORMAT = 1  # increased when a part of the same files would hold something else
+_FORMAT = 2  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
 _MOST_NAMED = 50
 _NO_VALUES = np.empty((0, len(FEATURES)), dtype=np.float32)
@@ -39,6 +45,8 @@ LEFT_OUT = {
     "untimed": "records without a usable time left out",
     "off_clock": "records left out whose time is far from that of their file",
     "faulty": "records of VDs that report to be faulty count as missing",
+    "mixed": "records join links whose direction (Bearing) no list of detectors gives",
+    "lines": "lines of JSON without a record left out",
     "others": "files are neither live records nor lists of VDs; ignored",
 }
 
@@ -50,6 +58,25 @@ class Reading:
     utc_offset: int  # of the clock, minutes
     tolerance: int  # minutes a record may be off the time of its file
     error_codes: tuple[float, ...]
+    bearings: Bearings | None = None
+    """None leaves the directions of a detector together."""
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class LeftOut:
+    """Numbers of records and lines, and an example, by the keys of LEFT_OUT."""
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, number: int = 1, example: str = "") -> None:
+        self.numbers[reason] += number
+        if example:
+            self.examples.setdefault(reason, example)
 
 
 @dataclass
@@ -61,12 +88,12 @@ class Part:
     minute: npt.NDArray[np.int64]  # [R], since 1970 on the clock
     values: npt.NDArray[np.float32]  # [R, 5], see lanes.FEATURES
     broken: list[tuple[str, str]]  # files, and why
-    left_out: Counter[str]  # records, by the keys of LEFT_OUT
+    left_out: LeftOut
 
 
 def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Reading) -> Path:
     """Where the part of some files is kept."""
-    made_from = [_FORMAT, source.name, asdict(reading), [asdict(member) for member in members]]
+    made_from = [_FORMAT, source.name, reading.digest, [asdict(member) for member in members]]
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
     return folder / f"{digest}.npz"
 
@@ -80,8 +107,8 @@ def make_part(source: Path, members: Sequence[Member], reading: Reading, path: P
     finally:
         if collecting:
             gc.enable()
-    counts = {"broken": part.broken, **part.left_out}
-    labels = json.dumps({"vdids": part.vdids, "counts": counts}).encode()
+    named = {"vdids": part.vdids, "broken": part.broken, "left_out": vars(part.left_out)}
+    labels = json.dumps(named).encode()
     arrays = {name: getattr(part, name) for name in ("vd", "minute", "values")}
     # as np.savez_compressed, but faster by the lowest level of compression
     with (
@@ -99,15 +126,14 @@ def load_part(path: Path, with_values: bool = True) -> Part | None:
         # np.load would leave a damaged file open
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             labels = json.loads(file["labels"].tobytes())
-            counts = labels["counts"]
-            broken = [(str(name), str(why)) for name, why in counts.pop("broken")]
+            numbers, examples = (labels["left_out"][key] for key in ("numbers", "examples"))
             return Part(
                 vdids=[str(vdid) for vdid in labels["vdids"]],
                 vd=file["vd"],
                 minute=file["minute"],
                 values=file["values"] if with_values else _NO_VALUES,
-                broken=broken,
-                left_out=Counter({str(reason): int(number) for reason, number in counts.items()}),
+                broken=[(str(name), str(why)) for name, why in labels["broken"]],
+                left_out=LeftOut(Counter(numbers), dict(examples)),
             )
     except _DAMAGED:
         return None
@@ -117,32 +143,76 @@ def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Pa
     vdids: dict[str, int] = {}
     vd: list[int] = []
     minute, values = [np.empty(0, np.int64)], [_NO_VALUES]
-    broken, left_out = [], Counter[str]()
+    broken, left_out = [], LeftOut()
     for member in members:
         try:
-            read = read_live_json if member.is_json else read_live_xml
-            records = read(read_member(source, member))
-            if not records.vdids:
-                raise ValueError("reports of no VD")
-            features = features_of(records, reading.error_codes)
+            for path, records in _records(source, member, reading, left_out):
+                features = features_of(records, reading.error_codes)
+                minutes = _minutes(records, path, reading, left_out)
+                named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
+                left_out.add("unnamed", int((~named).sum()))
+                left_out.add("faulty", records.healthy.count(False))
+                kept = np.flatnonzero(named & (minutes >= 0))
+                vd += [vdids.setdefault(records.vdids[index], len(vdids)) for index in kept]
+                minute.append(minutes[kept])
+                values.append(features[kept])
         except (ValueError, OSError, MemoryError) as error:
             broken.append((member.name, one_line(error)))
-            continue
-        minutes = _minutes(records, f"{source.name}/{member.name}", reading, left_out)
-        named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
-        left_out["unnamed"] += int((~named).sum())
-        left_out["faulty"] += records.healthy.count(False)
-        kept = np.flatnonzero(named & (minutes >= 0))
-        vd += [vdids.setdefault(records.vdids[index], len(vdids)) for index in kept]
-        minute.append(minutes[kept])
-        values.append(features[kept])
     numbers = np.array(vd, dtype=np.int32)
     merged = np.concatenate(minute), np.concatenate(values)
     return Part([*vdids], numbers, *merged, broken, left_out)
 
 
+def _records(
+    source: Path, member: Member, reading: Reading, left_out: LeftOut
+) -> Iterator[tuple[str, Records]]:
+    """The records of a file, and the path that may name their minute."""
+    found = _records_of_lines if member.form in ("jsonl", "ndjson") else _records_of_file
+    is_empty = True
+    for path, records in found(source, member, reading, left_out):
+        if records.vdids:
+            is_empty = False
+            if reading.bearings is not None:
+                records, mixed = records_apart(records, reading.bearings)  # noqa: PLW2901
+                if mixed:
+                    left_out.add("mixed", len(mixed), mixed[0])
+            yield path, records
+    if is_empty:
+        raise ValueError("reports of no VD")
+
+
+def _records_of_file(
+    source: Path, member: Member, reading: Reading, left_out: LeftOut
+) -> Iterator[tuple[str, Records]]:
+    path = f"{source.name}/{member.name}"
+    if member.form == "xml":
+        yield path, read_live_xml(read_member(source, member), links=bool(reading.bearings))
+        return
+    try:
+        records = read_live_json(read_member(source, member))
+    except ValueError:  # no document, but perhaps a line for each record
+        with suppress(ValueError):
+            if read_live_json(next(read_lines(source, member), b"")).vdids:
+                yield from _records_of_lines(source, member, reading, left_out)
+                return
+        raise
+    yield path, records
+
+
+def _records_of_lines(
+    source: Path, member: Member, _: Reading, left_out: LeftOut
+) -> Iterator[tuple[str, Records]]:
+    """Those of JSON lines, some at a time; a file of a day does not name a minute."""
+
+    def skip(why: str) -> None:
+        left_out.add("lines", 1, f"{member.name}, {why}")
+
+    for records in read_live_lines(read_lines(source, member), skip):
+        yield "", records
+
+
 def _minutes(
-    records: Records, path: str, reading: Reading, left_out: Counter[str]
+    records: Records, path: str, reading: Reading, left_out: LeftOut
 ) -> npt.NDArray[np.int64]:
     """The minute of each record [R], −1 where it has none.
 
@@ -156,9 +226,9 @@ def _minutes(
     for index, stamp in enumerate(records.stamps):
         minute = minute_of_record(stamp, reading.utc_offset) if stamp.strip() else of_file
         if minute is None:
-            left_out["untimed"] += 1
+            left_out.add("untimed")
         elif of_file is not None and abs(minute - of_file) > reading.tolerance:
-            left_out["off_clock"] += 1
+            left_out.add("off_clock")
         else:
             minutes[index] = minute
     return minutes
@@ -179,7 +249,7 @@ class PartsArray(BackendArray):
         self._spans: list[tuple[Path, int, int]] = []  # of parts: their first and last minute
         self._features = list(features)
         self.broken: list[tuple[str, str]] = []  # files, and why
-        self.left_out = Counter[str]()  # number of each of LEFT_OUT
+        self.left_out = LeftOut()
         for path in paths:
             part = _loaded(path, with_values=False)
             if inside := np.unique(part.minute).tolist():
@@ -187,7 +257,8 @@ class PartsArray(BackendArray):
             minutes.update(inside)
             vdids.update(part.vdids[vd] for vd in np.unique(part.vd).tolist())
             self.broken += part.broken
-            self.left_out.update(part.left_out)
+            self.left_out.numbers.update(part.left_out.numbers)
+            self.left_out.examples = part.left_out.examples | self.left_out.examples
         self.minutes = np.array(sorted(minutes), dtype=np.int64)  # [T]
         self.vdids = [vdid for vdid in dict.fromkeys([*listed, *sorted(vdids)]) if vdid in vdids]
         self._place = {vdid: place for place, vdid in enumerate(self.vdids)}
@@ -228,19 +299,20 @@ def _loaded(path: Path, with_values: bool) -> Part:
     return part
 
 
-def notes_of(broken: Sequence[tuple[str, str]], left_out: Mapping[str, int]) -> Iterator[str]:
-    """Notes on broken files and why, and on the number of each of LEFT_OUT."""
+def notes_of(broken: Sequence[tuple[str, str]], left_out: LeftOut) -> Iterator[str]:
+    """Notes on broken files and why, and on what else was left out."""
     if broken:
         yield f"{plural(len(broken), 'broken file')} skipped"
         for name, why in broken[:_MOST_NAMED]:
-            yield f"{_printable(name)}: {_printable(why)}"
+            yield f"{printable(name)}: {printable(why)}"
         if len(broken) > _MOST_NAMED:
             yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
     for reason, what in LEFT_OUT.items():
-        if number := left_out.get(reason):
-            yield f"{number:,} {what}"
+        if number := left_out.numbers.get(reason):
+            example = left_out.examples.get(reason)
+            yield f"{number:,} {what}" + (f", such as {printable(example)}" if example else "")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text from outside without line breaks and control characters, cut to 300 characters."""
     return "".join(c if c.isprintable() else "?" for c in text)[:300]

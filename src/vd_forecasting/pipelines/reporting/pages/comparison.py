@@ -16,7 +16,7 @@ from vd_forecasting.pipelines.reporting.pages import tables, verdicts
 from vd_forecasting.pipelines.reporting.plots import error_plots
 from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_fans, plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
-from vd_forecasting.rendering.markdown import code, link
+from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODELS, MODES_IN_WORDS, NAMES
@@ -80,7 +80,7 @@ def write_comparison(
         errors,
         differences,
         evaluation,
-        mode_in_words=MODES_IN_WORDS.get(forecasts.mode, forecasts.mode),
+        mode_in_words=MODES_IN_WORDS.get(forecasts.mode, plain_text(forecasts.mode)),
         headlines=[
             verdicts.baselines_headline(errors),
             verdicts.networks_headline(errors, differences),
@@ -95,12 +95,12 @@ def write_comparison(
         ),
         baseline_wins=verdicts.baseline_wins(errors),
         sequence_lengths=sorted({of.windows.sequence_length for of in configs.values()}),
-        labels=list(map(errors.label, errors.features)),
+        labels=[plain_text(errors.label(feature)) for feature in errors.features],
         horizons=[*tables.horizon_columns(errors).values()],
         by_model={f: tables.model_rows(models, f, metrics, best[f]) for f in errors.features},
         by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},
         left_out_of_mape=[
-            f"{feature} {tables.left_out_of_mape(errors, feature)}"
+            f"{plain_text(feature)} {tables.left_out_of_mape(errors, feature)}"
             for feature in errors.features
             if errors.at("mape_left_out", "persistence", feature) > 0
         ],

@@ -12,7 +12,7 @@ from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
 from vd_forecasting.pipelines.reporting.plots import comprehensive_plots as plots
 from vd_forecasting.rendering.html_page import render_page
-from vd_forecasting.rendering.markdown import code, link
+from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.running.failure import Failure
@@ -82,7 +82,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
             for forecasts in list(across.modes.by_mode.values())[: 1 if comparable else None]
             for sentence in forecasts.left_out
         ],
-        features={across.label(f): _error_tables(across, f) for f in across.features},
+        features={plain_text(across.label(f)): _error_tables(across, f) for f in across.features},
         costs=_cost_rows(costs),
         sources=list(dict.fromkeys(config.source for config in configs)),
         test=configs[0].split["test"],

@@ -8,7 +8,7 @@ from vd_forecasting.artefacts import Config
 from vd_forecasting.evaluation.differences import AVERAGE, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.pages import verdicts
-from vd_forecasting.rendering.markdown import bold, code
+from vd_forecasting.rendering.markdown import bold, code, plain_text
 from vd_forecasting.vocabulary import NAMES
 from vd_forecasting.wording import (
     NOTHING,
@@ -32,14 +32,14 @@ _OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
 
 
 def parameter_text(value: object) -> str:
-    """A parameter as one writes it in YAML."""
+    """A parameter as one writes it in YAML, its strings without meaning in Markdown."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(parameter_text, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else plain_text(value)
 
 
 def parameter_rows(configs: Iterable[Config]) -> Rows:
@@ -189,7 +189,7 @@ def summary_rows(errors: Errors, model: str) -> Rows:
     """R² and MAPE per feature beside persistence's, all horizons together."""
     return [
         [
-            feature,
+            plain_text(feature),
             *(
                 _metric(errors, metric, name, feature)
                 for metric in ("r2", "mape")

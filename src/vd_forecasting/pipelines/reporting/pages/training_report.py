@@ -19,7 +19,7 @@ from vd_forecasting.pipelines.reporting.plots.learning_plots import (
     plot_learning_curves,
     plot_metric_evolution,
 )
-from vd_forecasting.rendering.markdown import code
+from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
@@ -66,7 +66,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         config,
         errors,
         name=NAMES[model],
-        mode=MODES_IN_WORDS.get(config.mode, config.mode),
+        mode=MODES_IN_WORDS.get(config.mode, plain_text(config.mode)),
         headline=verdicts.against_persistence(errors, model),
         details=verdicts.persistence_details(errors, model),
         detectors=listed(detectors),
@@ -80,7 +80,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         fits=_fit_rows(outcome.history),
         fits_not_shown=max(len(costs[model].fits) - tables.MAX_ROWS, 0),
         by_horizon={
-            errors.label(feature): tables.persistence_rows(errors, model, feature)
+            plain_text(errors.label(feature)): tables.persistence_rows(errors, model, feature)
             for feature in errors.features
         },
         summary=tables.summary_rows(errors, model),
@@ -110,7 +110,7 @@ def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]
 
 
 def _minute(iso: str) -> str:
-    return iso[:16].replace("T", " ")
+    return plain_text(iso[:16].replace("T", " "))
 
 
 def _fit_rows(history: History) -> tables.Rows:

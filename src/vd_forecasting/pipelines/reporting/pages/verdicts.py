@@ -8,6 +8,7 @@ from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differenc
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_BLOCKS
 from vd_forecasting.pipelines.reporting.costs import Costs
+from vd_forecasting.rendering.markdown import plain_list, plain_text
 from vd_forecasting.vocabulary import MODELS, MODES, NAMES
 from vd_forecasting.wording import (
     PRACTICALLY_EQUAL,
@@ -40,15 +41,17 @@ def against_persistence(errors: Errors, model: str) -> str:
     others = [feature for feature in scored if feature not in beaten]
     if beaten:
         every = "every scored target feature" if unscored else "every target feature"
-        where = every if len(scored) > 1 else scored[0]
+        where = every if len(scored) > 1 else plain_text(scored[0])
         if others:
-            where = f"{listed(beaten)}, but not on {listed(others)}"
+            where = f"{plain_list(beaten)}, but not on {plain_list(others)}"
         headline = f"**{name} beats persistence on {where}**, averaged over all horizons."
     elif any(is_worse(*maes[feature]) for feature in scored):
         headline = f"**{name} does not beat persistence** on any target feature."
     else:
         headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
-    return headline + "".join(f" {f} could not be scored: {why}." for f, why in unscored.items())
+    return headline + "".join(
+        f" {plain_text(feature)} could not be scored: {why}." for feature, why in unscored.items()
+    )
 
 
 def persistence_details(errors: Errors, model: str) -> list[str]:
@@ -56,10 +59,10 @@ def persistence_details(errors: Errors, model: str) -> list[str]:
     details = []
     for feature in errors.features:
         own, reference = with_persistence(errors, model, feature)
-        sentence = f"{feature}: not scored, {why_undefined(errors, feature)}"
+        sentence = f"{plain_text(feature)}: not scored, {why_undefined(errors, feature)}"
         if is_number(own):
             sentence = (
-                f"{feature}: MAE {quantity(own, errors.units.get(feature, ''))}, "
+                f"{plain_text(feature)}: MAE {quantity(own, _unit(errors, feature))}, "
                 f"{compared(own, reference, _PERSISTENCES)} ({number(reference)}), averaged over "
                 "horizons"
             )
@@ -70,6 +73,10 @@ def persistence_details(errors: Errors, model: str) -> list[str]:
                 sentence += f"; persistence has the lower error {losing}"
         details.append(f"{sentence}.")
     return details
+
+
+def _unit(errors: Errors, feature: str) -> str:
+    return plain_text(errors.units.get(feature, ""))
 
 
 def with_persistence(
@@ -108,7 +115,10 @@ def baseline_wins(errors: Errors) -> list[str]:
             where = " and ".join(filter(None, ["averaged over horizons", where]))
         if where:
             wins.setdefault((feature, baseline), []).append(f"{NAMES[network]} {where}")
-    return [f"{f}: {NAMES[name]} beats {listed(whom)}." for (f, name), whom in wins.items()]
+    return [
+        f"{plain_text(feature)}: {NAMES[name]} beats {listed(whom)}."
+        for (feature, name), whom in wins.items()
+    ]
 
 
 def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
@@ -120,7 +130,7 @@ def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
                 wins.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
     networks = sum(len(errors.networks) for errors in by_mode.values())
     return [
-        f"{feature}: {NAMES[name]} beats "
+        f"{plain_text(feature)}: {NAMES[name]} beats "
         f"{'every network' if len(whom) == networks else listed(whom)}."
         for (feature, name), whom in sorted(wins.items())
     ]
@@ -142,7 +152,7 @@ def baselines_headline(errors: Errors) -> str:
             by_baseline.setdefault(min(winners, key=lambda name: maes[name]), []).append(feature)
     whom = "both networks" if len(errors.networks) > 1 else "the network"
     return " ".join(
-        f"**{NAMES[baseline].capitalize()} beats {whom}** on {listed(features)}, averaged over "
+        f"**{NAMES[baseline].capitalize()} beats {whom}** on {plain_list(features)}, averaged over "
         "horizons."
         for baseline, features in by_baseline.items()
     )
@@ -169,7 +179,7 @@ def networks_headline(errors: Errors, differences: Differences) -> str:
     untested = [f for f in signs if not differences.between[f, AVERAGE].is_tested]
     equal = [feature for feature, sign in signs.items() if sign == 0]
     chance = "practically equal" if set(equal) <= set(untested) else "no difference beyond chance"
-    tail = f"; {chance} on {listed(equal)}" if equal else ""
+    tail = f"; {chance} on {plain_list(equal)}" if equal else ""
     wins = {
         NAMES[model]: [feature for feature, sign in signs.items() if sign == of_model]
         for model, of_model in zip(MODELS, (1, -1), strict=True)
@@ -178,11 +188,11 @@ def networks_headline(errors: Errors, differences: Differences) -> str:
     better, other = sorted(wins, key=lambda name: -len(wins[name]))
     if wins[other]:
         verdict = (
-            f"**Neither is better throughout**: {first} on {listed(wins[first])}, {second} on "
-            f"{listed(wins[second])}{tail}."
+            f"**Neither is better throughout**: {first} on {plain_list(wins[first])}, {second} on "
+            f"{plain_list(wins[second])}{tail}."
         )
     elif wins[better]:
-        where = listed(wins[better]) if equal or len(signs) == 1 else "every target feature"
+        where = plain_list(wins[better]) if equal or len(signs) == 1 else "every target feature"
         verdict = f"**{better} forecasts better than {other}** on {where}{tail}."
     elif chance == "practically equal":
         verdict = (
@@ -196,7 +206,7 @@ def networks_headline(errors: Errors, differences: Differences) -> str:
         )
     if not untested:
         return verdict
-    of_what = "" if len(untested) == len(signs) else f" on {listed(untested)}"
+    of_what = "" if len(untested) == len(signs) else f" on {plain_list(untested)}"
     return (
         f"{verdict} Whether this is more than chance is not known{of_what}: the test errors span "
         f"{number(differences.span_days)} days, and intervals take at least {MIN_BLOCKS} blocks of "
@@ -247,9 +257,9 @@ def difference_details(errors: Errors, differences: Differences) -> list[str]:
 def difference_sentence(errors: Errors, differences: Differences, feature: str, step: int) -> str:
     """``total_volume, 60 min ahead: xLSTM 3.1 % lower MAE than LSTM (95 % interval …)``."""
     first, second = (NAMES[model] for model in MODELS)
-    about = f"{feature}, {lead_time(step * errors.interval_minutes)} ahead"
+    about = f"{plain_text(feature)}, {lead_time(step * errors.interval_minutes)} ahead"
     if step == AVERAGE:
-        about = f"{feature}, averaged over horizons"
+        about = f"{plain_text(feature)}, averaged over horizons"
     difference = differences.between[feature, step]
     maes = [errors.at("mae", model, feature, step or None) for model in MODELS]
     if not all(map(is_number, (*maes, difference.change))):
@@ -424,7 +434,7 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     }
     maes = {name: value for name, value in maes.items() if is_number(value)}
     if not maes:
-        return f"{feature}: not scored, {why_undefined(errors, feature)}."
+        return f"{plain_text(feature)}: not scored, {why_undefined(errors, feature)}."
     reference = errors.at("mae", "persistence", feature)
     best, worst = (choose(maes, key=lambda name: maes[name]) for choose in (min, max))
     lowest = maes[best]
@@ -437,7 +447,8 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     if is_worse(lowest, reference):
         against = "yet persistence's is lower"
     sentence = (
-        f"{feature}: the lowest MAE is {best}'s, {quantity(lowest, errors.units.get(feature, ''))}"
+        f"{plain_text(feature)}: the lowest MAE is {best}'s, "
+        f"{quantity(lowest, _unit(errors, feature))}"
         f", {against} ({number(reference)})"
     )
     if equal:

@@ -1,0 +1,83 @@
+"""How much memory a file may take when it is read: the one place for such limits.
+
+A file of a few kilobytes can declare more values, longer names or more repetitions than any machine
+holds. Every reader therefore asks before it allocates.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kedro.io import DatasetError
+
+from vd_forecasting.wording import megabytes
+
+MEMORY_MB = 512
+"""What any file may take, however small it is."""
+
+UNFOLDING = 100
+"""What a larger file may take, in times its own size; measurements unfold 3 to 20 times."""
+
+COPIES = 4
+"""Bytes of memory that a character takes while texts are read, and in an array."""
+
+MOST_NODES = 2_000_000
+"""Dicts, lists and single values of a checkpoint, counted as often as they are referred to."""
+
+MOST_YAML_NODES = 50_000
+"""The same of a configuration file; aliases refer to what stands elsewhere."""
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """What reading one file may take; ``memory_mb`` is a key of its catalog entry."""
+
+    path: Path
+    memory_mb: int = MEMORY_MB
+
+    @cached_property
+    def file_bytes(self) -> int:
+        """Size of the file, when it was first asked for."""
+        return max(self.path.stat().st_size, 1) if self.path.exists() else 1  # a pattern of names
+
+    @property
+    def most_bytes(self) -> int:
+        """The limit."""
+        return max(self.memory_mb * 10**6, UNFOLDING * self.file_bytes)
+
+    def check(self, needed: int, what: str) -> None:
+        """Refuse, by a DatasetError that names file, limit and key, what needs more memory."""
+        if needed > self.most_bytes:
+            raise DatasetError(
+                f"{self.path}: {what}: {megabytes(needed)} of memory, more than "
+                f"{megabytes(self.most_bytes)} for a file of {self.file_bytes:,} bytes; "
+                "set memory_mb in its catalog entry if the file is right"
+            )
+
+    def check_names(self, longest: int, count: int, what: str) -> None:
+        """Refuse names whose array, in which each takes as much as the longest, needs too much."""
+        self.check(
+            COPIES * longest * count, f"{what} has {longest:,} characters, times {count:,} names"
+        )
+
+
+def count_nodes(root: Any, parts: Callable[[Any], Iterable[Any]], most: int) -> int:
+    """The nodes of a tree, a shared one counted as often as it is referred to; ``most + 1`` if
+    there are more, or one holds itself."""
+    counts: dict[int, int] = {}
+    above: set[int] = set()
+    todo = [(root, False)]
+    while todo:
+        node, is_counted = todo.pop()
+        if is_counted:
+            above.discard(id(node))
+            total = 1 + sum(counts[id(part)] for part in parts(node))
+            counts[id(node)] = min(total, most + 1)
+        elif id(node) in above:
+            return most + 1
+        elif id(node) not in counts:
+            above.add(id(node))
+            todo += [(node, True), *((part, False) for part in parts(node))]
+    return counts[id(root)]

@@ -1,0 +1,188 @@
+"""Rows of tables, a batch at a time; every cell of a CSV is the text it is."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from vd_forecasting.datasets.sources import source
+from vd_forecasting.datasets.sources.numerals import PLAIN, Evidence, Numerals, as_numbers
+from vd_forecasting.datasets.sources.table_files import Shape, TableFile
+from vd_forecasting.datasets.vd_contract import duplicates
+from vd_forecasting.wording import quoted
+
+Texts = npt.NDArray[np.object_]
+
+FILE_NAME = "file_name"
+"""Stands for a column that holds the name of the file, without its suffix."""
+
+_CELLS_AT_ONCE = 1_000_000
+_LIKE_A_FLAG = re.compile(r"(error|flag|status|quality|qc|valid|suspect|fault)\w*", re.IGNORECASE)
+
+
+class ReadAgainError(Exception):
+    """The file shows that its numbers are written otherwise than they were read."""
+
+    def __init__(self, numerals: Numerals, note: str) -> None:
+        super().__init__(note)
+        self.numerals = numerals
+
+
+@dataclass
+class Rows:
+    """The rows of some files, and sentences about what is left out of them."""
+
+    files: Sequence[TableFile]
+    shape: Shape
+    numerals: Numerals | None = None
+    """None: found out."""
+    flag_column: str | None = None
+    bad_flags: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
+    unread_columns: set[str] = field(default_factory=set)
+
+    def columns(self, needed: Sequence[str]) -> list[str]:
+        """Columns with a name, of all files."""
+        found: dict[str, None] = {}
+        for file in self.files:
+            with file.open(self.shape, needed) as table:
+                if len(self.files) == 1 or {*needed} <= {*table.names, FILE_NAME}:
+                    found |= dict.fromkeys(name for name in table.names if name)
+        return [*found]
+
+    def batches(
+        self, labels: Sequence[str], columns: Sequence[str]
+    ) -> Iterator[tuple[list[Texts], source.Floats]]:
+        """Some rows at a time: each of ``labels`` as texts [R], and ``columns`` as numbers [R, F].
+
+        What is missing is counted in notes, added at the end.
+        """
+        texts = [*dict.fromkeys([*labels, *([self.flag_column] if self.flag_column else [])])]
+        batch_rows = max(_CELLS_AT_ONCE // len({*texts, *columns}), 1)
+        evidence = Evidence(self.numerals or PLAIN)
+        count: Counter[str] = Counter()
+        example, lacking, other = "", "", ""
+        for file in self.files:
+            with file.open(self.shape, [name for name in texts if name != FILE_NAME]) as table:
+                names = [str(name) for name in table.names]
+                if problem := self._problem(names, texts, columns):
+                    if len(self.files) == 1:
+                        raise ValueError(problem)
+                    count["other"] += 1
+                    other = other or f"{file.name}: {problem}"
+                    continue
+                there = {*names}
+                some = [name for name in columns if name in there]
+                read = [name for name in dict.fromkeys([*texts, *some, ""]) if name in there]
+                self.unread_columns |= there - {*read}
+                count["before"] += table.rows_before
+                if len(some) < len(columns):
+                    count["lacking"] += 1
+                    first = next(name for name in columns if name not in there)
+                    lacking = lacking or f"{file.name!r} without {first!r}"
+                for frame in table.frames(read, batch_rows):
+                    if FILE_NAME in texts and FILE_NAME not in read:
+                        frame[FILE_NAME] = file.stem
+                    cells = frame[some].to_numpy()
+                    values, unread = as_numbers(cells, evidence.numerals)
+                    evidence.see(some, cells, values, unread)
+                    example = example or next(iter(unread), "")
+                    count["rows"] += len(frame)
+                    if "" in read:
+                        count["unnamed"] += int((as_texts(frame[""]) != "").sum())
+                    count["unread"] += len(unread)
+                    if len(some) < len(columns):
+                        values = _placed(values, some, columns)
+                    if self.flag_column:
+                        flags = pd.Series(as_texts(frame[self.flag_column])).map(as_flag)
+                        is_bad = flags.isin(self.bad_flags).to_numpy()
+                        values[is_bad] = np.nan
+                        count["flagged"] += int(is_bad.sum())
+                    yield [as_texts(frame[name]) for name in labels], values
+        if not count["rows"]:
+            raise ValueError(other or "it is empty: it has columns, but no rows")
+        if self.numerals is None:
+            self._weigh(evidence)
+        flag_like = sorted(filter(_LIKE_A_FLAG.fullmatch, self.unread_columns))
+        notes = {
+            "other": f"files are other tables and left out, such as {other}",
+            "before": "rows stand before the names of the columns; left out",
+            "lacking": f"files lack columns, such as {lacking}; missing there",
+            "unnamed": "cells stand in a column without a name; left out",
+            "unread": f"cells hold no number, such as {example!r}; missing",
+            "flagged": f"rows are marked as bad by {self.flag_column!r}; their values are missing",
+        }
+        self.notes += [f"{count[key]:,} {text}" for key, text in notes.items() if count[key]]
+        if flag_like and not self.flag_column:
+            self.notes.append(
+                f"column {flag_like[0]!r} is not read; if it marks bad values, set flag_column and "
+                "bad_flags"
+            )
+
+    def _problem(self, there: Sequence[str], texts: Sequence[str], columns: Sequence[str]) -> str:
+        """What a file lacks, "" if nothing; of several files each may lack some of the columns."""
+        found = {*there, FILE_NAME}
+        missing = [name for name in texts if name not in found]
+        if len(self.files) == 1 or not found & {*columns}:
+            missing += [name for name in columns if name not in found]
+        if missing:
+            hint = ""
+            if len(there) == 1:
+                hint = "; check the delimiter"
+            elif any(re.match(r"[\d.,:/ -]+$", name) for name in there):
+                hint = "; if there is no row of names, set columns"
+            return f"has no column {missing[0]!r}; it has {quoted(there)}{hint}"
+        wanted = {*texts, *columns}
+        if twice := [name for name in duplicates(there) if name in wanted]:
+            return f"has the column {twice[0]!r} more than once"
+        return ""
+
+    def _weigh(self, evidence: Evidence) -> None:
+        other = evidence.shown(self.shape.delimiter)
+        if other is not None:
+            raise ReadAgainError(
+                other,
+                f"numbers are written with the decimal mark {other.decimal!r} and thousands "
+                f"{other.thousands!r}; set decimal and thousands if they are not",
+            )
+        self.notes += [
+            f"column {name!r} holds {bare:g} and {grouped}, read as a fraction; if the mark stands "
+            f"for thousands, set thousands: {evidence.numerals.decimal!r}"
+            for name, bare, grouped in evidence.contradictions()
+        ]
+
+
+def _placed(values: source.Floats, names: Sequence[str], columns: Sequence[str]) -> source.Floats:
+    """Values [R, some] of some of the columns as [R, F] of all, NaN for the others."""
+    all_of_them = np.full((len(values), len(columns)), np.nan, dtype=np.float32)
+    all_of_them[:, pd.Index(columns).get_indexer(pd.Index(names))] = values
+    return all_of_them
+
+
+def as_flag(value: Any) -> str:
+    """A flag as text; numbers that are equal as the same."""
+    text = str(value).strip().lower()
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def as_texts(column: "pd.Series[Any]") -> Texts:
+    """A column as stripped text, "" where it has none; time stamps as ISO 8601."""
+    codes, cells = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=True)
+    texts = np.array([_as_text(cell) for cell in cells] + [""], dtype=object)
+    return texts[codes]  # the code of a missing cell is −1
+
+
+def _as_text(cell: Any) -> str:
+    if isinstance(cell, pd.Timestamp):
+        return cell.isoformat()
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", errors="backslashreplace").strip()
+    return str(cell).strip()

@@ -1,0 +1,198 @@
+"""The clocks of the detectors: at which interval each reports, and in which phase of it.
+
+Most files have one clock, that of their time stamps. In a table, every detector may have its own:
+its records come a minute after those of another, or less often. The time stamps are then those of
+all clocks together, and none of the detectors reports at each of them.
+"""
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, in_memory, in_vd_blocks, source_of
+from vd_forecasting.wording import in_words
+
+logger = logging.getLogger(__name__)
+
+_USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
+USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
+
+MAX_GRID_PER_STEP = 50
+ALWAYS_ALLOWED_GRID = 100_000
+"""A grid that much longer than the observed steps, and than this, means a stray time stamp."""
+
+FEWEST_DIFFERENCES = 6
+"""Times between records that show the clock of a detector, at least."""
+
+FEW_OTHERS = 0.05
+"""Share of time stamps of other clocks up to which a file has one clock."""
+
+RARE = 0.1
+"""Share of a detector's records on neighbouring steps up to which it reports less often."""
+
+Times = npt.NDArray[np.datetime64]
+Mask = npt.NDArray[np.bool_]
+
+
+def times_of(vd: xr.DataArray) -> Times:
+    """The time stamps, [T] in nanoseconds."""
+    return vd["time"].to_numpy().astype("datetime64[ns]")
+
+
+def detect_interval(times: Times) -> np.timedelta64:
+    """The most common difference between sorted time stamps [T]; the least of equally common ones.
+
+    Clocks that jitter by seconds scatter the differences around the interval. If no difference
+    accounts for most steps, a usual interval within 10 % of most differences is taken, else one
+    within 10 % of the most common one.
+    """
+    differences, counts = np.unique(_differences(times), return_counts=True)
+    interval = np.timedelta64(differences[counts.argmax()], "ns")
+    if 2 * counts.max() > counts.sum():
+        return interval
+    for usual in USUAL_INTERVALS:
+        if 2 * counts[np.abs(differences / usual - 1) <= 0.1].sum() > counts.sum():
+            return np.timedelta64(usual, "ns")
+    usual = USUAL_INTERVALS[np.abs(USUAL_INTERVALS / interval - 1).argmin()]
+    return usual if abs(usual / interval - 1) <= 0.1 else interval
+
+
+def steps_between_records(vd: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Steps of a regular grid from one record of a detector to the next, [N]."""
+    return steps_between(_recorded(vd.to_numpy()))
+
+
+def steps_between(recorded: Mask) -> npt.NDArray[np.float64]:
+    """Steps from one record to the next, [N], of detectors with records at some steps, [T, N].
+
+    This is 1 for nearly all, 5 for a detector of 5 minutes on a grid of 1 minute, and 2.5 on one of
+    2 minutes. Records missing by chance do not count, as they leave neighbours, three in a row.
+    """
+    found = np.ones(recorded.shape[1])
+    records = np.count_nonzero(recorded, axis=0)
+    pairs = recorded[1:] & recorded[:-1]
+    alone = np.count_nonzero(pairs, axis=0) <= RARE * records
+    few_triples = np.count_nonzero(pairs[1:] & pairs[:-1], axis=0) <= RARE * records
+    for at in np.flatnonzero(few_triples & (records > FEWEST_DIFFERENCES)):
+        differences = np.diff(np.flatnonzero(recorded[:, at]))
+        usual, most = (np.bincount(differences).argmax(), 0.5) if alone[at] else (1, 1 - RARE)
+        near = differences[np.abs(differences - usual) <= 1]
+        if len(near) > most * len(differences):
+            found[at] = Fraction(near.mean()).limit_denominator(6)
+    return found
+
+
+def on_one_clock(raw: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64 | None]:
+    """An array [T, N, F] whose detectors share their time stamps, and their interval.
+
+    Where the time stamps are those of one clock, this is the file itself, and None. Else every
+    record moves to the grid of the quickest detector, each detector by its own phase, so that
+    neither a phase nor jitter puts two records into one step. No value is lost: records that do
+    share a step have a row each.
+    """
+    all_times = times_of(raw)
+    blank = np.flatnonzero(np.isnat(all_times))
+    order = np.argsort(all_times, kind="stable")[: len(all_times) - len(blank)]  # NaT come last
+    times = all_times[order]
+    interval = _interval_of_detectors(raw, times, order)
+    if interval is None:
+        return raw, None
+    # One step before midnight, as a record may move to before it.
+    start = times[0].astype("datetime64[D]").astype("datetime64[ns]") - interval
+    points = int((times[-1] - start) // interval) + 2
+    if points > max(MAX_GRID_PER_STEP * len(times), ALWAYS_ALLOWED_GRID):
+        return raw, None
+    rows_of = np.zeros(points, dtype=np.int64)
+    furthest: np.timedelta64 = np.timedelta64(0, "ns")
+    for one in _each_recorded(raw, order):
+        cells, moved = _cells(times[one] - start, interval)
+        rows_of = np.maximum(rows_of, np.bincount(cells, minlength=points))
+        furthest = max(furthest, moved)
+    first_row, rows = np.cumsum(rows_of) - rows_of, int(rows_of.sum())
+
+    def move(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        made = np.full((rows + len(blank), *values.shape[1:]), np.nan, dtype=np.float32)
+        made[rows:] = values[blank]
+        for at, one in enumerate(_recorded(values)[order].T):
+            cells, _ = _cells(times[one] - start, interval)
+            before = np.arange(len(cells)) - np.searchsorted(cells, cells)  # in the same step
+            made[first_row[cells] + before, at] = values[order[one], at]
+        return made
+
+    blocks = in_vd_blocks(raw, rows)
+    chunks = (rows + len(blank), *(blocks.chunksizes[dim] for dim in ("vd", "feature")))
+    values = blocks.data.map_blocks(move, chunks=chunks, dtype=np.float32)
+    grid = start + np.repeat(np.arange(points), rows_of) * interval
+    others = {name: coord for name, coord in raw.coords.items() if "time" not in coord.dims}
+    coords = {"time": np.append(grid, all_times[blank]), **others}
+    logger.info(
+        "%s: detectors report at different times, the quickest every %s; each was put on this grid "
+        "by its own phase, its records moved by at most %s",
+        *(source_of(raw), in_words(interval), in_words(furthest)),
+    )
+    return xr.DataArray(values, coords, DIMS, raw.name, raw.attrs), interval
+
+
+def _interval_of_detectors(
+    raw: xr.DataArray, times: Times, order: npt.NDArray[np.intp]
+) -> np.timedelta64 | None:
+    """The shortest interval of a detector; None where the time stamps, [T], are one's own: it has
+    nearly all of them, or they are no denser than its records. Reads on to the first such one."""
+    stamps, shortest = times[np.append(times[1:] != times[:-1], True)[: len(times)]], None
+    for one in _each_recorded(raw, order):
+        own = times[one]
+        if len(own) >= (1 - FEW_OTHERS) * len(times):
+            return None
+        if len(differences := _differences(own)) < FEWEST_DIFFERENCES:
+            continue
+        interval, span = detect_interval(own), own[[0, -1]]
+        steps = (span[1] - span[0]) / interval + 1
+        if np.diff(np.searchsorted(stamps, span)) < (1 + FEW_OTHERS) * steps:
+            return None
+        near = np.abs(differences / interval - 1) <= RARE
+        if 2 * np.count_nonzero(near) > len(near):
+            shortest = min(shortest or interval, interval)
+    return shortest
+
+
+def _differences(times: Times) -> npt.NDArray[np.timedelta64]:
+    """Between sorted time stamps [T], where they differ."""
+    differences = np.diff(times)
+    return differences[differences > np.timedelta64(0)]
+
+
+def _each_recorded(raw: xr.DataArray, order: npt.NDArray[np.intp]) -> Iterator[Mask]:
+    """Where each detector has records, [T], at the time steps in ``order``."""
+    for start in range(0, raw.sizes["vd"], VDS_PER_CHUNK):
+        few = in_memory(raw.isel(vd=slice(start, start + VDS_PER_CHUNK)))
+        yield from np.ascontiguousarray(_recorded(few.to_numpy())[order].T)
+
+
+def _recorded(values: npt.NDArray[np.float32]) -> Mask:
+    """Whether a detector has any value at a time step, [T, N], of values [T, N, F]."""
+    missing = np.ones(values.shape[:-1], dtype=bool)
+    for feature in range(values.shape[-1]):  # far quicker than along the short axis
+        missing &= np.isnan(values[..., feature])
+    return ~missing
+
+
+def _cells(
+    since: npt.NDArray[np.timedelta64], interval: np.timedelta64
+) -> tuple[npt.NDArray[np.int64], np.timedelta64]:
+    """Steps of the grid to which the records of one detector move, and how far at most.
+
+    ``since`` is sorted and counts from a point of the grid. The phase of the detector is the mean
+    direction of its records on a clock face of one interval.
+    """
+    after, step = np.asarray(since.astype(np.int64)), int(interval.astype(np.int64))
+    angle = 2 * np.pi / step * (after % step)
+    direction = np.arctan2(np.sin(angle).sum(), np.cos(angle).sum())
+    phase = round(float(direction) / (2 * np.pi) * step)
+    cells = np.asarray((after - phase + step // 2) // step)
+    moved = np.abs(after - cells * step).max(initial=0)
+    return cells, np.timedelta64(int(moved), "ns")
