@@ -7,6 +7,7 @@ every run; it is told what to run, line by line, as JSON.
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ def _fork(folder: str, log: str, arguments: list[str], largest_file: int) -> int
     from kedro.framework.cli.cli import main  # noqa: PLC0415
 
     code = 1
+    # Where the tests run in the background, it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         os.chdir(folder)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -34,7 +34,10 @@ def test_a_run_stops_at_once_and_says_that_it_can_go_on(
     pid = runs.start(folder, log, *command, "--params", LONG)
     wait_until(lambda: "epoch 2/9999" in printed(folder), 120)
     os.kill(pid, signal.SIGINT)
-    wait_until(lambda: not runs.is_running(pid), 10)
+    try:
+        wait_until(lambda: not runs.is_running(pid), 10)
+    finally:
+        os.kill(pid, signal.SIGKILL)  # it has yet to be waited for
     assert runs.wait(pid) == 130
     last = printed(folder).splitlines()[-5:]  # a worker may log after it
     assert any(line.startswith("Stopped. Type the same command again to resume") for line in last)
