@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,7 @@ def test_a_run_that_was_taken_for_dead_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with own(tmp_path, writes="mine") as path:
         path.unlink()
         with pytest.raises(KeyboardInterrupt):

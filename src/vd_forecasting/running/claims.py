@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -142,6 +143,8 @@ def _beat(own: Path, ended: threading.Event) -> None:
         except FileNotFoundError:
             if not ended.is_set():
                 logger.error("another run took this one for dead and may use its files; it stops")
+                if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background
+                    os._exit(1)
                 _thread.interrupt_main()
             return
         except OSError as error:
