@@ -319,6 +319,7 @@ class TestRelativeDifference:
 
     @given(LOSSES, LOSSES, st.integers(1, 50))
     @example(np.full(40, 1e-238), np.r_[0, np.ones(39)], 1)  # whose squares no float64 holds
+    @example(np.r_[1e-308, np.zeros(39)], np.ones(40), 1)
     @settings(max_examples=40, deadline=None)
     def test_any_losses(self, first: np.ndarray, second: np.ndarray, block: int) -> None:
         result = difference(first, second, block, repetitions=5)

@@ -191,9 +191,10 @@ def _ratio_interval(
 
     if not np.isfinite(total).all() or total[1] <= 0:
         return Interval(math.nan, math.nan, math.nan, blocks)
-    estimate, error = float(total[0] / total[1]), math.nan
-    if blocks >= MIN_BLOCKS and (drawn[:, 1] > 0).all():
-        with np.errstate(over="ignore", invalid="ignore"):  # a ratio to almost nothing
+    error = math.nan
+    with np.errstate(over="ignore", invalid="ignore"):  # a ratio to almost nothing
+        estimate = float(np.divide(*total))
+        if blocks >= MIN_BLOCKS and (drawn[:, 1] > 0).all():
             error = float(np.std(drawn[:, 0] / drawn[:, 1], ddof=1))
     if not math.isfinite(error):
         return Interval(estimate, math.nan, math.nan, blocks)
