@@ -32,7 +32,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
-from vd_forecasting.running import runners
+from vd_forecasting.running import claims, runners
 from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
@@ -183,6 +183,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 def _stop_now() -> NoReturn:
     """End this process and its workers, whatever they do; files are whole or not there."""
+    claims.give_up()
     click.echo(INTERRUPTED, err=True)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

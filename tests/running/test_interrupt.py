@@ -42,6 +42,7 @@ def test_a_run_stops_at_once_and_says_that_it_can_go_on(
     last = printed(folder).splitlines()[-5:]  # a worker may log after it
     assert any(line.startswith("Stopped. Type the same command again to resume") for line in last)
     assert "Traceback" not in printed(folder)
+    assert list((folder / "data" / ".runs").iterdir()) == [], "its files are free at once"
     assert_all_files_are_whole(folder)
     log.unlink()
     again = runs.start(folder, log, *command, "--params", LONG)

@@ -150,15 +150,22 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_left_over(path: Path, found: re.Match[str]) -> bool:
-    if found[1] == _HOST and os.name == "posix":
+    if found[1] == _HOST and has_ended(int(found[2])):
+        return True
+    # Whether a process of another machine still writes is not known, but it cannot take that long.
+    return time.time() - path.stat().st_mtime > OLD_SECONDS
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process of this machine is known to be gone."""
+    if os.name == "posix":
         try:
-            os.kill(int(found[2]), 0)
+            os.kill(process, 0)
         except (ProcessLookupError, OverflowError):
             return True
         except PermissionError:
             pass  # it lives, and is somebody else's
-    # Whether a process of another machine still writes is not known, but it cannot take that long.
-    return time.time() - path.stat().st_mtime > OLD_SECONDS
+    return False
 
 
 def local_path(path: str) -> Path:

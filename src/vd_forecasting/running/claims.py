@@ -7,6 +7,7 @@ elsewhere after :data:`DEAD_AFTER_SECONDS`.
 """
 
 import _thread
+import atexit
 import logging
 import os
 import platform
@@ -15,13 +16,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.atomic import has_ended, replacing
 from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.wording import shortened
 
@@ -89,6 +90,22 @@ def claimed(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> Iterato
             own.unlink(missing_ok=True)
 
 
+_held = ExitStack()
+"""The claim of the run in this process; it is also given up where Ctrl-C calls no hook."""
+atexit.register(_held.close)
+
+
+def hold(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> None:
+    """:func:`claimed`, until :func:`give_up` or the end of this process."""
+    give_up()  # that of a run that was interrupted in a notebook
+    _held.enter_context(claimed(own, reads, writes))
+
+
+def give_up() -> None:
+    """Free the files of the run in this process."""
+    _held.close()
+
+
 def _refuse_if_used(own: Path, claim: Claim) -> None:
     now = own.stat().st_mtime
     for path in sorted(own.parent.glob("*.json")):
@@ -99,7 +116,8 @@ def _refuse_if_used(own: Path, claim: Claim) -> None:
             silent = max(now - path.stat().st_mtime, 0)
         except (OSError, ValidationError):  # it has just ended, or is no claim
             continue
-        if silent > DEAD_AFTER_SECONDS or _has_ended(other):
+        own_machine = other.processes == claim.processes
+        if silent > DEAD_AFTER_SECONDS or (own_machine and has_ended(other.process)):
             path.unlink(missing_ok=True)
             continue
         # Of two runs that started together the later one yields.
@@ -111,19 +129,6 @@ def _refuse_if_used(own: Path, claim: Claim) -> None:
                 f"since {other.since:%Y-%m-%d %H:%M:%S}, last sign of life {silent:.0f} s ago); "
                 "wait until it has ended, or stop it"
             )
-
-
-def _has_ended(claim: Claim) -> bool:
-    """Whether the process of a claim is known to be gone."""
-    if claim.processes != _process_table() or os.name != "posix":
-        return False
-    try:
-        os.kill(claim.process, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        pass  # it lives, and is somebody else's
-    return False
 
 
 def _process_table() -> str:

@@ -1,11 +1,10 @@
 """Kedro hooks: parameter checks, logs, fingerprints, clean-up."""
 
-import atexit
 import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -22,7 +21,7 @@ from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
-from vd_forecasting.running.claims import claimed
+from vd_forecasting.running import claims
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
@@ -105,29 +104,24 @@ class SameData:
 class ClaimedFiles:
     """Keeps runs at the same time from writing what another one uses."""
 
-    def __init__(self) -> None:
-        self._claim = ExitStack()
-        atexit.register(self._claim.close)  # Ctrl-C calls no hook
-
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise a ValueError, in one line, if another run is in the way."""
-        self._claim.close()  # of a run that was interrupted in a notebook
         path = local_file(catalog.get(f"claim_of_{token_hex(8)}"))
         if path is not None:
             reads, writes = (
                 {file for name in names for file in fingerprint.files_of(catalog, name).values()}
                 for names in (pipeline.inputs(), pipeline.all_outputs())
             )
-            self._claim.enter_context(claimed(path, reads, writes))
+            claims.hold(path, reads, writes)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
-        self._claim.close()
+        claims.give_up()
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
-        self._claim.close()
+        claims.give_up()
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """What counts as other data, on a chain of three nodes with files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,17 @@ def test_a_run_that_reads_other_data_is_refused_with_a_command(made: Path) -> No
     catalog = catalog_in(made, cleaning={**AS_WRITTEN, "min_observed": 0.4})
     told = (
         "cleaned.json is of other data: parameter cleaning.min_observed 0.5 → 0.4; make it anew: "
-        "kedro run --pipeline compare_all --env mine --params cleaning.min_observed=0.4"
+        "kedro run --pipeline compare_all --env mine "
+        "--params 'cleaning.min_observed=0.4,vd_file=a.h5,seeds=[1, 2],resample=null'"
     )
-    params = {"env": "mine", "runtime_params": {"cleaning": {"min_observed": 0.4}}}
-    with pytest.raises(ValueError, match=told):
+    given = {
+        "cleaning": {"min_observed": 0.4},
+        "vd_file": "a.h5",
+        "seeds": [1, 2],
+        "resample": None,
+    }
+    params = {"env": "mine", "runtime_params": given}
+    with pytest.raises(ValueError, match=re.escape(told)):
         refuse_other_data(PIPELINE.only_nodes("report"), MAKERS, catalog, params)
     refuse_other_data(PIPELINE, MAKERS, catalog, params)
 

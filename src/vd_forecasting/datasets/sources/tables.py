@@ -152,10 +152,9 @@ class WideTableDataset(TableDataset):
         notes += rows.notes
         if repeated := pd.Index(times[~np.isnat(times)]).duplicated().sum():
             notes.append(f"{repeated:,} rows have the time of another. {_REPEATED}")
-        labels_ = source.Labels(
-            times, _ids(vdids, notes), [*units], units, utc_offset=offset, notes=notes
-        )
-        return values[..., np.newaxis], labels_
+        vdids = _ids(vdids, notes)
+        of_values = source.Labels(times, vdids, [*units], units, utc_offset=offset, notes=notes)
+        return values[..., np.newaxis], of_values
 
 
 @dataclass(frozen=True)

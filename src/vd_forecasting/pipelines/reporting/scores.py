@@ -26,25 +26,16 @@ def gather_outcome(
     config: Config, history: History, cost: Cost, fit_errors: FitErrors, forecasts: Forecasts
 ) -> Outcome:
     """All that reports read of an experiment; a ValueError if its parts are of different runs."""
-    of_config = {
-        "experiment": config.experiment,
-        "source": config.source,
-        "vdids": list(config.vdids),
-        "target_features": list(config.target_features),
-        "interval_minutes": config.interval_minutes,
-        "prediction_length": config.windows.prediction_length,
-        "seeds": sorted(config.training.seeds),
+    pairs: dict[str, tuple[object, object]] = {
+        "experiment": (config.experiment, forecasts.experiment),
+        "source": (config.source, forecasts.source),
+        "vdids": (list(config.vdids), forecasts.vdids),
+        "target_features": (list(config.target_features), forecasts.features),
+        "interval_minutes": (config.interval_minutes, forecasts.interval_minutes),
+        "prediction_length": (config.windows.prediction_length, len(forecasts.horizons)),
+        "seeds": (sorted(config.training.seeds), sorted(forecasts.seeds)),
     }
-    of_forecasts = (
-        forecasts.experiment,
-        forecasts.source,
-        forecasts.vdids,
-        forecasts.features,
-        forecasts.interval_minutes,
-        len(forecasts.horizons),
-        sorted(forecasts.seeds),
-    )
-    for (name, own), other in zip(of_config.items(), of_forecasts, strict=True):
+    for name, (own, other) in pairs.items():
         if own != other:
             raise ValueError(
                 f"config.json and predictions.nc of {config.experiment} are of different runs: "

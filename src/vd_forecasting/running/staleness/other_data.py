@@ -1,5 +1,6 @@
 """Files made of another detector file, or by other rules of cleaning, than those of now."""
 
+import json
 import logging
 import shlex
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def made_of_other_data(
             found[node.name] = f"it depends on {depends[0]}"
         elif before := fingerprint.load_fingerprint(node, catalog):
             now = fingerprint.take_fingerprint(node, makers, catalog, known)
-            reasons = differences(*(_of_data(of, before, now) for of in (before, now)))
+            reasons = _data_differences(before, now)
             reasons += [
                 f"{name} {what}"
                 for name, what in alterations(before, now).items()
@@ -50,23 +51,23 @@ def made_of_other_data(
     return found
 
 
-def _of_data(taken: Fingerprint, before: Fingerprint, now: Fingerprint) -> Fingerprint:
-    """What one of two fingerprints says of data; an input that is gone is as it was."""
-    rules = taken["parameters"].get("cleaning", {})
-    if taken is now and rules != before["parameters"].get("cleaning", {}):
+def _data_differences(before: Fingerprint, now: Fingerprint) -> list[str]:
+    """Differences of input files and rules of cleaning; an input that is gone is as it was."""
+    old, new = (taken["parameters"].get("cleaning", {}) for taken in (before, now))
+    if old != new:
         with suppress(ValidationError, TypeError):  # a run that does not clean has no defaults
-            rules = Cleaning(**rules).model_dump(mode="json")
-    return {
-        **taken,
-        "parameters": {"cleaning": rules},
-        "inputs": {
-            key: [name, None] if now["inputs"].get(key) == [name, None] else [name, content]
-            for key, (name, content) in taken["inputs"].items()
-        },
-        "code": {},
-        "datasets": {},
-        "versions": {},
+            new = Cleaning(**new).model_dump(mode="json")
+    gone = {key for key, (_, content) in now["inputs"].items() if content is None}
+    there = {
+        key: old_file
+        for key, old_file in before["inputs"].items()
+        if key not in gone or old_file[0] != now["inputs"][key][0]
     }
+    nothing: Fingerprint = {**before, "code": {}, "datasets": {}, "versions": {}}
+    return differences(
+        {**nothing, "parameters": {"cleaning": old}, "inputs": there},
+        {**nothing, "parameters": {"cleaning": new}, "inputs": now["inputs"]},
+    )
 
 
 def refuse_other_data(
@@ -99,7 +100,8 @@ def refuse_other_data(
     if env := run_params.get("env"):
         command += ["--env", env]
     if given := flat(run_params.get("runtime_params") or {}):
-        command += ["--params", ",".join(f"{key}={value}" for key, value in given.items())]
+        texts = (of if isinstance(of, str) else json.dumps(of) for of in given.values())
+        command += ["--params", ",".join(map("=".join, zip(given, texts, strict=True)))]
     raise ValueError(
         f"{short_path(path)} is of other data: {other[first.name]}; make it anew: "
         f"{shlex.join(command)}"
