@@ -11,7 +11,7 @@ from tests import PROJECT
 
 PACKAGE = PROJECT / "src" / "vd_forecasting"
 ALLOWED = PACKAGE / "running" / "kedro_private.py"
-OTHERS = {"_C", "_exit", "_foreach_lerp_", "_foreach_copy_", "_recurrent_kernel_", "_bias_"}
+OTHERS = {"_exit", "_foreach_lerp_", "_foreach_copy_", "_recurrent_kernel_", "_bias_"}
 """Of the standard library, torch and xlstm."""
 ASKED_FOR = {"_describe", "_exists"}
 """Kedro asks every dataset to define these."""

@@ -29,6 +29,20 @@ MOST_NODES = 2_000_000
 MOST_YAML_NODES = 50_000
 """The same of a configuration file; aliases refer to what stands elsewhere."""
 
+MOST_VALUE_BYTES = 8 * 2**30
+"""The array of a source that is not streamed."""
+
+MOST_STEPS = 20_000_000
+"""Time steps of a source: 38 years of minutes."""
+
+ALWAYS_UNPACKED_BYTES = 64 * 2**20
+MOST_RATIO = 200
+"""What unpacks to more than both, in bytes and in times what is stored, is refused. Ten times is
+usual for detector data."""
+
+MOST_LOCATION_BYTES = 8 * 2**20
+"""A list of detectors and their places."""
+
 
 @dataclass(frozen=True)
 class MemoryLimit:

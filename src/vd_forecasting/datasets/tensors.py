@@ -125,8 +125,7 @@ def load_plain(path: Path) -> Plain:
     import torch  # noqa: PLC0415
 
     try:
-        _refuse_inflated(path)
-        _refuse_calls(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
+        _check_entries(path)
         mapped = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if count_nodes(mapped, _parts, MOST_NODES) > MOST_NODES:
             raise ValueError(f"it unfolds to more than {MOST_NODES:,} parts")
@@ -137,14 +136,17 @@ def load_plain(path: Path) -> Plain:
         raise DatasetError(f"{path}: not a file of plain tensors ({first_line(error)})") from error
 
 
-def _refuse_inflated(path: Path) -> None:
+def _check_entries(path: Path) -> None:
     """Refuse compressed or overlapping entries, which torch never writes: they may unfold."""
     with zipfile.ZipFile(path) as file:
         entries = file.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("it is compressed")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("its parts are larger than the whole")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its parts are larger than the whole")
+        for entry in entries:  # whichever of them torch takes
+            if entry.filename.lower().endswith("data.pkl"):
+                _refuse_calls(file.read(entry))
 
 
 def _refuse_calls(content: bytes) -> None:

@@ -245,7 +245,7 @@ def test_much_of_little_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
     with h5py.File(path, "a") as file:
         packed(file["df"])
     assert load(path).shape == (300, 4, 1)
-    monkeypatch.setattr("vd_forecasting.datasets.sources.source._ALWAYS_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("vd_forecasting.datasets.sources.source.ALWAYS_UNPACKED_BYTES", 1000)
     assert "more than 200 times what is stored is refused" in refusal(load, path)
 
 

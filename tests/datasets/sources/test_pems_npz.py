@@ -78,7 +78,7 @@ def test_negative_volumes_are_noted(tmp_path: Path) -> None:
 
 
 def test_much_of_little_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vd_forecasting.datasets.sources.source._ALWAYS_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr("vd_forecasting.datasets.sources.source.ALWAYS_UNPACKED_BYTES", 1000)
     np.savez_compressed(path, data=np.zeros((10_000, 3, 1)))
     assert "more than 200 times what is stored is refused" in refusal(load, path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:

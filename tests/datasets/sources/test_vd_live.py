@@ -583,7 +583,7 @@ def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
             "has too many records, or lines without any; stopped at line 1",
         ),
         (documents, "_MOST_IDLE_LINES", -9, "stopped at line 1"),
-        (source, "_ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
+        (source, "ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
     ],
 )
 def test_lines_are_bounded(
@@ -596,7 +596,7 @@ def test_lines_are_bounded(
 ) -> None:
     monkeypatch.setattr(module, limit, value)
     if module is source:
-        monkeypatch.setattr(source, "_MOST_RATIO", 2)
+        monkeypatch.setattr(source, "MOST_RATIO", 2)
     content = gzip.compress(LINES)
     path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content})
     reading = parts.Reading(480, 30, CODES)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from vd_forecasting.datasets.limits import MOST_STEPS
 from vd_forecasting.datasets.timestamps import DatetimeArray, read_clock
 
 _MILLISECONDS = {
@@ -29,7 +30,6 @@ _RANGES = {
 """Numbers that are taken for a time of this unit; 20240304 and the like are none of them."""
 
 _DAY_AND_NUMBER = re.compile(r"\d{4}-\d\d-\d\d (\d|\d{3,}|\d+\.\d+)")
-_MOST_STEPS = 20_000_000
 _EXCEL = np.datetime64("1899-12-30", "ms")
 _DAY_AND_HOUR = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-4])")
 
@@ -91,7 +91,7 @@ class Clock:
         numbers = pd.to_numeric(pd.Series(list(texts), dtype=object), errors="coerce")
         steps = numbers - numbers.min()
         span = pd.Timedelta(_duration("interval", self.interval))
-        return _iso(start + steps.where(steps < _MOST_STEPS) * span)
+        return _iso(start + steps.where(steps < MOST_STEPS) * span)
 
 
 def _duration(key: str, text: str) -> np.timedelta64:

@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
+from vd_forecasting.datasets.limits import MOST_STEPS
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.timestamps import DatetimeArray, on_clock_of
 from vd_forecasting.datasets.vd_contract import ContractError, follow, open_vd_file, own_dataset
 from vd_forecasting.wording import quoted
 
 _ROWS_AT_ONCE = 4096
-_MOST_STEPS = 20_000_000
 _MOST_LABELS = 200_000
 _MOST_LABEL_BYTES = 200
 _MOST_CHUNK_BYTES = 2**29
@@ -153,7 +153,7 @@ def _times(frame: h5py.Group) -> DatetimeArray:
     if found is None or axis.dtype.kind != "i" or axis.dtype.itemsize != 8:
         path = _path(frame, "axis1")
         raise ContractError(f"{path}, the index, does not hold date and time")
-    if axis.size > _MOST_STEPS:
+    if axis.size > MOST_STEPS:
         raise ContractError(f"{_path(frame, 'axis1')} declares {axis.size:,} time steps")
     unit, values = found[1] or "ns", axis[:]
     # a time beyond the range of nanoseconds would overflow into a wrong date

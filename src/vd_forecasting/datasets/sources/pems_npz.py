@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
+from vd_forecasting.datasets.limits import MOST_STEPS
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.wording import quoted
 
@@ -25,7 +26,6 @@ STARTS = {
 """First days of the published files."""
 
 _BLOCK_BYTES = 16 * 2**20
-_MOST_STEPS = 20_000_000
 _MOST_NAME_BYTES = 8 * 2**20
 
 
@@ -141,7 +141,7 @@ def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
         )
     source.check_size(shape)
     row = vds * features
-    if steps > _MOST_STEPS or steps * row * dtype.itemsize > size:
+    if steps > MOST_STEPS or steps * row * dtype.itemsize > size:
         raise ValueError(f"the array 'data' declares more values than its {size:,} bytes hold")
     values = np.empty((steps, row), dtype=np.float32)
     rows = max(_BLOCK_BYTES // (row * dtype.itemsize), 1)

@@ -21,6 +21,12 @@ from kedro.io import DatasetError
 
 from vd_forecasting.datasets.atomic import FileDataset
 from vd_forecasting.datasets.hdf5_attributes import as_number
+from vd_forecasting.datasets.limits import (
+    ALWAYS_UNPACKED_BYTES,
+    MOST_LOCATION_BYTES,
+    MOST_RATIO,
+    MOST_VALUE_BYTES,
+)
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
 from vd_forecasting.vd_array import DIMS
@@ -31,10 +37,6 @@ Floats = npt.NDArray[np.float32]
 NOTES = "ingest_notes"
 """Attribute of an array: what the reader left out or changed, a tuple of sentences."""
 
-MOST_VALUE_BYTES = 8 * 2**30
-"""An array larger than this is refused unless its source is streamed: small files can declare
-sizes that no machine holds."""
-
 UNITS = {
     "avg_speed": "km/h",
     "total_volume": "veh/interval",
@@ -44,10 +46,7 @@ UNITS = {
 }
 """The project's features and their units, for those whose catalog entry names none."""
 
-_MOST_LOCATION_BYTES = 8 * 2**20
 _LOCATION_COLUMNS = ("sensor_id", "latitude", "longitude")
-_ALWAYS_UNPACKED_BYTES = 64 * 2**20
-_MOST_RATIO = 200  # of detector data, ten is usual
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
 
@@ -196,10 +195,10 @@ def check_size(shape: Sequence[int]) -> None:
 
 def check_packing(size: int, stored: int) -> None:
     """Refuse, by a ValueError, much content that little of a file unpacks to."""
-    if size > max(_ALWAYS_UNPACKED_BYTES, _MOST_RATIO * stored):
+    if size > max(ALWAYS_UNPACKED_BYTES, MOST_RATIO * stored):
         raise ValueError(
             f"declares {size / 2**20:,.0f} MiB in {stored / 2**20:,.1f} MiB of the file; more than "
-            f"{_MOST_RATIO} times what is stored is refused"
+            f"{MOST_RATIO} times what is stored is refused"
         )
 
 
@@ -216,7 +215,7 @@ def read_locations(path: str | None, vdids: Sequence[str]) -> tuple[dict[str, An
         return {}, []
     if not Path(path).is_file():
         raise ValueError(f"locations: {path}: no such file")
-    if Path(path).stat().st_size > _MOST_LOCATION_BYTES:
+    if Path(path).stat().st_size > MOST_LOCATION_BYTES:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
     with (
         told_as(f"locations: {path}: not a CSV file", csv.Error),
