@@ -38,6 +38,7 @@ def said_on_stderr(notebook: Any) -> str:
     return "".join(output.text for output in outputs if output.get("name") == "stderr")
 
 
+@pytest.mark.integration
 def test_runs_without_error_or_warning_and_finds_the_project_from_its_root_too(
     path: Path, project: Path
 ) -> None:

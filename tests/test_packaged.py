@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import PROJECT
-from tests.make.projects import LOG_LINE, copy_of_the_project, kedro
+from tests.make.forked_runs import ForkedRuns
+from tests.make.projects import LOG_LINE, copy_of_the_project
 from vd_forecasting import __version__
 from vd_forecasting.provenance import version_of
 
@@ -32,27 +33,28 @@ def test_no_other_module_asks_for_versions() -> None:
     assert asking == ["src/vd_forecasting/provenance.py"]
 
 
-def test_a_run_from_a_sub_folder_logs_as_the_project_says(tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_a_run_from_a_sub_folder_logs_as_the_project_says(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     (folder / "notebooks").mkdir()
     command = ("run", "--pipeline", "data_engineering", "--params")
-    result = kedro(folder / "notebooks", *command, "vd_file=small.h5")
-    assert result.returncode == 0, result.stderr
+    code, printed = runs.run(folder / "notebooks", *command, "vd_file=small.h5")
+    assert code == 0, printed
     assert (folder / "data" / "03_primary" / "vd_clean.h5").is_file()
-    lines = result.stderr.splitlines()
-    assert [line for line in lines if not LOG_LINE.match(line)] == []
-    assert "▸ data_engineering.clean" in result.stderr
+    assert [line for line in printed.splitlines() if not LOG_LINE.match(line)] == []
+    assert "▸ data_engineering.clean" in printed
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["a[1]b", "a{1}b"])
 def test_a_folder_whose_name_kedro_reads_as_a_pattern_is_named_in_one_line(
-    tmp_path: Path, name: str
+    runs: ForkedRuns, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).mkdir()
     folder = copy_of_the_project(tmp_path / name)
-    result = kedro(folder, "run", "--pipeline", "data_engineering")
-    assert result.returncode == 1
-    *_, last = result.stderr.splitlines()
+    code, printed = runs.run(folder, "run", "--pipeline", "data_engineering")
+    assert code == 1
+    *_, last = printed.splitlines()
     assert last.startswith(f"Error: {folder}")
     assert "rename the folder or move the project" in last
 

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import PROJECT
 from tests.make.projects import SMALL, copy_of_the_project
 
 PAGE = PROJECT / "docs" / "reproducibility.md"
 
 
+@pytest.mark.integration
 def test_a_script_runs_as_the_command_line_does(tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     [lines] = re.findall(r"## From a script.*?```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)

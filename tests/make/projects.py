@@ -15,7 +15,13 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 SMALL = "vd_file=small.h5,num_vds=2,compute.threads=1," + ",".join(
-    f"{experiment}.training.epochs=1" for experiment in EXPERIMENTS
+    f"{experiment}.{setting}"
+    for experiment in EXPERIMENTS
+    for setting in (
+        "training.epochs=1",
+        "windows.prediction_length=4",
+        "windows.target_features=[avg_speed,total_volume]",
+    )
 )
 COMPILED = Path("src/vd_forecasting/models/fused_xlstm/__pycache__")
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")

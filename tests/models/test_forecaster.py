@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 import pytest
@@ -109,6 +110,13 @@ def test_xlstm_blocks_are_where_they_were_asked_for() -> None:
     core = XLSTMCore(XLSTMConfig(**XLSTM))
     kinds = [type(block).__name__ for block in core.stack.blocks]
     assert kinds == ["mLSTMBlock", "sLSTMBlock", "mLSTMBlock"]
+
+
+def test_the_xlstm_package_is_needed_for_an_xlstm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xlstm", None)
+    with pytest.raises(ImportError, match="an xLSTM needs the xlstm package"):
+        untrained("xlstm", XLSTM)
+    untrained("lstm", LSTM)
 
 
 def test_single_layer_lstm_builds_without_a_warning() -> None:

@@ -27,6 +27,7 @@ for kind in KINDS:
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
 def test_compiled_and_cached_kernels_give_equal_bits(tmp_path: Path) -> None:
     def run_all_kernels() -> list[str]:

@@ -117,15 +117,19 @@ def test_a_run_that_was_taken_for_dead_stops(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with own(tmp_path, writes="mine") as path:
         path.unlink()
+        began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             time.sleep(10)
+        assert time.monotonic() - began < 5
 
 
+@pytest.mark.integration
 def test_of_two_runs_of_an_experiment_the_second_is_refused(
     runs: ForkedRuns, tmp_path: Path
 ) -> None:
     folder = copy_of_the_project(tmp_path)
-    command = ("run", "--env", "quick", "--namespace", "single_vd_lstm", "--params")
+    part = ("--namespace", "single_vd_lstm", "--to-nodes", "single_vd_lstm.train")
+    command = ("run", "--env", "quick", *part, "--params")
     endless = SMALL.replace("training.epochs=1", "training.epochs=100000")
     endless += ",single_vd_lstm.training.patience=100000"
     log = folder / "first.log"

@@ -16,6 +16,8 @@ from tests.make.forked_runs import ForkedRuns
 from tests.make.killed_runs import assert_all_files_are_whole, kill, printed
 from tests.make.projects import copy_of_the_project
 
+pytestmark = pytest.mark.integration
+
 RUN = ("run", "--env", "quick", "--params", "vd_file=small.h5")
 TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
 SMALL = {

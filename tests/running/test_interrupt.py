@@ -24,13 +24,15 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", "ParallelRunner"])
 def test_a_run_stops_at_once_and_says_that_it_can_go_on(
     runs: ForkedRuns, tmp_path: Path, runner: str
 ) -> None:
     folder = copy_of_the_project(tmp_path)
     log = folder / "printed.log"
-    command = ("run", "--env", "quick", "--runner", runner, "--namespace", "single_vd_lstm")
+    part = ("--namespace", "single_vd_lstm", "--to-nodes", "single_vd_lstm.train")
+    command = ("run", "--env", "quick", "--runner", runner, *part)
     pid = runs.start(folder, log, *command, "--params", LONG)
     wait_until(lambda: "epoch 2/9999" in printed(folder), 120)
     os.kill(pid, signal.SIGINT)

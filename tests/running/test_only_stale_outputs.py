@@ -2,8 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +63,7 @@ def edited(path: Path, before: str, after: str) -> Iterator[None]:
     path.write_text(text, "utf-8")
 
 
+@pytest.mark.integration
 def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: Path) -> None:
     """... by whichever runner."""
     folder = copy_of_the_project(tmp_path)
@@ -103,20 +103,17 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     )
 
 
+@pytest.mark.integration
 def test_what_a_killed_run_finished_is_not_done_again(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-m", "kedro", "run", *PIPELINE, "--params", SMALL],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "▸ single_vd_lstm.evaluate" in line:
-                process.send_signal(signal.SIGKILL)
-                break
+    log = folder / "printed.log"
+    log.touch()
+    pid = runs.start(folder, log, "run", *PIPELINE, "--params", SMALL)
+    while "▸ single_vd_lstm.evaluate" not in log.read_text():
+        assert runs.is_running(pid), log.read_text()
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    assert runs.wait(pid) == -signal.SIGKILL
     finished = ("data_engineering.clean", "single_vd_lstm.make_windows", "single_vd_lstm.train")
     _, nodes = stale(runs, folder, *PIPELINE)
     assert "single_vd_lstm.write_training_report" in nodes
@@ -124,6 +121,7 @@ def test_what_a_killed_run_finished_is_not_done_again(runs: ForkedRuns, tmp_path
     assert not (folder / "data/06_models/single_vd_lstm/training_state").exists()
 
 
+@pytest.mark.integration
 def test_a_versioned_output_is_not_stale_for_ever(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path)
     (folder / "conf/local/catalog.yml").write_text(
@@ -133,9 +131,10 @@ def test_a_versioned_output_is_not_stale_for_ever(runs: ForkedRuns, tmp_path: Pa
         "  save_args: {index: false}\n"
         "  versioned: true\n"
     )
-    cleaning = ("--env", "quick", "--pipeline", "data_engineering")
+    cleaning = (*PIPELINE, "--to-nodes", "data_engineering.clean")
     for _ in range(2):
-        run(folder, *cleaning)
+        code, printed = runs.run(folder, "run", *cleaning, "--params", SMALL)
+        assert code == 0, printed
     assert len([*folder.glob("data/03_primary/versions.csv/*/versions.csv")]) == 2
     assert stale(runs, folder, *cleaning) == (["Everything is up to date."], [])
     newest = max(folder.glob("data/03_primary/versions.csv/*/versions.csv"))

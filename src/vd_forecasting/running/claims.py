@@ -150,7 +150,10 @@ def _beat(own: Path, ended: threading.Event) -> None:
                 logger.error("another run took this one for dead and may use its files; it stops")
                 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background
                     os._exit(1)
-                _thread.interrupt_main()
+                if sys.platform == "win32":
+                    _thread.interrupt_main()
+                else:  # a signal also wakes a main thread that waits
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return
         except OSError as error:
             logger.debug("no sign of life could be given: %s", error)

@@ -489,43 +489,6 @@ def test_every_link_leads_to_a_file_that_the_catalog_writes(pages: dict[str, Pag
                 assert target in paths.values(), f"{name}: {link}"
 
 
-ODD = {
-    "one horizon, one epoch": {"epochs": 1, "shape": {"horizons": 1, "origins": 40}},
-    "long": {
-        "shape": {
-            "origins": 60,
-            "horizons": 48,
-            "features": ["avg_speed"],
-            "interval_minutes": 15.0,
-        }
-    },
-    "many VDs": {"vdids": [f"{n:03d}" for n in range(60)], "shape": {"origins": 40, "horizons": 2}},
-    "nothing observed": {"shape": {"missing": 2.0} | SMALL},
-    "no speeds": {"shape": {"features": ["total_volume", "avg_occupancy"], **SMALL}},
-    "one horizon, several seeds, a week": {
-        "shape": {"horizons": 1, "interval_minutes": 120.0, "origins": 84, "seeds": (1, 2, 3)}
-    },
-}
-
-
-@pytest.mark.parametrize("settings", ODD.values(), ids=ODD)
-def test_pages_of_odd_shapes_are_whole_and_no_table_is_wide(settings: dict[str, Any]) -> None:
-    found = make_all(**settings)
-    pages = {
-        "training report": report(found.outcomes["multi_vd_xlstm"]),
-        "comparison": comparison(found, "multi_vd"),
-        "comprehensive": comprehensive(found),
-    }
-    for name, page in pages.items():
-        for line in page.splitlines():
-            if line.startswith("|"):
-                cells = line.replace("\\|", "").strip("|").split("|")
-                assert len(cells) <= 12, f"{name}: {line}"
-        assert not re.search(r"\bnan\b|None|\binf\b", page), name
-        assert "\n\n\n" not in page
-        assert page.startswith("# ")
-
-
 def test_a_report_has_the_share_left_out_of_mape() -> None:
     predictions = make_predictions(origins=100, missing=0.0).copy(deep=True)
     predictions["truth"][:25, :, :, 1] = 0.0

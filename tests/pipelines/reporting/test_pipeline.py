@@ -218,10 +218,20 @@ ODD: dict[str, dict[str, Any]] = {
         "horizons": 2,
         "origins": 40,
     },
-    "48 horizons": {**TWO, "horizons": 48, "origins": 100},
-    "a feature never observed": {**TWO, "vdids": ["A", "B"], "origins": 100, "change": with_hole},
-    "nothing observed": {**TWO, "missing": 2.0, "origins": 100},
-    "days of few steps": {**TWO, "interval_minutes": 720.0, "horizons": 2, "origins": 40},
+    "48 horizons, a feature never observed": {
+        **TWO,
+        "vdids": ["A", "B"],
+        "horizons": 48,
+        "origins": 100,
+        "change": with_hole,
+    },
+    "nothing observed, days of few steps": {
+        **TWO,
+        "missing": 2.0,
+        "interval_minutes": 720.0,
+        "horizons": 2,
+        "origins": 40,
+    },
     "a week of one horizon and three seeds": {
         **TWO,
         "interval_minutes": 60.0,
@@ -234,7 +244,7 @@ ODD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", ODD.values(), ids=ODD)
-def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+def test_pages_are_whole_and_figures_draw_whatever_the_shape(case: dict[str, Any]) -> None:
     settings = dict(case)
     mode = settings.pop("mode", "multi_vd")
     epochs, change = settings.pop("epochs", 4), settings.pop("change", lambda same: same)
@@ -248,10 +258,20 @@ def test_every_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
     outputs = run(create_comparison(mode) + experiment_report(mode, "lstm"), catalog)
     pages = {f"compare_{mode}.page": COMPARISON_PLOTS, f"{mode}_lstm.training_report": REPORT_PLOTS}
     for page, plots in pages.items():
+        check_text(outputs[page].text)
         figures = outputs[page].figures
         assert set(figures) == set(plots)
         for name, draw in figures.items():
             check_figure(name, draw)
+
+
+def check_text(page: str) -> None:
+    """Nothing undefined is printed, and no table is wider than a screen."""
+    assert page.startswith("# ")
+    assert not re.search(r"\bnan\b|None|\binf\b|\n\n\n", page)
+    for line in page.splitlines():
+        if line.startswith("|"):
+            assert len(line.replace("\\|", "").strip("|").split("|")) <= 12, line
 
 
 def check_figure(name: str, draw: Figure | Callable[[], Figure] | bytes) -> Figure:
@@ -374,7 +394,7 @@ COMPREHENSIVE_ODD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", COMPREHENSIVE_ODD.values(), ids=COMPREHENSIVE_ODD)
-def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any]) -> None:
+def test_the_comprehensive_page_is_whole_whatever_the_shape(case: dict[str, Any]) -> None:
     settings = dict(case)
     alone, change = settings.pop("alone", ["A"]), settings.pop("change", lambda same: same)
     found = {
@@ -394,7 +414,9 @@ def test_every_comprehensive_figure_draws_whatever_the_shape(case: dict[str, Any
     outcomes = {name: make_outcome(predictions, epochs=2) for name, predictions in found.items()}
     gathered = gather(**outcomes, **compared)
     across = compare_modes(gathered, make_evaluation())
-    figures = write_comprehensive(gathered, across).figures
+    page = write_comprehensive(gathered, across)
+    check_text(page.text)
+    figures = page.figures
     assert set(figures) == set(COMPREHENSIVE_PLOTS)
     drawn = {name: check_figure(name, draw) for name, draw in figures.items()}
     best_set, sets = drawn["best_set"], across.confidence_sets
