@@ -75,17 +75,8 @@ class Evaluation(Parameters):
 
     mape_min_truth: NonNegativeFloat  # truths below it, in the feature's unit, are not in MAPE
     congestion_speed: Share  # congested is slower than this share of the VD's free-flow speed
-    bootstrap_block: Duration
-    """Errors this far apart are taken for independent; at least a day, so that whole daily patterns
-    are drawn."""
-    bootstrap_repetitions: Annotated[int, Field(ge=100)]
+    bootstrap_repetitions: Annotated[int, Field(ge=100)]  # of the model confidence set
     confidence: Annotated[float, Field(gt=0.5, lt=1)]  # of intervals, tests, model confidence sets
-
-    @model_validator(mode="after")
-    def _blocks_hold_a_day(self) -> Self:
-        if pd.Timedelta(self.bootstrap_block) < pd.Timedelta("24h"):
-            raise ValueError(f"bootstrap_block {self.bootstrap_block!r} is shorter than a day")
-        return self
 
 
 class FeatureCleaning(Parameters):

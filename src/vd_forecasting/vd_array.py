@@ -19,6 +19,7 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from vd_forecasting.parameters import Split
 from vd_forecasting.wording import in_one_line
 
 logger = logging.getLogger(__name__)
@@ -158,15 +159,27 @@ def eligible_vds(
     """VDIDs, in file order, of the detectors fit for training; reads only as far as is consumed.
 
     A detector is fit when each target feature the file has is observed in at least the share
-    ``min_observed`` of all time steps. If the file has none of the target features, all its
+    ``min_observed`` of the time steps given. If the file has none of the target features, all its
     features count.
     """
-    targets = vd_clean.sel(feature=targets_in(vd_clean, target_features))
+    for shares in observed_shares(vd_clean, target_features):
+        yield from map(str, shares["vd"].to_numpy()[(shares >= min_observed).all("feature")])
+
+
+def observed_shares(vd: xr.DataArray, target_features: Sequence[str]) -> Iterator[xr.DataArray]:
+    """Share of the time steps at which each target feature the file has is observed.
+
+    Yields ``(vd, feature)`` of some detectors at a time; reads only as far as is consumed.
+    """
+    targets = vd.sel(feature=targets_in(vd, target_features)).transpose(*DIMS)
     for start in range(0, targets.sizes["vd"], VDS_PER_CHUNK):
         few = targets.isel(vd=slice(start, start + VDS_PER_CHUNK))
-        observed = np.isfinite(few.transpose(*DIMS).to_numpy()).mean(axis=0)  # [vd, feature]
-        fit = (observed >= min_observed).all(axis=1)
-        yield from map(str, few["vd"].to_numpy()[fit])
+        yield few.copy(data=np.isfinite(few.to_numpy())).mean("time")
+
+
+def before_test(vd: xr.DataArray, split: Split) -> xr.DataArray:
+    """The steps of train and validation."""
+    return vd.isel(time=slice(0, round(vd.sizes["time"] * (split.train + split.val))))
 
 
 def check_regular_grid(data: xr.DataArray) -> xr.DataArray:

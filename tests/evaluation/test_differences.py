@@ -17,7 +17,7 @@ from vd_forecasting.evaluation.differences import (
     find_differences,
     model_labels,
 )
-from vd_forecasting.evaluation.errors import SummedErrors, sum_errors
+from vd_forecasting.evaluation.errors import SummedErrors, errors_of, sum_errors
 from vd_forecasting.evaluation.significance import diebold_mariano, holm
 
 STEPS_PER_DAY = 24
@@ -88,40 +88,17 @@ def noise(
     )
 
 
-def test_losses_are_means_over_observed_vds_and_over_seeds() -> None:
-    nan = np.nan
-    truth = np.array([[[10.0, 20.0]], [[nan, 30.0]], [[nan, nan]]])[..., None]
-    lstm1 = np.array([[[11.0, 17.0]], [[nan, 31.0]], [[5.0, 5.0]]])[..., None]
-    lstm2 = np.array([[[10.0, 20.0]], [[99.0, 25.0]], [[5.0, 5.0]]])[..., None]
-    ridge = np.array([[[9.0, nan]], [[0.0, 30.0]], [[5.0, 5.0]]])[..., None]
-    found = summed(
-        make_aligned({("lstm", 1): lstm1, ("lstm", 2): lstm2, ("ridge", NO_SEED): ridge}, truth)
-    ).losses
-    assert found.dims == ("model", "origin", "horizon", "feature")
-    # First origin: (1 + 3) / 2 and 0, second: 1 and 5 of the only VD observed, third: none is.
-    np.testing.assert_array_equal(found.sel(model="lstm")[:, 0, 0], [1.0, 3.0, nan])
-    np.testing.assert_array_equal(found.sel(model="ridge")[:, 0, 0], [nan, 0.0, nan])
-
-
-def test_losses_are_on_a_grid_whatever_origins_are_missing() -> None:
-    truth = np.zeros((3, 2, 1, 1))
-    forecast = np.arange(6.0).reshape(truth.shape)
-    found = summed(make_aligned({("lstm", 1): forecast}, truth, origins=[0, 1, 4])).losses
-    assert list(pd.to_datetime(found["origin"].values).hour) == [0, 1, 2, 3, 4]
-    nan = np.nan
-    np.testing.assert_array_equal(found[0, :, 1, 0], [1.0, 3.0, nan, nan, 5.0])
-
-
 @pytest.fixture(scope="module")
 def planted() -> Differences:
     """xLSTM's errors are 10 % smaller, and both beat persistence."""
-    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=10, share=0.3)
+    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=14, share=0.3)
     return find_differences(summed(aligned), EVALUATION)
 
 
 def test_a_planted_difference_is_found_with_its_sign_and_size(planted: Differences) -> None:
     assert planted.is_tested
-    assert (planted.span_days, planted.block_days) == (10, 1)
+    assert planted.days == {"avg_speed": 14, "total_volume": 14}
+    assert planted.has_set
     assert planted.confidence == 0.95
     assert set(planted.between) == {(f, step) for f in FEATURES for step in (1, 2, 3, AVERAGE)}
     for difference in planted.between.values():
@@ -161,9 +138,9 @@ def test_intervals_hold_the_mae_and_baselines_have_none(planted: Differences) ->
 def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
     aligned = noise({"lstm": 1.0, "xlstm": 0.97}, horizons=4)
     found = find_differences(summed(aligned), EVALUATION)
-    series = summed(aligned).losses
+    absolute = summed(aligned).by_origin["absolute"].swap_dims(member="model")
     for feature in FEATURES:
-        of_feature = series.sel(feature=feature)
+        of_feature = absolute.sel(feature=feature)
         raw = [
             diebold_mariano(of_step.sel(model="lstm"), of_step.sel(model="xlstm"), step).p_value
             for step in range(1, 5)
@@ -172,23 +149,59 @@ def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
         adjusted = [found.between[feature, step].p_value for step in range(1, 5)]
         np.testing.assert_allclose(adjusted, holm(raw))
         assert min(adjusted) == pytest.approx(min(1.0, 4 * min(raw)))
-        average = of_feature.mean("horizon")
+        average = of_feature.sum("horizon")
         alone = diebold_mariano(average.sel(model="lstm"), average.sel(model="xlstm"), 4)
         assert found.between[feature, AVERAGE].p_value == pytest.approx(alone.p_value)
 
 
-def test_too_short_a_span_is_not_tested() -> None:
+def test_too_few_days_are_not_tested() -> None:
     aligned = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0}, days=4)
     found = find_differences(summed(aligned), EVALUATION)
     assert not found.is_tested
-    assert found.span_days == 4
+    assert found.most_days == 4
+    assert all(np.isnan(difference.p_value) for difference in found.between.values())
     assert found.confidence_set.isnull().all()
     assert not found.in_set("xlstm", "avg_speed")
     average = found.between["avg_speed", AVERAGE]
     assert not average.is_tested
     assert average.change == pytest.approx(-0.2, abs=0.05)
-    longer = find_differences(summed(aligned), make_evaluation(bootstrap_block="48h"))
-    assert longer.block_days == 2
+
+
+def test_a_day_counts_if_half_of_its_origins_are_scored() -> None:
+    def days(observed_hours: int) -> tuple[int, bool]:
+        aligned = noise({"lstm": 1.0, "xlstm": 0.9}, days=5, horizons=1)
+        hour = aligned.truth["origin"].dt.hour
+        first = aligned.truth["origin"] < aligned.truth["origin"][STEPS_PER_DAY]
+        kept = aligned.truth.where(~first | (hour < observed_hours))
+        found = find_differences(
+            summed(replace(aligned, data=aligned.data.assign(truth=kept))), EVALUATION
+        )
+        return found.days["avg_speed"], found.is_tested
+
+    assert days(12) == (5, True)
+    assert days(11) == (4, False)
+
+
+def test_differences_are_those_of_the_tables_however_little_a_detector_observes() -> None:
+    """One detector is complete and suits xLSTM, half of the other's values are there and do not."""
+    rng = np.random.default_rng(0)
+    shape = (28 * STEPS_PER_DAY, 1, 2, 1)
+    size = rng.uniform(0.5, 1.5, shape) * np.array([7.0, 10.0])[:, None]
+    truth = np.zeros(shape)
+    truth[rng.random(shape[0]) < 0.5, 0, 1] = np.nan
+    better = np.array([0.92, 1.2])[:, None]
+    aligned = make_aligned({("lstm", 1): size, ("xlstm", 1): size * better}, truth)
+    of_all = summed(aligned)
+    maes = errors_of(of_all).average["mae"].sel(feature="avg_speed")
+    found = find_differences(of_all, EVALUATION)
+    ratio = float(maes.sel(model="xlstm") / maes.sel(model="lstm"))
+    assert ratio > 1
+    for step in (1, AVERAGE):
+        assert found.between["avg_speed", step].change == pytest.approx(ratio - 1)
+    by_horizon = errors_of(of_all).by_horizon["mae"]
+    for model in ("lstm", "xlstm"):
+        at = {"model": model, "horizon": 1, "feature": "avg_speed"}
+        assert found.mae_low.sel(at) < by_horizon.sel(at) < found.mae_high.sel(at)
 
 
 def test_with_one_network_nothing_is_between() -> None:
@@ -217,7 +230,7 @@ def test_the_confidence_set_holds_the_best_and_not_the_worse(planted: Difference
 
 
 def test_a_diverged_network_does_not_void_the_others() -> None:
-    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5})
+    aligned = noise({"lstm": 1.0, "xlstm": 0.9, "persistence": 1.5}, days=14)
     aligned.forecast[0, 5, 1] = np.nan
     found = find_differences(summed(aligned), EVALUATION)
     assert found.in_set("xlstm", "avg_speed")
@@ -228,8 +241,9 @@ def test_a_diverged_network_does_not_void_the_others() -> None:
 
 def modes() -> dict[str, AlignedForecasts]:
     """Two modes with the same persistence; ridge is another in the second."""
-    one = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0, "ridge": 1.6}, horizons=2)
-    two = noise({"lstm": 1.3, "xlstm": 1.2, "persistence": 2.0, "ridge": 1.7}, horizons=2, seed=1)
+    shape = {"horizons": 2, "days": 14}
+    one = noise({"lstm": 1.0, "xlstm": 0.8, "persistence": 2.0, "ridge": 1.6}, **shape)
+    two = noise({"lstm": 1.3, "xlstm": 1.2, "persistence": 2.0, "ridge": 1.7}, seed=1, **shape)
     two.forecast[2] = one.forecast[2]
     return {"single_vd": one, "multi_vd": two}
 

@@ -2,7 +2,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from scipy.signal import lfilter
 from statsmodels.stats.multitest import multipletests
 
 from vd_forecasting.evaluation.significance import (
-    MIN_BLOCKS,
+    MIN_DAYS,
+    MIN_DAYS_OF_SET,
     MIN_POINTS,
-    Bootstrap,
     Interval,
     _small_sample_factor,
     diebold_mariano,
@@ -217,230 +216,168 @@ class TestHolm:
         np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
 
 
-def difference(
-    first: np.ndarray, second: np.ndarray, block: int, repetitions: int = 200, **options: Any
-) -> Interval:
-    """By which share the second forecaster's mean loss is above the first's."""
-    bootstrap = Bootstrap(block, repetitions, **options)
-    [ratio] = ratio_intervals(second[:, None], first[:, None], bootstrap)
-    return Interval(ratio.estimate - 1, ratio.low - 1, ratio.high - 1, ratio.blocks)
+def daily(losses: np.ndarray, day: int = DAY) -> np.ndarray:
+    """Sums over days of losses ``[..., steps]``."""
+    sums: np.ndarray = losses.reshape(*losses.shape[:-1], -1, day).sum(axis=-1)
+    return sums
 
 
-class TestRelativeDifference:
-    def test_estimate(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), 7 * DAY, 2)
-        result = difference(first, second, DAY)
-        assert result.estimate == pytest.approx(second.mean() / first.mean() - 1)
-        assert result.low < result.estimate < result.high
-        assert result.high - result.estimate == pytest.approx(result.estimate - result.low)
-        assert result.blocks == 7
+def difference(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Interval:
+    """By which share the second forecaster's sums ``[D]`` are above the first's."""
+    [ratio] = ratio_intervals(second[:, None], first[:, None], [len(first)], level)
+    return Interval(ratio.estimate - 1, ratio.low - 1, ratio.high - 1)
 
+
+class TestRatioIntervals:
     def test_interval_by_its_definition(self) -> None:
-        """The standard error over all ways to draw blocks, where there are few."""
-        block, blocks = 2, 5
-        first = np.array([1.0, 2, 3, 2, 1, 2, 4, 3, 2, 2])
-        second = np.array([1.0, 3, 3, 1, 1, 2, 5, 3, 1, 2])
-        starts = np.stack(np.meshgrid(*[np.arange(9)] * blocks), axis=-1).reshape(-1, blocks)
-        steps = (starts[..., None] + np.arange(block)).reshape(len(starts), -1)
-        error = np.std(second[steps].sum(axis=1) / first[steps].sum(axis=1))
-        margin = stats.t.ppf(0.975, 4) * error * math.sqrt(5 / 4)
-        result = difference(first, second, block, repetitions=4000)
-        assert result.high - result.estimate == pytest.approx(margin, rel=0.05)
+        """The ratios at whose ends a t test just rejects that what they leave is zero."""
+        first, second = daily(made_losses(np.random.default_rng(0), 7 * DAY, 2))
+        result = difference(first, second)
+        assert result.estimate == pytest.approx(second.sum() / first.sum() - 1)
+        assert result.low < result.estimate < result.high
+        for end in (result.low, result.high):
+            p_value = stats.ttest_1samp(second - (1 + end) * first, 0).pvalue
+            assert p_value == pytest.approx(0.05)
 
-    def test_seed(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), 6 * DAY, 2)
-        assert difference(first, second, DAY) == difference(first, second, DAY)
-        assert difference(first, second, DAY) != difference(first, second, DAY, seed=1)
+    def test_against_ones_it_is_the_t_interval_of_the_mean(self) -> None:
+        values = np.random.default_rng(0).normal(10, 2, 8)
+        [result] = ratio_intervals(values[:, None], np.ones((8, 1)), [8], 0.9)
+        ends = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+        np.testing.assert_allclose([result.low, result.high], [ends.low, ends.high])
 
     def test_level(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), 6 * DAY, 2)
-        narrow = difference(first, second, DAY, repetitions=99, level=0.5)
-        wide = difference(first, second, DAY, repetitions=99, level=0.99)
+        first, second = daily(made_losses(np.random.default_rng(0), 6 * DAY, 2))
+        narrow, wide = difference(first, second, 0.5), difference(first, second, 0.99)
         assert wide.low < narrow.low < narrow.high < wide.high
 
     def test_constant_losses(self) -> None:
-        result = difference(np.full(100, 2.0), np.full(100, 3.0), 10)
+        result = difference(np.full(10, 2.0), np.full(10, 3.0))
         np.testing.assert_allclose([result.estimate, result.low, result.high], 0.5)
-        losses = made_losses(np.random.default_rng(0), 100, 1)[0]
-        result = difference(losses, 1.1 * losses, 10)
+        losses = np.random.default_rng(0).uniform(1, 2, 10)
+        result = difference(losses, 1.1 * losses)
         np.testing.assert_allclose([result.estimate, result.low, result.high], 0.1)
+        assert difference(np.ones(10), np.zeros(10)) == Interval(-1, -1, -1)
 
-    def test_unobserved_steps_keep_their_place(self) -> None:
-        # Both losses follow the day; only blocks of whole days are all alike.
-        pattern = day_pattern(7 * 20, day=20)
-        first, second = pattern.copy(), pattern[::-1].copy()
-        first[3::20] = np.nan
-        second[8::20] = np.nan
-        seen = ~np.isnan(first + second)
-        result = difference(first, second, 20)
-        assert result.estimate == pytest.approx(second[seen].mean() / first[seen].mean() - 1)
-        assert result.high - result.low < 1e-12
-        assert result.blocks == 7
+    def test_days_of_few_values_weigh_little(self) -> None:
+        first, second = daily(made_losses(np.random.default_rng(0), 8 * DAY, 2))
+        short = difference(np.r_[first, 0.01 * first[0]], np.r_[second, 0.02 * second[0]])
+        assert short.estimate == pytest.approx(difference(first, second).estimate, abs=0.01)
 
-    def test_too_short(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), MIN_BLOCKS * DAY, 2)
-        assert difference(first, second, DAY).blocks == MIN_BLOCKS
-        result = difference(first[:-1], second[:-1], DAY)
-        assert result.blocks == MIN_BLOCKS - 1
-        assert result.estimate == pytest.approx(second[:-1].mean() / first[:-1].mean() - 1)
+    def test_too_few_days(self) -> None:
+        first, second = daily(made_losses(np.random.default_rng(0), MIN_DAYS * DAY, 2))
+        assert math.isfinite(difference(first, second).low)
+        # One of them does not count, though its sums do.
+        [result] = ratio_intervals(second[:, None], first[:, None], [MIN_DAYS - 1], 0.95)
+        assert result.estimate == pytest.approx(second.sum() / first.sum())
         assert math.isnan(result.low)
         assert math.isnan(result.high)
-
-    def test_a_day_without_observations_does_not_count(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), MIN_BLOCKS * DAY, 2)
-        first[DAY + 10 : DAY + DAY // 2 + 10] = np.nan
-        assert math.isfinite(difference(first, second, DAY).low)
-        first[DAY + 9] = np.nan
-        assert difference(first, second, DAY).blocks == MIN_BLOCKS - 1
-        assert math.isnan(difference(first, second, DAY).low)
 
     @pytest.mark.parametrize(
         ("first", "second"),
         [(0.0, 1.0), (0.0, 0.0), (np.nan, 1.0), (np.inf, 1.0), (1.0, np.inf)],
     )
-    def test_no_relative_difference(self, first: float, second: float) -> None:
-        result = difference(np.full(100, first), np.full(100, second), 10)
+    def test_no_ratio(self, first: float, second: float) -> None:
+        result = difference(np.full(10, first), np.full(10, second))
         assert math.isnan(result.estimate)
         assert math.isnan(result.low)
 
-    def test_a_sample_without_any_loss(self) -> None:
-        first = np.zeros(50)
-        first[0] = 1
-        result = difference(first, np.ones(50), 10)
-        assert result.estimate == pytest.approx(49)
+    def test_a_denominator_that_may_be_zero_has_no_interval(self) -> None:
+        result = difference(np.r_[1.0, np.zeros(9)], np.ones(10))
+        assert result.estimate == pytest.approx(9)
         assert math.isnan(result.low)
 
-    def test_inputs_are_left_alone(self) -> None:
-        first = np.r_[np.nan, np.ones(99)]
-        second = first.copy()
-        difference(first, second, 10)
-        np.testing.assert_array_equal(first, second)
-        assert math.isnan(first[0])
-
-    @given(LOSSES, LOSSES, st.integers(1, 50))
-    @example(np.full(40, 1e-238), np.r_[0, np.ones(39)], 1)  # whose squares no float64 holds
-    @example(np.r_[1e-308, np.zeros(39)], np.ones(40), 1)
-    @settings(max_examples=40, deadline=None)
-    def test_any_losses(self, first: np.ndarray, second: np.ndarray, block: int) -> None:
-        result = difference(first, second, block, repetitions=5)
+    @given(LOSSES, LOSSES)
+    @example(np.full(40, 1e-238), np.r_[0, np.ones(39)])  # whose squares no float64 holds
+    @example(np.r_[1e-308, np.zeros(39)], np.ones(40))
+    @settings(max_examples=60, deadline=None)
+    def test_any_losses(self, first: np.ndarray, second: np.ndarray) -> None:
+        result = difference(first, second)
         assert math.isnan(result.low) == math.isnan(result.high)
         assert math.isnan(result.low) or result.low <= result.estimate <= result.high
-        assert result.blocks >= MIN_BLOCKS or math.isnan(result.low)
 
     def test_bad_input(self) -> None:
-        with pytest.raises(ValueError, match="block must be"):
-            difference(np.ones(9), np.ones(9), 0)
-        with pytest.raises(ValueError, match="repetitions must be"):
-            difference(np.ones(9), np.ones(9), 1, repetitions=1)
-        with pytest.raises(ValueError, match="level must be"):
-            difference(np.ones(9), np.ones(9), 1, repetitions=9, level=95)
-        with pytest.raises(ValueError, match=r"must be \[T, K\]"):
-            difference(np.ones(9), np.ones(8), 1)
-
-    def test_is_fast(self) -> None:
-        first, second = made_losses(np.random.default_rng(0), 2000, 2)
-        assert fastest(lambda: difference(first, second, DAY, repetitions=1000)) < 0.3  # 0.06 alone
+        with pytest.raises(ValueError, match=r"must be \[D, K\]"):
+            difference(np.ones(9), np.ones(8))
 
 
 def confidence_set(
-    losses: dict[str, np.ndarray], block: int, repetitions: int = 300, **options: Any
+    losses: dict[str, np.ndarray], repetitions: int = 300, seed: int = 0
 ) -> dict[str, float]:
-    return model_confidence_set(losses, Bootstrap(block, repetitions, **options))
+    days = len(next(iter(losses.values()))) if losses else 0
+    return model_confidence_set(losses, days, 0.95, repetitions, seed)
+
+
+def named(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Losses ``[models, D]`` of models that are called a, b, c, ..."""
+    return {chr(ord("a") + number): of_model for number, of_model in enumerate(values)}
 
 
 class TestModelConfidenceSet:
     def test_finds_the_only_good_model(self) -> None:
-        values = made_losses(np.random.default_rng(0), 7 * DAY, 4)
-        losses = dict(zip("abcd", values, strict=True))
+        losses = named(daily(made_losses(np.random.default_rng(0), 14 * DAY, 4)))
         losses["c"] = 0.6 * losses["c"]
-        p_values = confidence_set(losses, DAY)
+        p_values = confidence_set(losses)
         assert list(p_values) == ["a", "b", "c", "d"]
         assert p_values["c"] == 1
         assert max(p for name, p in p_values.items() if name != "c") <= 0.05
 
     def test_keeps_equals_and_drops_the_worse(self) -> None:
-        values = made_losses(np.random.default_rng(1), 7 * DAY, 4)
-        losses = dict(zip("abcd", values / values.mean(axis=1, keepdims=True), strict=True))
+        values = daily(made_losses(np.random.default_rng(1), 14 * DAY, 4))
+        losses = named(values / values.mean(axis=1, keepdims=True))
         losses["b"] = 1.6 * losses["b"]
-        p_values = confidence_set(losses, DAY)
+        p_values = confidence_set(losses)
         assert p_values["b"] <= 0.05
         assert min(p for name, p in p_values.items() if name != "b") > 0.05
         assert max(p_values.values()) == 1
 
     def test_identical_models_share_their_p_value(self) -> None:
-        a, b = made_losses(np.random.default_rng(2), 7 * DAY, 2)
-        p_values = confidence_set({"a": a, "b": 2 * b, "c": a.copy(), "d": 2 * b}, DAY)
+        a, b = daily(made_losses(np.random.default_rng(2), 14 * DAY, 2))
+        p_values = confidence_set({"a": a, "b": 2 * b, "c": a.copy(), "d": 2 * b})
         assert p_values["a"] == p_values["c"] == 1
         assert p_values["b"] == p_values["d"] <= 0.05
-        assert confidence_set({"a": a, "b": a}, DAY) == {"a": 1.0, "b": 1.0}
+        assert confidence_set({"a": a, "b": a}) == {"a": 1.0, "b": 1.0}
 
     def test_models_that_differ_by_the_same_everywhere(self) -> None:
-        losses = np.tile(np.arange(20.0), 6)
-        p_values = confidence_set({"a": losses + 2, "b": losses, "c": losses + 1}, 20)
+        losses = np.arange(20.0)
+        p_values = confidence_set({"a": losses + 2, "b": losses, "c": losses + 1})
         assert p_values == {"a": 0.0, "b": 1.0, "c": 0.0}
-        assert confidence_set({"a": np.full(120, 2.0), "b": np.ones(120)}, 20) == {
-            "a": 0.0,
-            "b": 1.0,
-        }
+        assert confidence_set({"a": np.full(12, 2.0), "b": np.ones(12)}) == {"a": 0.0, "b": 1.0}
 
     def test_equal_means(self) -> None:
-        losses = np.random.default_rng(0).integers(0, 9, 120).astype("float64")
+        losses = np.random.default_rng(0).integers(0, 9, 20).astype("float64")
         three = {name: np.roll(losses, shift) for shift, name in enumerate("abc")}
-        assert min(confidence_set(three, 20).values()) > 0.05
+        assert min(confidence_set(three).values()) > 0.05
 
-    def test_time_stamps_with_any_missing_loss_are_dropped(self) -> None:
-        a, b, c = made_losses(np.random.default_rng(3), 7 * DAY, 3)
-        a[5], b[300:310] = np.nan, np.nan
-        kept = np.delete(np.arange(7 * DAY), [5, *range(300, 310)])
-        tail = np.full(11, np.nan)  # the same number of days
-        losses = {"a": a, "b": b, "c": c}
-        without = {name: np.r_[loss[kept], tail] for name, loss in losses.items()}
-        assert confidence_set(losses, DAY) == confidence_set(without, DAY)
-
-    def test_too_short(self) -> None:
-        values = made_losses(np.random.default_rng(0), MIN_BLOCKS * DAY, 2)
-        whole = dict(zip("ab", values, strict=True))
-        assert not any(math.isnan(p) for p in confidence_set(whole, DAY).values())
+    def test_too_few_days(self) -> None:
+        whole = named(daily(made_losses(np.random.default_rng(0), MIN_DAYS_OF_SET * DAY, 2)))
+        assert not any(math.isnan(p) for p in confidence_set(whole).values())
         short = {name: loss[:-1] for name, loss in whole.items()}
-        assert all(math.isnan(p) for p in confidence_set(short, DAY).values())
-        assert list(confidence_set(short, DAY)) == ["a", "b"]
+        assert all(math.isnan(p) for p in confidence_set(short).values())
+        assert list(confidence_set(short)) == ["a", "b"]
 
-    def test_infinite_loss_gives_no_verdict(self) -> None:
-        p_values = confidence_set({"a": np.ones(50), "b": np.full(50, np.inf)}, 10)
+    @pytest.mark.parametrize("value", [np.inf, np.nan])
+    def test_a_loss_that_is_no_number_gives_no_verdict(self, value: float) -> None:
+        p_values = confidence_set({"a": np.ones(50), "b": np.full(50, value)})
         assert all(math.isnan(p) for p in p_values.values())
 
     def test_one_model_or_none(self) -> None:
-        assert confidence_set({"a": np.arange(50.0)}, 10) == {"a": 1.0}
-        assert confidence_set({}, 10) == {}
+        assert confidence_set({"a": np.arange(50.0)}) == {"a": 1.0}
+        assert confidence_set({}) == {}
 
     def test_seed(self) -> None:
-        losses = dict(zip("abc", made_losses(np.random.default_rng(4), 6 * DAY, 3), strict=True))
-        assert confidence_set(losses, DAY) == confidence_set(losses, DAY)
-        assert confidence_set(losses, DAY) != confidence_set(losses, DAY, seed=1)
+        losses = named(daily(made_losses(np.random.default_rng(4), 12 * DAY, 3)))
+        assert confidence_set(losses) == confidence_set(losses)
+        assert confidence_set(losses) != confidence_set(losses, seed=1)
 
-    @given(st.lists(LOSSES, min_size=1, max_size=4), st.integers(1, 9))
+    @given(st.lists(LOSSES, min_size=1, max_size=4))
     @settings(max_examples=40, deadline=None)
-    def test_any_losses(self, losses: list[np.ndarray], block: int) -> None:
-        p_values = confidence_set(
-            {str(number): loss for number, loss in enumerate(losses)}, block, repetitions=5
-        )
-        values = list(p_values.values())
+    def test_any_losses(self, losses: list[np.ndarray]) -> None:
+        values = list(confidence_set(named(np.array(losses)), repetitions=5).values())
         assert all(map(math.isnan, values)) or (max(values) == 1 and min(values) >= 0)
 
     def test_bad_input(self) -> None:
-        with pytest.raises(ValueError, match="block must be"):
-            confidence_set({"a": np.ones(9)}, 0)
-        with pytest.raises(ValueError, match="repetitions must be"):
-            confidence_set({"a": np.ones(9)}, 1, repetitions=0)
-        with pytest.raises(ValueError, match="level must be"):
-            confidence_set({"a": np.ones(9)}, 1, repetitions=9, level=5)
         with pytest.raises(ValueError, match="same length"):
-            confidence_set({"a": np.ones(9), "b": np.ones(8)}, 1)
-
-    def test_is_fast(self) -> None:
-        values = made_losses(np.random.default_rng(0), 2000, 7)
-        losses = dict(zip("abcdefg", values, strict=True))
-        assert fastest(lambda: confidence_set(losses, DAY, repetitions=1000)) < 1
+            confidence_set({"a": np.ones(19), "b": np.ones(18)})
 
 
 def fastest(call: Callable[[], object]) -> float:
@@ -461,7 +398,7 @@ def rejections(first: np.ndarray, second: np.ndarray, horizon: int = 12) -> floa
 
 @pytest.mark.slow
 class TestCalibration:
-    """With 1000 repetitions, a share of 5 % is measured to ± 1.4 points (95 %)."""
+    """A share of 5 % is measured to ± 1.4 points (95 %) from 1000 draws, ± 0.6 from 5000."""
 
     @pytest.mark.parametrize("steps", [1600, 2000])
     @pytest.mark.parametrize(
@@ -489,35 +426,51 @@ class TestCalibration:
         best = np.mean(np.abs(mean) > 1.96 * mean.std())
         assert rejections(first, second) > max(at_least, 0.9 * best)
 
-    @pytest.mark.parametrize("days", [5, 7, 14])
-    @pytest.mark.parametrize("rho", [0.5, 0.9])
-    def test_coverage_of_the_interval(self, days: int, rho: float) -> None:
-        random = np.random.default_rng(0)
-        covered = []
-        for seed in range(500):
-            first, second = made_losses(random, days * DAY, 2, rho)
-            result = difference(first, 1.05 * second, DAY, seed=seed)
-            covered.append(result.low <= 0.05 <= result.high)
-        assert 0.925 < np.mean(covered) < 0.98
+    @pytest.mark.parametrize("days", [5, 14, 28, 73])
+    @pytest.mark.parametrize("day_effect", [0, 0.2, 0.5])
+    def test_coverage_of_the_interval(self, days: int, day_effect: float) -> None:
+        """... and how often two equal forecasters are told apart, by interval and test."""
+        random, draws = np.random.default_rng(days), 5000
+        covered = told_apart = 0
+        for _ in range(draws):
+            first, second = losses_of_days(random, days, 2, day_effect)
+            result = difference(daily(first), daily(second))
+            covered += result.low <= 0 <= result.high
+            if not result.low <= 0 <= result.high:
+                told_apart += diebold_mariano(first, second, 12).p_value < 0.05
+        print(f"{days} days, day effect {day_effect}: covered {covered / draws:.1%}")  # noqa: T201
+        assert 0.93 < covered / draws < 0.97
+        assert told_apart / draws <= 0.06
 
-    @pytest.mark.parametrize(("days", "models"), [(5, 3), (7, 7), (14, 5)])
-    def test_size_of_the_model_confidence_set(self, days: int, models: int) -> None:
-        random = np.random.default_rng(0)
-        dropped = []
-        for seed in range(300):
-            values = made_losses(random, days * DAY, models)
-            p_values = confidence_set(
-                {str(n): v for n, v in enumerate(values)}, DAY, seed=seed, repetitions=200
-            )
-            dropped.append(min(p_values.values()) <= 0.05)
-        assert np.mean(dropped) < 0.1
+    @pytest.mark.parametrize("days", [10, 14, 28, 73])
+    @pytest.mark.parametrize("day_effect", [0, 0.2, 0.5])
+    def test_size_of_the_model_confidence_set(self, days: int, day_effect: float) -> None:
+        random, draws = np.random.default_rng(days), 1000
+        dropped = 0
+        for seed in range(draws):
+            values = daily(losses_of_days(random, days, 7, day_effect))
+            p_values = confidence_set(named(values), repetitions=500, seed=seed)
+            dropped += min(p_values.values()) <= 0.05
+        print(f"{days} days, day effect {day_effect}: loses one {dropped / draws:.1%}")  # noqa: T201
+        assert dropped / draws < 0.08
+
+
+def losses_of_days(
+    random: np.random.Generator, days: int, models: int, day_effect: float
+) -> np.ndarray:
+    """Losses ``[models, steps]`` of equally good models, each with days that suit it."""
+    own = np.abs(autoregressive(random, (models, days * DAY), 0.9)) * day_pattern(days * DAY)
+    effect = np.exp(day_effect * random.standard_normal((models, days)) - day_effect**2 / 2)
+    losses: np.ndarray = own * np.repeat(effect, DAY, axis=1)
+    return losses
 
 
 def test_nothing_warns_on_real_shapes() -> None:
     values = made_losses(np.random.default_rng(0), 1700, 3).astype("float32")
     values[:, :24] = np.nan
+    days = np.nansum(values[:, : 5 * DAY].reshape(3, 5, DAY), axis=-1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert diebold_mariano(values[0], values[1], 12).n == 1676
-        assert difference(values[0], values[1], DAY).blocks == 5
-        assert len(confidence_set(dict(zip("abc", values, strict=True)), DAY)) == 3
+        assert math.isfinite(difference(days[0], days[1]).low)
+        assert len(confidence_set(named(days))) == 3

@@ -1,6 +1,8 @@
 """Parameter blocks that tests share."""
 
-from vd_forecasting.parameters import Cleaning, Evaluation
+from vd_forecasting.parameters import Cleaning, Evaluation, Split
+
+SPLIT = Split(train=0.7, val=0.1, test=0.2)
 
 
 def make_evaluation(**changed: object) -> Evaluation:
@@ -8,7 +10,6 @@ def make_evaluation(**changed: object) -> Evaluation:
     default = {
         "mape_min_truth": 1.0,
         "congestion_speed": 0.6,
-        "bootstrap_block": "24h",
         "bootstrap_repetitions": 100,
         "confidence": 0.95,
     }

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tests.make.parameters import SPLIT
 from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.parameters import Cleaning, IndependentMultiVDWindows, MultiVDWindows, Split
+from vd_forecasting.parameters import Cleaning, IndependentMultiVDWindows, MultiVDWindows
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
@@ -15,7 +16,6 @@ from vd_forecasting.pipelines.training.windows import (
 
 MakesWindows = Callable[[xr.DataArray], WindowSet]
 
-SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.01, features={})
 
 

@@ -1,18 +1,23 @@
-"""Whether errors differ beyond chance: tests and intervals on losses over time."""
+"""Whether errors differ beyond chance: tests and intervals on sums of errors over time.
 
+Sums over the detectors weigh every observed value the same, as the tables do: an interval is one of
+the very ratio that they show.
+"""
+
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.evaluation.aligned import mean_over_seeds
 from vd_forecasting.evaluation.errors import SummedErrors
 from vd_forecasting.evaluation.significance import (
-    Bootstrap,
+    MIN_DAYS,
     diebold_mariano,
     holm,
     model_confidence_set,
@@ -20,6 +25,8 @@ from vd_forecasting.evaluation.significance import (
 )
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.vocabulary import MODELS, NAMES
+
+Floats = npt.NDArray[np.float64]
 
 AVERAGE = 0
 """Stands for all horizons together where others are counted from 1."""
@@ -34,9 +41,9 @@ class Difference:
     """Relative; negative where the second is better."""
     low: float
     high: float
-    """Confidence interval of the change; NaN where the test span is too short."""
+    """Confidence interval of the change; NaN where the test days are too few."""
     p_value: float
-    """Diebold–Mariano; of single horizons adjusted by Holm."""
+    """Diebold–Mariano; of single horizons adjusted by Holm; NaN where the test days are too few."""
     size: float = 0.05
     """A p-value up to this is called significant: 1 − ``confidence``."""
 
@@ -63,48 +70,90 @@ class Differences:
     between: Mapping[tuple[str, int], Difference]
     """By feature and horizon, :data:`AVERAGE` for all of them; empty unless two networks."""
     mae_low: xr.DataArray
-    """Lower end of the interval of MAE, over (model, horizon, feature); NaN if too short."""
+    """Lower end of the interval of MAE, over (model, horizon, feature); NaN if the days are too few
+    and for baselines."""
     mae_high: xr.DataArray
     confidence_set: xr.DataArray
-    """p-values of the model confidence set over (model, feature), all horizons together; NaN if
-    too short. A model is in the set where p is above 1 − ``confidence``."""
+    """p-values of the model confidence set over (model, feature), all horizons together; NaN if the
+    days are too few. A model is in the set where p is above 1 − ``confidence``."""
     confidence: float
-    span_days: float
-    """How long the test errors are."""
-    block_days: float
+    days: Mapping[str, int]
+    """Test days that count, by feature: at least half of their origins are scored."""
 
     @property
     def is_tested(self) -> bool:
-        """Whether the test span is long enough for intervals."""
+        """Whether the test days are enough for intervals."""
         return bool(self.mae_low.notnull().any())
+
+    @property
+    def most_days(self) -> int:
+        """Test days that count, of the feature that has most."""
+        return max(self.days.values())
+
+    @property
+    def has_set(self) -> bool:
+        """Whether the test days are enough for a model confidence set."""
+        return bool(self.confidence_set.notnull().any())
 
     def in_set(self, model: str, feature: str) -> bool:
         """Whether no other model is better beyond chance."""
         return bool(self.confidence_set.sel(model=model, feature=feature) > 1 - self.confidence)
 
 
-def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
-    """Test all models on the series of their losses over the forecast origins.
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of errors over detectors, of K pairs of feature and horizon."""
 
-    A loss is the absolute error averaged over VDs, and over the seeds of a network.
-    """
-    series, bootstrap = summed.losses, _bootstrap(summed, evaluation)
-    interval = pd.Timedelta(minutes=summed.interval_minutes)
-    horizons = [int(step) for step in series["horizon"].values]
-    by_horizon = {
-        (str(feature), step): series.sel(feature=feature, horizon=step)
-        for feature, step in product(series["feature"].values, horizons)
-    }
-    averages = _averages(series)
-    low, high = _intervals(series, bootstrap)
+    models: list[str]
+    pairs: list[tuple[str, int]]
+    """With :data:`AVERAGE`, the sum over all horizons, behind those of each feature."""
+    by_origin: Floats
+    """[models, T, K], means over the seeds of a network; NaN where nothing is scored."""
+    by_day: Floats
+    """[models, D, K] by calendar day; NaN where a forecast is no number."""
+    scored: Floats
+    """[D, K] values that are scored."""
+    days: list[int]
+    """[K] days that count: at least half of their origins are scored."""
+
+
+def _sums_of(summed: SummedErrors) -> _Sums:
+    total = xr.Dataset(
+        {"absolute": mean_over_seeds(summed.by_origin["absolute"]), "n": summed.by_origin["n"]}
+    )
+    together = total.sum("horizon", skipna=False).expand_dims(horizon=[AVERAGE])
+    total = xr.concat([total, together], "horizon").stack(pair=("feature", "horizon"))
+    absolute = total["absolute"].transpose("model", "origin", "pair").values
+    scored = total["n"].transpose("origin", "pair").values
+    of_day = pd.DatetimeIndex(total["origin"].values).floor("D")
+    starts = np.flatnonzero(~of_day.duplicated())
+    origins_of_day = max(pd.Timedelta("24h") / pd.Timedelta(minutes=summed.interval_minutes), 1)
+    scored_origins = np.add.reduceat((scored > 0).astype(int), starts)
+    return _Sums(
+        models=[str(name) for name in total["model"].values],
+        pairs=[(str(feature), int(step)) for feature, step in total["pair"].values],
+        by_origin=np.where(scored > 0, absolute, np.nan),
+        by_day=np.add.reduceat(absolute, starts, axis=1),
+        scored=np.add.reduceat(scored, starts).astype("float64"),
+        days=(scored_origins >= origins_of_day / 2).sum(axis=0).tolist(),
+    )
+
+
+def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
+    """Test all models on their absolute errors, summed over detectors and averaged over seeds."""
+    sums = _sums_of(summed)
+    low, high = _intervals(sums, evaluation.confidence)
     return Differences(
-        between=_between({**by_horizon, **averages}, horizons, bootstrap),
+        between=_between(sums, evaluation.confidence),
         mae_low=low,
         mae_high=high,
-        confidence_set=_confidence_sets(averages, bootstrap),
+        confidence_set=_confidence_sets(sums, evaluation),
         confidence=evaluation.confidence,
-        span_days=series.sizes["origin"] * interval / pd.Timedelta("24h"),
-        block_days=bootstrap.block * interval / pd.Timedelta("24h"),
+        days={
+            feature: days
+            for (feature, step), days in zip(sums.pairs, sums.days, strict=True)
+            if step == AVERAGE
+        },
     )
 
 
@@ -116,23 +165,22 @@ def find_confidence_sets(
     A model is ``{mode}_{model}``. Where modes are not comparable each has its own set. Baselines
     that are the same in several modes stand once, under the first.
     """
-    bootstrap = _bootstrap(next(iter(by_mode.values())), evaluation)
     named = []
     for mode, summed in by_mode.items():
-        losses = summed.losses
-        models = [f"{mode}_{model}" for model in losses["model"].values]
-        named.append(losses.assign_coords(model=models))
+        sums = _sums_of(summed)
+        named.append(replace(sums, models=[f"{mode}_{model}" for model in sums.models]))
     if not comparable:
-        sets = [_confidence_sets(_averages(losses), bootstrap) for losses in named]
+        sets = [_confidence_sets(sums, evaluation) for sums in named]
         return xr.concat(sets, "model", join="outer")  # modes may have other features
-    together = xr.concat(named, "model")
-    distinct: dict[str, npt.NDArray[np.float64]] = {}
-    for name, of_model in zip(map(str, together["model"].values), together.values, strict=True):
-        is_network = name.endswith(tuple(f"_{model}" for model in MODELS))
-        alike = (np.array_equal(of_model, other, equal_nan=True) for other in distinct.values())
-        if is_network or not any(alike):
-            distinct[name] = of_model
-    return _confidence_sets(_averages(together.sel(model=list(distinct))), bootstrap)
+    distinct: dict[str, Floats] = {}
+    for sums in named:
+        for name, of_model in zip(sums.models, sums.by_day, strict=True):
+            is_network = name.endswith(tuple(f"_{model}" for model in MODELS))
+            alike = (np.array_equal(of_model, other, equal_nan=True) for other in distinct.values())
+            if is_network or not any(alike):
+                distinct[name] = of_model
+    together = replace(named[0], models=list(distinct), by_day=np.stack(list(distinct.values())))
+    return _confidence_sets(together, evaluation)
 
 
 def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
@@ -149,75 +197,62 @@ def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _bootstrap(summed: SummedErrors, evaluation: Evaluation) -> Bootstrap:
-    interval = pd.Timedelta(minutes=summed.interval_minutes)
-    return Bootstrap(
-        block=round(pd.Timedelta(evaluation.bootstrap_block) / interval),
-        repetitions=evaluation.bootstrap_repetitions,
-        level=evaluation.confidence,
-    )
-
-
-def _averages(series: xr.DataArray) -> dict[tuple[str, int], xr.DataArray]:
-    """The mean of the horizons that are observed, by feature.
-
-    The same horizons for every model: where a forecast is not a number, neither is its average.
-    """
-    observed = series.notnull().any("model")
-    count = observed.sum("horizon")
-    total = series.where(observed, 0).sum("horizon", skipna=False)
-    average = total / count.where(count > 0)
-    return {(str(f), AVERAGE): average.sel(feature=f) for f in series["feature"].values}
-
-
-def _between(
-    series: Mapping[tuple[str, int], xr.DataArray], horizons: list[int], bootstrap: Bootstrap
-) -> dict[tuple[str, int], Difference]:
-    names = next(iter(series.values()))["model"].values
-    if any(model not in names for model in MODELS):
+def _between(sums: _Sums, confidence: float) -> dict[tuple[str, int], Difference]:
+    if any(model not in sums.models for model in MODELS):
         return {}
-    first, second = MODELS
-    pairs = {
-        key: (of_models.sel(model=first).values, of_models.sel(model=second).values)
-        for key, of_models in series.items()
-    }
-    p_values: dict[tuple[str, int], float] = {}
-    for feature in dict.fromkeys(feature for feature, _ in series):
-        keys = [(feature, step) for step in (*horizons, AVERAGE)]
-        raw = [diebold_mariano(*pairs[key], key[1] or max(horizons)).p_value for key in keys]
-        p_values |= zip(keys, map(float, [*holm(raw[:-1]), raw[-1]]), strict=True)
-    below, above = (np.stack(of_model, axis=1) for of_model in zip(*pairs.values(), strict=True))
-    size = 1 - bootstrap.level
+    first, second = (sums.models.index(model) for model in MODELS)
+    longest = max(step for _, step in sums.pairs)
+    raw = [
+        diebold_mariano(
+            sums.by_origin[first, :, k], sums.by_origin[second, :, k], step or longest
+        ).p_value
+        if sums.days[k] >= MIN_DAYS
+        else math.nan
+        for k, (_, step) in enumerate(sums.pairs)
+    ]
+    p_values = dict(zip(sums.pairs, raw, strict=True))
+    for feature in dict.fromkeys(feature for feature, _ in sums.pairs):
+        steps = [pair for pair in sums.pairs if pair[0] == feature and pair[1] != AVERAGE]
+        adjusted = holm([p_values[pair] for pair in steps])
+        p_values |= zip(steps, map(float, adjusted), strict=True)
+    ratios = ratio_intervals(sums.by_day[second], sums.by_day[first], sums.days, confidence)
     return {
-        key: Difference(ratio.estimate - 1, ratio.low - 1, ratio.high - 1, p_values[key], size)
-        for key, ratio in zip(pairs, ratio_intervals(above, below, bootstrap), strict=True)
+        pair: Difference(
+            ratio.estimate - 1, ratio.low - 1, ratio.high - 1, p_values[pair], 1 - confidence
+        )
+        for pair, ratio in zip(sums.pairs, ratios, strict=True)
     }
 
 
-def _intervals(series: xr.DataArray, bootstrap: Bootstrap) -> tuple[xr.DataArray, xr.DataArray]:
+def _intervals(sums: _Sums, confidence: float) -> tuple[xr.DataArray, xr.DataArray]:
     """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
-    low = xr.full_like(series.isel(origin=0, drop=True), np.nan)
+    coords = {
+        "model": sums.models,
+        "horizon": list(dict.fromkeys(step for _, step in sums.pairs if step != AVERAGE)),
+        "feature": list(dict.fromkeys(feature for feature, _ in sums.pairs)),
+    }
+    low = xr.DataArray(np.nan, coords, tuple(coords))
     high = low.copy()
-    for model in [name for name in MODELS if name in series["model"].values]:
-        columns = series.sel(model=model).stack(column=("horizon", "feature"))
-        columns = columns.transpose("origin", "column")
-        ends = ratio_intervals(columns.values, np.ones(columns.shape), bootstrap)
-        for (step, feature), interval in zip(columns["column"].values, ends, strict=True):
-            at = {"model": model, "horizon": step, "feature": feature}
-            low.loc[at], high.loc[at] = interval.low, interval.high
+    for model in [name for name in MODELS if name in sums.models]:
+        of_model = sums.by_day[sums.models.index(model)]
+        ends = ratio_intervals(of_model, sums.scored, sums.days, confidence)
+        for (feature, step), interval in zip(sums.pairs, ends, strict=True):
+            if step != AVERAGE:
+                at = {"model": model, "horizon": step, "feature": feature}
+                low.loc[at], high.loc[at] = interval.low, interval.high
     return low, high
 
 
-def _confidence_sets(
-    averages: Mapping[tuple[str, int], xr.DataArray], bootstrap: Bootstrap
-) -> xr.DataArray:
+def _confidence_sets(sums: _Sums, evaluation: Evaluation) -> xr.DataArray:
     """p-values over (model, feature); NaN for a model whose forecasts are not all numbers."""
-    by_feature = []
-    for of_models in averages.values():
-        names = [str(name) for name in of_models["model"].values]
-        whole = (of_models.notnull() | of_models.isnull().all("model")).all("origin")
-        losses = {name: of_models.sel(model=name).values for name in names if whole.sel(model=name)}
-        p_values = model_confidence_set(losses, bootstrap)
-        by_feature.append([p_values.get(name, np.nan) for name in names])
-    coords = {"feature": [feature for feature, _ in averages], "model": names}
-    return xr.DataArray(by_feature, coords, ("feature", "model")).transpose("model", "feature")
+    by_feature = {}
+    for k, (feature, step) in enumerate(sums.pairs):
+        if step == AVERAGE:
+            named = zip(sums.models, sums.by_day[..., k], strict=True)
+            losses = {name: of_model for name, of_model in named if np.isfinite(of_model).all()}
+            p_values = model_confidence_set(
+                losses, sums.days[k], evaluation.confidence, evaluation.bootstrap_repetitions
+            )
+            by_feature[feature] = [p_values.get(name, np.nan) for name in sums.models]
+    coords = {"feature": list(by_feature), "model": sums.models}
+    return xr.DataArray(list(by_feature.values()), coords).transpose("model", "feature")

@@ -39,19 +39,6 @@ class SummedErrors:
     """In words, by target feature."""
     interval_minutes: float
 
-    @property
-    def losses(self) -> xr.DataArray:
-        """Absolute errors averaged over the detectors observed, and over seeds.
-
-        float64 ``(model, origin, horizon, feature)`` on a regular grid of origins, NaN where no
-        truth is observed.
-        """
-        n = self.by_origin["n"]
-        series = mean_over_seeds(self.by_origin["absolute"] / n.where(n > 0))
-        origins, step = series["origin"].values, pd.Timedelta(minutes=self.interval_minutes)
-        series = series.reindex(origin=pd.date_range(origins[0], origins[-1], freq=step))
-        return series.transpose("model", "origin", "horizon", "feature")
-
 
 def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:
     """Add up the errors of all members.

@@ -9,10 +9,10 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests.make.arrays import make_clean
+from tests.make.parameters import SPLIT
 from tests.make.trainings import train_lstm
 from tests.make.windows import (
     CLEANING,
-    SPLIT,
     MakesWindows,
     make_independent_windows,
     make_joint_windows,

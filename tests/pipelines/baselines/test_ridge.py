@@ -9,9 +9,9 @@ from sklearn.linear_model import Ridge
 
 from tests import PROJECT
 from tests.make.arrays import make_clean
+from tests.make.parameters import SPLIT
 from tests.make.windows import (
     CLEANING,
-    SPLIT,
     MakesWindows,
     make_independent_windows,
     make_joint_windows,

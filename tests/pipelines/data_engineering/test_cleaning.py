@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from tests import PROJECT
 from tests.make.arrays import make_clean
+from tests.make.parameters import SPLIT
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
@@ -549,9 +550,19 @@ def is_stuck(run: tuple[float, list[int]], runs: list[Any], readings: int) -> bo
     return bool(len(run[1]) >= max(3, needed))
 
 
+def reports_on_neighbouring_steps(vd: xr.DataArray, n: int) -> bool:
+    """Else the readings of a detector would be counted on a coarser grid of its own."""
+    any_value = (~np.isnan(vd.to_numpy()[:, n])).any(axis=1)
+    stamped = vd["time"].to_numpy()[any_value]
+    steps = {nearest_step(time) for time in stamped if not np.isnat(time)}
+    threes = sum({step + 1, step + 2} <= steps for step in steps)
+    return len(steps) < 6 or threes > 0.1 * len(steps)
+
+
 @given(raw_arrays())
 @settings(max_examples=60, deadline=None)
 def test_agrees_with_cleaning_by_hand(vd: xr.DataArray) -> None:
+    assume(all(reports_on_neighbouring_steps(vd, n) for n in range(vd.sizes["vd"])))
     cleaned, _ = clean(vd, parameters(interval="5min"))
     grid = [nearest_step(time) for time in cleaned["time"].to_numpy()]
     assert np.diff(grid).tolist() == [1] * (len(grid) - 1)
@@ -643,14 +654,14 @@ def test_a_large_file_is_cleaned_and_reported_in_little_memory(
         for name in names:  # what a figure takes does not grow with the file
             monkeypatch.setattr(plots, f"plot_{name}", lambda *_: Figure())
     few = make_clean(5_000, vds=8)
-    report_quality(*clean(few, parameters()), parameters())  # imports what is needed
+    report_quality(*clean(few, parameters()), parameters(), SPLIT)  # imports what is needed
     large = xr.concat([few] * 40, "vd").assign_coords(vd=[f"VD-{n}" for n in range(320)])
     raw, cleaned = (VDHDF5Dataset(filepath=str(tmp_path / name)) for name in ("a.h5", "b.h5"))
     raw.save(large)
     tracemalloc.start()
     vd, log = clean(raw.load(), parameters())
     cleaned.save(vd)
-    page = report_quality(cleaned.load(), log, parameters())
+    page = report_quality(cleaned.load(), log, parameters(), SPLIT)
     shares = coverage(cleaned.load(), np.arange(0, 5_000, 100))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tests.make.parameters import SPLIT
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
@@ -58,12 +59,12 @@ def traffic(days: int = 35, vds: int = 4, seed: int = 0) -> xr.DataArray:
 def found_in(raw: xr.DataArray, cleaning: Cleaning | None = None) -> list[str]:
     cleaning = cleaning or parameters()
     vd, log = clean(raw, cleaning)
-    return findings(CleanedFile(vd, History(vd, log), cleaning))
+    return findings(CleanedFile(vd, History(vd, log), cleaning, SPLIT))
 
 
 def section_of(raw: xr.DataArray, cleaning: Cleaning) -> str:
     """The first section of the page."""
-    text = report_quality(*clean(raw, cleaning), cleaning).text
+    text = report_quality(*clean(raw, cleaning), cleaning, SPLIT).text
     return text.split("## What to look at\n\n")[1].split("\n\n## ")[0]
 
 

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.figure import Figure
 
 from tests.make.arrays import distinct, raw_array
-from tests.make.parameters import CLEANING
-from vd_forecasting.parameters import Cleaning
+from tests.make.parameters import CLEANING, SPLIT
+from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality.coverage_plots import NO_MAP
 from vd_forecasting.pipelines.data_quality.pipeline import create_pipeline
@@ -20,8 +20,12 @@ from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
 NAN = np.nan
 
 
+ALL_BUT_A_LITTLE = Split(train=0.9, val=0.05, test=0.05)
+"""Before the test split lie all steps of a file of a few."""
+
+
 def page_of(raw: xr.DataArray, cleaning: Cleaning = CLEANING) -> str:
-    return report_quality(*clean(raw, cleaning), cleaning).text
+    return report_quality(*clean(raw, cleaning), cleaning, ALL_BUT_A_LITTLE).text
 
 
 def section(page: str, title: str) -> str:
@@ -109,8 +113,17 @@ def test_gaps_table(small_page: str) -> None:
 
 def test_unfit_table(small_page: str) -> None:
     text = section(small_page, "Detectors unfit for training")
-    assert "Needed: 50 % of avg_speed and total_volume (each)." in text
+    assert "Needed: 50 % of avg_speed and total_volume (each), before the test split." in text
     assert rows(text)[2:] == [["VD-1", "observed: total_volume 16.7 %"]]
+
+
+def test_whether_a_detector_is_fit_shows_before_the_test_split() -> None:
+    values = distinct(10, 2, 1)
+    values[4:, 0], values[:5, 1] = NAN, NAN  # 4 of the 8 steps before the test split, and 3
+    page = report_quality(*clean(raw_array(values), CLEANING), CLEANING, SPLIT).text
+    assert rows(section(page, "Detectors unfit for training"))[2:] == [
+        ["VD-1", "observed: avg_speed 37.5 %"]
+    ]
 
 
 def test_time_stamps_are_counted() -> None:
@@ -195,7 +208,7 @@ def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
     raw = raw_array(distinct(6, 1, 2)).assign_coords(
         position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
     )
-    page = report_quality(*clean(raw, CLEANING), CLEANING)
+    page = report_quality(*clean(raw, CLEANING), CLEANING, SPLIT)
     assert list(page.figures) == ["coverage", "map", "typical_week", "fundamental_diagram"]
     for name, figure in page.figures.items():
         assert isinstance(figure, Figure)
@@ -204,7 +217,7 @@ def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
 
 
 def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
-    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING)
+    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING, SPLIT)
     assert set(page.figures) == {"coverage", "map", "typical_week", "fundamental_diagram"}
     assert "figure:map" not in page.text
     assert "figure:fundamental_diagram" not in page.text
@@ -213,7 +226,7 @@ def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
 def test_the_pipeline_is_one_node_for_one_page() -> None:
     [node] = create_pipeline().nodes
     assert node.name == "data_engineering.report_quality"
-    assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning"}
+    assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning", "params:split"}
     assert node.outputs == ["data_quality"]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.make.arrays import make_clean
+from tests.make.parameters import SPLIT
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
@@ -33,7 +34,6 @@ from vd_forecasting.pipelines.training.windows import (
     split_bounds,
 )
 
-SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CLEANING = Cleaning(interval=None, error_codes=(), min_observed=0.5, features={})
 LENGTHS = {
     "sequence_length": 6,
@@ -76,10 +76,18 @@ def test_null_selects_the_first_usable_vd() -> None:
     assert vdids(make_single_vd_windows(unusable_first(), single(), SPLIT, CLEANING)) == ["VD-1"]
 
 
+def test_the_test_split_does_not_choose_detectors() -> None:
+    clean = xr.ones_like(make_clean(100, vds=2))
+    clean[41:, 0] = np.nan  # 41 of all 100 steps, but 41 of the 80 before the test split
+    assert vdids(make_single_vd_windows(clean, single(), SPLIT, CLEANING)) == ["VD-0"]
+    clean[39, 0], clean[40, 0], clean[80:, 0] = np.nan, np.nan, 1.0  # 39 of 80
+    assert vdids(make_single_vd_windows(clean, single(), SPLIT, CLEANING)) == ["VD-1"]
+
+
 def test_a_vd_is_selected_by_name_even_if_unfit(caplog: pytest.LogCaptureFixture) -> None:
     windows = make_single_vd_windows(unusable_first(), single(select_vd_id="VD-0"), SPLIT, CLEANING)
     assert vdids(windows) == ["VD-0"]
-    assert "less than 50 % of its values are observed" in caplog.text
+    assert "less than 50 % of its values before the test split are observed" in caplog.text
 
 
 def test_unknown_vd_names_the_nearest() -> None:

@@ -64,8 +64,9 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
             f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
             "features); export the file again"
         )
-    raw, interval = on_one_clock(raw)
-    if interval is not None and cleaning.interval is None:
+    given = cleaning.interval and resampling.nanoseconds(cleaning.interval)
+    raw, interval = on_one_clock(raw, given or None)
+    if interval is not None:
         cleaning = with_interval(cleaning, interval)
     labels = raw[:, :0].compute()
     stages = dict(_stages(labels, cleaning))

@@ -87,20 +87,23 @@ def steps_between(recorded: Mask) -> npt.NDArray[np.float64]:
     return found
 
 
-def on_one_clock(raw: xr.DataArray) -> tuple[xr.DataArray, np.timedelta64 | None]:
+def on_one_clock(
+    raw: xr.DataArray, given: np.timedelta64 | None = None
+) -> tuple[xr.DataArray, np.timedelta64 | None]:
     """An array [T, N, F] whose detectors share their time stamps, and their interval.
 
-    Where the time stamps are those of one clock, this is the file itself, and None. Else every
-    record moves to the grid of the quickest detector, each detector by its own phase, so that
-    neither a phase nor jitter puts two records into one step. No value is lost: records that do
-    share a step have a row each.
+    Where the time stamps are those of one clock, this is the file itself, and None; so it is where
+    the quickest detector has another interval than is ``given``. Else every record moves to the
+    grid of the quickest detector, each detector by its own phase, so that neither a phase nor
+    jitter puts two records into one step. No value is lost: records that do share a step have a
+    row each.
     """
     all_times = times_of(raw)
     blank = np.flatnonzero(np.isnat(all_times))
     order = np.argsort(all_times, kind="stable")[: len(all_times) - len(blank)]  # NaT come last
     times = all_times[order]
     interval = _interval_of_detectors(raw, times, order)
-    if interval is None:
+    if interval is None or (given is not None and given != interval):
         return raw, None
     # One step before midnight, as a record may move to before it.
     start = times[0].astype("datetime64[D]").astype("datetime64[ns]") - interval

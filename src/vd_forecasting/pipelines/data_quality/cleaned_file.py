@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
+from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED, cleaned_interval
 from vd_forecasting.pipelines.data_quality.detector_statistics import (
     DetectorStatistics,
     detector_statistics,
 )
 from vd_forecasting.rendering.markdown import plain_text
-from vd_forecasting.vd_array import interval_of, targets_in
+from vd_forecasting.vd_array import before_test, interval_of, observed_shares, targets_in
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import in_words, time_stamp
 
@@ -80,6 +80,7 @@ class CleanedFile:
     history: History
     cleaning: Cleaning
     """The parameters it was cleaned with."""
+    split: Split
 
     @cached_property
     def statistics(self) -> DetectorStatistics:
@@ -99,10 +100,11 @@ class CleanedFile:
         """Features that must be observed for a detector to be fit for training."""
         return targets_in(self.vd, TARGET_FEATURES)
 
-    @property
+    @cached_property
     def target_shares(self) -> Shares:
-        """Share of values observed in the end, [vd, target], as ``eligible_vds`` judges it."""
-        return self.history.share(-1)[:, [self.features.index(name) for name in self.targets]]
+        """Share of values observed before the test split, [vd, target], as training judges it."""
+        shares = observed_shares(before_test(self.vd, self.split), TARGET_FEATURES)
+        return np.concatenate([of_some.to_numpy() for of_some in shares])
 
     @property
     def fit(self) -> int:

@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.parameters import Cleaning
+from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines.data_engineering import resample
 from vd_forecasting.pipelines.data_quality import coverage_plots, tables, traffic_plots
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
@@ -17,15 +17,17 @@ from vd_forecasting.vd_array import DIMS, source_of
 from vd_forecasting.wording import with_unit
 
 
-def report_quality(vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning: Cleaning) -> Page:
+def report_quality(
+    vd_clean: xr.DataArray, cleaning_log: pd.DataFrame, cleaning: Cleaning, split: Split
+) -> Page:
     """Report on the quality of a detector file, which may be larger than memory.
 
     ``cleaning_log`` and ``vd_clean``, ``("time", "vd", "feature")``, are what ``clean`` made with
-    the parameters ``cleaning``. A figure that has nothing to show says why, and so does the page in
-    its place.
+    the parameters ``cleaning``. Whether a detector is fit for training is judged before the test
+    split. A figure that has nothing to show says why, and so does the page in its place.
     """
     vd = vd_clean.transpose(*DIMS)
-    file = CleanedFile(vd, History(vd, cleaning_log), cleaning)
+    file = CleanedFile(vd, History(vd, cleaning_log), cleaning, split)
     text = render(
         __package__,
         "data_quality",

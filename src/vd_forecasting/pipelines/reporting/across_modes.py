@@ -110,9 +110,14 @@ class AcrossModes:
         return next(iter(self.differences.values())).confidence
 
     @property
-    def is_tested(self) -> bool:
-        """Whether the test span is long enough for a model confidence set."""
-        return next(iter(self.differences.values())).is_tested
+    def has_set(self) -> bool:
+        """Whether the test days are enough for a model confidence set."""
+        return bool(self.confidence_sets.notnull().any())
+
+    @property
+    def most_days(self) -> int:
+        """Test days that count, of the feature and mode that has most."""
+        return max(of_mode.most_days for of_mode in self.differences.values())
 
     def in_set(self, mode: str, model: str, feature: str) -> bool:
         """Whether no other model is better beyond chance."""

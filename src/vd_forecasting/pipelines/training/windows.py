@@ -37,7 +37,7 @@ def make_single_vd_windows(
     """Windows of one VD: ``select_vd_id``, or the first eligible one. See :func:`make_windows`."""
     wanted = windows.select_vd_id
     if wanted is None:
-        chosen = first_eligible_vds(vd_clean, windows, 1, cleaning.min_observed)
+        chosen = first_eligible_vds(vd_clean, windows, 1, split, cleaning.min_observed)
         return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
     known = [str(name) for name in vd_clean["vd"].values]
     if wanted not in known:
@@ -47,8 +47,9 @@ def make_single_vd_windows(
         )
     series = vd_clean.sel(vd=[wanted])
     _, targets = choose_features(series, windows)
-    if not list(vd_array.eligible_vds(series, targets, cleaning.min_observed)):
-        line = "select_vd_id %s: less than %.0f %% of its values are observed"
+    known_values = vd_array.before_test(series, split)
+    if not list(vd_array.eligible_vds(known_values, targets, cleaning.min_observed)):
+        line = "select_vd_id %s: less than %.0f %% of its values before the test split are observed"
         logger.warning(line, wanted, 100 * cleaning.min_observed)
     return make_windows(series, "single_vd", windows, split)
 
@@ -57,7 +58,8 @@ def make_multi_vd_windows(
     vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
 ) -> WindowSet:
     """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
-    chosen = first_eligible_vds(vd_clean, windows, windows.num_vds, cleaning.min_observed)
+    count = windows.num_vds
+    chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
     return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
 
 
@@ -68,7 +70,8 @@ def make_independent_multi_vd_windows(
 
     See :func:`make_windows`; a ``target_vd_index`` of ``num_vds`` or more is a ValueError too.
     """
-    chosen = first_eligible_vds(vd_clean, windows, windows.num_vds, cleaning.min_observed)
+    count = windows.num_vds
+    chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
     index = windows.target_vd_index
     if index != "all":
         indexes = (index,) if isinstance(index, int) else index
@@ -106,19 +109,24 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
 
 
 def first_eligible_vds(
-    vd_clean: xr.DataArray, windows: Windows, count: int, min_observed: float
+    vd_clean: xr.DataArray, windows: Windows, count: int, split: Split, min_observed: float
 ) -> list[str]:
-    """The first ``count`` VDs fit for training, in the order of the file; a ValueError if fewer."""
+    """The first ``count`` VDs fit for training, in the order of the file; a ValueError if fewer.
+
+    The test split is not looked at.
+    """
     _, targets = choose_features(vd_clean, windows)
     total, source = vd_clean.sizes["vd"], vd_array.source_of(vd_clean)
     if count > total:
         raise ValueError(f"num_vds {count}: {source} has only {total} detectors; lower num_vds")
-    eligible = list(islice(vd_array.eligible_vds(vd_clean, targets, min_observed), count))
+    known = vd_array.before_test(vd_clean, split)
+    eligible = list(islice(vd_array.eligible_vds(known, targets, min_observed), count))
     if len(eligible) < count:
         raise ValueError(
             f"{source}: {count} eligible detectors asked for, but only "
             f"{len(eligible)} of {total} have at least {min_observed:.0%} of their values observed "
-            "(data_quality.md lists the others); lower num_vds or cleaning.min_observed"
+            "before the test split (data_quality.md lists the others); lower num_vds or "
+            "cleaning.min_observed"
         )
     return eligible
 

@@ -10,6 +10,7 @@ from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
@@ -42,6 +43,9 @@ class Comparison:
     """Labels of the columns of errors; the last one is their average."""
     by_model: dict[str, tables.Rows]
     """Errors of every model, by feature."""
+    confidence_set: str
+    min_days: int
+    """Test days that an interval takes."""
     by_horizon: dict[str, tables.Rows]
     """Differences between the networks, by feature."""
     left_out_of_mape: list[str]
@@ -98,6 +102,8 @@ def write_comparison(
         labels=[plain_text(errors.label(feature)) for feature in errors.features],
         horizons=[*tables.horizon_columns(errors).values()],
         by_model={f: tables.model_rows(models, f, metrics, best[f]) for f in errors.features},
+        confidence_set=verdicts.about_confidence_set(differences, ""),
+        min_days=MIN_DAYS,
         by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},
         left_out_of_mape=[
             f"{plain_text(feature)} {tables.left_out_of_mape(errors, feature)}"

@@ -44,6 +44,7 @@ class Comprehensive:
     left_out: list[str]
     features: dict[str, list[ErrorTable]]
     """By feature with its unit; a table per mode where modes are not comparable."""
+    confidence_set: str
     costs: tables.Rows
     sources: list[str]
     test: SplitSpan
@@ -83,6 +84,10 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
             for sentence in forecasts.left_out
         ],
         features={plain_text(across.label(f)): _error_tables(across, f) for f in across.features},
+        confidence_set=verdicts.about_confidence_set(
+            across,
+            " among all models of all modes" if comparable else " among the models of its mode",
+        ),
         costs=_cost_rows(costs),
         sources=list(dict.fromkeys(config.source for config in configs)),
         test=configs[0].split["test"],

@@ -6,7 +6,8 @@ from itertools import combinations, product
 
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
-from vd_forecasting.evaluation.significance import MIN_BLOCKS
+from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
+from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.rendering.markdown import plain_list, plain_text
 from vd_forecasting.vocabulary import MODELS, MODES, NAMES
@@ -171,15 +172,31 @@ def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
 
 
 def networks_headline(errors: Errors, differences: Differences) -> str:
-    """Which of two networks is better on how many features, beyond chance where that is known."""
+    """Which of two networks is better on which features; better needs enough test days."""
     signs = _signs(errors, differences)
     if not signs:
         why = listed(dict.fromkeys(_why_not_compared(errors, f) for f in errors.features))
         return f"**Nothing could be compared**: {why}."
     untested = [f for f in signs if not differences.between[f, AVERAGE].is_tested]
+    tested = {feature: sign for feature, sign in signs.items() if feature not in untested}
+    if not tested:
+        return f"**Too few test days for a verdict**: {_days_there_are(differences, untested)}."
+    verdict = _verdict(tested, every=not untested)
+    if untested:
+        days = _days_there_are(differences, untested)
+        verdict += f" On {plain_list(untested)} the test days are too few for a verdict: {days}."
+    return verdict
+
+
+def _days_there_are(differences: Differences, features: Sequence[str]) -> str:
+    days = max(differences.days[feature] for feature in features)
+    return f"{plural(days, 'day')} with at least half of the origins scored, it takes {MIN_DAYS}"
+
+
+def _verdict(signs: Mapping[str, int], *, every: bool) -> str:
+    """The verdict on features that are tested; ``every`` says that no other one is scored."""
     equal = [feature for feature, sign in signs.items() if sign == 0]
-    chance = "practically equal" if set(equal) <= set(untested) else "no difference beyond chance"
-    tail = f"; {chance} on {plain_list(equal)}" if equal else ""
+    tail = f"; no difference beyond chance on {plain_list(equal)}" if equal else ""
     wins = {
         NAMES[model]: [feature for feature, sign in signs.items() if sign == of_model]
         for model, of_model in zip(MODELS, (1, -1), strict=True)
@@ -187,31 +204,16 @@ def networks_headline(errors: Errors, differences: Differences) -> str:
     first, second = wins
     better, other = sorted(wins, key=lambda name: -len(wins[name]))
     if wins[other]:
-        verdict = (
+        return (
             f"**Neither is better throughout**: {first} on {plain_list(wins[first])}, {second} on "
             f"{plain_list(wins[second])}{tail}."
         )
-    elif wins[better]:
-        where = plain_list(wins[better]) if equal or len(signs) == 1 else "every target feature"
-        verdict = f"**{better} forecasts better than {other}** on {where}{tail}."
-    elif chance == "practically equal":
-        verdict = (
-            f"**{first} and {second} are practically equal**: their MAE differs by less than 1 % "
-            "on every target feature."
-        )
-    else:
-        verdict = (
-            f"**No difference between {first} and {second} is beyond chance**, on any target "
-            "feature."
-        )
-    if not untested:
-        return verdict
-    of_what = "" if len(untested) == len(signs) else f" on {plain_list(untested)}"
-    return (
-        f"{verdict} Whether this is more than chance is not known{of_what}: the test errors span "
-        f"{number(differences.span_days)} days, and intervals take at least {MIN_BLOCKS} blocks of "
-        f"{lead_time(24 * 60 * differences.block_days)} that are at least half observed."
-    )
+    if wins[better]:
+        several = every and not equal and len(signs) > 1
+        where = "every target feature" if several else plain_list(wins[better])
+        return f"**{better} forecasts better than {other}** on {where}{tail}."
+    where = "on any target feature" if every else f"on {plain_list(equal)}"
+    return f"**No difference between {first} and {second} is beyond chance**, {where}."
 
 
 def _signs(errors: Errors, differences: Differences) -> dict[str, int]:
@@ -276,13 +278,27 @@ def difference_sentence(errors: Errors, differences: Differences, feature: str, 
 
 def evidence_in_words(difference: Difference, confidence: float) -> str:
     """``95 % interval 1.2 to 4.9 %, DM p = 0.002``; in the direction of the difference."""
-    p_value = f"DM p {p_in_words(difference.p_value)}"
     if not difference.is_tested:
-        return f"no interval, the test span is too short; {p_value}"
+        return "no interval, the test days are too few"
+    p_value = f"DM p {p_in_words(difference.p_value)}"
     signed, ends = difference.spans_zero, [difference.low, difference.high]
     ends = ends if signed else sorted(map(abs, ends))
     low, high = (percent(end, signed=signed).removesuffix(" %") for end in ends)
     return f"{100 * confidence:g} % interval {low} to {high} %, {p_value}"
+
+
+def about_confidence_set(found: Differences | AcrossModes, among: str) -> str:
+    """What the marks of a table mean; ``among`` says which models, behind a blank."""
+    if found.has_set:
+        return (
+            f"MCS: the model confidence set{among}, those that no other model beats beyond chance "
+            f"({100 * found.confidence:g} %)."
+        )
+    return (
+        f"MCS, the model confidence set: none, for {plural(found.most_days, 'test day')} with at "
+        "least half of the origins scored are too few to rule any model out; it takes "
+        f"{MIN_DAYS_OF_SET}."
+    )
 
 
 def p_in_words(p_value: float) -> str:
@@ -387,7 +403,12 @@ def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences])
     tested = any(of_mode.is_tested for of_mode in differences.values())
     lower = "the lower MAE beyond chance" if tested else "the lower MAE"
     pairs = f"{plural(len(signs), 'pair')} of mode and feature"
-    if wins[better] == wins[other]:
+    if not tested:
+        text = (
+            f"**Too few test days for a verdict**: of {pairs}, LSTM has {lower} in {wins['LSTM']}, "
+            f"xLSTM in {wins['xLSTM']}"
+        )
+    elif wins[better] == wins[other]:
         text = f"**LSTM and xLSTM are even**: of {pairs}, each has {lower} in {wins[better]}"
     else:
         text = f"**{better} has {lower} in {wins[better]} of {pairs}**, {other} in {wins[other]}"
@@ -396,8 +417,6 @@ def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences])
     elif equal:
         alike = "no difference is beyond chance" if tested else "they are practically equal"
         text += f"; in {equal} {alike}"
-    if not tested:
-        text += ". Whether that is more than chance is not known, the test span is too short"
     return f"{text}." + "".join(
         f" {mode} came out identical to {earlier} and is counted once: where both train a model on "
         "the same detector alone with the same settings, they are the same experiment."

@@ -171,7 +171,7 @@ def _target(across: AcrossModes) -> str:
 
 def plot_confidence_set(question: str, across: AcrossModes) -> Figure:
     """MAE of every model of every mode above the lowest, those of the confidence set filled."""
-    detail = "The test span is too short to separate differences from chance. "
+    detail = "The test days are too few to rule any model out. "
     if across.confidence_sets.notnull().any():
         detail = (
             f"Filled: in the model confidence set ({100 * across.confidence:g} %), no other is "

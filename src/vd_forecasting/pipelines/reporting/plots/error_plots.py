@@ -93,7 +93,7 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
 
 def plot_difference_by_horizon(question: str, errors: Errors, differences: Differences) -> Figure:
     """xLSTM's MAE relative to LSTM's over minutes ahead, with its interval, a panel per feature."""
-    intervals = "The test span is too short for intervals."
+    intervals = "The test days are too few for intervals."
     if differences.is_tested:
         intervals = (
             f"Bands: {100 * differences.confidence:g} % intervals; where a band lies on the line, "
