@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from kedro_datasets.json import JSONDataset
 
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.running import runners
-from vd_forecasting.running.failure import TAKES_FAILURES, Failure
+from vd_forecasting.running.failure import (
+    FAILED_BEFORE,
+    NOT_RUN,
+    TAKES_FAILURES,
+    FailedDataset,
+    Failure,
+)
 
 RUNNERS = [runners.SequentialRunner, runners.ThreadRunner, runners.ParallelRunner]
 NAMES = ("single_vd_lstm", "single_vd_xlstm", "multi_vd_lstm")
@@ -85,14 +91,25 @@ def pipeline(**evaluating: Callable[..., int]) -> Pipeline:
     return sum(experiments, across_namespaces(across, inputs=inputs))
 
 
-def run(runner: Any, graph: Pipeline, folder: Path, **values: int) -> dict[str, Any]:
-    """Run with every output in a file, and return what is in them."""
+NOTHING: Mapping[str, Failure] = {}
+
+
+def run(
+    runner: Any,
+    graph: Pipeline,
+    folder: Path,
+    unusable: Mapping[str, Failure] = NOTHING,
+    /,
+    **values: int,
+) -> dict[str, Any]:
+    """Run with every dataset in a file, and return what is in those of the outputs."""
     kind = SharedMemoryDataCatalog if runner is runners.ParallelRunner else DataCatalog
-    files = {name: folder / f"{name}.json" for name in graph.all_outputs()}
+    files = {name: folder / f"{name}.json" for name in graph.datasets()}
     catalog = kind(
         {
             **{name: JSONDataset(filepath=str(path)) for name, path in files.items()},
             **{f"{name}.x": MemoryDataset(value) for name, value in values.items()},
+            **{name: FailedDataset(of, files[name]) for name, of in unusable.items()},
         }
     )
     options = {} if runner is runners.SequentialRunner else {"max_workers": 2}
@@ -101,7 +118,7 @@ def run(runner: Any, graph: Pipeline, folder: Path, **values: int) -> dict[str, 
         runner(**options).run(graph, catalog, HOOKS)
     except runners.NodesFailed as failed:
         failures = failed.failures
-    found = {name: JSONDataset(filepath=str(path)) for name, path in files.items()}
+    found = {name: JSONDataset(filepath=str(files[name])) for name in graph.all_outputs()}
     return {
         "failures": failures,
         **{name: dataset.load() for name, dataset in found.items() if dataset.exists()},
@@ -201,6 +218,25 @@ def test_a_gathering_without_inputs_is_a_failure_for_the_one_behind_it(
     assert found["failures"] == [Failure("single_vd_lstm.train", REASON)]
     assert found["page"] == {"alone": REASON, "single_vd_xlstm": 22, "multi_vd_lstm": 33}
     assert "alone" not in found
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("state", [FAILED_BEFORE, NOT_RUN])
+def test_what_cannot_be_used_of_earlier_runs_is_left_out(
+    runner: Any, state: str, tmp_path: Path
+) -> None:
+    """... and only what was never asked for is no error."""
+    values = {"single_vd_lstm": 1, "single_vd_xlstm": 2, "multi_vd_lstm": 3}
+    run(runner, pipeline(), tmp_path, **values)
+    for name in ("compared", "page"):
+        (tmp_path / f"{name}.json").unlink()
+    graph = pipeline().only_nodes("compare", "gather_scores", "gather_histories", "sketch")
+    failure = Failure("single_vd_xlstm.train", REASON, state)
+    found = run(runner, graph, tmp_path, {"single_vd_xlstm.score": failure})
+    assert found["failures"] == ([failure] if state == FAILED_BEFORE else [])
+    assert "compared" not in found
+    assert found["page"] == {"single_vd_lstm": 11, "single_vd_xlstm": REASON, "multi_vd_lstm": 33}
+    assert found["histories"]["single_vd_xlstm"] == REASON
 
 
 def test_a_run_of_one_experiment_fails_with_its_error(tmp_path: Path) -> None:

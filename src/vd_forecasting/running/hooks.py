@@ -21,13 +21,18 @@ from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
-from vd_forecasting.running import claims
+from vd_forecasting.running import claims, runners
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
-from vd_forecasting.running.failure import USER_ERRORS, in_one_line
+from vd_forecasting.running.failure import (
+    TAKES_FAILURES,
+    USER_ERRORS,
+    FailedDataset,
+    in_one_line,
+)
 from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
-from vd_forecasting.running.staleness.other_data import refuse_other_data
+from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest, without_controls
 
@@ -90,15 +95,22 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
 
 
 class SameData:
-    """Refuses to read what was made of another detector file, or by other rules of cleaning."""
+    """Keeps a run from reading what was made of another detector file, or by other rules of
+    cleaning, and reports from what is missing or failed in an earlier run."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Raise a ValueError, in one line with the command that makes it anew."""
+        """Put failures in the place of what a report can do without, or raise a ValueError, in one
+        line with the command that makes it anew."""
         makers = fingerprint.makers_of(pipelines.values())
-        refuse_other_data(pipeline, makers, catalog, run_params)
+        own_runner = f"{runners.__name__}." in str(run_params.get("runner"))
+        takers = pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes
+        takes_failures = own_runner and bool(takers)
+        found = find_unusable(pipeline, makers, catalog, run_params, takes_failures)
+        for name, failure in found.items():
+            catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
 
 
 class ClaimedFiles:
@@ -249,6 +261,10 @@ class Fingerprints:
             del self._started[node.name]
             makers = fingerprint.makers_of(pipelines.values())
             fingerprint.save_fingerprint(node, taken, makers, catalog)
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        forget_failure(node, catalog)  # saving may still fail, and is then a failure again
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
