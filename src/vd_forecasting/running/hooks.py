@@ -30,11 +30,12 @@ from vd_forecasting.running.failure import (
     FailedDataset,
     in_one_line,
 )
+from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import nearest, without_controls
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,6 @@ class ExperimentLogs:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{path}: cannot be written, {problem}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handler.addFilter(one_line_record)
         thread = threading.get_ident()  # ThreadRunner runs a node in each
         handler.addFilter(lambda record: record.thread == thread)
         handler.handleError = lambda record: None  # type: ignore[method-assign]
@@ -212,20 +212,12 @@ def _refuse_foreign(path: Path) -> None:
         raise DatasetError(f"{path}: a pipe, which nobody may ever read; remove it")
 
 
-def one_line_record(record: logging.LogRecord) -> bool:
-    """Filter of handlers: names from files must not begin a line of a log, nor colour it."""
-    message = record.getMessage()
-    record.msg, record.args = without_controls(message), ()
-    return True
-
-
 class InertLogs:
-    """Keeps every message on its line, whatever names of files it holds."""
+    """Keeps every message on its line; worker processes do so from their beginning."""
 
     @hook_impl
     def after_context_created(self) -> None:
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(one_line_record)
+        make_logs_inert()
 
 
 class Fingerprints:

@@ -30,6 +30,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
+from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
@@ -270,6 +271,7 @@ def _begin_manager() -> None:
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends it
+    make_logs_inert()
     _end_with_the_run()
 
 
