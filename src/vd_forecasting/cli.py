@@ -11,6 +11,7 @@
   comes before it.
 """
 
+import builtins
 import copy
 import io
 import logging
@@ -172,7 +173,10 @@ def verify(**options: Any) -> None:
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        claims.give_up()
+        if hasattr(builtins, "__IPYTHON__"):  # a notebook, which lives on
+            raise click.ClickException(INTERRUPTED) from interrupt
         _stop_now()
     except NodesFailed as failed:
         # click says "Error: " before the first of them.
@@ -184,7 +188,6 @@ def _errors_in_one_line() -> Iterator[None]:
 
 def _stop_now() -> NoReturn:
     """End this process and its workers, whatever they do; files are whole or not there."""
-    claims.give_up()
     click.echo(INTERRUPTED, err=True)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

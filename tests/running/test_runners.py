@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import get_context
@@ -24,6 +25,7 @@ from vd_forecasting.running.failure import (
     FailedDataset,
     Failure,
 )
+from vd_forecasting.running.stop import end_if_stopped
 
 RUNNERS = [runners.SequentialRunner, runners.ThreadRunner, runners.ParallelRunner]
 NAMES = ("single_vd_lstm", "single_vd_xlstm", "multi_vd_lstm")
@@ -250,6 +252,37 @@ def test_an_interrupt_stops_everything(runner: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(runner, pipeline(), tmp_path, **values)
     assert list(tmp_path.iterdir()) == []
+
+
+class Training:
+    """Trains until its run is interrupted, by the node beside it."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def train(self, x: int) -> tuple[int, int]:
+        if x == 0:
+            self.begun.wait(10)
+            raise KeyboardInterrupt
+        self.begun.set()
+        try:
+            while True:
+                end_if_stopped()
+                time.sleep(0.001)
+        finally:
+            self.ended.set()
+
+
+def test_threads_end_their_trainings_when_the_run_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training()
+    monkeypatch.setattr("tests.running.test_runners.train", training.train)
+    values = {"single_vd_lstm": 1, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
+    with pytest.raises(KeyboardInterrupt):
+        run(runners.ThreadRunner, pipeline(), tmp_path, **values)
+    assert training.ended.wait(5)
+    end_if_stopped()  # not this thread
 
 
 def test_a_failure_names_the_node_and_not_twice_the_experiment() -> None:

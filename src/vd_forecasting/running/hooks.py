@@ -34,6 +34,7 @@ from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
+from vd_forecasting.running.stop import end_if_stopped
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import nearest
 
@@ -128,6 +129,11 @@ class ClaimedFiles:
             )
             claims.hold(path, reads, writes)
 
+    @hook_impl
+    def before_dataset_saved(self) -> None:
+        """Write nothing in a thread of a run that was interrupted: the files are free."""
+        end_if_stopped()
+
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
         claims.give_up()
@@ -159,6 +165,12 @@ class ExperimentLogs:
 
     def __init__(self) -> None:
         self._handlers: dict[str, logging.FileHandler] = {}
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Close the logs that a run left open which was interrupted in this process."""
+        for node in pipeline.nodes:
+            self.after_node_run(node)
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:

@@ -35,6 +35,7 @@ from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, loca
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
+from vd_forecasting.running.stop import heed
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
@@ -235,12 +236,20 @@ class SequentialRunner(_KeepsGoing, kedro_runner.SequentialRunner):
 
 
 class ThreadRunner(_KeepsGoing, kedro_runner.ThreadRunner):
-    """Runs nodes in threads."""
+    """Runs nodes in threads, whose trainings end with an interrupted run.
 
-    def executor(self, workers: int) -> Executor | None:
+    Kedro's would go on where the process does, as that of a notebook.
+    """
+
+    def executor(self, workers: int) -> Executor:
         for name in IMPORTED_LATE:
             import_module(name)
-        return super().executor(workers)
+        self.stop = threading.Event()
+        return futures.ThreadPoolExecutor(workers, initializer=heed, initargs=(self.stop,))
+
+    def abandon(self, executor: Executor) -> None:
+        self.stop.set()
+        super().abandon(executor)
 
 
 class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
