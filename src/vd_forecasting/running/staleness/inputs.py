@@ -28,6 +28,7 @@ from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+from vd_forecasting.wording import in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,8 @@ def _failed(
 
 
 def _reason(node: Node, catalog: CatalogProtocol) -> str:
-    return str(fingerprint.load_saved(catalog, FAILURE.format(node.name)).get("reason", ""))
+    saved = fingerprint.load_saved(catalog, FAILURE.format(node.name))
+    return in_one_line(str(saved.get("reason", "")))
 
 
 def _command(namespaces: Collection[str | None], run_params: Mapping[str, Any]) -> str:
