@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,39 @@ def test_a_run_from_a_sub_folder_logs_as_the_project_says(runs: ForkedRuns, tmp_
     assert (folder / "data" / "03_primary" / "vd_clean.h5").is_file()
     assert [line for line in printed.splitlines() if not LOG_LINE.match(line)] == []
     assert "▸ data_engineering.clean" in printed
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("[console]", "[console", "line 30, column 13"),
+        ("logging.StreamHandler", "logging.StremHandler", "Class 'StremHandler' not found"),
+        ("root:\n  level: WARNING", "root:\n  level: LOUD", "root.*: Unknown level: 'LOUD'"),
+    ],
+)
+def test_a_slip_in_the_configuration_of_logs_is_one_line(
+    tmp_path: Path, before: str, after: str, told: str
+) -> None:
+    """... where Kedro has not met it before the project."""
+    folder = copy_of_the_project(tmp_path)
+    path = folder / "conf" / "logging.yml"
+    path.write_text(path.read_text().replace(before, after))
+    command = [sys.executable, "-m", "vd_forecasting", "--pipeline", "data_engineering"]
+    for name, arguments in {
+        "conf/logging.yml": [],
+        str(path): ["--conf-source", "../conf"],
+    }.items():
+        run = subprocess.run(
+            [*command, *arguments],
+            cwd=folder / "src" if arguments else folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 1
+        assert re.match(f"Error: .*logging.yml: .*{told}", run.stderr.splitlines()[-1]), name
+        assert "Traceback" not in run.stderr
 
 
 @pytest.mark.integration

@@ -13,6 +13,7 @@ from tests.make.exports import write_long_csv
 from tests.make.forked_runs import ForkedRuns
 from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, run, save
 from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +93,39 @@ def test_another_format_by_its_environment(runs: ForkedRuns, tmp_path: Path) -> 
         succeed(runs, folder, "--pipeline", pipeline, *source)
     assert "# Ingested: table.csv" in (folder / "data/08_reporting/ingest.md").read_text()
     assert "# Data quality: table.csv" in (folder / "data/08_reporting/data_quality.md").read_text()
+
+
+def test_reporting_makes_the_pages_that_there_is_something_for(
+    runs: ForkedRuns, tmp_path: Path
+) -> None:
+    """... and names the others, and why they are not made, from what earlier runs left."""
+    folder = copy_of_the_project(tmp_path)
+    pages, params = folder / "data/08_reporting", ("--env", "quick", "--params")
+    ends = "single_vd_lstm.evaluate,single_vd_lstm.measure_cost"
+    trained = ("--pipeline", LSTM_PIPELINE, "--to-nodes", ends)
+    succeed(runs, folder, *params, SMALL, *trained)
+    printed = succeed(runs, folder, *params, "vd_file=small.h5", "--pipeline", "reporting")
+    made = {path.name for path in pages.rglob("*.md")}
+    assert made == {"training_report.md", "comprehensive_model_comparison.md"}
+    not_made = re.findall(r"  data/08_reporting/(\S+) is not made: (\S+) has not run: ", printed)
+    assert len(not_made) == len(EXPERIMENTS) - 1 + len(MODES)
+    assert ("comparison/multi_vd_lstm_vs_xlstm.md", "multi_vd_lstm.train") in not_made
+    again = "kedro run --namespace single_vd_xlstm --env quick --params vd_file=small.h5"
+    assert (
+        f"single_vd_lstm_vs_xlstm.md is not made: single_vd_xlstm.train has not run: {again}"
+        in (printed)
+    )
+    page = (pages / "comparison/comprehensive_model_comparison.md").read_text()
+    assert f"`single_vd_xlstm.train` has not run, `{again}`" in page
+
+    one_mode = ("--pipeline", "reporting", "--to-nodes", "compare_single_vd.conclude_comparison")
+    xlstm = ("--namespace", "single_vd_xlstm")
+    too_short = f"{SMALL},single_vd_xlstm.model.context_length=10"
+    fail(runs, folder, *params, too_short, *xlstm)
+    *_, of_page, last = fail(runs, folder, *params, SMALL, *one_mode)
+    told = "single_vd_xlstm.train failed in an earlier run: context_length 10 is shorter than"
+    assert f"single_vd_lstm_vs_xlstm.md is not made: {told}" in of_page
+    assert last.startswith(f"Error: {told}")
 
 
 # --- what cannot work -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@
   comes before it.
 """
 
+import builtins
 import copy
 import io
 import logging
@@ -24,14 +25,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import yaml
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import configure_logging, configure_project, pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
-from omegaconf import OmegaConf
 
+from vd_forecasting.__main__ import LOGGING_ERRORS
 from vd_forecasting.running import claims, runners
 from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
@@ -42,7 +44,7 @@ from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import plural
+from vd_forecasting.wording import plural, with_cause
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +173,10 @@ def verify(**options: Any) -> None:
 def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        claims.give_up()
+        if hasattr(builtins, "__IPYTHON__"):  # a notebook, which lives on
+            raise click.ClickException(INTERRUPTED) from interrupt
         _stop_now()
     except NodesFailed as failed:
         # click says "Error: " before the first of them.
@@ -183,7 +188,6 @@ def _errors_in_one_line() -> Iterator[None]:
 
 def _stop_now() -> NoReturn:
     """End this process and its workers, whatever they do; files are whole or not there."""
-    claims.give_up()
     click.echo(INTERRUPTED, err=True)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -204,7 +208,10 @@ def _settle(options: dict[str, Any]) -> None:
     path = Path(conf, "logging.yml")
     by_kedro = Path("conf", "logging.yml")  # the only place where it looks
     if "KEDRO_LOGGING_CONFIG" not in os.environ and path.is_file() and not by_kedro.exists():
-        configure_logging(OmegaConf.to_container(OmegaConf.load(path)))
+        try:
+            configure_logging(yaml.safe_load(path.read_text("utf-8")))
+        except LOGGING_ERRORS as error:
+            raise ValueError(f"{path}: {with_cause(error)}") from error
 
 
 RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")

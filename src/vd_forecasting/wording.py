@@ -181,6 +181,11 @@ def one_line(error: BaseException) -> str:
     return in_one_line(str(error)) or type(error).__name__
 
 
+def with_cause(error: BaseException) -> str:
+    """The message of an error and that of its cause, on one line."""
+    return ": ".join(one_line(of) for of in (error, error.__cause__) if of)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of the message of an error; its type if it has none."""
     return in_one_line(next(iter(str(error).splitlines()), "")) or type(error).__name__

@@ -36,6 +36,8 @@ SAME_BYTES = (
     "data/07_model_output/single_vd_lstm/fit_errors.json",
 )
 KILLS_OF_ONE_RUN = 6
+MOST_LINES = 10
+"""Half of those that a whole run logs."""
 EPOCH = re.compile(r"single_vd_lstm seed (\d): epoch (\d)/5 ")
 SECONDS_LIMIT = 120
 
@@ -48,12 +50,11 @@ def small_project(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A project after a run that nobody killed, and the seconds the run took."""
+def undisturbed(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after a run that nobody killed."""
     folder = small_project(tmp_path_factory.mktemp("undisturbed") / "project")
-    started = time.monotonic()
     finish(runs, folder, TRAINING)
-    return folder, time.monotonic() - started
+    return folder
 
 
 def finish(runs: ForkedRuns, folder: Path, arguments: tuple[str, ...]) -> None:
@@ -61,19 +62,20 @@ def finish(runs: ForkedRuns, folder: Path, arguments: tuple[str, ...]) -> None:
     assert code == 0, printed(folder)
 
 
-def kill_at_random(runs: ForkedRuns, folder: Path, seconds: float, rng: random.Random) -> bool:
-    """Run and kill, at any time or soon after an epoch; tells whether there was still a run."""
+def kill_at_random(runs: ForkedRuns, folder: Path, rng: random.Random) -> bool:
+    """Run and kill some time after a line of the log; tells whether there was still a run.
+
+    How long the lines before it took says how much time that may be, on a machine of any speed.
+    """
+    before = len(printed(folder).splitlines())
+    wanted = rng.randint(0, MOST_LINES)
     pid = runs.start(folder, folder / "printed.log", *TRAINING)
     started = time.monotonic()
-    if rng.random() < 0.4:
-        time.sleep(rng.uniform(0.1, 1) * seconds)
-    else:
-        before = len(EPOCH.findall(printed(folder)))
-        wanted = before + rng.randint(1, 2)
-        while len(EPOCH.findall(printed(folder))) < wanted and runs.is_running(pid):
-            assert time.monotonic() - started < SECONDS_LIMIT, printed(folder)
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.1))
+    while len(printed(folder).splitlines()) < before + wanted and runs.is_running(pid):
+        assert time.monotonic() - started < SECONDS_LIMIT, printed(folder)
+        time.sleep(0.002)
+    a_line_takes = (time.monotonic() - started) / wanted if wanted else 0.1
+    time.sleep(rng.uniform(0, a_line_takes))
     return kill(runs, pid, folder)
 
 
@@ -97,19 +99,18 @@ def history(folder: Path) -> Any:
 def survive(
     runs: ForkedRuns,
     folder: Path,
-    undisturbed: tuple[Path, float],
+    undisturbed: Path,
     kills: int,
     rng: random.Random,
 ) -> int:
     """Run and kill again and again, let it end, and compare. Returns how often it was killed."""
-    whole, seconds = undisturbed
     killed = 0
     while killed < kills and not has_ended(folder):
-        killed += kill_at_random(runs, folder, seconds, rng)
+        killed += kill_at_random(runs, folder, rng)
         assert_all_files_are_whole(folder)
     if not has_ended(folder):
         finish(runs, folder, TRAINING)
-    assert_like_undisturbed(folder, whole)
+    assert_like_undisturbed(folder, undisturbed)
     return killed
 
 
@@ -127,7 +128,7 @@ def assert_like_undisturbed(folder: Path, whole: Path) -> None:
 
 
 def test_killed_runs_end_like_undisturbed_ones(
-    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+    runs: ForkedRuns, undisturbed: Path, tmp_path: Path
 ) -> None:
     folder = small_project(tmp_path / "project")
     killed = survive(runs, folder, undisturbed, kills=5, rng=random.Random(1))
@@ -135,10 +136,9 @@ def test_killed_runs_end_like_undisturbed_ones(
 
 
 def test_a_run_killed_after_its_training_does_not_train_again(
-    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+    runs: ForkedRuns, undisturbed: Path, tmp_path: Path
 ) -> None:
     """... but one that ended does."""
-    whole, _ = undisturbed
     folder = small_project(tmp_path / "project")
     pid = runs.start(folder, folder / "printed.log", *TRAINING)
     while "▸ single_vd_lstm.evaluate" not in printed(folder):
@@ -147,14 +147,14 @@ def test_a_run_killed_after_its_training_does_not_train_again(
     os.kill(pid, signal.SIGKILL)
     assert runs.wait(pid) == -signal.SIGKILL
     finish(runs, folder, TRAINING)
-    assert_like_undisturbed(folder, whole)
+    assert_like_undisturbed(folder, undisturbed)
     epochs = len(EPOCH.findall(printed(folder)))
     finish(runs, folder, TRAINING)
     assert len(EPOCH.findall(printed(folder))) == 2 * epochs
 
 
 def test_a_training_that_cannot_write_is_told_in_one_line_and_goes_on_later(
-    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+    runs: ForkedRuns, undisturbed: Path, tmp_path: Path
 ) -> None:
     """A limit on the size of files stands for a disk that fills up."""
     folder = small_project(tmp_path / "project")
@@ -170,7 +170,7 @@ def test_a_training_that_cannot_write_is_told_in_one_line_and_goes_on_later(
 
 @pytest.mark.slow
 def test_fifty_killed_runs_end_like_undisturbed_ones(
-    runs: ForkedRuns, undisturbed: tuple[Path, float], tmp_path: Path
+    runs: ForkedRuns, undisturbed: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(2)
     killed = projects = 0

@@ -13,7 +13,6 @@ from vd_forecasting.running.hooks import (
     ExperimentLogs,
     FinishedTrainings,
     KnownParameters,
-    one_line_record,
 )
 
 
@@ -117,9 +116,3 @@ def test_a_log_is_not_written_where_others_may_have_put_something(
     with pytest.raises(DatasetError, match=r"training.log: a (link|pipe).*remove it"):
         ExperimentLogs().before_node_run(node, catalog)
     assert not elsewhere.exists()
-
-
-def test_a_name_cannot_begin_a_line_of_a_log() -> None:
-    record = logging.makeLogRecord({"msg": "%s: read", "args": ("a\n20:00:00  forged\x1b[2J",)})
-    assert one_line_record(record)
-    assert record.getMessage() == "a 20:00:00  forged [2J: read"

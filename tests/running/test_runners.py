@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,14 @@ from kedro_datasets.json import JSONDataset
 
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.running import runners
-from vd_forecasting.running.failure import TAKES_FAILURES, Failure
+from vd_forecasting.running.failure import (
+    FAILED_BEFORE,
+    NOT_RUN,
+    TAKES_FAILURES,
+    FailedDataset,
+    Failure,
+)
+from vd_forecasting.running.stop import end_if_stopped
 
 RUNNERS = [runners.SequentialRunner, runners.ThreadRunner, runners.ParallelRunner]
 NAMES = ("single_vd_lstm", "single_vd_xlstm", "multi_vd_lstm")
@@ -85,14 +93,25 @@ def pipeline(**evaluating: Callable[..., int]) -> Pipeline:
     return sum(experiments, across_namespaces(across, inputs=inputs))
 
 
-def run(runner: Any, graph: Pipeline, folder: Path, **values: int) -> dict[str, Any]:
-    """Run with every output in a file, and return what is in them."""
+NOTHING: Mapping[str, Failure] = {}
+
+
+def run(
+    runner: Any,
+    graph: Pipeline,
+    folder: Path,
+    unusable: Mapping[str, Failure] = NOTHING,
+    /,
+    **values: int,
+) -> dict[str, Any]:
+    """Run with every dataset in a file, and return what is in those of the outputs."""
     kind = SharedMemoryDataCatalog if runner is runners.ParallelRunner else DataCatalog
-    files = {name: folder / f"{name}.json" for name in graph.all_outputs()}
+    files = {name: folder / f"{name}.json" for name in graph.datasets()}
     catalog = kind(
         {
             **{name: JSONDataset(filepath=str(path)) for name, path in files.items()},
             **{f"{name}.x": MemoryDataset(value) for name, value in values.items()},
+            **{name: FailedDataset(of, files[name]) for name, of in unusable.items()},
         }
     )
     options = {} if runner is runners.SequentialRunner else {"max_workers": 2}
@@ -101,7 +120,7 @@ def run(runner: Any, graph: Pipeline, folder: Path, **values: int) -> dict[str, 
         runner(**options).run(graph, catalog, HOOKS)
     except runners.NodesFailed as failed:
         failures = failed.failures
-    found = {name: JSONDataset(filepath=str(path)) for name, path in files.items()}
+    found = {name: JSONDataset(filepath=str(files[name])) for name in graph.all_outputs()}
     return {
         "failures": failures,
         **{name: dataset.load() for name, dataset in found.items() if dataset.exists()},
@@ -203,6 +222,25 @@ def test_a_gathering_without_inputs_is_a_failure_for_the_one_behind_it(
     assert "alone" not in found
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("state", [FAILED_BEFORE, NOT_RUN])
+def test_what_cannot_be_used_of_earlier_runs_is_left_out(
+    runner: Any, state: str, tmp_path: Path
+) -> None:
+    """... and only what was never asked for is no error."""
+    values = {"single_vd_lstm": 1, "single_vd_xlstm": 2, "multi_vd_lstm": 3}
+    run(runner, pipeline(), tmp_path, **values)
+    for name in ("compared", "page"):
+        (tmp_path / f"{name}.json").unlink()
+    graph = pipeline().only_nodes("compare", "gather_scores", "gather_histories", "sketch")
+    failure = Failure("single_vd_xlstm.train", REASON, state)
+    found = run(runner, graph, tmp_path, {"single_vd_xlstm.score": failure})
+    assert found["failures"] == ([failure] if state == FAILED_BEFORE else [])
+    assert "compared" not in found
+    assert found["page"] == {"single_vd_lstm": 11, "single_vd_xlstm": REASON, "multi_vd_lstm": 33}
+    assert found["histories"]["single_vd_xlstm"] == REASON
+
+
 def test_a_run_of_one_experiment_fails_with_its_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=REASON):
         run(runners.SequentialRunner, experiment(NAMES[0]), tmp_path, single_vd_lstm=0)
@@ -214,6 +252,37 @@ def test_an_interrupt_stops_everything(runner: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(runner, pipeline(), tmp_path, **values)
     assert list(tmp_path.iterdir()) == []
+
+
+class Training:
+    """Trains until its run is interrupted, by the node beside it."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+
+    def train(self, x: int) -> tuple[int, int]:
+        if x == 0:
+            self.begun.wait(10)
+            raise KeyboardInterrupt
+        self.begun.set()
+        try:
+            while True:
+                end_if_stopped()
+                time.sleep(0.001)
+        finally:
+            self.ended.set()
+
+
+def test_threads_end_their_trainings_when_the_run_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training()
+    monkeypatch.setattr("tests.running.test_runners.train", training.train)
+    values = {"single_vd_lstm": 1, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
+    with pytest.raises(KeyboardInterrupt):
+        run(runners.ThreadRunner, pipeline(), tmp_path, **values)
+    assert training.ended.wait(5)
+    end_if_stopped()  # not this thread
 
 
 def test_a_failure_names_the_node_and_not_twice_the_experiment() -> None:

@@ -23,16 +23,29 @@ USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS, *CONF_ERRORS)
 """Errors shown as one line; anything else is a bug and shown with its traceback."""
 
 
+FAILED, FAILED_BEFORE = "failed", "failed in an earlier run"
+USED_OTHER_DATA, NOT_RUN = "used other data", "has not run"
+STATES = (FAILED, FAILED_BEFORE, USED_OTHER_DATA, NOT_RUN)
+"""What may be said of a node whose outputs cannot be used, the worst first."""
+
+
 @dataclass(frozen=True)
 class Failure:
-    """A node that failed, and why, in one line."""
+    """A node that failed, and why, in one line; or another one whose outputs cannot be used."""
 
     node: str
     reason: str
+    state: str = FAILED
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is more than that nobody asked for it yet."""
+        return self.state != NOT_RUN
 
     def __str__(self) -> str:
         namespace = self.node.rpartition(".")[0]
-        return shortened(f"{self.node}: {self.reason.removeprefix(f'{namespace}: ')}")
+        state = "" if self.state == FAILED else f" {self.state}"
+        return shortened(f"{self.node}{state}: {self.reason.removeprefix(f'{namespace}: ')}")
 
 
 class FailedDataset(AbstractDataset[NoReturn, Failure]):

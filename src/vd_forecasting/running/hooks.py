@@ -21,15 +21,22 @@ from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
-from vd_forecasting.running import claims
+from vd_forecasting.running import claims, runners
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
-from vd_forecasting.running.failure import USER_ERRORS, in_one_line
+from vd_forecasting.running.failure import (
+    TAKES_FAILURES,
+    USER_ERRORS,
+    FailedDataset,
+    in_one_line,
+)
+from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
-from vd_forecasting.running.staleness.other_data import refuse_other_data
+from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
+from vd_forecasting.running.stop import end_if_stopped
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import nearest, without_controls
+from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -90,15 +97,22 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
 
 
 class SameData:
-    """Refuses to read what was made of another detector file, or by other rules of cleaning."""
+    """Keeps a run from reading what was made of another detector file, or by other rules of
+    cleaning, and reports from what is missing or failed in an earlier run."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Raise a ValueError, in one line with the command that makes it anew."""
+        """Put failures in the place of what a report can do without, or raise a ValueError, in one
+        line with the command that makes it anew."""
         makers = fingerprint.makers_of(pipelines.values())
-        refuse_other_data(pipeline, makers, catalog, run_params)
+        own_runner = f"{runners.__name__}." in str(run_params.get("runner"))
+        takers = pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes
+        takes_failures = own_runner and bool(takers)
+        found = find_unusable(pipeline, makers, catalog, run_params, takes_failures)
+        for name, failure in found.items():
+            catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
 
 
 class ClaimedFiles:
@@ -114,6 +128,11 @@ class ClaimedFiles:
                 for names in (pipeline.inputs(), pipeline.all_outputs())
             )
             claims.hold(path, reads, writes)
+
+    @hook_impl
+    def before_dataset_saved(self) -> None:
+        """Write nothing in a thread of a run that was interrupted: the files are free."""
+        end_if_stopped()
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:
@@ -148,6 +167,12 @@ class ExperimentLogs:
         self._handlers: dict[str, logging.FileHandler] = {}
 
     @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Close the logs that a run left open which was interrupted in this process."""
+        for node in pipeline.nodes:
+            self.after_node_run(node)
+
+    @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Open the log of the node's experiment; raises DatasetError if it cannot be written."""
         if node.namespace not in EXPERIMENTS:
@@ -164,7 +189,6 @@ class ExperimentLogs:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{path}: cannot be written, {problem}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handler.addFilter(one_line_record)
         thread = threading.get_ident()  # ThreadRunner runs a node in each
         handler.addFilter(lambda record: record.thread == thread)
         handler.handleError = lambda record: None  # type: ignore[method-assign]
@@ -200,20 +224,12 @@ def _refuse_foreign(path: Path) -> None:
         raise DatasetError(f"{path}: a pipe, which nobody may ever read; remove it")
 
 
-def one_line_record(record: logging.LogRecord) -> bool:
-    """Filter of handlers: names from files must not begin a line of a log, nor colour it."""
-    message = record.getMessage()
-    record.msg, record.args = without_controls(message), ()
-    return True
-
-
 class InertLogs:
-    """Keeps every message on its line, whatever names of files it holds."""
+    """Keeps every message on its line; worker processes do so from their beginning."""
 
     @hook_impl
     def after_context_created(self) -> None:
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(one_line_record)
+        make_logs_inert()
 
 
 class Fingerprints:
@@ -249,6 +265,10 @@ class Fingerprints:
             del self._started[node.name]
             makers = fingerprint.makers_of(pipelines.values())
             fingerprint.save_fingerprint(node, taken, makers, catalog)
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        forget_failure(node, catalog)  # saving may still fail, and is then a failure again
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:

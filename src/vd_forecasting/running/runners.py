@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context, parent_process
+from operator import attrgetter
 from typing import Any
 
 from kedro import runner as kedro_runner
@@ -27,9 +28,14 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from vd_forecasting.datasets import PageDataset
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
+from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
 from vd_forecasting.running.staleness.fingerprint import is_parameter
+from vd_forecasting.running.staleness.inputs import save_failure
+from vd_forecasting.running.staleness.plan import short_path
+from vd_forecasting.running.stop import heed
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 logger = logging.getLogger(__name__)
@@ -68,6 +74,7 @@ class _Run:
     release: Release
     keep_going: bool
     part: Pipeline = field(init=False)
+    catalog: CatalogProtocol = field(init=False)
     waiting: list[Node] = field(init=False)
     done: set[Node] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
@@ -79,15 +86,19 @@ class _Run:
         A process that is killed takes all others of its pool along. Each of the nodes that ran then
         is tried again alone, to find out which it was; trainings resume where they were.
         """
-        self.part = part
+        self.part, self.catalog = part, catalog
         self.waiting = sorted(part.nodes, key=lambda node: LONG not in node.tags)
-        self.put_failures(catalog)
+        for node in part.nodes:
+            lost = [self.lost[name] for name in node.inputs if name in self.lost]
+            if lost and node in self.waiting and TAKES_FAILURES not in node.tags:
+                self.skip(node, lost[0])
+        self.put_failures()
         while killed := self.run_until_one_is_killed(self.waiting, self.workers):
             for node in killed:
                 if self.run_until_one_is_killed([node], 1):
                     self.failed(node, ChildProcessError(KILLED))
 
-    def put_failures(self, catalog: CatalogProtocol) -> None:
+    def put_failures(self) -> None:
         """Put failures in the place of the inputs that are missing.
 
         If anything of an experiment was not made, its other artefacts are left out with it.
@@ -97,7 +108,7 @@ class _Run:
         incomplete = {makers[name]: self.lost[name] for name in read if name in self.lost}
         missing = {name: incomplete[makers[name]] for name in read if makers[name] in incomplete}
         for name, failure in missing.items():
-            catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
+            self.put(name, failure)
         takers = self.part.only_nodes_with_tags(TAKES_FAILURES)
         for node in takers.nodes:  # each after those that it reads from
             if not missing.keys() >= set(node.inputs):
@@ -112,7 +123,11 @@ class _Run:
             self.release(node)
             for name in node.outputs:
                 missing[name] = because
-                catalog[name] = FailedDataset(because, local_file(catalog.get(name)))
+                self.put(name, because)
+
+    def put(self, name: str, failure: Failure) -> None:
+        """Put a failure in the place of a dataset."""
+        self.catalog[name] = FailedDataset(failure, local_file(self.catalog.get(name)))
 
     def run_until_one_is_killed(self, waiting: list[Node], workers: int) -> list[Node]:
         """Run nodes and take them off ``waiting``; returns those that a killed process took along,
@@ -157,12 +172,16 @@ class _Run:
 
     def failed(self, node: Node, error: BaseException) -> None:
         """Note a node that failed and skip what needs it, or stop the run."""
-        if not self.keep_going or not isinstance(error, Exception):  # an interrupt
+        if not isinstance(error, Exception):  # an interrupt
+            raise error
+        failure = Failure(node.name, in_one_line(error))
+        save_failure(failure, self.catalog)
+        if not self.keep_going:
             raise error
         logger.error("✗ %s failed; what does not need it continues", node.name)
         logger.debug("The error was raised here:", exc_info=error)
-        self.failures.append(Failure(node.name, in_one_line(error)))
-        self.skip(node, self.failures[-1])
+        self.failures.append(failure)
+        self.skip(node, failure)
 
     def skip(self, node: Node, because: Failure) -> None:
         """Skip a node and all that needs it."""
@@ -179,14 +198,23 @@ class _KeepsGoing(Runner):
     def schedule(
         self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
     ) -> None:
-        """Run all nodes that can be run; afterwards raises NodesFailed, if any failed."""
+        """Run all nodes that can be run and log the pages that are not made; afterwards raises
+        NodesFailed, if any failed, in an earlier run included."""
         takers = [node.name for node in pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes]
         experiments = {node.namespace for node in pipeline.nodes} & set(EXPERIMENTS)
         keep_going = len(experiments) > 1 or bool(takers)
         run = _Run(self, self.workers(pipeline), task, release, keep_going)
+        for name in sorted(pipeline.inputs()):
+            if isinstance(dataset := catalog.get(name), FailedDataset):
+                run.lost[name] = dataset.load()
+        run.failures += dict.fromkeys(filter(attrgetter("is_error"), run.lost.values()))
+        outputs = {name: catalog.get(name) for node in pipeline.nodes for name in node.outputs}
         last = pipeline.from_nodes(*takers) if takers else Pipeline([])
         for part in (pipeline - last, last):
             run.run(part, catalog)
+        for name, page in outputs.items():
+            if isinstance(page, PageDataset) and name in run.lost:
+                logger.warning("%s is not made: %s", short_path(page.filepath), run.lost[name])
         if run.failures:
             raise NodesFailed(run.failures)
 
@@ -208,12 +236,20 @@ class SequentialRunner(_KeepsGoing, kedro_runner.SequentialRunner):
 
 
 class ThreadRunner(_KeepsGoing, kedro_runner.ThreadRunner):
-    """Runs nodes in threads."""
+    """Runs nodes in threads, whose trainings end with an interrupted run.
 
-    def executor(self, workers: int) -> Executor | None:
+    Kedro's would go on where the process does, as that of a notebook.
+    """
+
+    def executor(self, workers: int) -> Executor:
         for name in IMPORTED_LATE:
             import_module(name)
-        return super().executor(workers)
+        self.stop = threading.Event()
+        return futures.ThreadPoolExecutor(workers, initializer=heed, initargs=(self.stop,))
+
+    def abandon(self, executor: Executor) -> None:
+        self.stop.set()
+        super().abandon(executor)
 
 
 class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
@@ -244,6 +280,7 @@ def _begin_manager() -> None:
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends it
+    make_logs_inert()
     _end_with_the_run()
 
 

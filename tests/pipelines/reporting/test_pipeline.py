@@ -350,8 +350,8 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
     experiments = [name for name in EXPERIMENTS if name not in missing]
     first = page.splitlines()[2]
     assert first == (
-        "**Something is missing here, because it failed.** The page compares the rest; it holds no "
-        "earlier results of the parts that failed."
+        "**Something is missing here.** The page compares the rest; it holds no earlier results of "
+        "the missing parts."
     )
     named = page.splitlines()[4]
     assert named.endswith(

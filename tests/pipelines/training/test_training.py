@@ -2,7 +2,9 @@ import copy
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from vd_forecasting.pipelines.training.evaluate import (
     mase_scale,
 )
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
+from vd_forecasting.running.stop import heed
 
 
 def test_masked_mae_by_hand() -> None:
@@ -221,6 +224,26 @@ def test_training_stops_early() -> None:
     _, _, _, history = train_lstm(joint_windows(), LSTM, hopeless, MAPE_MIN_TRUTH, COMPUTE)
     assert history["42"]["joint"]["stopped_early"]
     assert len(history["42"]["joint"]["epochs"]) == history["42"]["joint"]["best_epoch"] + 2
+
+
+def test_a_training_in_a_thread_stops_within_a_step_of_an_interrupted_run() -> None:
+    stop, saved = Event(), []
+
+    class States:
+        """Interrupts the run after the first epoch."""
+
+        def load(self, name: str) -> None:
+            return None
+
+        def save(self, name: str, state: object) -> None:
+            saved.append(name)
+            stop.set()
+
+    with ThreadPoolExecutor(1, initializer=heed, initargs=(stop,)) as threads:
+        arguments = (joint_windows(), LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE, States())
+        with pytest.raises(InterruptedError):
+            threads.submit(train_lstm, *arguments).result(100)
+    assert saved == ["42-joint"]
 
 
 def test_training_learns() -> None:

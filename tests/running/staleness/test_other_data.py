@@ -1,6 +1,5 @@
 """What counts as other data, on a chain of three nodes with files."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from vd_forecasting.running.staleness.fingerprint import (
     save_fingerprint,
     take_fingerprint,
 )
-from vd_forecasting.running.staleness.other_data import made_of_other_data, refuse_other_data
+from vd_forecasting.running.staleness.other_data import made_of_other_data
 
 
 def clean(raw: int, cleaning: dict[str, Any]) -> int:
@@ -116,28 +115,3 @@ def test_data_that_was_cleaned_again_by_another_run_is_other_data(made: Path) ->
         "train": "it depends on cleaned",
         "report": "it depends on model",
     }
-
-
-def test_a_run_that_reads_other_data_is_refused_with_a_command(made: Path) -> None:
-    catalog = catalog_in(made, cleaning={**AS_WRITTEN, "min_observed": 0.4})
-    told = (
-        "cleaned.json is of other data: parameter cleaning.min_observed 0.5 → 0.4; make it anew: "
-        "kedro run --pipeline compare_all --env mine "
-        "--params 'cleaning.min_observed=0.4,vd_file=a.h5,seeds=[1, 2],resample=null'"
-    )
-    given = {
-        "cleaning": {"min_observed": 0.4},
-        "vd_file": "a.h5",
-        "seeds": [1, 2],
-        "resample": None,
-    }
-    params = {"env": "mine", "runtime_params": given}
-    with pytest.raises(ValueError, match=re.escape(told)):
-        refuse_other_data(PIPELINE.only_nodes("report"), MAKERS, catalog, params)
-    refuse_other_data(PIPELINE, MAKERS, catalog, params)
-
-
-def test_what_is_not_there_yet_is_not_refused(made: Path) -> None:
-    (made / "model.json").unlink()
-    (made / "raw.json").write_text("6")
-    refuse_other_data(PIPELINE.only_nodes("report"), MAKERS, catalog_in(made), {})

@@ -19,6 +19,7 @@ from vd_forecasting.models import Forecaster
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
 from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
+from vd_forecasting.running.stop import end_if_stopped
 from vd_forecasting.wording import plural
 
 logger = logging.getLogger(__name__)
@@ -283,4 +284,5 @@ def bar(batches: WindowBatches, text: str) -> AbstractContextManager[Iterable[Ba
 
 def _on(device: torch.device, batches: Iterable[Batch]) -> Iterator[Batch]:
     for inputs, targets in batches:
+        end_if_stopped()
         yield inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)

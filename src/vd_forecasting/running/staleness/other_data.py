@@ -1,11 +1,7 @@
 """Files made of another detector file, or by other rules of cleaning, than those of now."""
 
-import json
-import logging
-import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
@@ -15,10 +11,7 @@ from pydantic import ValidationError
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import Fingerprint
-from vd_forecasting.running.staleness.plan import alterations, differences, flat, short_path
-from vd_forecasting.vocabulary import EXPERIMENTS
-
-logger = logging.getLogger(__name__)
+from vd_forecasting.running.staleness.plan import alterations, differences
 
 
 def made_of_other_data(
@@ -67,42 +60,4 @@ def _data_differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     return differences(
         {**nothing, "parameters": {"cleaning": old}, "inputs": there},
         {**nothing, "parameters": {"cleaning": new}, "inputs": now["inputs"]},
-    )
-
-
-def refuse_other_data(
-    pipeline: Pipeline,
-    makers: Mapping[str, Node],
-    catalog: CatalogProtocol,
-    run_params: Mapping[str, Any],
-) -> None:
-    """Raise a ValueError if a run would read files that were made of other data.
-
-    It is one line, with the command that makes them anew. ``run_params`` are Kedro's, of the run.
-    """
-    read = pipeline.inputs() & makers.keys()
-    if not read:
-        return
-    for name in sorted(filter(catalog.exists, read)):
-        if fingerprint.load_fingerprint(makers[name], catalog) is None:
-            logger.warning("There is no record of how %s was made; it is used as it is.", name)
-    before = Pipeline({node.name: node for node in makers.values()}.values()).to_outputs(*read)
-    other = made_of_other_data(before, makers, catalog)
-    stale = [name for name in sorted(read) if makers[name].name in other and catalog.exists(name)]
-    if not stale:
-        return
-    first = next(node for node in before.nodes if node.name in other)
-    path = next(iter(fingerprint.output_files(first, catalog).values()))
-    spaces = {str(makers[name].namespace) for name in stale}
-    command = ["kedro", "run", "--pipeline", "compare_all"]
-    if len(spaces) == 1 and spaces <= set(EXPERIMENTS):
-        command[2:] = ["--namespace", *spaces]
-    if env := run_params.get("env"):
-        command += ["--env", env]
-    if given := flat(run_params.get("runtime_params") or {}):
-        texts = (of if isinstance(of, str) else json.dumps(of) for of in given.values())
-        command += ["--params", ",".join(map("=".join, zip(given, texts, strict=True)))]
-    raise ValueError(
-        f"{short_path(path)} is of other data: {other[first.name]}; make it anew: "
-        f"{shlex.join(command)}"
     )

@@ -35,7 +35,7 @@ class Comprehensive:
 
     across: AcrossModes
     missing: list[str]
-    """What failed, and why."""
+    """What is left out, and why."""
     headlines: list[str]
     in_numbers: list[str]
     seed_caveat: str
@@ -120,7 +120,7 @@ def _missing(failures: Mapping[str, Failure]) -> list[str]:
     for name, failure in failures.items():
         because.setdefault(failure, []).append(_in_words(name))
     return [
-        f"{listed(names)}: {code(failure.node)} failed, {code(failure.reason)}"
+        f"{listed(names)}: {code(failure.node)} {failure.state}, {code(failure.reason)}"
         for failure, names in because.items()
     ]
 

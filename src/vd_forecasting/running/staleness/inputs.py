@@ -1,0 +1,149 @@
+"""What a run reads of earlier runs: which of it cannot be used, and why.
+
+A node that fails leaves its reason in a file beside the fingerprints, until it ends well. It counts
+as long as the node is stale: if it is not, there is what an earlier run made of the same.
+"""
+
+import json
+import logging
+import shlex
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kedro.io import CatalogProtocol, DatasetError
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from vd_forecasting.running.failure import (
+    FAILED_BEFORE,
+    NOT_RUN,
+    STATES,
+    USED_OTHER_DATA,
+    Failure,
+)
+from vd_forecasting.running.kedro_private import local_file
+from vd_forecasting.running.staleness import fingerprint
+from vd_forecasting.running.staleness.other_data import made_of_other_data
+from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
+from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+from vd_forecasting.wording import in_one_line
+
+logger = logging.getLogger(__name__)
+
+FAILURE = "failure_of_{}"  # of a node, in the catalog
+ON_THEIR_OWN = {*EXPERIMENTS, *(f"compare_{mode}" for mode in MODES)}
+"""Namespaces that ``--namespace`` makes with all that is before them."""
+
+
+def save_failure(failure: Failure, catalog: CatalogProtocol) -> None:
+    """Note for later runs that a node failed, if possible."""
+    saved = catalog.get(FAILURE.format(failure.node))
+    if saved is not None:
+        with suppress(DatasetError, OSError):
+            saved.save({"reason": failure.reason})
+
+
+def forget_failure(node: Node, catalog: CatalogProtocol) -> None:
+    """Remove the note that a node failed."""
+    if path := local_file(catalog.get(FAILURE.format(node.name))):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def find_unusable(
+    pipeline: Pipeline,
+    makers: Mapping[str, Node],
+    catalog: CatalogProtocol,
+    run_params: Mapping[str, Any],
+    takes_failures: bool,
+) -> dict[str, Failure]:
+    """Why files of earlier runs cannot be read, by dataset.
+
+    What an experiment made belongs together: if any of it cannot be used, none of it is.
+
+    Args:
+        pipeline: that of the run.
+        makers: the node that makes a dataset, of all pipelines.
+        catalog: that of the run.
+        run_params: Kedro's, of the run.
+        takes_failures: whether the run makes what it can without those files. If not, none is
+            found: reading one that is missing will tell.
+
+    Raises:
+        ValueError: one line with the command to type. What is there was made of other data, all of
+            it or some that the run cannot do without; or no experiment has run yet.
+    """
+    read = sorted(pipeline.inputs() & makers.keys())
+    read = [name for name in read if local_file(catalog.get(name))]
+    if not read:
+        return {}
+    there = set(filter(catalog.exists, read))
+    for name in sorted(there):
+        if fingerprint.load_fingerprint(makers[name], catalog) is None:
+            logger.warning("There is no record of how %s was made; it is used as it is.", name)
+    before = Pipeline({node.name: node for node in makers.values()}.values()).to_outputs(*read)
+    failed = _failed(before, makers, catalog) if takes_failures else {}
+    other = made_of_other_data(before, makers, catalog)
+
+    found: dict[str, Failure] = {}
+    for name in read:
+        upstream = before.to_outputs(name).nodes
+        again = _command({makers[name].namespace}, run_params)
+        if of := next((node for node in upstream if node.name in failed), None):
+            then = _command({of.namespace}, run_params)
+            found[name] = Failure(of.name, f"{failed[of.name]}; then {then}", FAILED_BEFORE)
+        elif name not in there:
+            found[name] = Failure(makers[name].name, again, NOT_RUN)
+        elif of := next((node for node in upstream if node.name in other), None):
+            reason = f"{other[of.name]}; make it anew: {again}"
+            found[name] = Failure(of.name, reason, USED_OTHER_DATA)
+    stale = [name for name, of in found.items() if of.state == USED_OTHER_DATA]
+    if stale and not (takes_failures and there - found.keys()):
+        first = next(node for node in before.nodes if node.name in other)
+        path = next(iter(fingerprint.output_files(first, catalog).values()))
+        again = _command({makers[name].namespace for name in stale}, run_params)
+        raise ValueError(
+            f"{short_path(path)} is of other data: {other[first.name]}; make it anew: {again}"
+        )
+    if not takes_failures:
+        return {}
+    trained = [name for name in makers if makers[name].namespace in EXPERIMENTS]
+    files = filter(None, (local_file(catalog.get(name)) for name in trained))
+    if not failed and not any(map(Path.is_file, files)):
+        raise ValueError(f"no experiment has run yet; {_command(set(), run_params)}")
+
+    worst: dict[str | None, Failure] = {}
+    for name in sorted(found, key=lambda name: STATES.index(found[name].state)):
+        worst.setdefault(makers[name].namespace, found[name])
+    return {name: worst[space] for name in read if (space := makers[name].namespace) in worst}
+
+
+def _failed(
+    pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogProtocol
+) -> dict[str, str]:
+    """The nodes whose last run failed and that are stale, and why they failed."""
+    told = {node.name: _reason(node, catalog) for node in pipeline.nodes}
+    if not any(told.values()):
+        return {}
+    stale = make_plan(pipeline, makers, catalog).nodes
+    return {name: reason for name, reason in told.items() if reason and name in stale}
+
+
+def _reason(node: Node, catalog: CatalogProtocol) -> str:
+    saved = fingerprint.load_saved(catalog, FAILURE.format(node.name))
+    return in_one_line(str(saved.get("reason", "")))
+
+
+def _command(namespaces: Collection[str | None], run_params: Mapping[str, Any]) -> str:
+    """What makes anew all that these namespaces make."""
+    command = ["kedro", "run", "--pipeline", "compare_all"]
+    if len(namespaces) == 1 and set(namespaces) <= ON_THEIR_OWN:
+        command[2:] = ["--namespace", *map(str, namespaces)]
+    if env := run_params.get("env"):
+        command += ["--env", env]
+    if given := flat(run_params.get("runtime_params") or {}):
+        texts = (of if isinstance(of, str) else json.dumps(of) for of in given.values())
+        command += ["--params", ",".join(map("=".join, zip(given, texts, strict=True)))]
+    return shlex.join(command)
