@@ -14,6 +14,7 @@ import xarray as xr
 
 from tests.make.refused import refusal
 from tests.make.tables import load_long, load_wide
+from vd_forecasting.datasets.sources import source, table_rows
 
 HEAD = "timestamp,vdid,speed,volume,laneoccupy"
 
@@ -412,3 +413,99 @@ def test_a_day_and_a_time_of_day_in_parquet(arrow: ModuleType, tmp_path: Path) -
     arrow.parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
     found = load_wide(tmp_path / "a.parquet", time_column=["day", "clock"])
     assert stamps(found) == ["2024-03-04T00:05"]
+
+
+# Damage
+
+
+def damaged(path: Path, name: str, codec: int) -> None:
+    """A zip of three tables, of which the second has other bytes than were packed."""
+    with zipfile.ZipFile(path, "w", codec) as archive:
+        for day in (4, 5, 6):
+            archive.writestr(f"d{day}.csv", f"t,id,v\n2024-03-0{day},A,{day}\n" * 50)
+        place = archive.getinfo(name).header_offset
+    content = bytearray(path.read_bytes())
+    content[place + 45 : place + 50] = b"\xff" * 5
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "codec", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_member_of_a_zip_is_skipped_whatever_the_codec(
+    tmp_path: Path, codec: int
+) -> None:
+    damaged(tmp_path / "days.zip", "d5.csv", codec)
+    found = load_long(tmp_path / "days.zip", **ONE)
+    assert found.values.ravel().tolist() == [4, 6]
+    told = found.attrs["ingest_notes"]
+    assert told[0] == "1 broken file skipped"
+    assert told[1].startswith("d5.csv: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (gzip.compress(b"t,id,v\n2024-03-05,A,5\n" * 9)[:-9], "not a whole CSV file"),
+        ("t,id,v\n2024-03-05,Sörby,5\n".encode("latin-1"), "not UTF-8"),
+        (b"t,id,v\n2024-03-05,A,5\n2024-03-05,A,5,7\n", "has 3 columns, but a row of 4 cells"),
+        (b"", "it is empty"),
+        (b"%PDF-1.7", "not a table but a PDF file"),
+        (b"PAR1 and no more", "not a Parquet file"),
+    ],
+)
+def test_a_damaged_file_of_a_folder_is_skipped_counted_and_named(
+    tmp_path: Path, arrow: ModuleType, content: bytes, why: str
+) -> None:
+    (tmp_path / "d4.csv").write_text("t,id,v\n2024-03-04,A,4\n")
+    (tmp_path / "d5.csv").write_bytes(content)
+    (tmp_path / "d6.csv").symlink_to("d4.csv")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [4]
+    told = found.attrs["ingest_notes"]
+    assert told[0] == "2 broken files skipped"
+    assert told[1] == "d6.csv: a link, a device or the like; not followed"
+    assert told[2].startswith(f"d5.csv: {why}")
+    (tmp_path / "d4.csv").write_bytes(content)
+    assert refusal(load_long, tmp_path, **ONE).startswith(f"d5.csv: {why}")
+
+
+def test_no_row_of_a_damaged_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_rows, "_CELLS_AT_ONCE", 6)
+    rows = "".join(f"2024-03-05 0{hour}:00,A,one\n" for hour in range(9))
+    (tmp_path / "d5.csv").write_text(f"t,id,v\n{rows}2024-03-05,A,5,7\n")
+    for day in (4, 6):
+        (tmp_path / f"d{day}.csv").write_text(f"t,id,v\n2024-03-0{day},A,{day}\n")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [4, 6]
+    assert "hold no number" not in notes(found)
+
+
+# Bounds
+
+
+def test_what_unpacks_beyond_measure_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "ALWAYS_UNPACKED_BYTES", 10_000)
+    path.write_bytes(gzip.compress(b"t,id,v\n" + b"\n" * 1_000_000))
+    assert "more than 200 times what is stored is refused" in refusal(load_long, path, **ONE)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.csv", b"t,id,v\n" + b"\n" * 10_000_000)
+    assert "more than 200 times what is stored is refused" in refusal(load_long, path, **ONE)
+
+
+def test_a_line_is_bounded(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"t,id,v\n" + b"a," * 5_000_000))
+    message = refusal(load_long, path, **ONE)
+    assert "a line of more than 8," in message
+    assert "set memory_mb in its catalog entry" in message
+
+
+def test_a_grid_much_larger_than_its_file_names_the_key(path: Path) -> None:
+    times = pd.date_range("2024-03-04", periods=1000, freq="min")
+    path.write_text("t,id,v\n" + "".join(f"{time},{n},1\n" for n, time in enumerate(times)))
+    assert load_long(path, **ONE).shape == (1000, 1000, 1)
+    message = refusal(load_long, path, **ONE, memory_mb=0)
+    assert "1,000 × 1,000 × 1 values: 4.00 MB of memory" in message
+    assert "set memory_mb in its catalog entry" in message

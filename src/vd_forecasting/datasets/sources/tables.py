@@ -13,7 +13,7 @@ from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.sources.clock import Clock
 from vd_forecasting.datasets.sources.lanes import merge_lanes
 from vd_forecasting.datasets.sources.numerals import Numerals
-from vd_forecasting.datasets.sources.table_files import Shape, matches, open_files
+from vd_forecasting.datasets.sources.table_files import Shape, list_files, matches
 from vd_forecasting.datasets.sources.table_rows import ReadAgainError, Rows, Texts, as_flag
 from vd_forecasting.wording import quoted
 
@@ -75,16 +75,20 @@ class TableDataset(source.SourceDataset):
             raise ValueError("flag_column and bad_flags, its values that mean bad, go together")
         if not (self._time_columns or self._clock.start):
             raise ValueError("set time_column, or start and interval where the table has no clock")
-        notes: list[str] = []
-        with open_files(self.filepath, notes) as files:
-            rows = Rows(
-                files, self._shape, self._numerals, self._flag_column, self._bad_flags, [*notes]
-            )
-            try:
-                return self._read_rows(rows)
-            except ReadAgainError as shown:
-                rows = replace(rows, numerals=shown.numerals, notes=[*notes, str(shown)])
-            return self._read_rows(rows)  # what was read before is let go
+        found = list_files(self.filepath)
+        rows = Rows(
+            found,
+            self._shape,
+            replace(self.limit, stored=found.size),
+            self._numerals,
+            self._flag_column,
+            self._bad_flags,
+        )
+        try:
+            return self._read_rows(rows)
+        except ReadAgainError as shown:
+            rows = replace(rows, numerals=shown.numerals, notes=[str(shown)], unread_columns=set())
+        return self._read_rows(rows)  # what was read before is let go
 
     def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
         raise NotImplementedError
@@ -142,7 +146,7 @@ class WideTableDataset(TableDataset):
             first = len(stamps)
             stamps += _stamps(texts) if texts else map(str, range(first, first + len(block)))
             blocks.append(block)
-            source.check_size((len(stamps), len(vdids)))
+            source.check_size((len(stamps), len(vdids)), rows.limit)
         values = np.concatenate(blocks)
         is_empty = np.asarray(np.isnan(values).all(axis=1))
         times, offset, notes = self._clock.read(stamps, is_empty)
@@ -216,6 +220,7 @@ class LongTableDataset(TableDataset):
         row_steps = len(self._columns[0])
         clock = replace(self._clock, time_unit="h") if row_steps > 1 else self._clock
         if clock.timezone:
+            source.check_size((len(stamps), len(keys)), rows.limit)
             stamps = _told_apart(stamps, blocks, len(keys))
         is_empty = np.ones(len(stamps), dtype=bool)
         for block in blocks:
@@ -239,6 +244,7 @@ class LongTableDataset(TableDataset):
             np.array([place_of.get(one, -1) for one in series], dtype=np.intp),
             (len(steps), len(names), len(self._features)),
         )
+        source.check_size(grid.shape, rows.limit)
         values = grid.filled(blocks)
         if grid.lost:
             notes.append(f"{grid.lost:,} rows have no usable time stamp or no VDID; left out")
@@ -282,7 +288,7 @@ class LongTableDataset(TableDataset):
             block = Block(_codes(_stamps(texts[:split]), stamps), _codes(named, keys), values)
             blocks.append(block if steps == 1 else block.spread(steps))
             held += len(values)
-            source.check_size((held, values.shape[1] + _ROW_BYTES // 4))
+            source.check_size((held, values.shape[1] + _ROW_BYTES // 4), rows.limit)
         texts_of_stamps = [*stamps]
         if steps > 1:
             hours = [f"{24 * step / steps:.6f}" for step in range(steps)]
@@ -324,7 +330,6 @@ class Grid:
 
     def filled(self, blocks: Iterable[Block]) -> source.Floats:
         """The values [T, N, F]; of several at one place the last one that is not missing."""
-        source.check_size(self.shape)
         dense = np.full(self.shape, np.nan, dtype=np.float32)
         seen = np.zeros(self.shape[0] * self.shape[1], dtype=bool)
         for block in blocks:
@@ -349,7 +354,6 @@ def _told_apart(stamps: list[str], blocks: Sequence[Block], keys: int) -> list[s
     In ``blocks``, all but its first row with such a stamp get the latter: in the hour that
     daylight-saving time repeats, they mean another time.
     """
-    source.check_size((len(stamps), keys))
     later = np.arange(len(stamps), dtype=np.int32)
     seen = np.zeros(len(stamps) * keys, dtype=bool)
     stamps = [*stamps]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.datasets.hdf5_attributes import as_number, as_text
+from vd_forecasting.datasets.limits import MOST_IDLE_LINES, MOST_PARTS, MOST_RECORDS
 from vd_forecasting.datasets.sources.source import told_as
 from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Link, Records
 
@@ -24,9 +25,6 @@ Station = dict[str, Any]
 """The ``vdid`` of a detector, its coordinates, as in :mod:`~.datasets.hdf5_attributes`, and the
 ``links`` it measures: their LinkID, their bearing, "" if unknown, and their LaneNum."""
 
-_MOST_PARTS = 4_000_000
-_MOST_RECORDS = 8_000_000  # a day of 4,000 detectors has 5.8 million
-_MOST_IDLE_LINES = 1000
 _RECORDS_AT_ONCE = 5000
 _BEARINGS = ("Bearing", "RoadDirection")
 _LONGEST_DIRECTION = 20
@@ -227,8 +225,8 @@ def parse(content: bytes, root_name: str) -> ElementTree.Element:
 
 def check(content: bytes) -> None:
     """Parse a document and drop it; a ValueError if it is malformed, too large or has a type."""
-    if content.count(b"<") > _MOST_PARTS:
-        raise ValueError(f"has more than {_MOST_PARTS:,} tags")
+    if content.count(b"<") > MOST_PARTS:
+        raise ValueError(f"has more than {MOST_PARTS:,} tags")
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     with told_as("not well-formed XML", expat.ExpatError, LookupError):
@@ -267,7 +265,7 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
                 yield records
                 records = Records()
             with_records = found + len(records.vdids)
-            if found > _MOST_RECORDS or number > _MOST_IDLE_LINES + 2 * with_records:
+            if found > MOST_RECORDS or number > MOST_IDLE_LINES + 2 * with_records:
                 raise ValueError(
                     f"has too many records, or lines without any; stopped at line {number:,}"
                 )
@@ -315,8 +313,8 @@ def read_stations_json(content: bytes) -> list[Station]:
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
-    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_PARTS:
-        raise ValueError(f"has more than {_MOST_PARTS:,} values")
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise ValueError(f"has more than {MOST_PARTS:,} values")
     with told_as("not JSON", ValueError, RecursionError):
         document = json.loads(content)
     if isinstance(document, list):

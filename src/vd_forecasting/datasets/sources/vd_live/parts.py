@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,14 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.sources.vd_live.archive import Member, read_lines, read_member
+from vd_forecasting.datasets.sources.archive import (
+    Member,
+    notes_of_broken,
+    printable,
+    read_lines,
+    read_member,
+)
+from vd_forecasting.datasets.sources.source import LeftOut
 from vd_forecasting.datasets.sources.vd_live.directions import Bearings, records_apart
 from vd_forecasting.datasets.sources.vd_live.documents import (
     read_live_json,
@@ -33,11 +40,10 @@ from vd_forecasting.datasets.sources.vd_live.documents import (
 )
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
-from vd_forecasting.wording import one_line, plural
+from vd_forecasting.wording import one_line
 
 _FORMAT = 2  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
-_MOST_NAMED = 50
 _NO_VALUES = np.empty((0, len(FEATURES)), dtype=np.float32)
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError)
 LEFT_OUT = {
@@ -45,8 +51,8 @@ LEFT_OUT = {
     "untimed": "records without a usable time left out",
     "off_clock": "records left out whose time is far from that of their file",
     "faulty": "records of VDs that report to be faulty count as missing",
-    "mixed": "records join links whose direction (Bearing) no list of detectors gives",
-    "lines": "lines of JSON without a record left out",
+    "mixed": "records join links whose direction (Bearing) no list of detectors gives, such as {}",
+    "lines": "lines of JSON without a record left out, such as {}",
     "others": "files are neither live records nor lists of VDs; ignored",
 }
 
@@ -64,19 +70,6 @@ class Reading:
     @cached_property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-@dataclass
-class LeftOut:
-    """Numbers of records and lines, and an example, by the keys of LEFT_OUT."""
-
-    numbers: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def add(self, reason: str, number: int = 1, example: str = "") -> None:
-        self.numbers[reason] += number
-        if example:
-            self.examples.setdefault(reason, example)
 
 
 @dataclass
@@ -299,20 +292,6 @@ def _loaded(path: Path, with_values: bool) -> Part:
     return part
 
 
-def notes_of(broken: Sequence[tuple[str, str]], left_out: LeftOut) -> Iterator[str]:
+def notes_of(broken: Sequence[tuple[str, str]], left_out: LeftOut) -> list[str]:
     """Notes on broken files and why, and on what else was left out."""
-    if broken:
-        yield f"{plural(len(broken), 'broken file')} skipped"
-        for name, why in broken[:_MOST_NAMED]:
-            yield f"{printable(name)}: {printable(why)}"
-        if len(broken) > _MOST_NAMED:
-            yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
-    for reason, what in LEFT_OUT.items():
-        if number := left_out.numbers.get(reason):
-            example = left_out.examples.get(reason)
-            yield f"{number:,} {what}" + (f", such as {printable(example)}" if example else "")
-
-
-def printable(text: str) -> str:
-    """Text from outside without line breaks and control characters, cut to 300 characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+    return [*notes_of_broken(broken), *map(printable, left_out.notes(LEFT_OUT))]
