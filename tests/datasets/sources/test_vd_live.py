@@ -366,6 +366,32 @@ def test_of_duplicate_vds_the_last_value_wins(tmp_path: Path) -> None:
     assert found.sel(feature=["avg_speed", "avg_occupancy"]).values.ravel().tolist() == [70, 5]
 
 
+@pytest.mark.parametrize("files_per_part", [1, 30])
+def test_records_that_contradict_each_other_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_per_part: int
+) -> None:
+    monkeypatch.setattr(dataset, "FILES_PER_PART", files_per_part)
+    at = "2024-03-04T00:0{}:00+08:00".format
+    files = {
+        "VDLive_20240304_0000.xml": document(
+            record(lane(50), vdid="A", stamp=at(0)), record(lane(60), vdid="B", stamp=at(0))
+        ),
+        "VDLive_20240304_0001.xml": document(  # the same, unknown, and another
+            record(lane(50), vdid="A", stamp=at(0)),
+            record(lane(50), vdid="A", stamp=at(0), status="1"),
+            record(lane(90), vdid="B", stamp=at(0)),
+            record(lane(70), vdid="B", stamp=at(1)),
+        ),
+        "VDLive_20240304_0002.xml": document(record(lane(80), vdid="B", stamp=at(0))),
+    }
+    found = load(write_archive(tmp_path / "a", files), features=["avg_speed"])
+    np.testing.assert_array_equal(found.values[..., 0], [[50, 80], [np.nan, 70]])
+    assert found.attrs["ingest_notes"][-1] == (
+        "2 records contradict another of their minute and detector, such as B at 2024-03-04T00:00; "
+        "the last of each value is kept"
+    )
+
+
 def test_names_in_any_script(tmp_path: Path, vd: xr.DataArray) -> None:
     named = vd.isel(vd=[0]).assign_coords(road_name=("vd", ["國道一號"]), vd=["VD-國道&<1>"])
     found = load(write_archive(tmp_path / "a", archive_files(named)))

@@ -24,6 +24,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.limits import MOST_RECORDS
 from vd_forecasting.datasets.sources.archive import (
     Member,
     notes_of_broken,
@@ -51,6 +52,8 @@ LEFT_OUT = {
     "untimed": "records without a usable time left out",
     "off_clock": "records left out whose time is far from that of their file",
     "faulty": "records of VDs that report to be faulty count as missing",
+    "contradicting": "records contradict another of their minute and detector, such as {}; the "
+    "last of each value is kept",
     "mixed": "records join links whose direction (Bearing) no list of detectors gives, such as {}",
     "lines": "lines of JSON without a record left out, such as {}",
     "others": "files are neither live records nor lists of VDs; ignored",
@@ -257,6 +260,29 @@ class PartsArray(BackendArray):
         self._place = {vdid: place for place, vdid in enumerate(self.vdids)}
         self.shape = (len(minutes), len(vdids), len(features))
         self.dtype = np.dtype(np.float32)
+        self._compare()
+
+    def _compare(self) -> None:
+        """Note records whose values are not those of another of their minute and detector."""
+        count = len(self.vdids)
+        keys, values = np.empty(0, np.int64), _NO_VALUES[:, self._features]
+        for path, first, _ in sorted(self._spans, key=lambda span: span[1]):
+            part = _loaded(path, with_values=True)
+            places = np.array([self._place.get(vdid, -1) for vdid in part.vdids], dtype=np.int64)
+            keys = np.append(keys, part.minute * count + places[part.vd])
+            values = np.append(values, part.values[:, self._features], axis=0)
+            # what is earlier cannot come again: parts are taken by their first minute
+            some = np.flatnonzero((keys >= first * count) & ~np.isnan(values).all(axis=1))
+            some = some[np.argsort(keys[some], kind="stable")][-MOST_RECORDS:]
+            keys, values = keys[some], values[some]
+            again = keys[1:] == keys[:-1]
+            differs = again & (np.abs(values[1:] - values[:-1]) > 0).any(axis=1)  # NaN is not
+            if differs.any():
+                minute, place = divmod(int(keys[1:][differs][0]), count)
+                example = f"{self.vdids[place]} at {np.datetime64(minute, 'm')}"
+                self.left_out.add("contradicting", int(differs.sum()), example)
+            last = np.append(~again, True)[: len(keys)]
+            keys, values = keys[last], values[last]
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
         basic = indexing.IndexingSupport.BASIC
