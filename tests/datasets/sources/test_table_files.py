@@ -215,6 +215,43 @@ def test_numerals(
     np.testing.assert_array_equal(found.values.ravel(), np.array(expected, "float32"))
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["5 %", "7%", "", "12.5 %"], [5, 7, np.nan, 12.5]),
+        (["60 km/h", "70", "80\u00a0km/h"], [60, 70, 80]),
+        (["60,5 km/h", "1.070 km/h"], [60.5, 1070]),
+        (["12 veh/5 min"], [12]),
+    ],
+)
+def test_a_unit_behind_the_numbers_of_a_column(
+    path: Path, cells: list[str], expected: list[float]
+) -> None:
+    rows = [f"2024-03-04 0{n}:00;A;{cell}" for n, cell in enumerate(cells)]
+    found = text(path, "t;id;v", *rows, delimiter=";", **ONE)
+    np.testing.assert_array_equal(found.values.ravel(), np.array(expected, "float32"))
+    assert "column 'v' has '" in notes(found)
+    assert f"such as {cells[0]!r}; read without it, so check its unit and scale" in notes(found)
+    assert "hold no number" not in notes(found)
+
+
+def test_several_units_in_a_column_are_told_and_missing(path: Path) -> None:
+    rows = ["2024-03-04,A,60 km/h", "2024-03-05,A,40 mph"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert found.isnull().all()
+    assert notes(found) == (
+        "column 'v' has several units behind its numbers, 'km/h', 'mph'; missing there, bring them "
+        "to one; 2 cells hold no number, such as '60 km/h'; missing"
+    )
+
+
+def test_a_letter_behind_few_numbers_is_no_unit(path: Path) -> None:
+    rows = ["2024-03-04,A,60", "2024-03-05,A,40e"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    np.testing.assert_array_equal(found.values.ravel(), [60, np.nan])
+    assert notes(found) == "1 cells hold no number, such as '40e'; missing"
+
+
 def test_numbers_that_contradict_each_other_are_told(path: Path) -> None:
     found = text(path, "t,id,v", "2024-03-04,A,572", "2024-03-05,A,1.188", **ONE)
     assert notes(found).startswith("column 'v' holds 572 and 1.188, read as a fraction; if")

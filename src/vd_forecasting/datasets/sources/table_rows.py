@@ -1,7 +1,7 @@
 """Rows of tables, a batch at a time; every cell of a CSV is the text it is."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from kedro.io import DatasetError
 from vd_forecasting.datasets.limits import MemoryLimit
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.sources.archive import notes_of_broken
+from vd_forecasting.datasets.sources.cell_units import CellUnits, parted, without_units
 from vd_forecasting.datasets.sources.numerals import PLAIN, Evidence, Numerals, as_numbers
 from vd_forecasting.datasets.sources.table_files import Listing, Shape, TableFile
 from vd_forecasting.datasets.vd_contract import duplicates
@@ -40,9 +41,11 @@ _LEFT_OUT = {
 class ReadAgainError(Exception):
     """The file shows that its numbers are written otherwise than they were read."""
 
-    def __init__(self, numerals: Numerals, note: str) -> None:
-        super().__init__(note)
-        self.numerals = numerals
+    def __init__(
+        self, numerals: Numerals | None, units: Mapping[str, str], notes: Sequence[str]
+    ) -> None:
+        super().__init__(*notes)
+        self.how: dict[str, Any] = {"numerals": numerals, "units": units, "notes": [*notes]}
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Tally:
     """What was found in files, beside their values."""
 
     evidence: Evidence
+    units: CellUnits = field(default_factory=CellUnits)
     left_out: source.LeftOut = field(default_factory=source.LeftOut)
     rows: int = 0
 
@@ -63,7 +67,8 @@ class Rows:
     limit: MemoryLimit
     """Of all files together."""
     numerals: Numerals | None = None
-    """None: found out."""
+    units: Mapping[str, str] | None = None
+    """By column, texts behind numbers. None, of these two: found out."""
     flag_column: str | None = None
     bad_flags: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
@@ -108,8 +113,7 @@ class Rows:
             reasons = [": ".join(one) for one in broken[-1:]]
             reasons += filter(None, [tally.left_out.examples.get("other")])
             raise ValueError([*reasons, "it is empty: it has columns, but no rows"][0])
-        if self.numerals is None:
-            self._weigh(tally.evidence)
+        self._weigh(tally)
         self.notes += [
             *self.listing.notes(),
             *notes_of_broken(broken),
@@ -146,8 +150,11 @@ class Rows:
                 if FILE_NAME in texts and FILE_NAME not in read:
                     frame[FILE_NAME] = file.stem
                 cells = frame[some].to_numpy()
+                if self.units:
+                    cells = without_units(cells, some, self.units)
                 values, unread = as_numbers(cells, tally.evidence.numerals)
-                tally.evidence.see(some, cells, values, unread)
+                tally.evidence.see(some, cells, values, [parted(text)[0] for text in {*unread}])
+                tally.units.see(some, cells, values, unread)
                 tally.left_out.add("unread", len(unread), repr(next(iter(unread), "")))
                 tally.rows += len(frame)
                 if "" in read:
@@ -179,19 +186,25 @@ class Rows:
             return f"has the column {twice[0]!r} more than once"
         return ""
 
-    def _weigh(self, evidence: Evidence) -> None:
-        other = evidence.shown(self.shape.delimiter)
-        if other is not None:
-            raise ReadAgainError(
-                other,
-                f"numbers are written with the decimal mark {other.decimal!r} and thousands "
-                f"{other.thousands!r}; set decimal and thousands if they are not",
+    def _weigh(self, tally: Tally) -> None:
+        evidence, numerals, notes = tally.evidence, self.numerals, list[str]()
+        if numerals is None and (numerals := evidence.shown(self.shape.delimiter)):
+            notes.append(
+                f"numbers are written with the decimal mark {numerals.decimal!r} and thousands "
+                f"{numerals.thousands!r}; set decimal and thousands if they are not"
             )
-        self.notes += [
-            f"column {name!r} holds {bare:g} and {grouped}, read as a fraction; if the mark stands "
-            f"for thousands, set thousands: {evidence.numerals.decimal!r}"
-            for name, bare, grouped in evidence.contradictions()
-        ]
+        if self.units is None:
+            notes += tally.units.notes()
+            units = tally.units.shown()
+            if units or numerals != self.numerals:
+                raise ReadAgainError(numerals, units, notes)
+        self.notes += notes
+        if numerals is None:
+            self.notes += [
+                f"column {name!r} holds {bare:g} and {grouped}, read as a fraction; if the mark "
+                f"stands for thousands, set thousands: {evidence.numerals.decimal!r}"
+                for name, bare, grouped in evidence.contradictions()
+            ]
 
 
 def _placed(values: source.Floats, names: Sequence[str], columns: Sequence[str]) -> source.Floats:

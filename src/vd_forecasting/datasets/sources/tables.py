@@ -81,13 +81,13 @@ class TableDataset(source.SourceDataset):
             self._shape,
             replace(self.limit, stored=found.size),
             self._numerals,
-            self._flag_column,
-            self._bad_flags,
+            flag_column=self._flag_column,
+            bad_flags=self._bad_flags,
         )
         try:
             return self._read_rows(rows)
         except ReadAgainError as shown:
-            rows = replace(rows, numerals=shown.numerals, notes=[str(shown)], unread_columns=set())
+            rows = replace(rows, **shown.how, unread_columns=set())
         return self._read_rows(rows)  # what was read before is let go
 
     def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
