@@ -60,7 +60,11 @@ MOST_PARTS = 4_000_000
 """Tags or values of such a file."""
 
 MOST_RECORDS = 8_000_000
-"""Records in JSON lines of one file; a day of 4,000 detectors has 5.8 million."""
+"""Records of one file; a day of 4,000 detectors has 5.8 million."""
+
+ALWAYS_RECORDS = 200_000
+RECORD_BYTES = 2
+"""More records than the former must each take so many bytes of a file; zeros take 4 to 8."""
 
 MOST_IDLE_LINES = 1000
 """Lines without a record, beyond two for each with one."""

@@ -602,12 +602,8 @@ def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     [
         (archive, "MOST_MEMBER_BYTES", 10, "a line is larger than 0 MiB"),
         (archive, "MOST_LINES_BYTES", 1000, "larger than 0 MiB"),
-        (
-            documents,
-            "MOST_RECORDS",
-            -1,
-            "has too many records, or lines without any; stopped at line 1",
-        ),
+        (parts, "MOST_RECORDS", 59, "has more than 59 records in"),
+        (parts, "ALWAYS_RECORDS", 1, "has more than "),
         (documents, "MOST_IDLE_LINES", -9, "stopped at line 1"),
         (source, "ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
     ],
@@ -623,6 +619,8 @@ def test_lines_are_bounded(
     monkeypatch.setattr(module, limit, value)
     if module is source:
         monkeypatch.setattr(source, "MOST_RATIO", 2)
+    if limit == "ALWAYS_RECORDS":
+        monkeypatch.setattr(parts, "RECORD_BYTES", 100)
     content = gzip.compress(LINES)
     path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content})
     reading = parts.Reading(480, 30, CODES)

@@ -48,9 +48,15 @@ class Member:
     """One file of an archive."""
 
     name: str  # with "/" between folders
-    size: int  # as stored
+    size: int  # in bytes; of a zip, as it declares, once unpacked
     stamp: int  # changes with the content: its time, or its checksum
     offset: int = -1  # where its content begins in a tar
+    packed: int = -1  # its size in a zip
+
+    @property
+    def stored(self) -> int:
+        """What it takes of the disk."""
+        return self.size if self.packed < 0 else self.packed
 
     @property
     def is_gzip(self) -> bool:
@@ -114,7 +120,7 @@ def read_lines(path: Path, member: Member) -> Iterator[bytes]:
                 raise ValueError(f"a line is larger than {MOST_MEMBER_BYTES // 2**20} MiB")
             if size > MOST_LINES_BYTES:
                 raise ValueError(f"larger than {MOST_LINES_BYTES // 2**20:,} MiB")
-            check_packing(size, member.size)
+            check_packing(size, member.stored)
             yield line
 
 
@@ -202,7 +208,8 @@ def _in_zip(path: Path) -> Listing:
         if info.filename in members:  # a name opens the last file that has it
             found.skipped.append((info.filename, "there more than once; the last one is read"))
         if not info.is_dir():
-            members[info.filename] = Member(info.filename, info.file_size, info.CRC)
+            size, packed = info.file_size, info.compress_size
+            members[info.filename] = Member(info.filename, size, info.CRC, packed=packed)
     found.members += members.values()
     return found
 

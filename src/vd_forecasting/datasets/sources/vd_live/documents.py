@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.datasets.hdf5_attributes import as_number, as_text
-from vd_forecasting.datasets.limits import MOST_IDLE_LINES, MOST_PARTS, MOST_RECORDS
+from vd_forecasting.datasets.limits import MOST_IDLE_LINES, MOST_PARTS
 from vd_forecasting.datasets.sources.source import told_as
 from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Link, Records
 
@@ -249,7 +249,7 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
     """The records of JSON lines, as TDX's historical service gives them, some thousands at a time.
 
     A line is a record or a VDLiveList. ``skip`` is told of each line that is neither. A ValueError
-    if there are too many records, or more lines without than with them.
+    if there are many more lines without than with them.
     """
     records, found = Records(), 0
     try:
@@ -264,11 +264,8 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
                 found += len(records.vdids)
                 yield records
                 records = Records()
-            with_records = found + len(records.vdids)
-            if found > MOST_RECORDS or number > MOST_IDLE_LINES + 2 * with_records:
-                raise ValueError(
-                    f"has too many records, or lines without any; stopped at line {number:,}"
-                )
+            if number > MOST_IDLE_LINES + 2 * (found + len(records.vdids)):
+                raise ValueError(f"has too many lines without records; stopped at line {number:,}")
     except ValueError:
         yield records
         raise
@@ -313,10 +310,12 @@ def read_stations_json(content: bytes) -> list[Station]:
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
-    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_PARTS:
+    if len(content) > MOST_PARTS and sum(map(content.count, (b",", b"[", b"{"))) > MOST_PARTS:
         raise ValueError(f"has more than {MOST_PARTS:,} values")
-    with told_as("not JSON", ValueError, RecursionError):
+    try:  # told_as is too slow for every line
         document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
     if isinstance(document, list):
         document = {"VDs": document, "VDLives": document}
     if not isinstance(document, dict):
@@ -339,8 +338,10 @@ def _dicts(parent: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
 
 
 def _text(parent: dict[str, Any], key: str) -> str:
-    value = _cell(parent, key)
-    return "" if value is None else str(value)
+    value = parent.get(key)
+    if isinstance(value, str):
+        return value
+    return "" if value is None else str(_cell(parent, key))
 
 
 def _cell(parent: dict[str, Any], key: str) -> str | int | float | None:

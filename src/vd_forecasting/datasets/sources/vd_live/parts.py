@@ -24,7 +24,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.limits import MOST_RECORDS
+from vd_forecasting.datasets.limits import ALWAYS_RECORDS, MOST_RECORDS, RECORD_BYTES
 from vd_forecasting.datasets.sources.archive import (
     Member,
     notes_of_broken,
@@ -141,8 +141,16 @@ def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Pa
     minute, values = [np.empty(0, np.int64)], [_NO_VALUES]
     broken, left_out = [], LeftOut()
     for member in members:
+        most = min(MOST_RECORDS, max(ALWAYS_RECORDS, member.stored // RECORD_BYTES))
+        found = 0
         try:
             for path, records in _records(source, member, reading, left_out):
+                found += len(records.vdids)
+                if found > most:
+                    raise ValueError(
+                        f"has more than {most:,} records in {member.stored:,} bytes; if they are "
+                        "right, unpack it, or split it"
+                    )
                 features = features_of(records, reading.error_codes)
                 minutes = _minutes(records, path, reading, left_out)
                 named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
