@@ -63,8 +63,8 @@ MOST_RECORDS = 8_000_000
 """Records of one file; a day of 4,000 detectors has 5.8 million."""
 
 ALWAYS_RECORDS = 200_000
-RECORD_BYTES = 2
-"""More records than the former must each take so many bytes of a file; zeros take 4 to 8."""
+RECORD_BYTES = 4
+"""Beyond the former, each record must take so many bytes; nights without a vehicle take 8."""
 
 MOST_IDLE_LINES = 1000
 """Lines without a record, beyond two for each with one."""
