@@ -407,6 +407,14 @@ def test_a_range_holds_in_place_of_the_rate(own: tuple[float, float] | None) -> 
     np.testing.assert_array_equal(flat(cleaned), [NAN, 100, NAN, NAN] if own else flat(vd))
 
 
+def test_the_log_tells_which_limit_of_volume_holds(caplog: pytest.LogCaptureFixture) -> None:
+    limits = {"unit": "", "max_rate": 6000, "range": (0, 100)}
+    with caplog.at_level("INFO"):
+        clean(vd_array(np.ones((3, 1, 3))), parameters(features={"total_volume": limits}))
+    told = "range of total_volume, 0 to 100 in each interval, holds in place of any max_rate"
+    assert told in caplog.text
+
+
 def test_units_come_from_the_parameters_with_the_interval_filled_in() -> None:
     cleaned, _ = clean(vd_array(np.ones((3, 1, 3))), parameters())
     assert cleaned["unit"].to_numpy().tolist() == ["km/h", "veh/5 min", ""]
