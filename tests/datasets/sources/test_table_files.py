@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tests.make.parameters import CLEANING
 from tests.make.refused import refusal
 from tests.make.tables import load_long, load_wide
-from vd_forecasting.datasets.sources import source, table_rows
+from vd_forecasting.datasets.sources import source, table_rows, tables
+from vd_forecasting.pipelines.data_engineering.clean import clean
 
 HEAD = "timestamp,vdid,speed,volume,laneoccupy"
 
@@ -112,6 +114,46 @@ def test_an_hour_that_comes_twice_in_a_wide_table(path: Path) -> None:
 
 
 # Clocks
+
+
+def test_detectors_with_seconds_of_their_own_share_a_grid(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = pd.date_range("2024-03-04", periods=50, freq="5min")
+    rows = [
+        (time + pd.Timedelta(7 * vd, "s"), vd, 50 * vd + step)
+        for vd in range(30)
+        for step, time in enumerate(times)
+    ]
+    content = ["t,id,v", *(f"{time},{vd},{v}" for time, vd, v in rows)]
+    whole = text(path, *content, **ONE)
+    assert whole.shape == (1500, 30, 1)
+    monkeypatch.setattr(tables, "_ALWAYS_PLACES", 1000)
+    small = text(path, *content, **ONE)
+    assert small.shape[0] <= 51
+    assert small.count() == whole.count() == 1500
+    for vd in range(30):  # nothing is lost, and the order stays
+        kept, own = (one.values[:, vd, 0] for one in (small, whole))
+        np.testing.assert_array_equal(kept[~np.isnan(kept)], own[~np.isnan(own)])
+    (told,) = small.attrs["ingest_notes"]
+    assert told.startswith("detectors report at different times, the quickest every 5 min; each")
+    cleaned = [clean(one, CLEANING)[0].load() for one in (whole, small)]
+    xr.testing.assert_equal(*cleaned)
+
+
+def test_a_sparse_table_of_one_clock_keeps_its_time_stamps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_ALWAYS_PLACES", 1)
+    days = [pd.Timestamp("2024-03-04") + pd.Timedelta(vd, "D") for vd in range(20)]
+    rows = [
+        f"{day + pd.Timedelta(5 * n, 'min')},{vd},1"
+        for vd, day in enumerate(days)
+        for n in range(9)
+    ]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert found.shape == (180, 20, 1)
+    assert notes(found) == ""
 
 
 @pytest.mark.parametrize(

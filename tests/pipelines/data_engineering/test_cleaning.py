@@ -18,10 +18,10 @@ from tests import PROJECT
 from tests.make.arrays import make_clean
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.detector_clocks import detect_interval
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import rules
 from vd_forecasting.pipelines.data_engineering.clean import clean
-from vd_forecasting.pipelines.data_engineering.clocks import detect_interval
 from vd_forecasting.pipelines.data_engineering.resample import resample
 from vd_forecasting.pipelines.data_engineering.rules import RULES
 from vd_forecasting.pipelines.data_quality import coverage_plots, traffic_plots
