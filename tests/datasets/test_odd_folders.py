@@ -13,7 +13,7 @@ from kedro.runner import SequentialRunner
 
 from tests import PROJECT
 from vd_forecasting import datasets
-from vd_forecasting.parameters import Cleaning
+from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines import data_engineering, data_quality
 
 ODD = "a [b] {c} * ?"
@@ -46,6 +46,7 @@ def test_data_is_cleaned_and_reported_below_a_folder_of_any_name(folder: Path) -
     raw.save(sample[:600, :3])
     catalog["vd_raw"] = raw
     catalog["params:cleaning"] = MemoryDataset(Cleaning(**parameters["cleaning"]))
+    catalog["params:split"] = MemoryDataset(Split(**parameters["split"]))
 
     pipeline = data_engineering.create_pipeline() + data_quality.create_pipeline()
     SequentialRunner().run(pipeline, catalog)

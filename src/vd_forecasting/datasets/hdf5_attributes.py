@@ -114,14 +114,20 @@ def read_info(group: h5py.Group, vdids: list[str], limit: MemoryLimit) -> dict[s
                         attrs[name] = _single(found, name, limit)
                 longest = max(longest, *(len(as_text(attrs.get(name))) for name in TEXTS))
                 limit.check_names(longest, len(vdids), f"{found.name}: {' or '.join(TEXTS)}")
-    return as_coords(known)
+    return as_coords(known, limit)
 
 
-def as_coords(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Coordinates, each [N]: the NUMBERS with NaN for unknown, the TEXTS with ""."""
-    numbers = {name: [as_number(one.get(name)) for one in known] for name in NUMBERS}
-    texts = {name: np.array([as_text(one.get(name)) for one in known], str) for name in TEXTS}
-    return {name: ("vd", values) for name, values in (numbers | texts).items()}
+def as_coords(known: Sequence[Mapping[str, Any]], limit: MemoryLimit) -> dict[str, Any]:
+    """Coordinates, each [N]: the NUMBERS with NaN for unknown, the TEXTS with ""; a DatasetError if
+    a text is so long that all would take more memory than the limit."""
+    coords: dict[str, Any] = {}
+    for name in NUMBERS:
+        coords[name] = ("vd", [as_number(one.get(name)) for one in known])
+    for name in TEXTS:
+        texts = [as_text(one.get(name)) for one in known]
+        limit.check_names(max(map(len, texts), default=0), len(texts), f"a {name}")
+        coords[name] = ("vd", np.array(texts, str))
+    return coords
 
 
 def write_info(group: h5py.Group, data: xr.DataArray) -> None:

@@ -40,8 +40,34 @@ MOST_RATIO = 200
 """What unpacks to more than both, in bytes and in times what is stored, is refused. Ten times is
 usual for detector data."""
 
-MOST_LOCATION_BYTES = 8 * 2**20
-"""A list of detectors and their places."""
+MOST_LIST_BYTES = 8 * 2**20
+"""A list of detectors or of their places."""
+
+MOST_LABELS = 200_000
+MOST_LABEL_BYTES = 200
+"""Columns of a pandas HDF5 file, and the name of each."""
+
+MOST_MEMBERS = 5_000_000
+"""Files of an archive: nine years of minutes."""
+
+MOST_MEMBER_BYTES = 64 * 2**20
+"""A file of an archive, unpacked, or a line of one; a minute of 3,000 detectors takes 5 MB."""
+
+MOST_LINES_BYTES = 4 * 2**30
+"""JSON lines in one file; a day of 3,000 detectors takes 1.5 GB."""
+
+MOST_PARTS = 4_000_000
+"""Tags or values of such a file."""
+
+MOST_RECORDS = 8_000_000
+"""Records of one file; a day of 4,000 detectors has 5.8 million."""
+
+ALWAYS_RECORDS = 200_000
+RECORD_BYTES = 4
+"""Beyond the former, each record must take so many bytes; nights without a vehicle take 8."""
+
+MOST_IDLE_LINES = 1000
+"""Lines without a record, beyond two for each with one."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +76,13 @@ class MemoryLimit:
 
     path: Path
     memory_mb: int = MEMORY_MB
+    stored: int = 0
+    """Size of the files, where ``path`` is a folder or a pattern of names."""
 
     @cached_property
     def file_bytes(self) -> int:
         """Size of the file, when it was first asked for."""
-        return max(self.path.stat().st_size, 1) if self.path.exists() else 1  # a pattern of names
+        return max(self.stored or (self.path.stat().st_size if self.path.exists() else 0), 1)
 
     @property
     def most_bytes(self) -> int:

@@ -249,6 +249,28 @@ def test_much_of_little_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "more than 200 times what is stored is refused" in refusal(load, path)
 
 
+def test_a_list_of_strings_without_an_end(path: Path) -> None:
+    """HDF5 itself would never return."""
+    with h5py.File(path, "a") as file:
+        file.create_dataset("a", data=["b", "c"], dtype=h5py.string_dtype())
+    content = bytearray(path.read_bytes())
+    place = content.find(b"GCOL") + 16
+    content[place : place + 16] = bytes(16)
+    path.write_bytes(content)
+    assert "a list of strings has no end" in refusal(load, path)
+
+
+def test_a_small_file_of_a_large_frame_names_the_key(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        replace("axis0", np.array([b"%d" % n for n in range(1000)]))(file["df"])
+        del file["df/axis1"]
+        index = file.create_dataset("df/axis1", data=np.arange(100_000), compression="gzip")
+        index.attrs["kind"] = b"datetime64"
+    message = refusal(load, path, memory_mb=1)
+    assert message.startswith("100,000 × 1,000 values: 400 MB of memory, more than")
+    assert "set memory_mb in its catalog entry" in message
+
+
 def test_a_pipe_is_no_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refusal(load, tmp_path / "pipe") == "neither a file nor a folder"

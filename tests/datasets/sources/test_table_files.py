@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tests.make.parameters import CLEANING
 from tests.make.refused import refusal
 from tests.make.tables import load_long, load_wide
+from vd_forecasting.datasets.sources import source, table_rows, tables
+from vd_forecasting.pipelines.data_engineering.clean import clean
 
 HEAD = "timestamp,vdid,speed,volume,laneoccupy"
 
@@ -111,6 +114,46 @@ def test_an_hour_that_comes_twice_in_a_wide_table(path: Path) -> None:
 
 
 # Clocks
+
+
+def test_detectors_with_seconds_of_their_own_share_a_grid(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = pd.date_range("2024-03-04", periods=50, freq="5min")
+    rows = [
+        (time + pd.Timedelta(7 * vd, "s"), vd, 50 * vd + step)
+        for vd in range(30)
+        for step, time in enumerate(times)
+    ]
+    content = ["t,id,v", *(f"{time},{vd},{v}" for time, vd, v in rows)]
+    whole = text(path, *content, **ONE)
+    assert whole.shape == (1500, 30, 1)
+    monkeypatch.setattr(tables, "_ALWAYS_PLACES", 1000)
+    small = text(path, *content, **ONE)
+    assert small.shape[0] <= 51
+    assert small.count() == whole.count() == 1500
+    for vd in range(30):  # nothing is lost, and the order stays
+        kept, own = (one.values[:, vd, 0] for one in (small, whole))
+        np.testing.assert_array_equal(kept[~np.isnan(kept)], own[~np.isnan(own)])
+    (told,) = small.attrs["ingest_notes"]
+    assert told.startswith("detectors report at different times, the quickest every 5 min; each")
+    cleaned = [clean(one, CLEANING)[0].load() for one in (whole, small)]
+    xr.testing.assert_equal(*cleaned)
+
+
+def test_a_sparse_table_of_one_clock_keeps_its_time_stamps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_ALWAYS_PLACES", 1)
+    days = [pd.Timestamp("2024-03-04") + pd.Timedelta(vd, "D") for vd in range(20)]
+    rows = [
+        f"{day + pd.Timedelta(5 * n, 'min')},{vd},1"
+        for vd, day in enumerate(days)
+        for n in range(9)
+    ]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert found.shape == (180, 20, 1)
+    assert notes(found) == ""
 
 
 @pytest.mark.parametrize(
@@ -212,6 +255,43 @@ def test_numerals(
         path, delimiter.join(["t", "id", "v"]), *rows, delimiter=delimiter, **ONE | options
     )
     np.testing.assert_array_equal(found.values.ravel(), np.array(expected, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["5 %", "7%", "", "12.5 %"], [5, 7, np.nan, 12.5]),
+        (["60 km/h", "70", "80\u00a0km/h"], [60, 70, 80]),
+        (["60,5 km/h", "1.070 km/h"], [60.5, 1070]),
+        (["12 veh/5 min"], [12]),
+    ],
+)
+def test_a_unit_behind_the_numbers_of_a_column(
+    path: Path, cells: list[str], expected: list[float]
+) -> None:
+    rows = [f"2024-03-04 0{n}:00;A;{cell}" for n, cell in enumerate(cells)]
+    found = text(path, "t;id;v", *rows, delimiter=";", **ONE)
+    np.testing.assert_array_equal(found.values.ravel(), np.array(expected, "float32"))
+    assert "column 'v' has '" in notes(found)
+    assert f"such as {cells[0]!r}; read without it, so check its unit and scale" in notes(found)
+    assert "hold no number" not in notes(found)
+
+
+def test_several_units_in_a_column_are_told_and_missing(path: Path) -> None:
+    rows = ["2024-03-04,A,60 km/h", "2024-03-05,A,40 mph"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    assert found.isnull().all()
+    assert notes(found) == (
+        "column 'v' has several units behind its numbers, 'km/h', 'mph'; missing there, bring them "
+        "to one; 2 cells hold no number, such as '60 km/h'; missing"
+    )
+
+
+def test_a_letter_behind_few_numbers_is_no_unit(path: Path) -> None:
+    rows = ["2024-03-04,A,60", "2024-03-05,A,40e"]
+    found = text(path, "t,id,v", *rows, **ONE)
+    np.testing.assert_array_equal(found.values.ravel(), [60, np.nan])
+    assert notes(found) == "1 cells hold no number, such as '40e'; missing"
 
 
 def test_numbers_that_contradict_each_other_are_told(path: Path) -> None:
@@ -412,3 +492,99 @@ def test_a_day_and_a_time_of_day_in_parquet(arrow: ModuleType, tmp_path: Path) -
     arrow.parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
     found = load_wide(tmp_path / "a.parquet", time_column=["day", "clock"])
     assert stamps(found) == ["2024-03-04T00:05"]
+
+
+# Damage
+
+
+def damaged(path: Path, name: str, codec: int) -> None:
+    """A zip of three tables, of which the second has other bytes than were packed."""
+    with zipfile.ZipFile(path, "w", codec) as archive:
+        for day in (4, 5, 6):
+            archive.writestr(f"d{day}.csv", f"t,id,v\n2024-03-0{day},A,{day}\n" * 50)
+        place = archive.getinfo(name).header_offset
+    content = bytearray(path.read_bytes())
+    content[place + 45 : place + 50] = b"\xff" * 5
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "codec", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_member_of_a_zip_is_skipped_whatever_the_codec(
+    tmp_path: Path, codec: int
+) -> None:
+    damaged(tmp_path / "days.zip", "d5.csv", codec)
+    found = load_long(tmp_path / "days.zip", **ONE)
+    assert found.values.ravel().tolist() == [4, 6]
+    told = found.attrs["ingest_notes"]
+    assert told[0] == "1 broken file skipped"
+    assert told[1].startswith("d5.csv: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (gzip.compress(b"t,id,v\n2024-03-05,A,5\n" * 9, mtime=0)[:-9], "not a whole CSV file"),
+        ("t,id,v\n2024-03-05,Sörby,5\n".encode("latin-1"), "not UTF-8"),
+        (b"t,id,v\n2024-03-05,A,5\n2024-03-05,A,5,7\n", "has 3 columns, but a row of 4 cells"),
+        (b"", "it is empty"),
+        (b"%PDF-1.7", "not a table but a PDF file"),
+        (b"PAR1 and no more", "not a Parquet file"),
+    ],
+)
+def test_a_damaged_file_of_a_folder_is_skipped_counted_and_named(
+    tmp_path: Path, arrow: ModuleType, content: bytes, why: str
+) -> None:
+    (tmp_path / "d4.csv").write_text("t,id,v\n2024-03-04,A,4\n")
+    (tmp_path / "d5.csv").write_bytes(content)
+    (tmp_path / "d6.csv").symlink_to("d4.csv")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [4]
+    told = found.attrs["ingest_notes"]
+    assert told[0] == "2 broken files skipped"
+    assert told[1] == "d6.csv: a link, a device or the like; not followed"
+    assert told[2].startswith(f"d5.csv: {why}")
+    (tmp_path / "d4.csv").write_bytes(content)
+    assert refusal(load_long, tmp_path, **ONE).startswith(f"d5.csv: {why}")
+
+
+def test_no_row_of_a_damaged_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_rows, "_CELLS_AT_ONCE", 6)
+    rows = "".join(f"2024-03-05 0{hour}:00,A,one\n" for hour in range(9))
+    (tmp_path / "d5.csv").write_text(f"t,id,v\n{rows}2024-03-05,A,5,7\n")
+    for day in (4, 6):
+        (tmp_path / f"d{day}.csv").write_text(f"t,id,v\n2024-03-0{day},A,{day}\n")
+    found = load_long(tmp_path, **ONE)
+    assert found.values.ravel().tolist() == [4, 6]
+    assert "hold no number" not in notes(found)
+
+
+# Bounds
+
+
+def test_what_unpacks_beyond_measure_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "ALWAYS_UNPACKED_BYTES", 10_000)
+    path.write_bytes(gzip.compress(b"t,id,v\n" + b"\n" * 1_000_000))
+    assert "more than 200 times what is stored is refused" in refusal(load_long, path, **ONE)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.csv", b"t,id,v\n" + b"\n" * 10_000_000)
+    assert "more than 200 times what is stored is refused" in refusal(load_long, path, **ONE)
+
+
+def test_a_line_is_bounded(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"t,id,v\n" + b"a," * 5_000_000))
+    message = refusal(load_long, path, **ONE)
+    assert "a line of more than 8," in message
+    assert "set memory_mb in its catalog entry" in message
+
+
+def test_a_grid_much_larger_than_its_file_names_the_key(path: Path) -> None:
+    times = pd.date_range("2024-03-04", periods=1000, freq="min")
+    path.write_text("t,id,v\n" + "".join(f"{time},{n},1\n" for n, time in enumerate(times)))
+    assert load_long(path, **ONE).shape == (1000, 1000, 1)
+    message = refusal(load_long, path, **ONE, memory_mb=0)
+    assert "1,000 × 1,000 × 1 values: 4.00 MB of memory" in message
+    assert "set memory_mb in its catalog entry" in message

@@ -101,7 +101,7 @@ def test_words_for_missing(path: Path, cell: str) -> None:
     assert "ingest_notes" not in found.attrs
 
 
-@pytest.mark.parametrize("cell", ["fast", "12 km/h", "0x10", "1;2", "True", "1.2.3"])
+@pytest.mark.parametrize("cell", ["fast", "[veh]", "0x10", "0xAF", "1;2", "True", "1.2.3"])
 def test_what_is_no_number_is_missing_and_counted(path: Path, cell: str) -> None:
     found = load_wide(wide(path, f"2024-03-04,1,{cell}"))
     np.testing.assert_array_equal(found.values.ravel(), [1, np.nan])

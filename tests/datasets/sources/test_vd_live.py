@@ -35,8 +35,8 @@ from tests.make.exports import (
 )
 from tests.make.refused import refusal
 from vd_forecasting.datasets import VDHDF5Dataset, VDLiveArchiveDataset
-from vd_forecasting.datasets.sources import source
-from vd_forecasting.datasets.sources.vd_live import archive, dataset, documents, parts
+from vd_forecasting.datasets.sources import archive, source
+from vd_forecasting.datasets.sources.vd_live import dataset, documents, parts
 from vd_forecasting.datasets.sources.vd_live.documents import (
     read_live_json,
     read_live_xml,
@@ -366,6 +366,32 @@ def test_of_duplicate_vds_the_last_value_wins(tmp_path: Path) -> None:
     assert found.sel(feature=["avg_speed", "avg_occupancy"]).values.ravel().tolist() == [70, 5]
 
 
+@pytest.mark.parametrize("files_per_part", [1, 30])
+def test_records_that_contradict_each_other_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_per_part: int
+) -> None:
+    monkeypatch.setattr(dataset, "FILES_PER_PART", files_per_part)
+    at = "2024-03-04T00:0{}:00+08:00".format
+    files = {
+        "VDLive_20240304_0000.xml": document(
+            record(lane(50), vdid="A", stamp=at(0)), record(lane(60), vdid="B", stamp=at(0))
+        ),
+        "VDLive_20240304_0001.xml": document(  # the same, unknown, and another
+            record(lane(50), vdid="A", stamp=at(0)),
+            record(lane(50), vdid="A", stamp=at(0), status="1"),
+            record(lane(90), vdid="B", stamp=at(0)),
+            record(lane(70), vdid="B", stamp=at(1)),
+        ),
+        "VDLive_20240304_0002.xml": document(record(lane(80), vdid="B", stamp=at(0))),
+    }
+    found = load(write_archive(tmp_path / "a", files), features=["avg_speed"])
+    np.testing.assert_array_equal(found.values[..., 0], [[50, 80], [np.nan, 70]])
+    assert found.attrs["ingest_notes"][-1] == (
+        "2 records contradict another of their minute and detector, such as B at 2024-03-04T00:00; "
+        "the last of each value is kept"
+    )
+
+
 def test_names_in_any_script(tmp_path: Path, vd: xr.DataArray) -> None:
     named = vd.isel(vd=[0]).assign_coords(road_name=("vd", ["國道一號"]), vd=["VD-國道&<1>"])
     found = load(write_archive(tmp_path / "a", archive_files(named)))
@@ -574,15 +600,11 @@ def test_lines_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("module", "limit", "value", "message"),
     [
-        (archive, "MOST_BYTES", 10, "a line is larger than 0 MiB"),
+        (archive, "MOST_MEMBER_BYTES", 10, "a line is larger than 0 MiB"),
         (archive, "MOST_LINES_BYTES", 1000, "larger than 0 MiB"),
-        (
-            documents,
-            "_MOST_RECORDS",
-            -1,
-            "has too many records, or lines without any; stopped at line 1",
-        ),
-        (documents, "_MOST_IDLE_LINES", -9, "stopped at line 1"),
+        (parts, "MOST_RECORDS", 59, "has more than 59 records in"),
+        (parts, "ALWAYS_RECORDS", 1, "has more than "),
+        (documents, "MOST_IDLE_LINES", -9, "stopped at line 1"),
         (source, "ALWAYS_UNPACKED_BYTES", 100, "more than 2 times what is stored is refused"),
     ],
 )
@@ -597,6 +619,8 @@ def test_lines_are_bounded(
     monkeypatch.setattr(module, limit, value)
     if module is source:
         monkeypatch.setattr(source, "MOST_RATIO", 2)
+    if limit == "ALWAYS_RECORDS":
+        monkeypatch.setattr(parts, "RECORD_BYTES", 100)
     content = gzip.compress(LINES)
     path = write_archive(tmp_path / "a", {"VDLive_20240304.jsonl.gz": content})
     reading = parts.Reading(480, 30, CODES)
@@ -612,6 +636,16 @@ def test_a_parts_files_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # What is broken
+
+
+def test_long_names_of_roads_are_refused_before_all_are_as_long(
+    tmp_path: Path, vd: xr.DataArray
+) -> None:
+    files = archive_files(vd.isel(time=[0]))
+    name = str(vd["road_name"].item(0)).encode()
+    files["20240304/VD.xml"] = files["20240304/VD.xml"].replace(name, b"x" * 100_000)
+    message = refusal(load, write_archive(tmp_path / "a", files), memory_mb=1)
+    assert message.startswith("a road_name has 100,000 characters, times 3 names: 1.20 MB of")
 
 
 def test_broken_files_are_skipped_counted_and_named(tmp_path: Path, vd: xr.DataArray) -> None:
@@ -667,7 +701,7 @@ def test_xml_that_is_no_list(content: bytes, message: str) -> None:
 
 
 def test_too_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "_MOST_PARTS", 10)
+    monkeypatch.setattr(documents, "MOST_PARTS", 10)
     with pytest.raises(ValueError, match="more than 10 tags"):
         read_live_xml(b"<VDLiveList>" + b"<a/>" * 10 + b"</VDLiveList>")
 
@@ -691,7 +725,7 @@ def test_json_that_is_no_list(content: bytes, message: str) -> None:
 def test_what_unpacks_beyond_measure_is_skipped(
     tmp_path: Path, vd: xr.DataArray, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(archive, "MOST_MEMBER_BYTES", 2**20)
     files = archive_files(vd.isel(time=[0]))
     files["20240304/VDLive_0001.xml.gz"] = gzip.compress(bytes(2**24))
     files["20240304/VDLive_0002.xml"] = bytes(2**21)
@@ -854,7 +888,7 @@ def test_bad_members_are_skipped_whatever_the_codec(
 def test_a_member_larger_than_it_declares_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: int
 ) -> None:
-    monkeypatch.setattr(archive, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(archive, "MOST_MEMBER_BYTES", 2**20)
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", codec) as target:
         target.writestr("20240304/VDLive_0000.xml", bytes(2**27))

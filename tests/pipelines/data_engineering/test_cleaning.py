@@ -19,10 +19,10 @@ from tests.make.arrays import make_clean
 from tests.make.parameters import SPLIT
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.detector_clocks import detect_interval
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import rules
 from vd_forecasting.pipelines.data_engineering.clean import clean
-from vd_forecasting.pipelines.data_engineering.clocks import detect_interval
 from vd_forecasting.pipelines.data_engineering.resample import resample
 from vd_forecasting.pipelines.data_engineering.rules import RULES
 from vd_forecasting.pipelines.data_quality import coverage_plots, traffic_plots
@@ -406,6 +406,14 @@ def test_a_range_holds_in_place_of_the_rate(own: tuple[float, float] | None) -> 
     vd = vd_array([-1, 100, 101, 90_000], features=["total_volume"], interval_minutes=60.0)
     cleaned = rules.drop_impossible_rates(rules.drop_impossible_values(vd, limits), limits)
     np.testing.assert_array_equal(flat(cleaned), [NAN, 100, NAN, NAN] if own else flat(vd))
+
+
+def test_the_log_tells_which_limit_of_volume_holds(caplog: pytest.LogCaptureFixture) -> None:
+    limits = {"unit": "", "max_rate": 6000, "range": (0, 100)}
+    with caplog.at_level("INFO"):
+        clean(vd_array(np.ones((3, 1, 3))), parameters(features={"total_volume": limits}))
+    told = "range of total_volume, 0 to 100 in each interval, holds in place of any max_rate"
+    assert told in caplog.text
 
 
 def test_units_come_from_the_parameters_with_the_interval_filled_in() -> None:

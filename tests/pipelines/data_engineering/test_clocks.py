@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.make.arrays import FEATURES, make_clean
+from vd_forecasting.detector_clocks import detect_interval
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import clocks
 from vd_forecasting.pipelines.data_engineering.clean import clean
@@ -84,7 +85,7 @@ def test_a_quicker_detector_of_another_phase_does_not_hide_the_others(
 def test_clocks_that_jitter_by_fractions_of_a_second_have_their_usual_interval() -> None:
     random = np.random.default_rng(0)
     jitter = random.uniform(-40e9, 40e9, 500).astype("timedelta64[ns]")
-    assert clocks.detect_interval(every(FIVE, 500) + jitter) == FIVE
+    assert detect_interval(every(FIVE, 500) + jitter) == FIVE
 
 
 def test_a_record_that_comes_twice_is_still_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -154,6 +154,7 @@ class Evidence:
             text
             for text in odd
             if _DIGITS_AND_MARKS.fullmatch(re.sub(r"[\u00a0\u202f]", " ", text))
+            and np.isnan(self.numerals.number(text))
         ]
         marks = [(".", ","), (",", ".")]
         # a file with commas between its cells was not written where the comma is the decimal mark

@@ -7,6 +7,7 @@ attributes are pickles; those are never opened.
 import itertools
 import math
 import re
+from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,16 +16,20 @@ import h5py
 import numpy as np
 
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, as_text, read_texts
-from vd_forecasting.datasets.limits import MOST_STEPS
+from vd_forecasting.datasets.limits import MOST_LABEL_BYTES, MOST_LABELS, MOST_STEPS, MemoryLimit
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.timestamps import DatetimeArray, on_clock_of
-from vd_forecasting.datasets.vd_contract import ContractError, follow, open_vd_file, own_dataset
+from vd_forecasting.datasets.vd_contract import (
+    ContractError,
+    check_chunks,
+    check_heaps,
+    follow,
+    open_vd_file,
+    own_dataset,
+)
 from vd_forecasting.wording import quoted
 
 _ROWS_AT_ONCE = 4096
-_MOST_LABELS = 200_000
-_MOST_LABEL_BYTES = 200
-_MOST_CHUNK_BYTES = 2**29
 _NONE = "N."  # a pickle too
 # Stored as NumPy bytes by today's PyTables, as a pickle of the same word by older ones.
 _DATETIME = re.compile(r"datetime64(?:\[(s|ms|us|ns)\])?")
@@ -61,7 +66,9 @@ class PandasHDF5Dataset(source.SourceDataset):
 
     def _read(self) -> tuple[source.Floats, source.Labels]:
         with open_vd_file(self.filepath) as file:
-            frame = _frame(file, self._key)
+            check_heaps(self.filepath)
+            check_heaps(self.filepath)
+            frame = Frame(_frame_of(file, self._key), self.limit)
             (times, offset, notes), vdids = _clock(frame), _names(frame, "axis0")
             values = _values(frame, len(times), vdids)
         units = {self._feature: self._unit}
@@ -76,7 +83,7 @@ def _is_frame(file: h5py.File, name: str) -> bool:
         return False
 
 
-def _frame(file: h5py.File, key: str | None) -> h5py.Group:
+def _frame_of(file: h5py.File, key: str | None) -> h5py.Group:
     held = f"its top level holds {quoted(list(file)[:5]) or 'nothing'}"
     if not key:
         frames = [str(name) for name in file if _is_frame(file, name)]
@@ -95,13 +102,21 @@ def _frame(file: h5py.File, key: str | None) -> h5py.Group:
     return group
 
 
-def _path(frame: h5py.Group, name: str) -> str:
-    return f"{frame.name}/{name}".lstrip("/")
+@dataclass(frozen=True)
+class Frame:
+    """A DataFrame in a file, and what reading it may take."""
+
+    group: h5py.Group
+    limit: MemoryLimit
+
+    def path(self, name: str) -> str:
+        """Where its data set ``name`` lies in the file."""
+        return f"{self.group.name}/{name}".lstrip("/")
 
 
-def _member(frame: h5py.Group, name: str, ndim: int) -> h5py.Dataset:
+def _member(frame: Frame, name: str, ndim: int) -> h5py.Dataset:
     """The data set ``name`` of the frame, whole: values never written would read as zeros."""
-    found, path = follow(frame, name), _path(frame, name)
+    found, path = follow(frame.group, name), frame.path(name)
     if found is None:
         raise ContractError(f"not a pandas DataFrame, it has no {path}")
     dataset = own_dataset(found, path)
@@ -113,20 +128,19 @@ def _member(frame: h5py.Group, name: str, ndim: int) -> h5py.Dataset:
         lengths = zip(dataset.shape, dataset.chunks, strict=True)
         chunks = math.prod(-(-length // chunk) for length, chunk in lengths)
         is_whole = dataset.id.get_num_chunks() == chunks
-        if math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_CHUNK_BYTES:
-            raise ContractError(f"{path} has chunks of the shape {dataset.chunks}; too large")
+        check_chunks(dataset, frame.limit)
     if dataset.size and not is_whole:
         raise ContractError(f"{path} is incomplete: some of its values were never written")
     source.check_packing(dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size())
     return dataset
 
 
-def _clock(frame: h5py.Group) -> tuple[DatetimeArray, str | None, list[str]]:
+def _clock(frame: Frame) -> tuple[DatetimeArray, str | None, list[str]]:
     """The index [T], local time where it has a zone; the offset of that clock, and notes on it.
 
     pandas stores times of any zone in UTC.
     """
-    times, axis = _times(frame), frame["axis1"]
+    times, axis = _times(frame), frame.group["axis1"]
     stored = "".join(read_texts(axis, "tz"))
     if stored in ("", _NONE):
         return times, None, []
@@ -146,15 +160,15 @@ def _zone(stored: str) -> tzinfo:
     return ZoneInfo(stored)
 
 
-def _times(frame: h5py.Group) -> DatetimeArray:
+def _times(frame: Frame) -> DatetimeArray:
     """The index [T], as it is stored."""
     axis = _member(frame, "axis1", 1)
     found = _DATETIME.search("".join(read_texts(axis, "kind")))
     if found is None or axis.dtype.kind != "i" or axis.dtype.itemsize != 8:
-        path = _path(frame, "axis1")
+        path = frame.path("axis1")
         raise ContractError(f"{path}, the index, does not hold date and time")
     if axis.size > MOST_STEPS:
-        raise ContractError(f"{_path(frame, 'axis1')} declares {axis.size:,} time steps")
+        raise ContractError(f"{frame.path('axis1')} declares {axis.size:,} time steps")
     unit, values = found[1] or "ns", axis[:]
     # a time beyond the range of nanoseconds would overflow into a wrong date
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
@@ -164,10 +178,10 @@ def _times(frame: h5py.Group) -> DatetimeArray:
     return times
 
 
-def _names(frame: h5py.Group, name: str) -> list[str]:
+def _names(frame: Frame, name: str) -> list[str]:
     """The labels of columns, text or whole numbers."""
-    axis, path = _member(frame, name, 1), _path(frame, name)
-    if axis.size > _MOST_LABELS or axis.dtype.itemsize > _MOST_LABEL_BYTES:
+    axis, path = _member(frame, name, 1), frame.path(name)
+    if axis.size > MOST_LABELS or axis.dtype.itemsize > MOST_LABEL_BYTES:
         raise ContractError(
             f"{path} declares {axis.size:,} labels of {axis.dtype.itemsize:,} bytes, more than "
             "any file needs"
@@ -177,17 +191,17 @@ def _names(frame: h5py.Group, name: str) -> list[str]:
     return [as_text(label) for label in axis[:].tolist()]
 
 
-def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> source.Floats:
+def _values(frame: Frame, steps: int, vdids: list[str]) -> source.Floats:
     """[T, N] in the order of ``vdids``; pandas stores a block of columns for each data type."""
-    source.check_size((steps, len(vdids)))
+    source.check_size((steps, len(vdids)), frame.limit)
     values = np.full((steps, len(vdids)), np.nan, dtype=np.float32)
     place = {vdid: index for index, vdid in enumerate(vdids)}
     unseen = set(vdids)
     for block in itertools.count():
         name = f"block{block}_values"
-        if name not in frame:
+        if name not in frame.group:
             break
-        path, stored = _path(frame, name), _member(frame, name, 2)
+        path, stored = frame.path(name), _member(frame, name, 2)
         items = _names(frame, f"block{block}_items")
         if stored.dtype.kind not in "iuf":
             raise ContractError(f"{path} has type {stored.dtype}, must be numeric")
@@ -204,6 +218,6 @@ def _values(frame: h5py.Group, steps: int, vdids: list[str]) -> source.Floats:
             rows = slice(start, start + _ROWS_AT_ONCE)
             values[rows, columns] = source.as_float32(stored[rows])
     if unseen:
-        key = frame.name.lstrip("/")
+        key = frame.group.name.lstrip("/")
         raise ContractError(f"{key} has no values for the column {min(unseen)!r}")
     return values

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from vd_forecasting.datasets.limits import MOST_STEPS
+from vd_forecasting.datasets.limits import MOST_LIST_BYTES, MOST_STEPS, MemoryLimit
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.wording import quoted
 
@@ -26,7 +26,6 @@ STARTS = {
 """First days of the published files."""
 
 _BLOCK_BYTES = 16 * 2**20
-_MOST_NAME_BYTES = 8 * 2**20
 
 
 class PemsNpzDataset(source.SourceDataset):
@@ -81,7 +80,7 @@ class PemsNpzDataset(source.SourceDataset):
             raise ValueError(
                 f"interval is {self._interval!r}, must be a positive duration such as 5min"
             )
-        values = _read_npz(self.filepath, len(self._features))
+        values = _read_npz(self.limit, len(self._features))
         steps, vds, width = values.shape
         features = self._features[:width]
         notes += _standardised(values, features)
@@ -105,14 +104,14 @@ def _standardised(values: source.Floats, features: Sequence[str]) -> Iterator[st
             )
 
 
-def _read_npz(path: Path, most_features: int) -> source.Floats:
+def _read_npz(limit: MemoryLimit, most_features: int) -> source.Floats:
     """The array ``data`` of an ``.npz`` file, [T, N, F] as float32; [T, N] becomes [T, N, 1].
 
     Only blocks of it are in memory in the file's own type; arrays of Python objects, which would
     need a pickle, are refused.
     """
     broken = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-    with source.told_as("not a whole .npz file", *broken), zipfile.ZipFile(path) as archive:
+    with source.told_as("not a whole .npz file", *broken), zipfile.ZipFile(limit.path) as archive:
         if "data.npy" not in archive.namelist():
             held = quoted(archive.namelist()[:5]) or "nothing"
             raise ValueError(f"has no array 'data'; it holds {held}")
@@ -121,10 +120,10 @@ def _read_npz(path: Path, most_features: int) -> source.Floats:
             raise ValueError("is compressed in another way than NumPy does")
         source.check_packing(info.file_size, info.compress_size)
         with archive.open("data.npy") as file:
-            return _read_npy(file, info.file_size, most_features)
+            return _read_npy(file, info.file_size, most_features, limit)
 
 
-def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
+def _read_npy(file: IO[bytes], size: int, most_features: int, limit: MemoryLimit) -> source.Floats:
     shape, fortran, dtype = _read_header(file)
     if dtype.kind not in "iuf":
         raise ValueError(f"the array 'data' has type {dtype}, must be numeric")
@@ -139,7 +138,7 @@ def _read_npy(file: IO[bytes], size: int, most_features: int) -> source.Floats:
         raise ValueError(
             f"the array 'data' has {features} features, but the entry names {most_features}"
         )
-    source.check_size(shape)
+    source.check_size(shape, limit)
     row = vds * features
     if steps > MOST_STEPS or steps * row * dtype.itemsize > size:
         raise ValueError(f"the array 'data' declares more values than its {size:,} bytes hold")
@@ -169,7 +168,7 @@ def _names(path: str | None, count: int) -> list[str]:
     if path is None:
         return [str(index) for index in range(count)]
     file = Path(path)
-    if not file.is_file() or file.stat().st_size > _MOST_NAME_BYTES:
+    if not file.is_file() or file.stat().st_size > MOST_LIST_BYTES:
         raise ValueError(f"vdids: {path}: no such file, or no list of names")
     names = file.read_text("utf-8", errors="replace").split()
     if len(names) != count:

@@ -7,6 +7,7 @@ in conf/ with the catalog entry ``ingest_source``.
 import csv
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from vd_forecasting.datasets.atomic import FileDataset
 from vd_forecasting.datasets.hdf5_attributes import as_number
 from vd_forecasting.datasets.limits import (
     ALWAYS_UNPACKED_BYTES,
-    MOST_LOCATION_BYTES,
+    MOST_LIST_BYTES,
     MOST_RATIO,
     MOST_VALUE_BYTES,
+    MemoryLimit,
 )
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
@@ -49,6 +51,26 @@ UNITS = {
 _LOCATION_COLUMNS = ("sensor_id", "latitude", "longitude")
 # Errors that a file of unknown origin may raise in the libraries that read it.
 _TROUBLE = (ValueError, OSError, LookupError, TypeError, ArithmeticError, MemoryError)
+
+
+@dataclass
+class LeftOut:
+    """How much a reader left out of files, and examples of it, by reason."""
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, number: int = 1, example: str = "") -> None:
+        """One more; the first example is kept."""
+        self.numbers[reason] += number
+        if number and example:
+            self.examples.setdefault(reason, example)
+
+    def notes(self, sentences: Mapping[str, str]) -> Iterator[str]:
+        """What is said of each reason, behind its number; ``{}`` is the example."""
+        for reason, sentence in sentences.items():
+            if number := self.numbers.get(reason):
+                yield f"{number:,} {sentence.format(self.examples.get(reason, ''))}"
 
 
 @contextmanager
@@ -182,15 +204,17 @@ def as_float32(values: npt.NDArray[Any]) -> Floats:
         return values.astype(np.float32)
 
 
-def check_size(shape: Sequence[int]) -> None:
-    """Refuse, by a ValueError, an array [T, N, F] that would not fit into memory as float32."""
+def check_size(shape: Sequence[int], limit: MemoryLimit) -> None:
+    """Refuse, by a ValueError, an array [T, N, F] that would not fit into memory as float32, and
+    by a DatasetError one that is larger than the limit of its file."""
     size = 4 * math.prod(map(int, shape))
+    lengths = " × ".join(f"{int(length):,}" for length in shape)
     if size > MOST_VALUE_BYTES:
         raise ValueError(
-            f"declares {' × '.join(f'{int(length):,}' for length in shape)} values, "
-            f"{size / 2**30:,.0f} GiB as float32; more than {MOST_VALUE_BYTES / 2**30:.0f} GiB is "
-            "refused"
+            f"declares {lengths} values, {size / 2**30:,.0f} GiB as float32; more than "
+            f"{MOST_VALUE_BYTES / 2**30:.0f} GiB is refused"
         )
+    limit.check(size, f"{lengths} values")
 
 
 def check_packing(size: int, stored: int) -> None:
@@ -215,7 +239,7 @@ def read_locations(path: str | None, vdids: Sequence[str]) -> tuple[dict[str, An
         return {}, []
     if not Path(path).is_file():
         raise ValueError(f"locations: {path}: no such file")
-    if Path(path).stat().st_size > MOST_LOCATION_BYTES:
+    if Path(path).stat().st_size > MOST_LIST_BYTES:
         raise ValueError(f"locations: {path}: larger than any list of detectors")
     with (
         told_as(f"locations: {path}: not a CSV file", csv.Error),

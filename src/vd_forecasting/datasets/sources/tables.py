@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,16 @@ from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.sources.clock import Clock
 from vd_forecasting.datasets.sources.lanes import merge_lanes
 from vd_forecasting.datasets.sources.numerals import Numerals
-from vd_forecasting.datasets.sources.table_files import Shape, matches, open_files
+from vd_forecasting.datasets.sources.table_files import Shape, list_files, matches
 from vd_forecasting.datasets.sources.table_rows import ReadAgainError, Rows, Texts, as_flag
-from vd_forecasting.wording import quoted
+from vd_forecasting.datasets.timestamps import DatetimeArray
+from vd_forecasting.detector_clocks import cells_of, phase_of, shortest_interval
+from vd_forecasting.wording import in_words, quoted
 
 _ROW_BYTES = 8
+_ALWAYS_PLACES, _PLACES_PER_ROW = 2_000_000, 10
+"""A grid with more places than both allow may be of detectors with time stamps of their own."""
+
 _REPEATED = (
     "Set time_column and vd_column to all columns that tell them, lane_column if they are lanes, "
     "timezone if a clock was put back."
@@ -75,16 +80,20 @@ class TableDataset(source.SourceDataset):
             raise ValueError("flag_column and bad_flags, its values that mean bad, go together")
         if not (self._time_columns or self._clock.start):
             raise ValueError("set time_column, or start and interval where the table has no clock")
-        notes: list[str] = []
-        with open_files(self.filepath, notes) as files:
-            rows = Rows(
-                files, self._shape, self._numerals, self._flag_column, self._bad_flags, [*notes]
-            )
-            try:
-                return self._read_rows(rows)
-            except ReadAgainError as shown:
-                rows = replace(rows, numerals=shown.numerals, notes=[*notes, str(shown)])
-            return self._read_rows(rows)  # what was read before is let go
+        found = list_files(self.filepath)
+        rows = Rows(
+            found,
+            self._shape,
+            replace(self.limit, stored=found.size),
+            self._numerals,
+            flag_column=self._flag_column,
+            bad_flags=self._bad_flags,
+        )
+        try:
+            return self._read_rows(rows)
+        except ReadAgainError as shown:
+            rows = replace(rows, **shown.how, unread_columns=set())
+        return self._read_rows(rows)  # what was read before is let go
 
     def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
         raise NotImplementedError
@@ -142,7 +151,7 @@ class WideTableDataset(TableDataset):
             first = len(stamps)
             stamps += _stamps(texts) if texts else map(str, range(first, first + len(block)))
             blocks.append(block)
-            source.check_size((len(stamps), len(vdids)))
+            source.check_size((len(stamps), len(vdids)), rows.limit)
         values = np.concatenate(blocks)
         is_empty = np.asarray(np.isnan(values).all(axis=1))
         times, offset, notes = self._clock.read(stamps, is_empty)
@@ -216,6 +225,7 @@ class LongTableDataset(TableDataset):
         row_steps = len(self._columns[0])
         clock = replace(self._clock, time_unit="h") if row_steps > 1 else self._clock
         if clock.timezone:
+            source.check_size((len(stamps), len(keys)), rows.limit)
             stamps = _told_apart(stamps, blocks, len(keys))
         is_empty = np.ones(len(stamps), dtype=bool)
         for block in blocks:
@@ -239,6 +249,9 @@ class LongTableDataset(TableDataset):
             np.array([place_of.get(one, -1) for one in series], dtype=np.intp),
             (len(steps), len(names), len(self._features)),
         )
+        if len(steps) * len(names) > max(_ALWAYS_PLACES, _PLACES_PER_ROW * sum(map(len, blocks))):
+            steps = grid.on_own_clocks(blocks, times, notes)
+        source.check_size(grid.shape, rows.limit)
         values = grid.filled(blocks)
         if grid.lost:
             notes.append(f"{grid.lost:,} rows have no usable time stamp or no VDID; left out")
@@ -282,7 +295,7 @@ class LongTableDataset(TableDataset):
             block = Block(_codes(_stamps(texts[:split]), stamps), _codes(named, keys), values)
             blocks.append(block if steps == 1 else block.spread(steps))
             held += len(values)
-            source.check_size((held, values.shape[1] + _ROW_BYTES // 4))
+            source.check_size((held, values.shape[1] + _ROW_BYTES // 4), rows.limit)
         texts_of_stamps = [*stamps]
         if steps > 1:
             hours = [f"{24 * step / steps:.6f}" for step in range(steps)]
@@ -298,6 +311,9 @@ class Block:
     key: npt.NDArray[np.int32]
     values: source.Floats
 
+    def __len__(self) -> int:
+        return len(self.stamp)
+
     def spread(self, steps: int) -> "Block":
         """A row of its own for each step that a row holds; ``steps`` columns are a feature."""
         stamp = self.stamp[:, np.newaxis] * steps + np.arange(steps)
@@ -307,6 +323,25 @@ class Block:
             np.repeat(self.key, steps),
             values.reshape(stamp.size, -1),
         )
+
+
+@dataclass
+class Clocks:
+    """Those of detectors, each with a phase of its own on one grid."""
+
+    since: npt.NDArray[np.timedelta64]  # of stamps, from a point of the grid
+    phases: npt.NDArray[np.timedelta64]  # [N]
+    interval: np.timedelta64
+    in_use: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """The steps of the grid with a row."""
+
+    def cells(
+        self, stamp: npt.NDArray[np.int32], at: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    ) -> npt.NDArray[np.int64]:
+        """Steps of the grid of rows, −1 for those that belong nowhere."""
+        step, place = at
+        cells = cells_of(self.since[stamp], self.phases[place], self.interval)
+        return np.where((step < 0) | (place < 0), -1, cells)
 
 
 @dataclass
@@ -321,14 +356,55 @@ class Grid:
     repeated: int = 0
     """Rows whose place another row had before; ``example`` is such a place."""
     example: int = 0
+    clocks: "Clocks | None" = None
+
+    def on_own_clocks(
+        self, blocks: Sequence[Block], times: DatetimeArray, notes: list[str]
+    ) -> DatetimeArray:
+        """The steps, fewer than before where each detector has time stamps of its own: cleaning
+        puts every detector on the grid of the quickest, by its own phase, and so does this."""
+        steps = np.unique(times[self.step_of_stamp >= 0])
+        stamps, places = [], []
+        for block in blocks:
+            step, place = self.places(block)
+            fits = (step >= 0) & (place >= 0) & ~np.isnan(block.values).all(axis=1)
+            stamps.append(block.stamp[fits])
+            places.append(place[fits])
+        own, place = times[np.concatenate(stamps)], np.concatenate(places)
+        order = np.lexsort((own, place))
+        ends = np.searchsorted(place[order], np.arange(1, self.shape[1]))
+        series = np.split(own[order], ends)
+        interval = shortest_interval(series, steps)
+        if interval is None:
+            return steps
+        start = steps[0].astype("datetime64[D]").astype("datetime64[ns]") - interval
+        phases = np.array([phase_of(one - start, interval) for one in series])
+        clocks = Clocks(times - start, phases, interval)
+        in_use = [np.unique(clocks.cells(block.stamp, self.places(block))) for block in blocks]
+        clocks.in_use = np.unique(np.concatenate(in_use))
+        clocks.in_use = clocks.in_use[clocks.in_use >= 0]
+        self.clocks, self.shape = clocks, (len(clocks.in_use), *self.shape[1:])
+        notes.append(
+            f"detectors report at different times, the quickest every {in_words(interval)}; each "
+            f"was put on this grid by its own phase, as cleaning does: {len(steps):,} time stamps "
+            f"became {len(clocks.in_use):,}"
+        )
+        return np.asarray(start + clocks.in_use * interval)
+
+    def places(self, block: Block) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Steps and detectors of rows [R]."""
+        step, place = self.step_of_stamp[block.stamp], self.place_of_key[block.key]
+        if self.clocks is not None:
+            cells = self.clocks.cells(block.stamp, (step, place))
+            step = np.where(cells < 0, -1, np.searchsorted(self.clocks.in_use, cells))
+        return step, place
 
     def filled(self, blocks: Iterable[Block]) -> source.Floats:
         """The values [T, N, F]; of several at one place the last one that is not missing."""
-        source.check_size(self.shape)
         dense = np.full(self.shape, np.nan, dtype=np.float32)
         seen = np.zeros(self.shape[0] * self.shape[1], dtype=bool)
         for block in blocks:
-            step, place = self.step_of_stamp[block.stamp], self.place_of_key[block.key]
+            step, place = self.places(block)
             fits = (step >= 0) & (place >= 0)
             self.lost += int((~fits).sum())
             flat = (step * self.shape[1] + place)[fits]
@@ -349,7 +425,6 @@ def _told_apart(stamps: list[str], blocks: Sequence[Block], keys: int) -> list[s
     In ``blocks``, all but its first row with such a stamp get the latter: in the hour that
     daylight-saving time repeats, they mean another time.
     """
-    source.check_size((len(stamps), keys))
     later = np.arange(len(stamps), dtype=np.int32)
     seen = np.zeros(len(stamps) * keys, dtype=bool)
     stamps = [*stamps]

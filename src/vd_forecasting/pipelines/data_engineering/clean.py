@@ -23,6 +23,7 @@ from vd_forecasting.pipelines.data_engineering.clocks import on_one_clock, times
 from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
 from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order
 from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
+from vd_forecasting.vocabulary import VOLUME
 from vd_forecasting.wording import per_words
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,10 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     raw, interval = on_one_clock(raw, given or None)
     if interval is not None:
         cleaning = with_interval(cleaning, interval)
+    limits = resampling.limits_of(cleaning, VOLUME)
+    if limits.range is not None and VOLUME in raw["feature"].values:
+        text = "%s: the range of %s, %s in each interval, holds in place of any max_rate"
+        logger.info(text, source_of(raw), VOLUME, resampling.range_in_words(limits))
     labels = raw[:, :0].compute()
     stages = dict(_stages(labels, cleaning))
     moved = {"raw": 0}

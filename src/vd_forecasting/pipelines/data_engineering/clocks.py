@@ -11,55 +11,34 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
+from vd_forecasting.detector_clocks import (
+    FEWEST_DIFFERENCES,
+    Cells,
+    Times,
+    cells_of,
+    phase_of,
+    shortest_interval,
+)
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, in_memory, in_vd_blocks, source_of
 from vd_forecasting.wording import in_words
 
 logger = logging.getLogger(__name__)
 
-_USUAL = "1s 2s 5s 10s 15s 20s 30s 1min 2min 3min 5min 6min 10min 15min 20min 30min 1h 2h 3h 6h 1D"
-USUAL_INTERVALS = pd.to_timedelta(_USUAL.split()).to_numpy().astype("timedelta64[ns]")
-
 MAX_GRID_PER_STEP = 50
 ALWAYS_ALLOWED_GRID = 100_000
 """A grid that much longer than the observed steps, and than this, means a stray time stamp."""
 
-FEWEST_DIFFERENCES = 6
-"""Times between records that show the clock of a detector, at least."""
-
-FEW_OTHERS = 0.05
-"""Share of time stamps of other clocks up to which a file has one clock."""
-
 RARE = 0.1
 """Share of a detector's records on neighbouring steps up to which it reports less often."""
 
-Times = npt.NDArray[np.datetime64]
 Mask = npt.NDArray[np.bool_]
 
 
 def times_of(vd: xr.DataArray) -> Times:
     """The time stamps, [T] in nanoseconds."""
     return vd["time"].to_numpy().astype("datetime64[ns]")
-
-
-def detect_interval(times: Times) -> np.timedelta64:
-    """The most common difference between sorted time stamps [T]; the least of equally common ones.
-
-    Clocks that jitter by seconds scatter the differences around the interval. If no difference
-    accounts for most steps, a usual interval within 10 % of most differences is taken, else one
-    within 10 % of the most common one.
-    """
-    differences, counts = np.unique(_differences(times), return_counts=True)
-    interval = np.timedelta64(differences[counts.argmax()], "ns")
-    if 2 * counts.max() > counts.sum():
-        return interval
-    for usual in USUAL_INTERVALS:
-        if 2 * counts[np.abs(differences / usual - 1) <= 0.1].sum() > counts.sum():
-            return np.timedelta64(usual, "ns")
-    usual = USUAL_INTERVALS[np.abs(USUAL_INTERVALS / interval - 1).argmin()]
-    return usual if abs(usual / interval - 1) <= 0.1 else interval
 
 
 def steps_between_records(vd: xr.DataArray) -> npt.NDArray[np.float64]:
@@ -102,7 +81,7 @@ def on_one_clock(
     blank = np.flatnonzero(np.isnat(all_times))
     order = np.argsort(all_times, kind="stable")[: len(all_times) - len(blank)]  # NaT come last
     times = all_times[order]
-    interval = _interval_of_detectors(raw, times, order)
+    interval = shortest_interval((times[one] for one in _each_recorded(raw, order)), times)
     if interval is None or (given is not None and given != interval):
         return raw, None
     # One step before midnight, as a record may move to before it.
@@ -141,34 +120,6 @@ def on_one_clock(
     return xr.DataArray(values, coords, DIMS, raw.name, raw.attrs), interval
 
 
-def _interval_of_detectors(
-    raw: xr.DataArray, times: Times, order: npt.NDArray[np.intp]
-) -> np.timedelta64 | None:
-    """The shortest interval of a detector; None where the time stamps, [T], are one's own: it has
-    nearly all of them, or they are no denser than its records. Reads on to the first such one."""
-    stamps, shortest = times[np.append(times[1:] != times[:-1], True)[: len(times)]], None
-    for one in _each_recorded(raw, order):
-        own = times[one]
-        if len(own) >= (1 - FEW_OTHERS) * len(times):
-            return None
-        if len(differences := _differences(own)) < FEWEST_DIFFERENCES:
-            continue
-        interval, span = detect_interval(own), own[[0, -1]]
-        steps = (span[1] - span[0]) / interval + 1
-        if np.diff(np.searchsorted(stamps, span)) < (1 + FEW_OTHERS) * steps:
-            return None
-        near = np.abs(differences / interval - 1) <= RARE
-        if 2 * np.count_nonzero(near) > len(near):
-            shortest = min(shortest or interval, interval)
-    return shortest
-
-
-def _differences(times: Times) -> npt.NDArray[np.timedelta64]:
-    """Between sorted time stamps [T], where they differ."""
-    differences = np.diff(times)
-    return differences[differences > np.timedelta64(0)]
-
-
 def _each_recorded(raw: xr.DataArray, order: npt.NDArray[np.intp]) -> Iterator[Mask]:
     """Where each detector has records, [T], at the time steps in ``order``."""
     for start in range(0, raw.sizes["vd"], VDS_PER_CHUNK):
@@ -186,16 +137,11 @@ def _recorded(values: npt.NDArray[np.float32]) -> Mask:
 
 def _cells(
     since: npt.NDArray[np.timedelta64], interval: np.timedelta64
-) -> tuple[npt.NDArray[np.int64], np.timedelta64]:
+) -> tuple[Cells, np.timedelta64]:
     """Steps of the grid to which the records of one detector move, and how far at most.
 
-    ``since`` is sorted and counts from a point of the grid. The phase of the detector is the mean
-    direction of its records on a clock face of one interval.
+    ``since`` is sorted and counts from a point of the grid.
     """
-    after, step = np.asarray(since.astype(np.int64)), int(interval.astype(np.int64))
-    angle = 2 * np.pi / step * (after % step)
-    direction = np.arctan2(np.sin(angle).sum(), np.cos(angle).sum())
-    phase = round(float(direction) / (2 * np.pi) * step)
-    cells = np.asarray((after - phase + step // 2) // step)
-    moved = np.abs(after - cells * step).max(initial=0)
+    cells = cells_of(since, phase_of(since, interval), interval)
+    moved = np.abs((since - cells * interval).astype(np.int64)).max(initial=0)
     return cells, np.timedelta64(int(moved), "ns")

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.detector_clocks import Times
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
-from vd_forecasting.pipelines.data_engineering.clocks import Times, steps_between_records
+from vd_forecasting.pipelines.data_engineering.clocks import steps_between_records
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.vocabulary import VOLUME
 from vd_forecasting.wording import in_words, per_words

@@ -12,13 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.detector_clocks import Times, detect_interval
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.pipelines.data_engineering.clocks import (
     ALWAYS_ALLOWED_GRID,
     MAX_GRID_PER_STEP,
-    Times,
-    detect_interval,
     steps_between_records,
     times_of,
 )

@@ -17,9 +17,14 @@ from tqdm import tqdm
 from xarray.core import indexing
 
 from vd_forecasting.datasets.hdf5_attributes import as_coords
+from vd_forecasting.datasets.sources.archive import (
+    Member,
+    list_members,
+    printable,
+    read_member,
+)
 from vd_forecasting.datasets.sources.source import Labels, SourceDataset
 from vd_forecasting.datasets.sources.vd_live import documents, parts
-from vd_forecasting.datasets.sources.vd_live.archive import Member, list_members, read_member
 from vd_forecasting.datasets.sources.vd_live.directions import bearings_of, stations_apart
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, parse_offset
@@ -115,18 +120,19 @@ class VDLiveArchiveDataset(SourceDataset):
                 f"nothing usable in its {len(files.live):,} VDLive files; {name}: {why}"
             )
         array.left_out.add("others", files.others)
-        notes = [*parts.notes_of(broken, array.left_out)]
+        notes = parts.notes_of(broken, array.left_out)
         if apart := [vdid for vdid in array.vdids if vdid in stations and vdid not in listed]:
             notes.append(
-                f"{plural(len(apart), 'detector')}, such as {parts.printable(apart[0])}, are one "
+                f"{plural(len(apart), 'detector')}, such as {printable(apart[0])}, are one "
                 "direction of a VD with several; split_directions: false keeps these together"
             )
+        known = [stations.get(vdid, {}) for vdid in array.vdids]
         on_demand: Any = indexing.LazilyIndexedArray(array)
         labels = Labels(
             times=array.minutes.astype("datetime64[m]").astype("datetime64[ns]"),
             vdids=array.vdids,
             features=self._features,
-            info=as_coords([stations.get(vdid, {}) for vdid in array.vdids]) if stations else {},
+            info=as_coords(known, self.limit) if stations else {},
             utc_offset=self._utc_offset,
             notes=notes,
         )
@@ -216,7 +222,7 @@ def _sort_files(path: Path) -> tuple[Path, _Files]:
         first = "".join(f"; {name}: {why}" for name, why in files.skipped[:1])
         raise ValueError(
             "has no VDLive_HHMM.xml or VDLiveList.json among its "
-            f"{files.others:,} files{parts.printable(first)}"
+            f"{files.others:,} files{printable(first)}"
         )
     # without a time in the name: last, in the order of names
     files.live.sort(key=lambda one: minute_of_file(f"{path.name}/{one.name}") or math.inf)

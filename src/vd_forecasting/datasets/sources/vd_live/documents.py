@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.datasets.hdf5_attributes import as_number, as_text
+from vd_forecasting.datasets.limits import MOST_IDLE_LINES, MOST_PARTS
 from vd_forecasting.datasets.sources.source import told_as
 from vd_forecasting.datasets.sources.vd_live.lanes import Cell, Lane, Link, Records
 
@@ -24,9 +25,6 @@ Station = dict[str, Any]
 """The ``vdid`` of a detector, its coordinates, as in :mod:`~.datasets.hdf5_attributes`, and the
 ``links`` it measures: their LinkID, their bearing, "" if unknown, and their LaneNum."""
 
-_MOST_PARTS = 4_000_000
-_MOST_RECORDS = 8_000_000  # a day of 4,000 detectors has 5.8 million
-_MOST_IDLE_LINES = 1000
 _RECORDS_AT_ONCE = 5000
 _BEARINGS = ("Bearing", "RoadDirection")
 _LONGEST_DIRECTION = 20
@@ -227,8 +225,8 @@ def parse(content: bytes, root_name: str) -> ElementTree.Element:
 
 def check(content: bytes) -> None:
     """Parse a document and drop it; a ValueError if it is malformed, too large or has a type."""
-    if content.count(b"<") > _MOST_PARTS:
-        raise ValueError(f"has more than {_MOST_PARTS:,} tags")
+    if content.count(b"<") > MOST_PARTS:
+        raise ValueError(f"has more than {MOST_PARTS:,} tags")
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     with told_as("not well-formed XML", expat.ExpatError, LookupError):
@@ -251,7 +249,7 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
     """The records of JSON lines, as TDX's historical service gives them, some thousands at a time.
 
     A line is a record or a VDLiveList. ``skip`` is told of each line that is neither. A ValueError
-    if there are too many records, or more lines without than with them.
+    if there are many more lines without than with them.
     """
     records, found = Records(), 0
     try:
@@ -266,11 +264,8 @@ def read_live_lines(lines: Iterable[bytes], skip: Callable[[str], None]) -> Iter
                 found += len(records.vdids)
                 yield records
                 records = Records()
-            with_records = found + len(records.vdids)
-            if found > _MOST_RECORDS or number > _MOST_IDLE_LINES + 2 * with_records:
-                raise ValueError(
-                    f"has too many records, or lines without any; stopped at line {number:,}"
-                )
+            if number > MOST_IDLE_LINES + 2 * (found + len(records.vdids)):
+                raise ValueError(f"has too many lines without records; stopped at line {number:,}")
     except ValueError:
         yield records
         raise
@@ -315,10 +310,12 @@ def read_stations_json(content: bytes) -> list[Station]:
 
 
 def _parse_json(content: bytes) -> dict[str, Any]:
-    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_PARTS:
-        raise ValueError(f"has more than {_MOST_PARTS:,} values")
-    with told_as("not JSON", ValueError, RecursionError):
+    if len(content) > MOST_PARTS and sum(map(content.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise ValueError(f"has more than {MOST_PARTS:,} values")
+    try:  # told_as is too slow for every line
         document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
     if isinstance(document, list):
         document = {"VDs": document, "VDLives": document}
     if not isinstance(document, dict):
@@ -341,8 +338,10 @@ def _dicts(parent: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
 
 
 def _text(parent: dict[str, Any], key: str) -> str:
-    value = _cell(parent, key)
-    return "" if value is None else str(value)
+    value = parent.get(key)
+    if isinstance(value, str):
+        return value
+    return "" if value is None else str(_cell(parent, key))
 
 
 def _cell(parent: dict[str, Any], key: str) -> str | int | float | None:

@@ -48,7 +48,8 @@ class Records:
             self.speeds.append(speed)
             self.occupancies.append(occupancy)
             self.links.append(link)
-        self.has_several_links |= len({*self.links[first:]}) > 1
+        if len(self.links) > first + 1:
+            self.has_several_links |= len({*self.links[first:]}) > 1
         self.vdids.append(vdid.strip())
         self.stamps.append(stamp)
         self.healthy.append(status.strip() in ("", "0"))

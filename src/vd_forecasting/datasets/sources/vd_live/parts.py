@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,15 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.sources.vd_live.archive import Member, read_lines, read_member
+from vd_forecasting.datasets.limits import ALWAYS_RECORDS, MOST_RECORDS, RECORD_BYTES
+from vd_forecasting.datasets.sources.archive import (
+    Member,
+    notes_of_broken,
+    printable,
+    read_lines,
+    read_member,
+)
+from vd_forecasting.datasets.sources.source import LeftOut
 from vd_forecasting.datasets.sources.vd_live.directions import Bearings, records_apart
 from vd_forecasting.datasets.sources.vd_live.documents import (
     read_live_json,
@@ -33,11 +41,10 @@ from vd_forecasting.datasets.sources.vd_live.documents import (
 )
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
-from vd_forecasting.wording import one_line, plural
+from vd_forecasting.wording import one_line
 
 _FORMAT = 2  # increased when a part of the same files would hold something else
 _LONGEST_VDID = 200
-_MOST_NAMED = 50
 _NO_VALUES = np.empty((0, len(FEATURES)), dtype=np.float32)
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError)
 LEFT_OUT = {
@@ -45,8 +52,10 @@ LEFT_OUT = {
     "untimed": "records without a usable time left out",
     "off_clock": "records left out whose time is far from that of their file",
     "faulty": "records of VDs that report to be faulty count as missing",
-    "mixed": "records join links whose direction (Bearing) no list of detectors gives",
-    "lines": "lines of JSON without a record left out",
+    "contradicting": "records contradict another of their minute and detector, such as {}; the "
+    "last of each value is kept",
+    "mixed": "records join links whose direction (Bearing) no list of detectors gives, such as {}",
+    "lines": "lines of JSON without a record left out, such as {}",
     "others": "files are neither live records nor lists of VDs; ignored",
 }
 
@@ -64,19 +73,6 @@ class Reading:
     @cached_property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-@dataclass
-class LeftOut:
-    """Numbers of records and lines, and an example, by the keys of LEFT_OUT."""
-
-    numbers: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def add(self, reason: str, number: int = 1, example: str = "") -> None:
-        self.numbers[reason] += number
-        if example:
-            self.examples.setdefault(reason, example)
 
 
 @dataclass
@@ -145,8 +141,16 @@ def _read_files(source: Path, members: Sequence[Member], reading: Reading) -> Pa
     minute, values = [np.empty(0, np.int64)], [_NO_VALUES]
     broken, left_out = [], LeftOut()
     for member in members:
+        most = min(MOST_RECORDS, max(ALWAYS_RECORDS, member.stored // RECORD_BYTES))
+        found = 0
         try:
             for path, records in _records(source, member, reading, left_out):
+                found += len(records.vdids)
+                if found > most:
+                    raise ValueError(
+                        f"has more than {most:,} records in {member.stored:,} bytes; if they are "
+                        "right, unpack it, or split it"
+                    )
                 features = features_of(records, reading.error_codes)
                 minutes = _minutes(records, path, reading, left_out)
                 named = np.array([0 < len(vdid) <= _LONGEST_VDID for vdid in records.vdids])
@@ -264,6 +268,29 @@ class PartsArray(BackendArray):
         self._place = {vdid: place for place, vdid in enumerate(self.vdids)}
         self.shape = (len(minutes), len(vdids), len(features))
         self.dtype = np.dtype(np.float32)
+        self._compare()
+
+    def _compare(self) -> None:
+        """Note records whose values are not those of another of their minute and detector."""
+        count = len(self.vdids)
+        keys, values = np.empty(0, np.int64), _NO_VALUES[:, self._features]
+        for path, first, _ in sorted(self._spans, key=lambda span: span[1]):
+            part = _loaded(path, with_values=True)
+            places = np.array([self._place.get(vdid, -1) for vdid in part.vdids], dtype=np.int64)
+            keys = np.append(keys, part.minute * count + places[part.vd])
+            values = np.append(values, part.values[:, self._features], axis=0)
+            # what is earlier cannot come again: parts are taken by their first minute
+            some = np.flatnonzero((keys >= first * count) & ~np.isnan(values).all(axis=1))
+            some = some[np.argsort(keys[some], kind="stable")][-MOST_RECORDS:]
+            keys, values = keys[some], values[some]
+            again = keys[1:] == keys[:-1]
+            differs = again & (np.abs(values[1:] - values[:-1]) > 0).any(axis=1)  # NaN is not
+            if differs.any():
+                minute, place = divmod(int(keys[1:][differs][0]), count)
+                example = f"{self.vdids[place]} at {np.datetime64(minute, 'm')}"
+                self.left_out.add("contradicting", int(differs.sum()), example)
+            last = np.append(~again, True)[: len(keys)]
+            keys, values = keys[last], values[last]
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
         basic = indexing.IndexingSupport.BASIC
@@ -299,20 +326,6 @@ def _loaded(path: Path, with_values: bool) -> Part:
     return part
 
 
-def notes_of(broken: Sequence[tuple[str, str]], left_out: LeftOut) -> Iterator[str]:
+def notes_of(broken: Sequence[tuple[str, str]], left_out: LeftOut) -> list[str]:
     """Notes on broken files and why, and on what else was left out."""
-    if broken:
-        yield f"{plural(len(broken), 'broken file')} skipped"
-        for name, why in broken[:_MOST_NAMED]:
-            yield f"{printable(name)}: {printable(why)}"
-        if len(broken) > _MOST_NAMED:
-            yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
-    for reason, what in LEFT_OUT.items():
-        if number := left_out.numbers.get(reason):
-            example = left_out.examples.get(reason)
-            yield f"{number:,} {what}" + (f", such as {printable(example)}" if example else "")
-
-
-def printable(text: str) -> str:
-    """Text from outside without line breaks and control characters, cut to 300 characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+    return [*notes_of_broken(broken), *map(printable, left_out.notes(LEFT_OUT))]

@@ -13,7 +13,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -21,15 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
+from vd_forecasting.datasets.limits import MOST_LINES_BYTES, MOST_MEMBER_BYTES, MOST_MEMBERS
 from vd_forecasting.datasets.sources.source import check_packing, told_as
+from vd_forecasting.wording import plural
 
-MOST_BYTES = 64 * 2**20
-"""A minute of 3,000 detectors takes 5 MB."""
-
-MOST_LINES_BYTES = 4 * 2**30
-"""A day of 3,000 detectors takes 1.5 GB as JSON lines."""
-
-_MOST_MEMBERS = 5_000_000
+_MOST_NAMED = 50
 _PIECE = 4096  # bytes at once for a codec that unpacks all it is given; LZMA makes 28 MB of them
 _NO_ARCHIVE = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
 _NO_FILE = "a link, a device or the like; not followed"
@@ -52,9 +48,15 @@ class Member:
     """One file of an archive."""
 
     name: str  # with "/" between folders
-    size: int  # as stored
+    size: int  # in bytes; of a zip, as it declares, once unpacked
     stamp: int  # changes with the content: its time, or its checksum
     offset: int = -1  # where its content begins in a tar
+    packed: int = -1  # its size in a zip
+
+    @property
+    def stored(self) -> int:
+        """What it takes of the disk."""
+        return self.size if self.packed < 0 else self.packed
 
     @property
     def is_gzip(self) -> bool:
@@ -82,7 +84,7 @@ def list_members(path: Path) -> Listing:
         with path.open("rb") as file:  # a tar may end with a zip, which is_zipfile looks for
             is_zip = file.read(2) == b"PK"
         found = _in_zip(path) if is_zip else _in_tar(path)
-    if len(found.members) > _MOST_MEMBERS:
+    if len(found.members) > MOST_MEMBERS:
         raise ValueError(f"has {len(found.members):,} files; ingest it year by year")
     found.members.sort(key=lambda member: member.name)
     return found
@@ -90,40 +92,40 @@ def list_members(path: Path) -> Listing:
 
 def read_member(path: Path, member: Member) -> bytes:
     """The content of a file, unpacked if its name ends with ``.gz``; a ValueError if it is damaged
-    or larger than ``MOST_BYTES``, an OSError if it cannot be read."""
-    if member.size > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    or larger than ``MOST_MEMBER_BYTES``, an OSError if it cannot be read."""
+    if member.size > MOST_MEMBER_BYTES:
+        raise ValueError(f"larger than {MOST_MEMBER_BYTES // 2**20} MiB")
     # whatever the codec: each has errors of its own
-    with _stored(path, member) as file, told_as("damaged in the archive", Exception):
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+    with open_stored(path, member) as file, told_as("damaged in the archive", Exception):
+        content = file.read(MOST_MEMBER_BYTES + 1)
+    if len(content) > MOST_MEMBER_BYTES:
+        raise ValueError(f"larger than {MOST_MEMBER_BYTES // 2**20} MiB")
     return _gunzip(content) if member.is_gzip else content
 
 
 def read_lines(path: Path, member: Member) -> Iterator[bytes]:
     """The lines of a file that may be larger than memory; errors as of :func:`read_member`."""
     size = 0
-    with _stored(path, member) as stored:
+    with open_stored(path, member) as stored:
         file: Any = gzip.GzipFile(fileobj=stored) if member.is_gzip else stored
         while True:
             try:
-                line = file.readline(MOST_BYTES + 1)
+                line = file.readline(MOST_MEMBER_BYTES + 1)
             except Exception as error:  # as in read_member
                 raise ValueError(f"damaged or cut off ({error})") from error
             if not line:
                 return
             size += len(line)
-            if len(line) > MOST_BYTES:
-                raise ValueError(f"a line is larger than {MOST_BYTES // 2**20} MiB")
+            if len(line) > MOST_MEMBER_BYTES:
+                raise ValueError(f"a line is larger than {MOST_MEMBER_BYTES // 2**20} MiB")
             if size > MOST_LINES_BYTES:
                 raise ValueError(f"larger than {MOST_LINES_BYTES // 2**20:,} MiB")
-            check_packing(size, member.size)
+            check_packing(size, member.stored)
             yield line
 
 
 @contextmanager
-def _stored(path: Path, member: Member) -> Iterator[IO[bytes]]:
+def open_stored(path: Path, member: Member) -> Iterator[IO[bytes]]:
     """The content of a file as the archive stores it."""
     if path.is_dir():
         with (path / member.name).open("rb") as file:
@@ -163,7 +165,7 @@ def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
 class _Part(io.RawIOBase):
     """The next ``size`` bytes of a file, at most ``piece`` of them at once."""
 
-    def __init__(self, file: IO[bytes], size: int, piece: int = MOST_BYTES) -> None:
+    def __init__(self, file: IO[bytes], size: int, piece: int = MOST_MEMBER_BYTES) -> None:
         self._file = file
         self._left = size
         self._piece = piece
@@ -206,7 +208,8 @@ def _in_zip(path: Path) -> Listing:
         if info.filename in members:  # a name opens the last file that has it
             found.skipped.append((info.filename, "there more than once; the last one is read"))
         if not info.is_dir():
-            members[info.filename] = Member(info.filename, info.file_size, info.CRC)
+            size, packed = info.file_size, info.compress_size
+            members[info.filename] = Member(info.filename, size, info.CRC, packed=packed)
     found.members += members.values()
     return found
 
@@ -216,7 +219,7 @@ def _in_tar(path: Path) -> Listing:
     found, named = Listing(), dict[str, str]()
     end, at, sound, is_lost = path.stat().st_size, 0, 0, False
     with path.open("rb") as file:
-        while at < end and at - sound <= MOST_BYTES:
+        while at < end and at - sound <= MOST_MEMBER_BYTES:
             file.seek(at)
             block, at = file.read(_BLOCK), at + _BLOCK
             if not block.strip(b"\0"):
@@ -274,14 +277,29 @@ def _opened_zip(path: Path, stamp: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+def notes_of_broken(broken: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Notes on what of an archive cannot be read, and why."""
+    if broken:
+        yield f"{plural(len(broken), 'broken file')} skipped"
+        for name, why in broken[:_MOST_NAMED]:
+            yield f"{printable(name)}: {printable(why)}"
+        if len(broken) > _MOST_NAMED:
+            yield f"… and {len(broken) - _MOST_NAMED:,} more broken files"
+
+
+def printable(text: str) -> str:
+    """Text from outside without line breaks and control characters, cut to 300 characters."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+
+
 def _gunzip(content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            unpacked = file.read(MOST_BYTES + 1)
+            unpacked = file.read(MOST_MEMBER_BYTES + 1)
     except EOFError as error:
         raise ValueError("truncated gzip file") from error
     except (OSError, zlib.error) as error:
         raise ValueError(f"damaged gzip file ({error})") from error
-    if len(unpacked) > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB once unpacked")
+    if len(unpacked) > MOST_MEMBER_BYTES:
+        raise ValueError(f"larger than {MOST_MEMBER_BYTES // 2**20} MiB once unpacked")
     return unpacked
