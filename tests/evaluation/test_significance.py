@@ -281,10 +281,13 @@ class TestRatioIntervals:
         assert math.isnan(result.estimate)
         assert math.isnan(result.low)
 
-    def test_a_denominator_that_may_be_zero_has_no_interval(self) -> None:
-        result = difference(np.r_[1.0, np.zeros(9)], np.ones(10))
+    def test_a_denominator_that_may_be_zero_has_an_interval_of_its_logarithm(self) -> None:
+        first, second = np.r_[1.0, np.zeros(9)], np.ones(10)
+        result = difference(first, second)
+        error = np.std(second / second.mean() - first / first.mean(), ddof=1) / math.sqrt(10)
+        factor = math.exp(stats.t.ppf(0.975, 9) * error)
         assert result.estimate == pytest.approx(9)
-        assert math.isnan(result.low)
+        np.testing.assert_allclose([1 + result.low, 1 + result.high], [10 / factor, 10 * factor])
 
     @given(LOSSES, LOSSES)
     @example(np.full(40, 1e-238), np.r_[0, np.ones(39)])  # whose squares no float64 holds
@@ -452,7 +455,7 @@ class TestCalibration:
             p_values = confidence_set(named(values), repetitions=500, seed=seed)
             dropped += min(p_values.values()) <= 0.05
         print(f"{days} days, day effect {day_effect}: loses one {dropped / draws:.1%}")  # noqa: T201
-        assert dropped / draws < 0.08
+        assert dropped / draws < 0.09  # 5 to 7 %
 
 
 def losses_of_days(
