@@ -285,7 +285,7 @@ def test_a_comparison_too_short_to_test_says_so(day: Found, pages: dict[str, Pag
         f"total_volume, averaged over horizons: xLSTM {percent(-change)} lower MAE than LSTM "
         "(no interval, the test days are too few)"
     ) in verdict
-    assert "MCS, the model confidence set: none, for 1 test day with at least half" in page
+    assert "No model confidence set (MCS): 1 test day with at least half" in page
     assert "✓" not in page
     cells = row(page, "## Is the difference more than chance?", "average of 12 steps")
     assert cells[2] == cells[4] == "–"
@@ -397,7 +397,7 @@ def test_the_comprehensive_page_compares_modes_on_their_common_detector(
     assert "which is simulated" in page
     assert "Each model was trained once (seed 42)" in page
     assert "nor that of another seed" in page
-    assert "MCS, the model confidence set: none, for 1 test day with at least half" in page
+    assert "No model confidence set (MCS): 1 test day with at least half" in page
     assert "**Too few test days for a verdict**: of " in page
     assert "No baseline beats a network, averaged over horizons." in page
 

@@ -295,9 +295,8 @@ def about_confidence_set(found: Differences | AcrossModes, among: str) -> str:
             f"({100 * found.confidence:g} %)."
         )
     return (
-        f"MCS, the model confidence set: none, for {plural(found.most_days, 'test day')} with at "
-        "least half of the origins scored are too few to rule any model out; it takes "
-        f"{MIN_DAYS_OF_SET}."
+        f"No model confidence set (MCS): {plural(found.most_days, 'test day')} with at least half "
+        f"of the origins scored are too few to rule any model out; it takes {MIN_DAYS_OF_SET}."
     )
 
 
