@@ -136,6 +136,7 @@ def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
 
 
+@pytest.mark.integration
 def test_workers_end_with_the_process_that_started_them() -> None:
     """Else a killed ingest would leave them waiting forever."""
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
