@@ -1,6 +1,7 @@
 import pytest
 import xarray as xr
 
+from tests.make.artefacts import make_predictions
 from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.artefacts.forecasts import FORMAT
 
@@ -11,6 +12,6 @@ def test_forecasts_of_a_newer_version_are_refused_in_one_line() -> None:
 
 
 def test_forecasts_carry_the_number_of_their_format() -> None:
-    saved = Forecasts(xr.Dataset()).to_xarray()
+    saved = Forecasts(make_predictions()).to_xarray()
     assert saved.attrs["format"] == FORMAT
     assert Forecasts.from_xarray(saved).to_xarray().identical(saved)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 from kedro.io import DataCatalog, DatasetError
 
+from tests.make.arrays import make_clean
 from tests.make.artefacts import make_predictions
+from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.datasets import XarrayDataset
 
@@ -205,4 +208,65 @@ def test_a_file_without_something_it_needs(forecasts_file: XarrayDataset, name: 
     bare = XarrayDataset(filepath=str(forecasts_file.filepath))
     bare.save(data.drop_vars(name, errors="ignore"))
     with pytest.raises(DatasetError, match=rf"predictions.nc: .*it has no {name}.*delete it"):
+        forecasts_file.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("truth", ("origin", [1.0] * 3), r"truth has the dims \('origin',\)"),
+        ("free_flow_speed", ("vd", ["fast"]), "free_flow_speed has the dims .* and type"),
+        ("best_seed", "last", "best_seed is 'last', must be of type Integral"),
+        ("best_seed", 7, r"its seeds are \[42\], the best of them 7"),
+        ("interval_minutes", 0.0, "its interval is 0.0 minutes"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(
+    forecasts_file: XarrayDataset, name: str, value: Any, message: str
+) -> None:
+    data = forecasts(origins=3, vds=1).to_xarray()
+    data = data.assign({name: value}) if name in data else data.assign_attrs({name: value})
+    XarrayDataset(filepath=str(forecasts_file.filepath)).save(data)
+    with pytest.raises(DatasetError, match=rf"predictions.nc: .*{message}.*delete it"):
+        forecasts_file.load()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_end": 10_000}, "its splits end at"),
+        ({"train_end": 0}, "its splits end at"),
+        ({"prediction_length": 0}, "its lengths are"),
+        ({"target_features": ["noise"]}, r"its target features \['noise'\]"),
+    ],
+)
+def test_windows_that_do_not_fit_together_are_refused(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
+    dataset = XarrayDataset(filepath=str(path), holds="vd_forecasting.artefacts.WindowSet")
+    windows = make_joint_windows(make_clean(100))
+    dataset.save(windows)
+    assert dataset.load().data.identical(windows.data)
+    dataset.save(windows.data.assign_attrs(changes))
+    with pytest.raises(DatasetError, match=message):
+        dataset.load()
+
+
+@pytest.mark.parametrize("odd", [b"x" * 4000, [1.0, 2.0]])
+def test_a_list_of_dims_that_would_crash_hdf5_is_refused(
+    forecasts_file: XarrayDataset, odd: Any
+) -> None:
+    forecasts_file.save(forecasts(origins=3, vds=1))
+    with h5py.File(forecasts_file.filepath, "a") as file:
+        file["mase_scale"].attrs["DIMENSION_LIST"] = odd
+    with pytest.raises(DatasetError, match="mase_scale has an attribute DIMENSION_LIST"):
+        forecasts_file.load()
+
+
+def test_arrays_without_names_of_dims(forecasts_file: XarrayDataset) -> None:
+    forecasts_file.save(forecasts(origins=3, vds=1))
+    with h5py.File(forecasts_file.filepath, "a") as file:
+        del file["mase_scale"]
+        file["mase_scale"] = np.ones((1, 3))
+    with pytest.raises(DatasetError, match="mase_scale has the dims"):
         forecasts_file.load()

@@ -1,6 +1,5 @@
 """A checkpoint from anywhere is either whole or refused in one line."""
 
-import copy
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,57 +9,19 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
+from tests.make.checkpoints import make_checkpoint
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import (
     FORMAT,
-    build_forecaster,
     check_checkpoint,
     check_checkpoints,
     load_forecasters,
 )
 
-NETWORK = {
-    "num_channels": 6,
-    "num_vd_features": 2,
-    "target_channels": [0],
-    "target_shape": [1, 1],
-    "sequence_length": 5,
-    "prediction_length": 3,
-}
-LSTM = {"hidden_size": 8, "num_layers": 1, "dropout": 0.0}
-XLSTM = {
-    "embedding_dim": 8,
-    "num_blocks": 2,
-    "slstm_at": [1],
-    "slstm_backend": "fused",
-    "mlstm_backend": "fused",
-    "dropout": 0.0,
-    "context_length": 8,
-}
-
-
-def checkpoint(model: str = "lstm") -> dict[str, Any]:
-    parameters = LSTM if model == "lstm" else XLSTM
-    described = {"model": model, "model_parameters": parameters, "network": NETWORK}
-    return copy.deepcopy(
-        {
-            **described,
-            "weights": {"joint": dict(build_forecaster(described).state_dict())},
-            "seed": 42,
-            "scaler": {"mean": torch.zeros(1, 2), "std": torch.ones(1, 2)},
-            "vdids": ["VD-1"],
-            "input_features": ["avg_speed", "lane_count"],
-            "target_features": ["avg_speed"],
-            "sequence_length": 5,
-            "prediction_length": 3,
-            "interval_minutes": 5.0,
-        }
-    )
-
 
 @pytest.mark.parametrize("model", ["lstm", "xlstm"])
 def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
-    whole = checkpoint(model)
+    whole = make_checkpoint(model)
     state = torch.get_rng_state()
     assert check_checkpoint(whole) is whole
     assert torch.equal(state, torch.get_rng_state())
@@ -71,7 +32,7 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
 
 
 def test_a_checkpoint_without_a_format_has_the_first_one() -> None:
-    first = checkpoint()
+    first = make_checkpoint()
     assert "format" not in first
     assert check_checkpoint(first) is first
     numbered = first | {"format": FORMAT}
@@ -143,7 +104,7 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_what_is_not_whole_is_told_in_one_line(spoil: Any, message: str) -> None:
-    broken = checkpoint()
+    broken = make_checkpoint()
     spoil(broken)
     with pytest.raises(ValueError, match=message) as error:
         load_forecasters(broken)
@@ -153,7 +114,7 @@ def test_what_is_not_whole_is_told_in_one_line(spoil: Any, message: str) -> None
 
 
 def test_a_network_of_any_size_is_refused_without_memory_for_it() -> None:
-    broken = checkpoint("xlstm")
+    broken = make_checkpoint("xlstm")
     broken["model_parameters"]["context_length"] = 200_000
     with pytest.raises(ValueError, match="network of unreasonable size"):
         check_checkpoint(broken)

@@ -369,7 +369,6 @@ print(ThreadRunner().run(Pipeline([found]), catalog)["found"].load())
 """
 
 
-@pytest.mark.integration
 def test_threads_find_imported_what_they_must_not_import_at_the_same_time() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_A_FRESH_PROCESS], capture_output=True, text=True, check=False

@@ -5,15 +5,17 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from vd_forecasting.artefacts.windows import Labelled, OfDetectors
+from vd_forecasting.artefacts.windows import LABELS, Labelled, OfDetectors
 
-_NEEDS = ("origin", "horizon", "vd", "feature", "unit", "mode", "source", "interval_minutes")
+_DIMS = "origin horizon vd feature"
+_NEEDS = {"origin": "M origin", "horizon": "i horizon", **LABELS}
 
 FORMAT = 1
 """Number of the form that files have; a file of a newer form is refused."""
@@ -49,7 +51,7 @@ class _OnWindows(Labelled, OfForecasts):
                 f"format {found} is newer than {FORMAT}, the one this version reads; update "
                 "vd_forecasting or make the forecasts again with kedro run --namespace"
             )
-        return cls(data)
+        return super().from_xarray(data)
 
     def to_xarray(self) -> xr.Dataset:
         """Return what a file holds."""
@@ -75,11 +77,21 @@ class Forecasts(_OnWindows):
     :mod:`vd_forecasting.pipelines.training.evaluate`.
     """
 
-    NEEDS: ClassVar = (
-        *("prediction", "truth", "persistence", "mase_scale", "free_flow_speed"),
-        *("seed", *_NEEDS, "model", "best_seed"),
-    )
-    """Arrays and attributes of a file."""
+    NEEDS: ClassVar = {
+        **{"prediction": f"f seed {_DIMS}", "truth": f"f {_DIMS}", "seed": "i seed"},
+        **{"persistence": "f origin vd feature", "mase_scale": "f vd feature"},
+        **{"free_flow_speed": "f vd", "model": str, "best_seed": Integral},
+        **_NEEDS,
+    }
+    """As of :class:`.windows.WindowSet`."""
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Take over what a file held; a ValueError says what of it does not fit together."""
+        found = super().from_xarray(data)
+        if found.best_seed not in found.seeds or len({*found.seeds}) < len(found.seeds):
+            raise ValueError(f"its seeds are {found.seeds}, the best of them {found.best_seed}")
+        return found
 
     @property
     def model(self) -> str:
@@ -112,8 +124,11 @@ class BaselineForecasts(_OnWindows):
     the time it took to learn and to forecast.
     """
 
-    NEEDS: ClassVar = ("prediction", "fit_seconds", "model", *_NEEDS)
-    """Arrays and attributes of a file."""
+    NEEDS: ClassVar = {
+        **{"prediction": f"f model {_DIMS}", "fit_seconds": "f model", "model": "T model"},
+        **_NEEDS,
+    }
+    """As of :class:`.windows.WindowSet`."""
 
     @property
     def models(self) -> list[str]:

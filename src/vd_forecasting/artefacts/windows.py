@@ -4,8 +4,11 @@ Shapes: T time steps, N detectors, P input features, F target features, W window
 H horizons.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,6 +16,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from vd_forecasting.vocabulary import SPLITS
+
+LABELS: Mapping[str, str | type] = {
+    **{"vd": "T vd", "feature": "T feature", "unit": "T feature"},
+    **{"mode": str, "source": str, "interval_minutes": Real},
+}
+"""What every file of arrays holds, as in ``NEEDS`` of a class of it."""
 
 JOINT = "joint"
 """Name of the one model that forecasts all detectors together."""
@@ -40,8 +49,14 @@ class Labelled(OfDetectors):
 
     @classmethod
     def from_xarray(cls, data: xr.Dataset) -> Self:
-        """Take over what a file held."""
-        return cls(data)
+        """Take over what a file held; a ValueError says what of it does not fit together."""
+        found = cls(data)
+        for dim, names in (("vd", found.vdids), ("feature", found.features)):
+            if not 0 < len(set(names)) == len(names):
+                raise ValueError(f"its {dim} names are {names}, must be different")
+        if not 0 < found.interval_minutes < math.inf:
+            raise ValueError(f"its interval is {found.interval_minutes} minutes, must be above 0")
+        return found
 
     def to_xarray(self) -> xr.Dataset:
         """Return what a file holds."""
@@ -75,12 +90,25 @@ class WindowSet(Labelled):
     val and test.
     """
 
-    NEEDS: ClassVar = (
-        *("values", "observed", "mean", "std", "calendar", "time", "vd", "feature", "unit"),
-        *("mode", "source", "interval_minutes", "sequence_length", "prediction_length"),
-        *("target_features", "train_end", "val_end"),
-    )
-    """Arrays and attributes of a file."""
+    NEEDS: ClassVar = {
+        **{"values": "f time vd feature", "observed": "b time vd feature", "time": "M time"},
+        **{"mean": "f vd feature", "std": "f vd feature", "calendar": "f time phase"},
+        **LABELS,
+        **dict.fromkeys(("sequence_length", "prediction_length", "train_end", "val_end"), Integral),
+    }
+    """Of a file: arrays, their kind of values and their dims; and attributes and their type."""
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Take over what a file held; a ValueError says what of it does not fit together."""
+        found = super().from_xarray(data)
+        if min(found.lengths.values()) < 1:
+            raise ValueError(f"its lengths are {found.lengths}, must be above 0")
+        if [*found.ends.values()] != sorted(found.ends.values()) or found.ends["train"] < 1:
+            raise ValueError(f"its splits end at {found.ends}, must be in order")
+        if not found.targets or not {*found.targets} <= {*found.features}:
+            raise ValueError(f"its target features {found.targets} are not among its features")
+        return found
 
     @property
     def sequence_length(self) -> int:

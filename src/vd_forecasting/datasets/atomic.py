@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from vd_forecasting.datasets.limits import MEMORY_MB, MemoryLimit
 from vd_forecasting.running import kedro_private
+from vd_forecasting.wording import one_line
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
@@ -282,8 +283,12 @@ class RecordDataset(AtomicJSONDataset):
             return model.model_validate(super().load())
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DatasetError(
-                f"{kedro_private.local_file(self)}: not a {model.__name__} of this version "
-                f"({where}: {first['msg']}); delete it and run the training that makes it again"
-            ) from error
+            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except DatasetError as error:  # Kedro's, around that of json
+            if not isinstance(error.__cause__, ValueError | RecursionError):
+                raise
+            problem = one_line(error.__cause__)
+        raise DatasetError(
+            f"{kedro_private.local_file(self)}: not a {model.__name__} of this version "
+            f"({problem}); delete it and run the training that makes it again"
+        )

@@ -1,5 +1,6 @@
 """Labelled arrays of several variables as one netCDF-4 file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from vd_forecasting.vd_array import VDS_PER_CHUNK
 from vd_forecasting.wording import one_line
 
 _DECODED_BYTES = 8
+_KINDS = {"T": "OUT"}  # as different versions of xarray load text
 _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
 _IN_FILE = {**_IN_MEMORY, "origin": 128}
 """Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
@@ -46,7 +48,8 @@ class XarrayDataset(FileDataset[Any, Any]):
           holds: vd_forecasting.artefacts.Forecasts
 
     ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
-    ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names.
+    ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names:
+    of an array its kind, a letter of NumPy or T for text, and its dims; of an attribute its type.
     What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
     """
 
@@ -62,15 +65,13 @@ class XarrayDataset(FileDataset[Any, Any]):
             raise DatasetError(f"{self.filepath}: {what}")
         try:
             _check_stored(self.filepath, self.limit)
-            with xr.open_dataset(self.filepath, engine="h5netcdf") as stored:
+            with xr.open_dataset(self.filepath, engine="h5netcdf", phony_dims="sort") as stored:
                 data = stored.drop_vars(lazy, errors="ignore").load()
                 data = data.assign(
                     {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
                 )
             data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
-            for name in getattr(holds, "NEEDS", ()):
-                if name not in data and name not in data.attrs:
-                    raise ValueError(f"it has no {name}")
+            _check_needs(data, getattr(holds, "NEEDS", {}))
             return holds.from_xarray(data) if holds else data
         except DatasetError:
             raise
@@ -103,11 +104,35 @@ def _check_stored(path: Path, limit: MemoryLimit) -> None:
             variable = own_dataset(follow(file, name), name)
             check_attributes(variable, limit)
             check_chunks(variable, limit)
+            _check_dims(variable)
             # Decoded, a value may be a time or a number of double precision.
             needed += variable.size * max(variable.dtype.itemsize, _DECODED_BYTES)
             limit.check(needed, f"{name} declares the shape {variable.shape}")
             if variable.dtype.kind == "O":
                 needed += sum(map(len, read_strings(variable, limit)))
+
+
+def _check_dims(variable: h5py.Dataset) -> None:
+    """Refuse a list of dims of another form than HDF5's, which would crash on it."""
+    if (name := "DIMENSION_LIST") in variable.attrs:
+        stored = variable.attrs.get_id(name)
+        kind = h5py.check_vlen_dtype(stored.dtype)
+        is_list = kind is not None and h5py.check_ref_dtype(kind) is h5py.Reference
+        if not is_list or stored.shape != (variable.ndim,):
+            raise ValueError(f"{variable.name} has an attribute {name} that is no list of dims")
+
+
+def _check_needs(data: xr.Dataset, needs: Mapping[str, str | type]) -> None:
+    """Refuse, by a ValueError, a file that lacks an array or attribute, or has another form."""
+    for name, form in needs.items():
+        if name not in (data if isinstance(form, str) else data.attrs):
+            raise ValueError(f"it has no {name}")
+        if isinstance(form, str):
+            found, (kind, *dims) = data[name], form.split()
+            if [*found.dims] != dims or found.dtype.kind not in _KINDS.get(kind, kind):
+                raise ValueError(f"{name} has the dims {found.dims} and type {found.dtype}")
+        elif not isinstance(value := data.attrs[name], form):
+            raise ValueError(f"{name} is {value!r}, must be of type {form.__name__}")
 
 
 def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:

@@ -167,3 +167,13 @@ def test_damage_is_told_or_harmless(path: Path, data: st.DataObject) -> None:
     broken.write_bytes(content)
     found = loaded_or_told(lambda: load(broken))
     assert found is None or found.shape == (300, 4, 3)
+
+
+def test_a_header_of_python_2_is_read_without_a_warning(path: Path, vd: xr.DataArray) -> None:
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("data.npy")
+    steps = str(vd.sizes["time"]).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        old = content.replace(b"(" + steps + b", ", b"(" + steps + b"L,", 1)
+        archive.writestr("data.npy", old)
+    np.testing.assert_array_equal(load(path)[..., 0], vd[..., 0])

@@ -588,3 +588,29 @@ def test_a_grid_much_larger_than_its_file_names_the_key(path: Path) -> None:
     message = refusal(load_long, path, **ONE, memory_mb=0)
     assert "1,000 × 1,000 × 1 values: 4.00 MB of memory" in message
     assert "set memory_mb in its catalog entry" in message
+
+
+def test_names_of_files_are_one_line_in_notes(tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    (tmp_path / "days" / "a.csv").write_text("time,VD-1\n2024-03-04,1\n")
+    (tmp_path / "days" / "b\n2024: fine.csv").write_text("day,VD-1\n2024-03-05,2\n")
+    notes = load_wide(tmp_path / "days").attrs["ingest_notes"]
+    assert any("b 2024: fine.csv" in note for note in notes)
+    assert not any("\n" in note for note in notes)
+
+
+def test_lanes_with_numbers_beyond_measure_become_infinite(path: Path) -> None:
+    path.write_text(
+        "timestamp,vdid,lane,speed,laneoccupy,volume\n"
+        "2024-03-04T00:00,VD-1,1,1e300,5,1e38\n2024-03-04T00:00,VD-1,2,80,5,-1e300\n"
+    )
+    speed, occupancy, volume = load_long(path, lane_column="lane").to_numpy()[0, 0]
+    assert (speed, occupancy, volume) == (np.inf, 5, -np.inf)
+
+
+def test_text_of_parquet_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    names = pa.array([b"A", b"\xff\xfe"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"t": ["2024-03-05", "2024-03-06"], "id": names, "v": [1, 2]}), path)
+    assert refusal(load_long, path, **ONE).startswith("damaged Parquet file (")

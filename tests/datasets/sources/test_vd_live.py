@@ -136,7 +136,6 @@ def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
 
 
-@pytest.mark.integration
 def test_workers_end_with_the_process_that_started_them() -> None:
     """Else a killed ingest would leave them waiting forever."""
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)
@@ -1110,3 +1109,25 @@ def test_damaged_archives_are_told_or_harmless(
     path.write_bytes(damaged(data, path.read_bytes()))
     found = loaded_or_told(lambda: load(path))
     assert found is None or found.sizes["time"] <= 2
+
+
+def test_a_tar_that_was_cut_off_between_two_files_is_noted(
+    tmp_path: Path, vd: xr.DataArray
+) -> None:
+    files = archive_files(vd.isel(time=[0, 1]), "xml")
+    content, path = tar_of(files), tmp_path / "a.tar"
+    path.write_bytes(content)
+    assert "ingest_notes" not in load(path).attrs
+    last = [name for name in files if "VDLive" in name][-1]
+    path.write_bytes(content[: content.index(last.encode())])
+    notes = load(path).attrs["ingest_notes"]
+    assert notes[1] == "end of the tar: missing; what was behind it was cut off"
+
+
+def test_lanes_of_an_unknown_element_are_not_those_of_the_record_before_it() -> None:
+    other = record(lane(20, 90, 40), vdid="VD-2").replace("VDLive>", "VDLiveOld>")
+    whole = document(record(lane(80, 10, 5)), other)
+    plain = documents.read_plain(whole)
+    assert plain is not None
+    same(plain, documents.read_tree(whole))
+    assert plain.speeds == [b"80"]

@@ -217,12 +217,13 @@ def _in_zip(path: Path) -> Listing:
 def _in_tar(path: Path) -> Listing:
     """The files of a tar. Behind a damaged header the next sound one is looked for."""
     found, named = Listing(), dict[str, str]()
-    end, at, sound, is_lost = path.stat().st_size, 0, 0, False
+    end, at, sound, is_lost, is_whole = path.stat().st_size, 0, 0, False, False
     with path.open("rb") as file:
         while at < end and at - sound <= MOST_MEMBER_BYTES:
             file.seek(at)
             block, at = file.read(_BLOCK), at + _BLOCK
             if not block.strip(b"\0"):
+                is_whole = True
                 continue
             try:
                 header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -246,7 +247,9 @@ def _in_tar(path: Path) -> Listing:
                     found.skipped.append((name, _NO_FILE))
                 named = {}
             at += 0 if header.type in _WITHOUT_CONTENT else -(-size // _BLOCK) * _BLOCK
-            sound, is_lost = at, False
+            sound, is_lost, is_whole = at, False, False
+    if not (is_lost or is_whole):
+        found.skipped.append(("end of the tar", "missing; what was behind it was cut off"))
     if at < end:
         found.skipped.append((f"byte {sound:,} of the tar", "no file in the 64 MiB behind it"))
     return found

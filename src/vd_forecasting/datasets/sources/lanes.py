@@ -6,6 +6,8 @@ import numpy.typing as npt
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.vocabulary import SPEED, VOLUME
 
+_INFINITE = 1e39  # as float32; squares of it are finite as float64
+
 
 def merge_lanes(
     lanes: source.Floats, vd_of_lane: npt.NDArray[np.intp], features: list[str]
@@ -20,12 +22,13 @@ def merge_lanes(
     incomplete = 0
     for vd in range(vds):
         some = lanes[:, vd_of_lane == vd].astype(np.float64)  # [T, lanes of this detector, F]
+        some = np.clip(some, -_INFINITE, _INFINITE)
         known = ~np.isnan(some)
         number = known.sum(axis=1)
         for place, name in enumerate(features):
             weight = known[..., place].astype(float)
             if name == SPEED and VOLUME in features:
-                volume = np.nan_to_num(some[..., features.index(VOLUME)]) * weight
+                volume = np.nan_to_num(some[..., features.index(VOLUME)]).clip(min=0) * weight
                 weight = np.where((volume > 0).any(axis=1, keepdims=True), volume, weight)
             total = (np.nan_to_num(some[..., place]) * weight).sum(axis=1)
             if name == VOLUME:

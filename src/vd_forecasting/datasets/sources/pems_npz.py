@@ -1,5 +1,6 @@
 """PEMS03, PEMS04, PEMS07 and PEMS08: one NumPy array in a zip, without time stamps or names."""
 
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -154,8 +155,9 @@ def _read_npy(file: IO[bytes], size: int, most_features: int, limit: MemoryLimit
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    # It is evaluated as a literal: any error may come of a damaged one.
-    with source.told_as("its .npy header is damaged", Exception):
+    # It is evaluated as a literal: any error may come of a damaged one, and Python 2 wrote others.
+    with source.told_as("its .npy header is damaged", Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
             return np.lib.format.read_array_header_1_0(file)

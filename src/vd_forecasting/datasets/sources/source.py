@@ -32,7 +32,7 @@ from vd_forecasting.datasets.limits import (
 from vd_forecasting.datasets.timestamps import DatetimeArray
 from vd_forecasting.datasets.vd_contract import duplicates, replace_controls
 from vd_forecasting.vd_array import DIMS
-from vd_forecasting.wording import one_line, plural, quoted
+from vd_forecasting.wording import in_one_line, one_line, plural, quoted
 
 Floats = npt.NDArray[np.float32]
 
@@ -178,7 +178,7 @@ def _vd_array(values: Any, labels: Labels, info: dict[str, Any], source_file: st
     if labels.utc_offset is not None:
         attrs["utc_offset"] = labels.utc_offset
     if notes := [*labels.notes, *notes]:
-        attrs[NOTES] = tuple(notes)
+        attrs[NOTES] = tuple(map(in_one_line, notes))
     coords: dict[str, Any] = {
         "time": ("time", times.astype("datetime64[ns]")),
         "vd": ("vd", np.array(vdids, dtype=str)),

@@ -302,5 +302,6 @@ def _parquet_frames(
     with told_as("damaged Parquet file", pa.ArrowException):
         check_parquet(parquet, file, columns, limit)
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=[*columns]):
+            batch.validate(full=True)  # text that is not UTF-8, before pandas reads it
             # pandas' own metadata would make an index of some columns
             yield batch.to_pandas(ignore_metadata=True)[[*columns]]

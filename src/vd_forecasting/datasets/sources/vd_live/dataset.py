@@ -119,7 +119,7 @@ class VDLiveArchiveDataset(SourceDataset):
             raise ValueError(
                 f"nothing usable in its {len(files.live):,} VDLive files; {name}: {why}"
             )
-        array.left_out.add("others", files.others)
+        array.left_out.add("others", files.others, files.other)
         notes = parts.notes_of(broken, array.left_out)
         if apart := [vdid for vdid in array.vdids if vdid in stations and vdid not in listed]:
             notes.append(
@@ -200,6 +200,8 @@ class _Files:
     """Lists of detectors."""
     skipped: list[tuple[str, str]]
     others: int
+    other: str = ""
+    """One of these."""
 
 
 def _sort_files(path: Path) -> tuple[Path, _Files]:
@@ -218,6 +220,7 @@ def _sort_files(path: Path) -> tuple[Path, _Files]:
             files.lists.append(member)
         else:
             files.others += 1
+            files.other = files.other or member.name
     if not files.live:
         first = "".join(f"; {name}: {why}" for name, why in files.skipped[:1])
         raise ValueError(

@@ -120,13 +120,14 @@ def read_plain(content: bytes, links: bool = False) -> Records | None:
 
 def _records_of_tags(tags: Tags, links: bool) -> Records:
     records = tags.opening("VDLive")
-    in_flows, in_vehicles = tags.inside("LinkFlows"), tags.inside("Vehicles")
+    in_record, in_vehicles = tags.inside("VDLive"), tags.inside("Vehicles")
+    in_flows = tags.inside("LinkFlows") & in_record
     lanes = tags.opening("Lane") & in_flows
     record_of_tag = np.cumsum(records, dtype=np.int32) - 1
     lane_of_tag = np.cumsum(lanes, dtype=np.int32) - 1
     in_lane = tags.inside("Lane") & in_flows
     of_lane = in_lane & ~in_vehicles
-    of_record = tags.inside("VDLive") & ~in_flows
+    of_record = in_record & ~in_flows
     number, lane_number = int(records.sum()), int(lanes.sum())
 
     def column(name: str, where: Mask, place: npt.NDArray[np.int32], count: int) -> list[bytes]:
