@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
+from tests.make.arrays import make_clean
 from tests.make.vd_files import NAMES, STAMPS, VALUES, VDIDS, write
 from vd_forecasting.datasets import VDHDF5Dataset
 
@@ -773,3 +774,14 @@ def test_a_week_of_los_angeles(real_data: Path) -> None:
 def test_the_original_layout_is_refused(real_data: Path) -> None:
     message = refusal(real_data / "metr-la-week.h5")
     assert message == "not a VD file, it has no /data/features; its top level holds 'df'"
+
+
+def test_an_attribute_with_a_nul_can_be_written_again(tmp_path: Path) -> None:
+    dataset = VDHDF5Dataset(filepath=str(tmp_path / "a.h5"))
+    dataset.save(make_clean(20, vds=1))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        text = h5py.string_dtype("utf-8", 3)
+        file.attrs.create("description", np.array(b"a\0b", "S3"), dtype=text)
+    again = VDHDF5Dataset(filepath=str(tmp_path / "b.h5"))
+    again.save(dataset.load())
+    assert again.load().attrs["description"] == "a\ufffdb"

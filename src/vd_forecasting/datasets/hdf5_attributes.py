@@ -94,10 +94,10 @@ def _scalar(value: Any) -> Any:
         value = value.reshape(-1)[0] if value.size == 1 else None
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
     if isinstance(value, str):  # h5py decodes invalid bytes to surrogates
-        return value.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
+        value = value.encode("utf-8", errors="surrogateescape")
+    if isinstance(value, bytes):  # with a NUL it could not be written again
+        return value.decode("utf-8", errors="replace").replace("\0", "\ufffd")
     return value
 
 
