@@ -116,11 +116,15 @@ def test_a_run_that_was_taken_for_dead_stops(
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with own(tmp_path, writes="mine") as path:
-        path.unlink()
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            time.sleep(10)
+            lose_and_wait(path)
         assert time.monotonic() - began < 5
+
+
+def lose_and_wait(claim: Path) -> None:
+    claim.unlink()
+    time.sleep(10)
 
 
 @pytest.mark.integration
