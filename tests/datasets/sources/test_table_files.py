@@ -58,6 +58,30 @@ def test_lanes_are_merged(path: Path) -> None:
     assert notes(found) == "1 volumes are sums over fewer lanes than their detector has"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "errors", "expected"),
+    [
+        ("-99,-99,-99", 4, [80, 255, 6, 6]),  # 255 vehicles do occur
+        ("255,-1,999", 4, [80, 255, 6, 6]),
+        ("-3,45,-4", 2, [80, 300, 6, 1]),  # degrees below zero are no error
+    ],
+)
+def test_errors_of_a_lane_are_missing_before_it_is_merged(
+    path: Path, wrong: str, errors: int, expected: list[float]
+) -> None:
+    lines = ["t,id,lane,speed,v,occ", "2024-03-04,A,1,80,255,6", f"2024-03-04,A,2,{wrong}"]
+    keys: dict[str, Any] = ONE | {"features": LANE_FEATURES | {"temperature": "occ"}}
+    found = text(path, *lines, **keys, lane_column="lane")
+    np.testing.assert_allclose(found.values[0, 0], expected)
+    assert f"{errors} values of lanes are errors" in notes(found)
+
+
+def test_error_codes_of_lanes_can_be_set(path: Path) -> None:
+    lines = ["t,id,lane,v", "2024-03-04,A,1,80", "2024-03-04,A,2,999"]
+    assert text(path, *lines, **ONE, lane_column="lane").item() == 80
+    assert text(path, *lines, **ONE, lane_column="lane", error_codes=[80]).item() == 999
+
+
 def test_rows_at_one_place_are_counted_and_the_keys_named(path: Path) -> None:
     found = text(path, *LANES, **ONE)
     assert found.sel(vd="A").values[0] == 29
@@ -602,10 +626,10 @@ def test_names_of_files_are_one_line_in_notes(tmp_path: Path) -> None:
 def test_lanes_with_numbers_beyond_measure_become_infinite(path: Path) -> None:
     path.write_text(
         "timestamp,vdid,lane,speed,laneoccupy,volume\n"
-        "2024-03-04T00:00,VD-1,1,1e300,5,1e38\n2024-03-04T00:00,VD-1,2,80,5,-1e300\n"
+        "2024-03-04T00:00,VD-1,1,1e300,5,3e38\n2024-03-04T00:00,VD-1,2,80,5,3e38\n"
     )
     speed, occupancy, volume = load_long(path, lane_column="lane").to_numpy()[0, 0]
-    assert (speed, occupancy, volume) == (np.inf, 5, -np.inf)
+    assert (speed, occupancy, volume) == (np.inf, 5, np.inf)
 
 
 def test_text_of_parquet_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:

@@ -1,12 +1,39 @@
 """From lanes, as detectors of their own, to the detectors they belong to."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.vocabulary import SPEED, VOLUME
 
+ERROR_CODES = (-99, -1, 255, 999)
+"""What a lane reports in place of a number, by default."""
+
+_VEHICLES = 255  # do occur in an interval longer than a minute
 _INFINITE = 1e39  # as float32; squares of it are finite as float64
+
+
+def codes_of(feature: str, error_codes: Sequence[float]) -> tuple[float, ...]:
+    """The error codes of a feature: all of them, but for volumes that do occur."""
+    return tuple(code for code in error_codes if (feature, code) != (VOLUME, _VEHICLES))
+
+
+def drop_errors(lanes: source.Floats, features: list[str], error_codes: Sequence[float]) -> int:
+    """Make errors of lanes [T, L, F] missing, before they are summed; and their number.
+
+    Errors are the error codes and, of the project's own features, all numbers below zero.
+    """
+    dropped = 0
+    for place, name in enumerate(features):
+        values = lanes[..., place]
+        wrong = np.isin(values, np.array(codes_of(name, error_codes), dtype=np.float32))
+        if name in source.UNITS:
+            wrong |= values < 0
+        values[wrong] = np.nan
+        dropped += int(wrong.sum())
+    return dropped
 
 
 def merge_lanes(

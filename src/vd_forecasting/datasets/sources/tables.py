@@ -11,7 +11,7 @@ import pandas as pd
 
 from vd_forecasting.datasets.sources import source
 from vd_forecasting.datasets.sources.clock import Clock
-from vd_forecasting.datasets.sources.lanes import merge_lanes
+from vd_forecasting.datasets.sources.lanes import ERROR_CODES, drop_errors, merge_lanes
 from vd_forecasting.datasets.sources.numerals import Numerals
 from vd_forecasting.datasets.sources.table_files import Shape, list_files, matches
 from vd_forecasting.datasets.sources.table_grid import Block, Grid, told_apart
@@ -183,7 +183,7 @@ class LongTableDataset(TableDataset):
     value that is not missing wins, and they are counted in a note. So are rows without a usable
     time stamp or VDID, which are left out, and cells that hold no number. ``vd_column`` may be a
     list: its texts, with a dash between, are the VDID. With ``lane_column``, a row is a lane: see
-    :func:`.lanes.merge_lanes`.
+    :func:`.lanes.merge_lanes`; ``error_codes`` are those of lanes, as their sum shows them no more.
 
     Example::
 
@@ -206,11 +206,13 @@ class LongTableDataset(TableDataset):
         vd_column: str | Sequence[str],
         features: Mapping[str, str | Mapping[str, Any]],
         lane_column: str | None = None,
+        error_codes: Sequence[float] = ERROR_CODES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._vd_columns = _listed(vd_column)
         self._lane_column = lane_column
+        self._error_codes = error_codes
         self._features = {
             name: Column(entry) if isinstance(entry, str) else Column(**entry)
             for name, entry in features.items()
@@ -265,6 +267,9 @@ class LongTableDataset(TableDataset):
         vdids = [*dict.fromkeys(one[0] for one in names)]
         if self._lane_column and names:
             vd_of_lane = pd.Index(vdids).get_indexer(pd.Index([one[0] for one in names]))
+            errors = drop_errors(values, [*self._features], self._error_codes)
+            if errors:
+                notes.append(f"{errors:,} values of lanes are errors (error_codes, or below zero)")
             values, incomplete = merge_lanes(values, vd_of_lane, [*self._features])
             if incomplete:
                 notes.append(

@@ -23,6 +23,7 @@ from vd_forecasting.datasets.sources.archive import (
     printable,
     read_member,
 )
+from vd_forecasting.datasets.sources.lanes import ERROR_CODES
 from vd_forecasting.datasets.sources.source import Labels, SourceDataset
 from vd_forecasting.datasets.sources.vd_live import documents, parts
 from vd_forecasting.datasets.sources.vd_live.directions import bearings_of, stations_apart
@@ -70,7 +71,7 @@ class VDLiveArchiveDataset(SourceDataset):
         *,
         parts: str,
         features: Sequence[str] = FEATURES,
-        error_codes: Sequence[float] = (-99, -1, 255, 999),
+        error_codes: Sequence[float] = ERROR_CODES,
         utc_offset: str = "+08:00",
         tolerance: int = 30,
         split_directions: bool = True,

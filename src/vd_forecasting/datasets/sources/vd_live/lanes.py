@@ -8,6 +8,9 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
+from vd_forecasting.datasets.sources.lanes import codes_of
+from vd_forecasting.vocabulary import VOLUME
+
 FEATURES = ("avg_speed", "total_volume", "avg_occupancy", "speed_std", "lane_count")
 
 Floats = npt.NDArray[np.float64]
@@ -76,8 +79,7 @@ def features_of(records: Records, error_codes: tuple[float, ...]) -> npt.NDArray
     lane_of_volume = np.array(records.lane_of_volume, dtype=np.intp)
     speed = _numbers(records.speeds, error_codes)
     occupancy = _numbers(records.occupancies, error_codes)
-    # 255 vehicles are possible where an interval is longer than a minute
-    volumes = _numbers(records.volumes, tuple(code for code in error_codes if code != 255))
+    volumes = _numbers(records.volumes, codes_of(VOLUME, error_codes))
     volume = _sums(lane_of_volume, volumes, lanes)
 
     faulty = np.isinf(speed) | np.isinf(occupancy) | np.isinf(volume)
