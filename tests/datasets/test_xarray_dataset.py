@@ -270,3 +270,26 @@ def test_arrays_without_names_of_dims(forecasts_file: XarrayDataset) -> None:
         file["mase_scale"] = np.ones((1, 3))
     with pytest.raises(DatasetError, match="mase_scale has the dims"):
         forecasts_file.load()
+
+
+@pytest.mark.parametrize("name", ["source", "vd"])
+def test_text_that_is_not_utf8_is_refused(forecasts_file: XarrayDataset, name: str) -> None:
+    forecasts_file.save(forecasts(origins=3, vds=1))
+    with h5py.File(forecasts_file.filepath, "a") as file:
+        if name in file:
+            file[name][0] = b"\xff-1"
+        else:
+            file.attrs[name] = np.bytes_(b"\xff.h5")
+    with pytest.raises(DatasetError, match="'utf-8' codec can't"):
+        forecasts_file.load()
+
+
+def test_several_values_for_missing_are_refused(forecasts_file: XarrayDataset) -> None:
+    """xarray would take all values for missing."""
+    forecasts_file.save(forecasts(origins=3, vds=1))
+    for first, second in ((np.nan, np.array([1, 2], "f4")), (np.float32(-1), np.float32(-2))):
+        with h5py.File(forecasts_file.filepath, "a") as file:
+            file["persistence"].attrs["_FillValue"] = first
+            file["persistence"].attrs["missing_value"] = second
+        with pytest.raises(DatasetError, match=r"/persistence has [23] values"):
+            forecasts_file.load()

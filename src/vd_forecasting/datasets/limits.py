@@ -53,6 +53,9 @@ MOST_MEMBERS = 5_000_000
 MOST_MEMBER_BYTES = 64 * 2**20
 """A file of an archive, unpacked, or a line of one; a minute of 3,000 detectors takes 5 MB."""
 
+MOST_DICTIONARY_BYTES = 64 * 2**20
+"""What LZMA keeps of the content that it has unpacked."""
+
 MOST_LINES_BYTES = 4 * 2**30
 """JSON lines in one file; a day of 3,000 detectors takes 1.5 GB."""
 

@@ -30,6 +30,7 @@ from vd_forecasting.wording import one_line
 
 _DECODED_BYTES = 8
 _KINDS = {"T": "OUT"}  # as different versions of xarray load text
+_MISSING = ("_FillValue", "missing_value")
 _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
 _IN_FILE = {**_IN_MEMORY, "origin": 128}
 """Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
@@ -105,6 +106,7 @@ def _check_stored(path: Path, limit: MemoryLimit) -> None:
             check_attributes(variable, limit)
             check_chunks(variable, limit)
             _check_dims(variable)
+            _check_missing(variable)
             # Decoded, a value may be a time or a number of double precision.
             needed += variable.size * max(variable.dtype.itemsize, _DECODED_BYTES)
             limit.check(needed, f"{name} declares the shape {variable.shape}")
@@ -122,6 +124,13 @@ def _check_dims(variable: h5py.Dataset) -> None:
             raise ValueError(f"{variable.name} has an attribute {name} that is no list of dims")
 
 
+def _check_missing(variable: h5py.Dataset) -> None:
+    """Refuse several values that stand for missing, for which xarray makes all values missing."""
+    marks = [np.ravel(variable.attrs[name]) for name in _MISSING if name in variable.attrs]
+    if marks and (number := len(np.unique(np.concatenate(marks)))) > 1:
+        raise ValueError(f"{variable.name} has {number} values that stand for missing")
+
+
 def _check_needs(data: xr.Dataset, needs: Mapping[str, str | type]) -> None:
     """Refuse, by a ValueError, a file that lacks an array or attribute, or has another form."""
     for name, form in needs.items():
@@ -131,8 +140,12 @@ def _check_needs(data: xr.Dataset, needs: Mapping[str, str | type]) -> None:
             found, (kind, *dims) = data[name], form.split()
             if [*found.dims] != dims or found.dtype.kind not in _KINDS.get(kind, kind):
                 raise ValueError(f"{name} has the dims {found.dims} and type {found.dtype}")
-        elif not isinstance(value := data.attrs[name], form):
+            texts = found.to_numpy().tolist() if kind == "T" else []
+        elif isinstance(value := data.attrs[name], form):
+            texts = [value] if isinstance(value, str) else []
+        else:
             raise ValueError(f"{name} is {value!r}, must be of type {form.__name__}")
+        "".join(texts).encode()  # bytes that are not UTF-8 become text that cannot be written
 
 
 def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:

@@ -884,6 +884,17 @@ def test_bad_members_are_skipped_whatever_the_codec(
         assert found.attrs["ingest_notes"][1].startswith(f"{info.filename}: damaged in the archive")
 
 
+def test_a_dictionary_larger_than_any_file_is_refused(tmp_path: Path) -> None:
+    name, path = "VDLive_20240304.jsonl", tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as target:
+        target.writestr(name, b"{}\n")
+    content = bytearray(path.read_bytes())
+    at = content.index(name.encode()) + len(name) + 5
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    assert "LZMA with a dictionary of 4,095 MiB; more than 64 MiB is" in refusal(load, path)
+
+
 @pytest.mark.parametrize("codec", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_member_larger_than_it_declares_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: int

@@ -21,12 +21,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from vd_forecasting.datasets.limits import MOST_LINES_BYTES, MOST_MEMBER_BYTES, MOST_MEMBERS
+from vd_forecasting.datasets.limits import (
+    MOST_DICTIONARY_BYTES,
+    MOST_LINES_BYTES,
+    MOST_MEMBER_BYTES,
+    MOST_MEMBERS,
+)
 from vd_forecasting.datasets.sources.source import check_packing, told_as
 from vd_forecasting.wording import plural
 
 _MOST_NAMED = 50
 _PIECE = 4096  # bytes at once for a codec that unpacks all it is given; LZMA makes 28 MB of them
+_LZMA_HEAD_BYTES = 9  # version, size of the properties; of these, one and the dictionary's size
 _NO_ARCHIVE = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
 _NO_FILE = "a link, a device or the like; not followed"
 
@@ -144,6 +150,9 @@ def open_stored(path: Path, member: Member) -> Iterator[IO[bytes]]:
             codec = info.compress_type
             if codec == zipfile.ZIP_BZIP2:  # zipfile would unpack 1 kB of it to a gigabyte at once
                 info = _as_stored(info)
+            elif codec == zipfile.ZIP_LZMA:
+                with archive.open(_as_stored(info)) as packed:
+                    _check_dictionary(packed.read(_LZMA_HEAD_BYTES))
             opened = archive.open(info)
         with opened:
             if codec in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -160,6 +169,16 @@ def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     stored.compress_type, stored.file_size = zipfile.ZIP_STORED, info.compress_size
     del stored.CRC
     return stored
+
+
+def _check_dictionary(head: bytes) -> None:
+    """Refuse LZMA that declares, and so takes, more memory than any content needs."""
+    size = int.from_bytes(head[-4:], "little")
+    if size > MOST_DICTIONARY_BYTES:
+        raise ValueError(
+            f"damaged in the archive (LZMA with a dictionary of {size // 2**20:,} MiB; more than "
+            f"{MOST_DICTIONARY_BYTES // 2**20} MiB is refused)"
+        )
 
 
 class _Part(io.RawIOBase):
