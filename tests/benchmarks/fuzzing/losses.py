@@ -252,6 +252,7 @@ def different_frame(path: Path, array: xr.DataArray) -> str:
     with h5py.File(path, "r") as file:
         frame = next(file[name] for name in file if "axis1" in file[name])
         blocks = [frame[f"block{n}_values"][:] for n in range(9) if f"block{n}_values" in frame]
+    with np.errstate(over="ignore"):
         finite = sum(int(np.isfinite(block.astype(np.float32)).sum()) for block in blocks)
     there = int(np.isfinite(array.to_numpy()).sum())
     return f"{there} values in place of {finite}" if there != finite else ""
