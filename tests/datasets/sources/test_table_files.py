@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from kedro.io import DatasetError
 
 from tests.make.parameters import CLEANING
 from tests.make.refused import refusal
@@ -638,3 +639,24 @@ def test_text_of_parquet_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
     names = pa.array([b"A", b"\xff\xfe"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"t": ["2024-03-05", "2024-03-06"], "id": names, "v": [1, 2]}), path)
     assert refusal(load_long, path, **ONE).startswith("damaged Parquet file (")
+
+
+def test_damaged_metadata_of_parquet_do_not_end_the_process(tmp_path: Path) -> None:
+    """pyarrow 26 aborts where sizes that the metadata holds contradict its types."""
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    table = pd.DataFrame({"time": ["2024-03-05", "2024-03-06"], "A": [1.0, None]})
+    table.to_parquet(path)
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    messages = set()
+    for at in range(footer, footer + 60):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        try:
+            load_wide(path)
+        except DatasetError as error:
+            messages.add(str(error).removeprefix(f"{path}: "))
+    assert len(messages) > 5
+    assert any("histogram size mismatch" in message for message in messages)

@@ -16,6 +16,9 @@ def check_parquet(
     more memory than the limit: a text that is stored once may be in every cell."""
     rows, schema = parquet.metadata.num_rows, parquet.schema
     limit.check(rows * len(columns) * _CELL_BYTES, f"declares {rows:,} rows")
+    for number in range(parquet.metadata.num_row_groups):
+        # Asked for damaged metadata, pyarrow ends the process; asked for a row, it raises an error.
+        next(parquet.iter_batches(1, [number], [*columns]), None)
     for at in range(len(schema)):
         leaf = schema.column(at)
         if not {leaf.path, leaf.path.split(".")[0]} & set(columns):

@@ -299,7 +299,7 @@ def _parquet_frames(
 ) -> Iterator[pd.DataFrame]:
     import pyarrow as pa  # noqa: PLC0415
 
-    with told_as("damaged Parquet file", pa.ArrowException):
+    with told_as("damaged Parquet file", pa.ArrowException, OSError):
         check_parquet(parquet, file, columns, limit)
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=[*columns]):
             batch.validate(full=True)  # text that is not UTF-8, before pandas reads it
