@@ -61,12 +61,18 @@ class Split(Parameters):
     train: Share
     val: Share
     test: Share
+    folds: PositiveInt = 1
+    """Consecutive test blocks, each of share ``test``, the last one at the end of the file."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + val + test is {total:g}, must be 1")
+        if self.folds * self.test >= 1:
+            raise ValueError(
+                f"folds {self.folds} × test {self.test:g} leaves nothing to train on; lower one"
+            )
         return self
 
 

@@ -182,6 +182,22 @@ def before_test(vd: xr.DataArray, split: Split) -> xr.DataArray:
     return vd.isel(time=slice(0, round(vd.sizes["time"] * (split.train + split.val))))
 
 
+def test_blocks(steps: int, split: Split) -> list[tuple[int, Split]]:
+    """The part of a file of so many steps that each test block ends, and its split.
+
+    The evaluation on a rolling origin with refit, Tashman (2000): the test split of a part is its
+    block, and what lies before it is divided into training and validation as the whole file is.
+    """
+    known, parts = split.train + split.val, []
+    for later in reversed(range(split.folds)):  # blocks behind this one
+        end = steps if later == 0 else round(steps * (known - (later - 1) * split.test))
+        val_end = round(steps * (known - later * split.test))
+        train_end = round(steps * (split.train - later * split.test * split.train / known))
+        train, val = train_end / end, (val_end - train_end) / end
+        parts.append((end, Split.model_construct(train=train, val=val, test=1 - train - val)))
+    return parts
+
+
 def check_regular_grid(data: xr.DataArray) -> xr.DataArray:
     """Return ``data`` if its ``time`` coordinate [T] increases in equal steps.
 

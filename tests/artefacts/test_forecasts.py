@@ -12,6 +12,6 @@ def test_forecasts_of_a_newer_version_are_refused_in_one_line() -> None:
 
 
 def test_forecasts_carry_the_number_of_their_format() -> None:
-    saved = Forecasts(make_predictions()).to_xarray()
+    saved = Forecasts.from_xarray(make_predictions()).to_xarray()
     assert saved.attrs["format"] == FORMAT
     assert Forecasts.from_xarray(saved).to_xarray().identical(saved)

@@ -27,7 +27,7 @@ from tests.make.artefacts import BASELINES, make_config, make_cost, make_history
 from tests.make.parameters import make_evaluation
 from tests.make.trainings import COMPUTE, MAPE_MIN_TRUTH, TRAINING
 from tests.make.windows import make_joint_windows
-from vd_forecasting.artefacts import Experiment
+from vd_forecasting.artefacts import Experiment, WindowBlocks
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.parameters import LSTMModel, XLSTMModel
@@ -107,7 +107,7 @@ def prepare(path: str) -> None:
         torch.manual_seed(SEED)
         network = build_forecaster(describe_network(experiment))
         checkpoint = make_checkpoint(experiment, {"joint": network.state_dict()}, SEED)
-        files[f"multi_vd_{model}.windows"].save(windows)
+        files[f"multi_vd_{model}.windows"].save(WindowBlocks.of_one(windows))
         files[f"multi_vd_{model}.best_model"].save(checkpoint)
         files[f"multi_vd_{model}.models"].save({str(SEED): checkpoint})
 

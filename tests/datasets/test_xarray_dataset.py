@@ -138,7 +138,7 @@ def forecasts_file(tmp_path: Path) -> XarrayDataset:
 
 def forecasts(origins: int = 300, vds: int = 20) -> Forecasts:
     """More than a chunk along every dim that is cut."""
-    return Forecasts(
+    return Forecasts.from_xarray(
         make_predictions(vdids=[f"{n}" for n in range(vds)], origins=origins, horizons=2)
     )
 
@@ -196,7 +196,7 @@ def test_what_is_made_block_by_block_is_written_block_by_block(
     sizes = ((1,), (128, 128, 44), (2,), (8, 8, 4), (3,))
     lazy = da.map_blocks(block, chunks=sizes, meta=np.empty((0,) * 5, "float32"))
     dims = whole.prediction.dims
-    forecasts_file.save(Forecasts(whole.data.assign(prediction=(dims, lazy))))
+    forecasts_file.save(Forecasts.from_xarray(whole.data.assign(prediction=(dims, lazy))))
     assert most <= 2, "one that is written, one that is made"
     xr.testing.assert_equal(forecasts_file.load().prediction.compute(), whole.prediction)
 

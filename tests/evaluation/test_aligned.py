@@ -44,8 +44,8 @@ def aligned_of(
 ) -> AlignedForecasts:
     """With baselines that forecast what the LSTM does, unless they are given."""
     baselines = make_baselines(lstm) if baselines is None else baselines
-    networks = {"lstm": Forecasts(lstm), "xlstm": Forecasts(xlstm)}
-    return align(networks, {"": BaselineForecasts(baselines)})
+    networks = {"lstm": Forecasts.from_xarray(lstm), "xlstm": Forecasts.from_xarray(xlstm)}
+    return align(networks, {"": BaselineForecasts.from_xarray(baselines)})
 
 
 def forecast_of(aligned: AlignedForecasts, model: str) -> xr.DataArray:
@@ -65,9 +65,9 @@ def test_forecasts_of_the_same_truths_are_compared_as_they_are() -> None:
     assert (aligned.mode, aligned.source) == ("multi_vd", "vd_sample.h5")
     assert aligned.models == MODELS_AND_BASELINES
     assert [member.model for member in aligned.members] == MODELS_AND_BASELINES
-    xr.testing.assert_identical(aligned.truth, lstm["truth"])
-    xr.testing.assert_identical(aligned.data["mase_scale"], lstm["mase_scale"])
-    xr.testing.assert_identical(aligned.data["free_flow_speed"], lstm["free_flow_speed"])
+    xr.testing.assert_identical(aligned.truth.drop_vars("test_block"), lstm["truth"])
+    for name in ("mase_scale", "free_flow_speed"):
+        xr.testing.assert_identical(aligned.data[name].sel(block=1, drop=True), lstm[name])
     np.testing.assert_array_equal(forecast_of(aligned, "xlstm"), xlstm["prediction"].sel(seed=42))
     for name in BASELINES:
         expected = baselines["prediction"].sel(model=name)
@@ -171,8 +171,8 @@ def test_a_member_is_one_seed_of_a_network_or_a_baseline() -> None:
 
 
 def test_baselines_have_the_name_of_their_mode_before_theirs() -> None:
-    forecasts = Forecasts(make_predictions(origins=20, horizons=2))
-    baselines = BaselineForecasts(make_baselines(forecasts.data))
+    forecasts = Forecasts.from_xarray(make_predictions(origins=20, horizons=2))
+    baselines = BaselineForecasts.from_xarray(make_baselines(forecasts.data))
     aligned = align(
         {"single_vd_lstm": forecasts, "multi_vd_lstm": forecasts},
         {"single_vd": baselines, "multi_vd": baselines},
@@ -218,15 +218,19 @@ def test_congested_is_what_is_slower_than_a_share_of_free_flow() -> None:
     data = xr.Dataset(
         {
             "truth": (("origin", "horizon", "vd", "feature"), truth),
-            "free_flow_speed": ("vd", [100.0]),
+            "free_flow_speed": (("block", "vd"), [[100.0]]),
         },
-        coords={"feature": ["avg_speed", "total_volume"]},
+        coords={
+            "feature": ["avg_speed", "total_volume"],
+            "block": [1],
+            "test_block": ("origin", [1] * 5),
+        },
     )
     aligned = AlignedForecasts(data, "single_vd", "made.h5", 5.0)
     kept = aligned.congested(0.6).truth.values[:, 0, 0]
     nan = np.nan
     np.testing.assert_array_equal(kept, [[59, 0], [nan, nan], [nan, nan], [nan, nan], [10, 4]])
-    unknown = replace(aligned, data=data.assign(free_flow_speed=("vd", [nan])))
+    unknown = replace(aligned, data=data.assign(free_flow_speed=(("block", "vd"), [[nan]])))
     assert unknown.congested(0.6).truth.isnull().all()
     assert aligned.sel(feature=["total_volume"]).congested(0.6).truth.isnull().all()
 
@@ -251,7 +255,7 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     rows = scores.fillna({"seed": NO_SEED}).set_index(SCORE_COLUMNS[:-1])["value"].sort_index()
 
     def value(model: str, seed: int, metric: str) -> float:
-        return float(rows["multi_vd", model, seed, "B", "avg_speed", 3, metric])
+        return float(rows["multi_vd", model, seed, "all", "B", "avg_speed", 3, metric])
 
     cut = lstm.isel(origin=slice(0, 70))
     at = {"vd": "B", "feature": "avg_speed", "horizon": 3}
@@ -297,8 +301,8 @@ def test_scores_read_back_from_csv_are_put_together(
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
     frame = pd.DataFrame(
         [
-            ["single_vd", "lstm", 42, "773869", "avg_speed", 1, "mae", 2.0],
-            ["single_vd", "persistence", None, "773869", "avg_speed", 1, "mae", 3.0],
+            ["single_vd", "lstm", 42, "all", "773869", "avg_speed", 1, "mae", 2.0],
+            ["single_vd", "persistence", None, "all", "773869", "avg_speed", 1, "mae", 3.0],
         ],
         columns=SCORE_COLUMNS,
     )
@@ -312,7 +316,7 @@ def test_scores_read_back_from_csv_are_put_together(
     )
     assert list(both["vdid"]) == ["773869"] * 4
     assert both.to_csv(index=False).splitlines()[1] == (
-        "single_vd,lstm,42,773869,avg_speed,1,mae,2.0"
+        "single_vd,lstm,42,all,773869,avg_speed,1,mae,2.0"
     )
     assert both["seed"].isna().tolist() == [False, True, False, True]
 
@@ -376,7 +380,7 @@ def test_errors_by_hour_are_means_over_the_hour_that_was_forecast(interval: floa
     predictions = make_predictions(
         vdids=["A", "B"], features=["avg_speed"], horizons=3, origins=100, interval_minutes=interval
     )
-    aligned = align({"lstm": Forecasts(predictions)})
+    aligned = align({"lstm": Forecasts.from_xarray(predictions)})
     step = pd.Timedelta(minutes=interval)
     by_hand: dict[int, list[float]] = {}
     for origin in predictions["origin"].values:
@@ -399,14 +403,15 @@ def six(
     """Forecasts by experiment, and of the baselines by mode."""
     vdids = {"single_vd": single, "multi_vd": multi, "independent_multi_vd": independent}
     found = {
-        name: Forecasts(
+        name: Forecasts.from_xarray(
             make_predictions(mode, model, vdids=vdids[mode], origins=settings.get(name, 50))
         )
         for name in EXPERIMENTS
         for mode, _, model in [name.rpartition("_")]
     }
     return found, {
-        mode: BaselineForecasts(make_baselines(found[f"{mode}_lstm"].data)) for mode in MODES
+        mode: BaselineForecasts.from_xarray(make_baselines(found[f"{mode}_lstm"].data))
+        for mode in MODES
     }
 
 

@@ -43,7 +43,7 @@ def make_aligned(
         {
             "truth": (dims, truth),
             "forecast": (("member", *dims), np.stack(list(forecasts.values()))),
-            "mase_scale": (("vd", "feature"), np.ones(truth.shape[2:])),
+            "mase_scale": (("block", "vd", "feature"), np.ones((1, *truth.shape[2:]))),
         },
         coords={
             "origin": pd.Timestamp("2026-03-23") + pd.to_timedelta(hours, unit="h"),
@@ -54,6 +54,8 @@ def make_aligned(
             "model": ("member", [model for model, _ in forecasts]),
             "seed": ("member", [seed for _, seed in forecasts]),
             "best": ("member", [True] * len(forecasts)),
+            "block": [1],
+            "test_block": ("origin", [1] * len(truth)),
         },
     )
     return AlignedForecasts(data, "multi_vd", "made.h5", 60.0)

@@ -20,7 +20,10 @@ VDS = [f"VD{n}" for n in range(20)]
 def forecasts() -> AlignedForecasts:
     """Two seeds of a network and the baselines, on twenty detectors."""
     network = make_predictions(vdids=VDS, origins=50, horizons=3, seeds=(1, 2))
-    return align({"lstm": Forecasts(network)}, {"": BaselineForecasts(make_baselines(network))})
+    return align(
+        {"lstm": Forecasts.from_xarray(network)},
+        {"": BaselineForecasts.from_xarray(make_baselines(network))},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +66,9 @@ def test_forecasts_in_files_are_summed_as_those_in_memory(tmp_path: Path) -> Non
     network = make_predictions(vdids=VDS, origins=150, horizons=3)
     other = make_predictions(model="xlstm", vdids=VDS[::-1], origins=140, horizons=3)
     given = {
-        "lstm": Forecasts(network),
-        "xlstm": Forecasts(other),
-        "baselines": BaselineForecasts(make_baselines(network)),
+        "lstm": Forecasts.from_xarray(network),
+        "xlstm": Forecasts.from_xarray(other),
+        "baselines": BaselineForecasts.from_xarray(make_baselines(network)),
     }
     for name, value in given.items():
         file = XarrayDataset(

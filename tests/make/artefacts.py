@@ -284,5 +284,5 @@ def make_outcome(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 
         make_history(predictions, epochs=epochs, seconds=seconds),
         make_cost(predictions),
         make_fit_errors(predictions),
-        Forecasts(predictions),
+        Forecasts.from_xarray(predictions),
     )

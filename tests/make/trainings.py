@@ -6,7 +6,7 @@ import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.windows import make_independent_windows, make_joint_windows
-from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training import train
@@ -49,14 +49,14 @@ PlainTrained = tuple[Checkpoint, dict[str, Checkpoint], Any, Any]
 """As a training returns it, with the configuration and the history as their files hold them."""
 
 
-def train_lstm(*arguments: Any) -> PlainTrained:
-    """Train the LSTMs of an experiment."""
-    return _plain(train.train_lstm(*arguments))
+def train_lstm(windows: WindowSet, *arguments: Any) -> PlainTrained:
+    """Train the LSTMs of an experiment with one test block."""
+    return _plain(train.train_lstm(WindowBlocks.of_one(windows), *arguments))
 
 
-def train_xlstm(*arguments: Any) -> PlainTrained:
-    """Train the xLSTMs of an experiment."""
-    return _plain(train.train_xlstm(*arguments))
+def train_xlstm(windows: WindowSet, *arguments: Any) -> PlainTrained:
+    """Train the xLSTMs of an experiment with one test block."""
+    return _plain(train.train_xlstm(WindowBlocks.of_one(windows), *arguments))
 
 
 def _plain(trained: train.Trained) -> PlainTrained:

@@ -1,5 +1,6 @@
 """What a run will take, worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ LENGTHS = {
 SINGLE = SingleVDWindows.model_validate({**LENGTHS, "select_vd_id": None})
 
 
+ONE = Split(train=0.7, val=0.1, test=0.2)
+
+
 def training(**changed: Any) -> Training:
     config = make_config(make_predictions())
     return config.training.model_copy(update=changed)
@@ -64,7 +68,7 @@ def catalog(folder: Path, **datasets: Any) -> DataCatalog:
         "params:single_vd_lstm.windows": SINGLE,
         "params:single_vd_lstm.training": training(),
         "params:single_vd_lstm.model": LSTMModel(hidden_size=256, num_layers=3, dropout=0.3),
-        "params:split": Split(train=0.7, val=0.1, test=0.2),
+        "params:split": ONE,
         "params:compute": Compute(threads=1, accelerator="cpu"),
         "params:cleaning": CLEANING,
     }
@@ -92,17 +96,19 @@ def save_records(known: DataCatalog) -> None:
     ],
 )
 def test_models_and_detectors_of_a_mode(windows: Windows, models: int, vds: int) -> None:
-    planned = Planned("a", windows, training())
+    planned = Planned("a", windows, training(), ONE)
     assert (planned.models, planned.vds) == (models, vds)
 
 
 def test_the_line_counts_models_times_seeds() -> None:
-    one = [Planned(name, SINGLE, training()) for name in "abcdef"]
+    one = [Planned(name, SINGLE, training(), ONE) for name in "abcdef"]
     assert count_trainings(one) == "6 trainings: 6 experiments of 1 model × 1 seed"
-    other = Planned("multi", independent([1, 2]), training(seeds=[1, 2, 3]))
+    other = Planned("multi", independent([1, 2]), training(seeds=[1, 2, 3]), ONE)
     assert count_trainings([*one[:4], other]) == (
         "10 trainings: 4 experiments of 1 model × 1 seed, multi of 2 models × 3 seeds"
     )
+    blocks = Planned("a", SINGLE, training(), ONE.model_copy(update={"folds": 3}))
+    assert count_trainings([blocks]) == "3 trainings: a of 1 model × 1 seed × 3 test blocks"
     assert count_trainings(one[:1]) == "1 training: a of 1 model × 1 seed"
 
 
@@ -112,7 +118,7 @@ def test_only_nodes_that_train_are_planned(tmp_path: Path) -> None:
         Node(train, [f"{name}.windows", f"{name}.training_state"], f"{name}.model", namespace=name),
         Node(train, [f"{name}.model", "other"], "score", namespace=name),
     ]
-    assert plan_trainings(nodes, catalog(tmp_path)) == [Planned(name, SINGLE, training())]
+    assert plan_trainings(nodes, catalog(tmp_path)) == [Planned(name, SINGLE, training(), ONE)]
 
 
 def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
@@ -120,17 +126,21 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
 ) -> None:
     known = catalog(tmp_path)
     save_records(known)
-    planned = [Planned("single_vd_lstm", SINGLE, training(epochs=10, seeds=[1, 2]))]
+    planned = [Planned("single_vd_lstm", SINGLE, training(epochs=10, seeds=[1, 2]), ONE)]
     time, memory, _ = estimate(planned, None, known)
     # 4.06 s an epoch × 10 epochs × 2 seeds
     assert "at most 1 min 21 s" in time
     assert "558 MB for each worker besides the data, 32.6 MB of it" in memory
-    other = Planned("multi_vd_lstm", SINGLE, training())
+    other = Planned("multi_vd_lstm", SINGLE, training(), ONE)
     partly, _, _ = estimate([*planned, other], None, known)
     assert partly.endswith("not known before a first run with these settings: multi_vd_lstm")
     # half as many windows: 0.7 × 4,051 steps hold 2,805 of 32 steps
     halved, _, _ = estimate(planned, 4051, known)
     assert "at most 41 s" in halved
+    # 4 blocks of 1,380, 2,791, 4,203 and 5,614 training windows, where 5,611 take 4.06 s
+    rolling = [replace(planned[0], split=ONE.model_copy(update={"folds": 4}))]
+    rolled, _, _ = estimate(rolling, 8064, known)
+    assert "at most 3 min 22 s" in rolled
 
 
 @pytest.mark.parametrize(
@@ -144,14 +154,14 @@ def test_a_run_with_another_network_says_nothing(tmp_path: Path, changed: Any) -
     known = catalog(tmp_path, **changed)
     save_records(known)
     unknown = "not known before a first run with these settings"
-    planned = [Planned("single_vd_lstm", SINGLE, training())]
+    planned = [Planned("single_vd_lstm", SINGLE, training(), ONE)]
     time, memory, _ = estimate(planned, None, known)
     assert time == f"Time of training: {unknown}"
     assert memory == f"Memory: {unknown}"
 
 
 def test_without_an_earlier_run_only_the_disk_is_known(tmp_path: Path) -> None:
-    planned = [Planned("single_vd_lstm", SINGLE, training(seeds=[1, 2]))]
+    planned = [Planned("single_vd_lstm", SINGLE, training(seeds=[1, 2]), ONE)]
     time, memory, disk = estimate(planned, 1000, catalog(tmp_path))
     assert "not known" in time
     assert "not known" in memory

@@ -5,6 +5,7 @@ Arrays are stored as netCDF, records as JSON; attributes and keys of these files
 nowhere else.
 """
 
+from vd_forecasting.artefacts.blocks import WindowBlocks
 from vd_forecasting.artefacts.experiment import Experiment, Outcome
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
 from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
@@ -21,5 +22,6 @@ __all__ = [
     "Forecasts",
     "History",
     "Outcome",
+    "WindowBlocks",
     "WindowSet",
 ]

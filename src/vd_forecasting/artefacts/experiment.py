@@ -20,6 +20,8 @@ class Experiment:
     compute: Compute
     mape_min_truth: float
     """Truths below this are left out of MAPE."""
+    block: int | None = None
+    """Number of the test block that its windows end with; None where there is one only."""
 
     @property
     def name(self) -> str:
@@ -30,7 +32,8 @@ class Experiment:
         """How log lines call one of its models: by detector and seed where there are several."""
         of_model = [] if model_name == JOINT else [model_name]
         of_seed = [f"seed {seed}"] if len(self.training.seeds) > 1 else []
-        return " ".join([self.name, *of_model, *of_seed])
+        of_block = [] if self.block is None else [f"block {self.block}"]
+        return " ".join([self.name, *of_model, *of_block, *of_seed])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ An origin is the time stamp of the last input step; a forecast is for ``horizon`
 The arrays may be lazy: they then stay in their file until they are asked for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -17,7 +18,13 @@ from vd_forecasting.artefacts.windows import LABELS, Labelled, OfDetectors
 _DIMS = "origin horizon vd feature"
 _NEEDS = {"origin": "M origin", "horizon": "i horizon", **LABELS}
 
-FORMAT = 1
+BLOCK = "test_block"
+"""Coordinate of the origins: the number of the test block each is of; files of format 1 have one
+block. Along the dim ``block`` lies what each block has of its own."""
+
+_OWN = ("mase_scale", "free_flow_speed", "fit_seconds")
+
+FORMAT = 2
 """Number of the form that files have; a file of a newer form is refused."""
 
 
@@ -51,7 +58,29 @@ class _OnWindows(Labelled, OfForecasts):
                 f"format {found} is newer than {FORMAT}, the one this version reads; update "
                 "vd_forecasting or make the forecasts again with kedro run --namespace"
             )
+        if "block" not in data.dims:
+            data = _of_block(data, 1)
         return super().from_xarray(data)
+
+    @classmethod
+    def of_blocks(cls, parts: Mapping[int, Self]) -> Self:
+        """The forecasts of several test blocks, by number, as one.
+
+        A detector that a block has not chosen has no forecast and no truth in it.
+        """
+        *_, last = parts.values()
+        vdids = dict.fromkeys(vdid for one in (last, *parts.values()) for vdid in one.vdids)
+        numbered = [_of_block(one.data, number) for number, one in parts.items()]
+        if len(numbered) == 1:
+            return cls(numbered[0])
+        numbered = [data.reindex(vd=[*vdids]) for data in numbered]
+        joined = {
+            dim: xr.concat([_along(dim, data) for data in numbered], dim, join="exact")
+            for dim in ("origin", "block")
+            if dim in numbered[0].dims
+        }
+        merged = xr.merge([*joined.values()], compat="no_conflicts")
+        return cls(merged.assign_attrs(last.data.attrs))
 
     def to_xarray(self) -> xr.Dataset:
         """Return what a file holds."""
@@ -67,20 +96,32 @@ class _OnWindows(Labelled, OfForecasts):
         return replace(self, data=self.data.sel(labels))
 
 
+def _of_block(data: xr.Dataset, number: int) -> xr.Dataset:
+    """Forecasts with the number of their test block."""
+    own = [name for name in _OWN if name in data]
+    data = data.assign({name: data[name].expand_dims(block=[number]) for name in own})
+    return data.assign_coords({BLOCK: ("origin", np.full(data.sizes["origin"], number))})
+
+
+def _along(dim: str, data: xr.Dataset) -> xr.Dataset:
+    """The variables that have a dim."""
+    return data[[name for name, values in data.data_vars.items() if dim in values.dims]]
+
+
 @dataclass(frozen=True)
 class Forecasts(_OnWindows):
     """Forecasts of an experiment's networks, every seed's.
 
     ``data`` holds ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon,
     vd, feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
-    known at the origin; ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd) of
+    known at the origin; ``mase_scale`` (block, vd, feature) and ``free_flow_speed`` (block, vd) of
     :mod:`vd_forecasting.pipelines.training.evaluate`.
     """
 
     NEEDS: ClassVar = {
         **{"prediction": f"f seed {_DIMS}", "truth": f"f {_DIMS}", "seed": "i seed"},
-        **{"persistence": "f origin vd feature", "mase_scale": "f vd feature"},
-        **{"free_flow_speed": "f vd", "model": str, "best_seed": Integral},
+        **{"persistence": "f origin vd feature", "mase_scale": "f [block] vd feature"},
+        **{"free_flow_speed": "f [block] vd", "model": str, "best_seed": Integral},
         **_NEEDS,
     }
     """As of :class:`.windows.WindowSet`."""
@@ -120,12 +161,13 @@ class Forecasts(_OnWindows):
 class BaselineForecasts(_OnWindows):
     """Forecasts of a mode's baselines.
 
-    ``data`` holds ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (model),
-    the time it took to learn and to forecast.
+    ``data`` holds ``prediction`` (model, origin, horizon, vd, feature) and ``fit_seconds`` (block,
+    model), the time it took to learn and to forecast.
     """
 
     NEEDS: ClassVar = {
-        **{"prediction": f"f model {_DIMS}", "fit_seconds": "f model", "model": "T model"},
+        **{"prediction": f"f model {_DIMS}", "fit_seconds": "f [block] model"},
+        "model": "T model",
         **_NEEDS,
     }
     """As of :class:`.windows.WindowSet`."""
@@ -136,5 +178,6 @@ class BaselineForecasts(_OnWindows):
 
     @property
     def fit_seconds(self) -> dict[str, float]:
-        """By model."""
-        return dict(zip(self.models, map(float, self.data["fit_seconds"].values), strict=True))
+        """By model, of all test blocks together."""
+        seconds = self.data["fit_seconds"].sum("block").values
+        return dict(zip(self.models, map(float, seconds), strict=True))

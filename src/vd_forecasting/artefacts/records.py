@@ -1,5 +1,6 @@
 """Records of an experiment, as JSON files hold them: history, configuration, cost."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,19 +72,36 @@ class Fit(Record):
         return not self.stopped_early and self.best_epoch == len(self.epochs)
 
 
+_OF_BLOCK = re.compile(r"block (\d+), seed (\d+)")
+
+
+def key_of(seed: int, block: int | None) -> str:
+    """Key of all that belongs to a seed; ``block`` is that of a test block before the last."""
+    return str(seed) if block is None else f"block {block}, seed {seed}"
+
+
 class History(RootModel[dict[str, dict[str, Fit]]]):
-    """All fits of an experiment, by seed and name of the model."""
+    """All fits of an experiment, by :func:`key_of` and name of the model."""
 
     model_config = ConfigDict(frozen=True)
 
     @property
     def seeds(self) -> dict[str, dict[str, Fit]]:
-        """Fits by seed, then by name of the model."""
-        return self.root
+        """Fits of the last test block by seed, then by name of the model."""
+        return {key: fits for key, fits in self.root.items() if not _OF_BLOCK.fullmatch(key)}
+
+    @property
+    def earlier(self) -> dict[int, list[Fit]]:
+        """Fits of each test block before the last."""
+        found: dict[int, list[Fit]] = {}
+        for key, fits in self.root.items():
+            if of_block := _OF_BLOCK.fullmatch(key):
+                found.setdefault(int(of_block[1]), []).extend(fits.values())
+        return found
 
     def fits(self) -> Iterator[tuple[str, str, Fit]]:
-        """Every fit with its seed and the name of its model."""
-        for seed, by_name in self.root.items():
+        """Every fit of the last test block with its seed and the name of its model."""
+        for seed, by_name in self.seeds.items():
             for name, fit in by_name.items():
                 yield seed, name, fit
 
@@ -122,9 +140,19 @@ class Config(Record):
     num_parameters: int  # trainable, of one model
     num_models: int
     split: dict[str, SplitSpan]
+    """That of the last test block."""
+    earlier: dict[int, dict[str, SplitSpan]] = {}
+    """Those of the test blocks before it, by number."""
+    failed: dict[int, str] = {}
+    """Why a test block before the last has no forecasts."""
     versions: dict[str, str]
     training: Training
     compute: Compute
+
+    @property
+    def test_periods(self) -> list[SplitSpan]:
+        """The test splits of all test blocks, in order."""
+        return [*(split["test"] for split in self.earlier.values()), self.split["test"]]
 
 
 class Cost(Record):

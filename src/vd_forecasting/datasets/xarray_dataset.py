@@ -50,8 +50,12 @@ class XarrayDataset(FileDataset[Any, Any]):
 
     ``holds`` is the dotted name of the type to load and save, with ``from_xarray`` and
     ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names:
-    of an array its kind, a letter of NumPy or T for text, and its dims; of an attribute its type.
+    of an array its kind, a letter of NumPy or T for text, and its dims, those in brackets if it
+    likes; of an attribute its type.
     What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
+
+    A type with ``GROUPED`` is stored as several arrays with labels: its methods take and return a
+    dict of these by group of the file, ``/`` for its root.
     """
 
     def __init__(self, *, holds: str | None = None, **kwargs: Any) -> None:
@@ -60,19 +64,14 @@ class XarrayDataset(FileDataset[Any, Any]):
 
     def load(self) -> Any:
         holds = load_obj(self._holds) if self._holds else None
-        lazy = getattr(holds, "LAZY", ())
+        is_grouped = getattr(holds, "GROUPED", False)
         if not self.filepath.is_file():
             what = "is not a regular file" if self.filepath.exists() else "no such file"
             raise DatasetError(f"{self.filepath}: {what}")
         try:
-            _check_stored(self.filepath, self.limit)
-            with xr.open_dataset(self.filepath, engine="h5netcdf", phony_dims="sort") as stored:
-                data = stored.drop_vars(lazy, errors="ignore").load()
-                data = data.assign(
-                    {name: _lazily(self.filepath, stored[name]) for name in lazy if name in stored}
-                )
-            data = data.assign_attrs(_lists_of_one(self.filepath, data.attrs))
-            _check_needs(data, getattr(holds, "NEEDS", {}))
+            groups = _check_stored(self.filepath, self.limit, groups=is_grouped)
+            found = {group: self._load_group(group, holds) for group in groups}
+            data = found if is_grouped else found["/"]
             return holds.from_xarray(data) if holds else data
         except DatasetError:
             raise
@@ -82,26 +81,49 @@ class XarrayDataset(FileDataset[Any, Any]):
                 "delete it and run the pipeline that makes it again"
             ) from error
 
+    def _load_group(self, group: str, holds: Any) -> xr.Dataset:
+        path, lazy = self.filepath, getattr(holds, "LAZY", ())
+        with xr.open_dataset(path, group=group, engine="h5netcdf", phony_dims="sort") as stored:
+            data = stored.drop_vars(lazy, errors="ignore").load()
+            kept = {name: _lazily(path, stored[name]) for name in lazy if name in stored}
+            data = data.assign(kept)
+        data = data.assign_attrs(_lists_of_one(path, group, data.attrs))
+        _check_needs(data, getattr(holds, "NEEDS", {}))
+        return data
+
     def save(self, data: Any) -> None:
         lazy = getattr(data, "LAZY", ())
         if not isinstance(data, xr.Dataset):
             data = data.to_xarray()
+        groups = {"/": data} if isinstance(data, xr.Dataset) else data
         compressed = {"zlib": True, "complevel": 1}
-        encoding = {
-            name: compressed | {"chunksizes": _chunks(array, _IN_FILE) if name in lazy else None}
-            for name, array in data.data_vars.items()
-        }
         with replacing_hdf5(self.filepath) as raw, h5netcdf.File(raw, "w") as file:
-            data.dump_to_store(H5NetCDFStore(file), writer=_BlockWriter(), encoding=encoding)
+            for group, of_group in groups.items():
+                encoding = {
+                    name: compressed
+                    | {"chunksizes": _chunks(array, _IN_FILE) if name in lazy else None}
+                    for name, array in of_group.data_vars.items()
+                }
+                store = H5NetCDFStore(file if group == "/" else file.create_group(group))
+                of_group.dump_to_store(store, writer=_BlockWriter(), encoding=encoding)
 
 
-def _check_stored(path: Path, limit: MemoryLimit) -> None:
-    """Check, before anything is read, that the file holds its own values and they fit in memory."""
+def _check_stored(path: Path, limit: MemoryLimit, *, groups: bool) -> list[str]:
+    """Check, before anything is read, that the file holds its own values and they fit in memory.
+
+    Returns its groups, if it may have some.
+    """
     with h5py.File(path, "r") as file:
         check_heaps(path)
-        check_attributes(file, limit)
+        inside = [*map(str, file)]
+        found = [name for name in inside if groups and isinstance(follow(file, name), h5py.Group)]
+        inside = [name for name in inside if name not in found]
+        for group in found:
+            inside += [f"{group}/{name}" for name in follow(file, group)]
+        for group in ("/", *found):
+            check_attributes(file[group], limit)
         needed = 0
-        for name in file:
+        for name in inside:
             variable = own_dataset(follow(file, name), name)
             check_attributes(variable, limit)
             check_chunks(variable, limit)
@@ -112,6 +134,7 @@ def _check_stored(path: Path, limit: MemoryLimit) -> None:
             limit.check(needed, f"{name} declares the shape {variable.shape}")
             if variable.dtype.kind == "O":
                 needed += sum(map(len, read_strings(variable, limit)))
+    return ["/", *found]
 
 
 def _check_dims(variable: h5py.Dataset) -> None:
@@ -138,7 +161,9 @@ def _check_needs(data: xr.Dataset, needs: Mapping[str, str | type]) -> None:
             raise ValueError(f"it has no {name}")
         if isinstance(form, str):
             found, (kind, *dims) = data[name], form.split()
-            if [*found.dims] != dims or found.dtype.kind not in _KINDS.get(kind, kind):
+            must = [dim for dim in dims if dim.strip("[]") in found.dims or dim[0] != "["]
+            is_kind = found.dtype.kind in _KINDS.get(kind, kind)
+            if [*found.dims] != [dim.strip("[]") for dim in must] or not is_kind:
                 raise ValueError(f"{name} has the dims {found.dims} and type {found.dtype}")
             texts = found.to_numpy().tolist() if kind == "T" else []
         elif isinstance(value := data.attrs[name], form):
@@ -202,11 +227,11 @@ def _lazily(path: Path, variable: xr.DataArray) -> xr.Variable:
     return xr.Variable(variable.dims, array, variable.attrs)
 
 
-def _lists_of_one(path: Path, attrs: dict[str, Any]) -> dict[str, list[str]]:
+def _lists_of_one(path: Path, group: str, attrs: dict[str, Any]) -> dict[str, list[str]]:
     """The attributes that were saved as a list of one string, which h5netcdf loads as a string."""
     with h5py.File(path, "r") as file:
         return {
             name: [value]
             for name, value in attrs.items()
-            if isinstance(value, str) and file.attrs.get_id(name).shape == (1,)
+            if isinstance(value, str) and file[group].attrs.get_id(name).shape == (1,)
         }

@@ -10,7 +10,7 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.forecasts import OfForecasts
+from vd_forecasting.artefacts.forecasts import BLOCK, OfForecasts
 from vd_forecasting.vd_array import VDS_PER_CHUNK, Labelled, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
@@ -42,9 +42,9 @@ class Member:
 class AlignedForecasts(OfForecasts):
     """Forecasts of several members for the very same truths; they may still lie in their files.
 
-    Beside the arrays below ``data`` has ``mase_scale`` (vd, feature) and ``free_flow_speed`` (vd);
-    the coordinates ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best`` on member, and
-    ``unit`` on feature.
+    Beside the arrays below ``data`` has ``mase_scale`` (block, vd, feature) and ``free_flow_speed``
+    (block, vd); the coordinates :data:`~.forecasts.BLOCK` on origin, ``model``, ``seed``
+    (:data:`NO_SEED` for baselines) and ``best`` on member, and ``unit`` on feature.
     """
 
     mode: str
@@ -101,7 +101,8 @@ class AlignedForecasts(OfForecasts):
     def blocks(self) -> Iterator[Self]:
         """Some detectors at a time, in memory."""
         of_one = 4 * (self.forecast.size + self.truth.size) // max(len(self.vdids), 1)
-        width = max(BLOCK_BYTES // max(of_one, 1) // VDS_PER_CHUNK * VDS_PER_CHUNK, 1)
+        fitting = BLOCK_BYTES // max(of_one, 1)
+        width = fitting // VDS_PER_CHUNK * VDS_PER_CHUNK or max(fitting, 1)
         for start in range(0, len(self.vdids), width):
             block = self.data.isel(vd=slice(start, start + width))
             yield replace(self, data=in_memory(block))
@@ -128,7 +129,8 @@ class AlignedForecasts(OfForecasts):
             kept = xr.full_like(self.truth, np.nan)
         else:
             speed = self.truth.sel(feature=SPEED, drop=True)
-            kept = self.truth.where(speed < share * self.data["free_flow_speed"])
+            free = self.data["free_flow_speed"].sel(block=self.data[BLOCK]).drop_vars("block")
+            kept = self.truth.where(speed < share * free).transpose(*self.truth.dims)
         return replace(self, data=self.data.assign(truth=kept))
 
 
@@ -282,7 +284,7 @@ def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:
     """
     step = as_interval(interval_minutes)
     parts = [
-        part.drop_vars("horizon")
+        part.drop_vars(["horizon", BLOCK], errors="ignore")
         .rename(origin="time")
         .assign_coords(time=part["origin"].values + int(horizon) * step)
         for horizon in values["horizon"].values

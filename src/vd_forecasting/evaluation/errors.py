@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.artefacts.forecasts import BLOCK
 from vd_forecasting.evaluation.aligned import (
     AlignedForecasts,
     Member,
@@ -29,12 +32,15 @@ class SummedErrors:
     """Sums of the errors of every member over the observed truths."""
 
     by_vd: xr.Dataset
-    """The sums of :func:`.metrics.sums` over all origins: (member, horizon, vd, feature)."""
+    """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
+    horizon, vd, feature)."""
     by_origin: xr.Dataset
     """Sums over all detectors: ``absolute`` errors (member, origin, horizon, feature) and their
     number ``n`` (origin, horizon, feature)."""
     members: list[Member]
     mode: str
+    spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
+    """First and last origin of each test block, by its number."""
     units: Mapping[str, str]
     """In words, by target feature."""
     interval_minutes: float
@@ -56,19 +62,38 @@ def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErro
         by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
         by_origin=total.assign_coords(labels),
         members=forecasts.members,
+        spans=_spans(forecasts),
         mode=forecasts.mode,
         units=forecasts.units,
         interval_minutes=forecasts.interval_minutes,
     )
 
 
+def _spans(forecasts: AlignedForecasts) -> dict[int, tuple[pd.Timestamp, pd.Timestamp]]:
+    of_origin, origins = forecasts.data[BLOCK].values, pd.DatetimeIndex(forecasts.origins)
+    spans = {int(number): origins[of_origin == number] for number in np.unique(of_origin)}
+    return {number: (of_block[0], of_block[-1]) for number, of_block in spans.items()}
+
+
 def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.Dataset, xr.Dataset]:
     """Sums over the origins and sums over the detectors."""
     observed, scale = block.truth.notnull(), block.data["mase_scale"]
+    numbers = scale["block"].values
+    ends = np.searchsorted(block.data[BLOCK].values, [*numbers, numbers[-1] + 1])
     of_vds, absolute = [], []
     for labelled in block.forecast:  # one by one, for their errors take room
         forecast = labelled.drop_vars(["model", "seed", "best"])
-        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, scale))
+        of_blocks = [
+            sums(
+                block.truth.isel(origin=slice(*span)),
+                forecast.isel(origin=slice(*span)),
+                ["origin"],
+                mape_min_truth,
+                scale.isel(block=at, drop=True),
+            )
+            for at, span in enumerate(pairwise(ends))
+        ]
+        of_vds.append(xr.concat(of_blocks, scale["block"]))
         error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
         absolute.append(error.sum("vd", skipna=False))
     of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}
@@ -88,6 +113,10 @@ class Errors:
     average_sd: xr.Dataset
     by_vd: xr.Dataset
     """Metrics over (model, vd, feature), pooled over horizons."""
+    by_block: xr.Dataset
+    """Metrics over (model, block, feature) of each test block, pooled over horizons."""
+    spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
+    """First and last origin of each test block, by its number."""
     by_hour: xr.DataArray
     """MAE over (model, hour, feature), by the hour of day that was forecast."""
     units: Mapping[str, str]
@@ -160,7 +189,7 @@ def errors_of(summed: SummedErrors) -> Errors:
     def pooled(*dims: str) -> xr.Dataset:
         return from_sums(summed.by_vd.sum(dims, skipna=False))
 
-    by_horizon, average = pooled("vd"), pooled("horizon", "vd")
+    by_horizon, average = pooled("block", "vd"), pooled("block", "horizon", "vd")
     total = summed.by_origin
     ahead = total["horizon"] * as_interval(summed.interval_minutes)
     of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
@@ -170,7 +199,9 @@ def errors_of(summed: SummedErrors) -> Errors:
         average=mean_over_seeds(average),
         by_horizon_sd=deviation_over_seeds(by_horizon),
         average_sd=deviation_over_seeds(average),
-        by_vd=mean_over_seeds(pooled("horizon")),
+        by_vd=mean_over_seeds(pooled("block", "horizon")),
+        by_block=mean_over_seeds(pooled("horizon", "vd")),
+        spans=summed.spans,
         by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
         units=summed.units,
         interval_minutes=summed.interval_minutes,

@@ -53,7 +53,7 @@ def sums(
         "variation": ((truth - mean) ** 2).sum(over),
     }
     if mase_scale is not None:
-        total["scaled"] = absolute / mase_scale
+        total["scaled"] = (absolute / mase_scale).where(n > 0, 0)
     return xr.Dataset(total)
 
 

@@ -21,7 +21,14 @@ from kedro.validation import DataValidationError
 from pydantic import BaseModel, ValidationError
 
 from vd_forecasting.artefacts import Config, Cost, History
-from vd_forecasting.parameters import IndependentMultiVDWindows, MultiVDWindows, Training, Windows
+from vd_forecasting.parameters import (
+    IndependentMultiVDWindows,
+    MultiVDWindows,
+    Split,
+    Training,
+    Windows,
+)
+from vd_forecasting.vd_array import test_blocks
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import duration, listed, megabytes, plural
 
@@ -40,6 +47,7 @@ class Planned:
     experiment: str
     windows: Windows
     training: Training
+    split: Split
 
     @property
     def models(self) -> int:
@@ -56,9 +64,9 @@ class Planned:
         return self.windows.num_vds if isinstance(self.windows, MultiVDWindows) else self.models
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Models and seeds; their product is the number of trainings."""
-        return self.models, len(self.training.seeds)
+    def size(self) -> tuple[int, int, int]:
+        """Models, seeds and test blocks; their product is the number of trainings."""
+        return self.models, len(self.training.seeds), self.split.folds
 
     def windows_in(self, steps: int) -> int:
         """Windows in a split of so many time steps."""
@@ -80,9 +88,13 @@ def is_training(node: Node) -> bool:
 def plan_trainings(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[Planned]:
     """The trainings among the nodes of a run, by experiment."""
     names = [node.namespace for node in nodes if is_training(node) and node.namespace is not None]
-    blocks = ("windows", "training")
     return [
-        Planned(name, *(catalog.load(f"params:{name}.{block}") for block in blocks))
+        Planned(
+            name,
+            catalog.load(f"params:{name}.windows"),
+            catalog.load(f"params:{name}.training"),
+            catalog.load("params:split"),
+        )
         for name in names
     ]
 
@@ -93,27 +105,31 @@ def count_trainings(planned: Iterable[Planned]) -> str:
     for size, group in groupby(sorted(planned, key=by_size), by_size):
         names = [one.experiment for one in group]
         whose = names[0] if len(names) == 1 else plural(len(names), "experiment")
-        parts.append(f"{whose} of {plural(size[0], 'model')} × {plural(size[1], 'seed')}")
+        models, seeds, blocks = size
+        of_each = [plural(models, "model"), plural(seeds, "seed")]
+        of_each += [plural(blocks, "test block")] if blocks > 1 else []
+        parts.append(f"{whose} of {' × '.join(of_each)}")
         total += len(names) * math.prod(size)
     return f"{plural(total, 'training')}: {', '.join(parts)}"
 
 
 def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol) -> list[str]:
     """Time, memory and disk of trainings, a line each; ``steps`` as by :func:`time_steps`."""
-    split = catalog.load("params:split")
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
     for one in planned:
+        blocks = test_blocks(steps, one.split) if steps else []
         config = _record(catalog, f"{one.experiment}.config", Config)
         if config is None or not _is_like(config, one, catalog):
             continue
         if history := _record(catalog, f"{one.experiment}.training_history", History):
             fits = [fit for _, _, fit in history.fits()]
             of_epoch = sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
-            before = config.split["train"].windows
-            now = one.windows_in(round(split.train * steps)) if steps else before
+            last = config.split["train"].windows
+            before = [*(block["train"].windows for block in config.earlier.values()), last]
+            now = [one.windows_in(round(s.train * end)) for end, s in blocks] or before
             epochs = math.prod(one.size) * one.training.epochs
-            seconds[one.experiment] = epochs * of_epoch * now / before
+            seconds[one.experiment] = epochs * of_epoch * statistics.fmean(now) / last
         if cost := _record(catalog, f"{one.experiment}.cost", Cost):
             step_bytes[one.experiment] = cost.training_step_bytes
     each = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
@@ -126,7 +142,11 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
     )
     disk = "not known, as the detector file cannot be read"
     if steps is not None:
-        values = sum(one.values_in(round(split.test * steps)) for one in planned)
+        values = sum(
+            one.values_in(round(of_block.test * end))
+            for one in planned
+            for end, of_block in test_blocks(steps, one.split)
+        )
         size = megabytes(FLOAT_BYTES * values)
         disk = f"up to {size} of test forecasts and their truths, before compression"
     return [

@@ -236,12 +236,12 @@ def _predictions() -> xr.Dataset:
 
 
 def _forecasts() -> list[bytes]:
-    return [_netcdf(Forecasts(_predictions()))]
+    return [_netcdf(Forecasts.from_xarray(_predictions()))]
 
 
 def _baselines() -> list[bytes]:
     one = _predictions().sel(seed=1, drop=True)
-    return [_netcdf(BaselineForecasts(make_baselines(one)))]
+    return [_netcdf(BaselineForecasts.from_xarray(make_baselines(one)))]
 
 
 def _read_netcdf(path: Path, kind: type[Any]) -> Any:

@@ -18,11 +18,12 @@ from tests.make.windows import (
     make_joint_windows,
     window_parameters,
 )
+from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
-from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
+from vd_forecasting.pipelines.baselines.forecast import forecast_baselines, forecast_block
 from vd_forecasting.pipelines.training.evaluate import forecast_test
 
 BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
@@ -49,7 +50,7 @@ def test_labels_are_those_of_the_networks_forecasts(
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
     lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
     network = lazy.data.isel(seed=0, drop=True).compute()
-    predictions = forecast_baselines(windows, BASELINES, COMPUTE).data
+    predictions = forecast_block(windows, BASELINES, COMPUTE).data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
@@ -61,7 +62,7 @@ def test_labels_are_those_of_the_networks_forecasts(
 
 
 def test_forecasts_are_in_physical_units() -> None:
-    predictions = forecast_baselines(make_joint_windows(make_clean(500)), BASELINES, COMPUTE).data
+    predictions = forecast_block(make_joint_windows(make_clean(500)), BASELINES, COMPUTE).data
     for model in MODELS:
         mean = predictions["prediction"].sel(model=model).mean(["origin", "horizon", "vd"])
         assert 60 < mean.sel(feature="avg_speed") < 100
@@ -70,7 +71,7 @@ def test_forecasts_are_in_physical_units() -> None:
 
 def test_the_same_twice() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    first, second = (forecast_baselines(windows, BASELINES, COMPUTE).data for _ in range(2))
+    first, second = (forecast_block(windows, BASELINES, COMPUTE).data for _ in range(2))
     xr.testing.assert_identical(first["prediction"], second["prediction"])
 
 
@@ -81,8 +82,8 @@ def test_changing_the_future_never_changes_a_forecast(
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_baselines(make(clean), BASELINES, COMPUTE).data["prediction"]
-    after = forecast_baselines(make(changed), BASELINES, COMPUTE).data["prediction"]
+    before = forecast_block(make(clean), BASELINES, COMPUTE).data["prediction"]
+    after = forecast_block(make(changed), BASELINES, COMPUTE).data["prediction"]
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(before[:, known], after[:, known])
@@ -97,7 +98,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     # Windows of test begin after validation; only the seasonal forecast looks further back.
     changed[350:400] *= 1.3
     before, after = (
-        forecast_baselines(make_joint_windows(data), BASELINES, COMPUTE).prediction
+        forecast_block(make_joint_windows(data), BASELINES, COMPUTE).prediction
         for data in (clean, changed)
     )
     # A value missing at the start of test is filled by the last of validation.
@@ -126,7 +127,8 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
         }
     )
     SequentialRunner().run(create_pipeline("multi_vd"), catalog)
-    expected = forecast_baselines(windows, BASELINES, COMPUTE).data.drop_vars("fit_seconds")
+    blocks = WindowBlocks.of_one(windows)
+    expected = forecast_baselines(blocks, BASELINES, COMPUTE).data.drop_vars("fit_seconds")
     loaded = predictions.load().drop_vars("fit_seconds")
     assert loaded.attrs.pop("format") == FORMAT
     xr.testing.assert_identical(loaded, expected)

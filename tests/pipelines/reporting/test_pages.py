@@ -73,7 +73,7 @@ def make_all(**settings: Any) -> Found:
 def with_outcomes(outcomes: dict[str, Outcome], errors: Sequence[float] = WEAK) -> Found:
     """Results with baselines of such errors."""
     baselines = {
-        mode: BaselineForecasts(
+        mode: BaselineForecasts.from_xarray(
             make_baselines(outcomes[f"{mode}_lstm"].forecasts.data, errors=errors)
         )
         for mode in MODES
@@ -375,7 +375,9 @@ def test_a_comparison_says_first_where_persistence_wins() -> None:
 
 def test_a_comparison_says_when_forecasts_were_left_out(day: Found) -> None:
     whole = day.outcomes["single_vd_xlstm"]
-    shorter = replace(whole, forecasts=Forecasts(whole.forecasts.data.isel(origin=slice(10, None))))
+    shorter = replace(
+        whole, forecasts=Forecasts.from_xarray(whole.forecasts.data.isel(origin=slice(10, None)))
+    )
     outcomes = {**day.outcomes, "single_vd_xlstm": shorter}
     page = comparison(replace(day, outcomes=outcomes), "single_vd")
     assert "**The two did not forecast the same values**" in page

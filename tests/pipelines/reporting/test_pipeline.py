@@ -76,7 +76,7 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
         mode, _, model = name.rpartition("_")
         if model == "lstm":
             catalog[f"{mode}_baselines.predictions"] = MemoryDataset(
-                BaselineForecasts(make_baselines(dataset))
+                BaselineForecasts.from_xarray(make_baselines(dataset))
             )
     return catalog
 
@@ -372,7 +372,7 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
 
 
 def test_without_any_experiment_there_is_no_comprehensive_page() -> None:
-    baselines = BaselineForecasts(make_baselines(make_predictions()))
+    baselines = BaselineForecasts.from_xarray(make_baselines(make_predictions()))
     failed: dict[str, Failure] = dict.fromkeys(EXPERIMENTS, FAILED)
     compared = Compared(FAILED, baselines)
     found = gather(**failed, **{f"compare_{mode}": compared for mode in MODES})
@@ -406,7 +406,7 @@ def test_the_comprehensive_page_is_whole_whatever_the_shape(case: dict[str, Any]
     }
     compared = {
         f"compare_{mode}": Compared(
-            pd.DataFrame(), BaselineForecasts(make_baselines(found[f"{mode}_lstm"]))
+            pd.DataFrame(), BaselineForecasts.from_xarray(make_baselines(found[f"{mode}_lstm"]))
         )
         for mode in MODES
     }

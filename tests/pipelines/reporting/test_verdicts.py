@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -43,6 +44,8 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]]) -> Errors:
         by_horizon_sd=by_horizon * np.nan,
         average_sd=average * np.nan,
         by_vd=average.expand_dims(vd=["A"]),
+        by_block=average.expand_dims(block=[1]),
+        spans={1: (pd.Timestamp("2026-03-23"), pd.Timestamp("2026-03-30"))},
         by_hour=average["mae"].expand_dims(hour=range(24)),
         units=UNITS,
         interval_minutes=5.0,

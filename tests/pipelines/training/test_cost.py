@@ -13,7 +13,7 @@ from tests.make.trainings import (
     joint_windows,
     train_lstm,
 )
-from vd_forecasting.artefacts import Experiment
+from vd_forecasting.artefacts import Experiment, WindowBlocks
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.pipelines.training.cost import measure_cost, training_step_bytes
 from vd_forecasting.pipelines.training.train import describe_network
@@ -61,7 +61,7 @@ def test_measuring_changes_nothing_and_is_ready_for_json() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    cost = measure_cost(checkpoint, windows, TRAINING)
+    cost = measure_cost(checkpoint, WindowBlocks.of_one(windows), TRAINING)
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(before[k], v) for k, v in checkpoint["weights"]["joint"].items())
     assert json.loads(json.dumps(cost)) == cost

@@ -26,7 +26,7 @@ from tests.make.trainings import (
     train_xlstm,
 )
 from tests.make.windows import MakesWindows, make_joint_windows
-from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import load_forecasters
 from vd_forecasting.pipelines.reporting.scores import score_experiment
@@ -89,7 +89,9 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
 def test_history_and_errors_at_the_chosen_epoch_agree() -> None:
     windows = joint_windows()
     checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
-    _, errors = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, errors = evaluate(
+        checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+    )
     best = history["42"]["joint"]["epochs"][history["42"]["joint"]["best_epoch"] - 1]
     for feature in ("avg_speed", "total_volume"):
         for name in ("mae", "mse", "rmse", "mape", "r2"):
@@ -101,7 +103,7 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
     """A window of the training split after the other, without batches, blocks or sums."""
     windows = make()
     models = {str(seed): untrained(windows, seed) for seed in (3, 7)}
-    _, errors = evaluate(models["7"], models, windows, MAPE_MIN_TRUTH, COMPUTE)
+    _, errors = evaluate(models["7"], models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE)
     target = windows.features.index("total_volume")
     scale = mase_scale(windows).sel(feature="total_volume").values
     absolute, scaled, n = [], [], 0
@@ -166,7 +168,9 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     among = models["42"]["weights"]["joint"]
     assert all(torch.equal(alone[name], among[name]) for name in alone)
 
-    predictions, fit_errors = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
+    predictions, fit_errors = evaluate(
+        best, models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+    )
     _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
     assert predictions.seeds == metrics["seeds"] == [3, 42, 7]
     assert predictions.best_seed == int(lowest)
@@ -251,7 +255,9 @@ def test_training_learns() -> None:
     windows = joint_windows(make_clean(1500, missing=0.02))
     longer = TRAINING.model_copy(update={"epochs": 15})
     checkpoint, _, _, _ = train_lstm(windows, LSTM, longer, MAPE_MIN_TRUTH, COMPUTE)
-    evaluated = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    evaluated = evaluate(
+        checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+    )
     _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
     assert (
         metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
@@ -378,7 +384,9 @@ def test_changing_the_future_never_changes_a_forecast(
 def test_metrics_by_hand() -> None:
     windows = joint_windows()
     checkpoint = untrained(windows)
-    evaluated = evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+    evaluated = evaluate(
+        checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+    )
     _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
     predictions = evaluated[0].data.compute()
     error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
@@ -430,6 +438,8 @@ def test_a_checkpoint_of_other_windows_is_not_evaluated(
     checkpoint = untrained(make_joint_windows(make_clean(500)))
     windows = make_joint_windows(make_clean(steps), **changes)
     with pytest.raises(ValueError, match=told):
-        evaluate(checkpoint, {"42": checkpoint}, windows, MAPE_MIN_TRUTH, COMPUTE)
+        evaluate(
+            checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+        )
     with pytest.raises(ValueError, match=told):
-        measure_cost(checkpoint, windows, TRAINING)
+        measure_cost(checkpoint, WindowBlocks.of_one(windows), TRAINING)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from vd_forecasting.artefacts import BaselineForecasts, WindowSet
+from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.parameters import Baselines, Compute
 from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
 from vd_forecasting.pipelines.baselines.ridge import forecast_ridge
@@ -21,9 +21,19 @@ DAYS_BACK = 7
 
 
 def forecast_baselines(
-    windows: WindowSet, baselines: Baselines, compute: Compute
+    blocks: WindowBlocks, baselines: Baselines, compute: Compute
 ) -> BaselineForecasts:
-    """The forecasts of every test window, in physical units, by every baseline."""
+    """The forecasts of every test window, in physical units, by every baseline, which learns anew
+    for every test block."""
+    parts = {
+        number: forecast_block(of_block, baselines, compute)
+        for number, of_block in blocks.blocks.items()
+    }
+    return BaselineForecasts.of_blocks(parts)
+
+
+def forecast_block(windows: WindowSet, baselines: Baselines, compute: Compute) -> BaselineForecasts:
+    """The forecasts of the test windows of one block."""
     models: dict[str, Callable[[WindowSet], np.ndarray]] = {
         "seasonal_naive": forecast_seasonal_naive,
         "historical_average": forecast_historical_average,

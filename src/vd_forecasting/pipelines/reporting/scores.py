@@ -19,7 +19,8 @@ from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tid
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.rendering.page import Page
 
-SCORE_COLUMNS = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"]
+PLACE = ["vdid", "feature", "horizon"]
+SCORE_COLUMNS = ["mode", "model", "seed", "block", *PLACE, "metric", "value"]
 
 
 def gather_outcome(
@@ -113,10 +114,13 @@ def score_forecasts(
 
 
 def _tidy(summed: SummedErrors) -> pd.DataFrame:
-    scores = from_sums(summed.by_vd)
+    numbers = [int(number) for number in summed.by_vd["block"].values]
     frames = []
-    for position, member in enumerate(summed.members):
-        frame = tidy(scores.isel(member=position, drop=True), member.model)
-        frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
-        frames.append(frame)
+    for block in ["all", *(numbers if len(numbers) > 1 else [])]:
+        own = numbers if block == "all" else [block]
+        scores = from_sums(summed.by_vd.sel(block=own).sum("block", skipna=False))
+        for position, member in enumerate(summed.members):
+            frame = tidy(scores.isel(member=position, drop=True), member.model)
+            frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
+            frames.append(frame.assign(block=str(block)))
     return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]

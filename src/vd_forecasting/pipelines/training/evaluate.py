@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from vd_forecasting.artefacts import FitErrors, Forecasts, WindowSet
-from vd_forecasting.artefacts.records import Metrics
+from vd_forecasting.artefacts import FitErrors, Forecasts, WindowBlocks, WindowSet
+from vd_forecasting.artefacts.records import key_of
 from vd_forecasting.evaluation.metrics import by_feature, from_sums
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
@@ -32,20 +32,35 @@ FREE_FLOW_PERCENTILE = 85
 def evaluate(
     best_model: Checkpoint,
     models: dict[str, Checkpoint],
-    windows: WindowSet,
+    blocks: WindowBlocks,
     mape_min_truth: float,
     compute: Compute,
 ) -> tuple[Forecasts, FitErrors]:
     """The forecasts of :func:`forecast_test`, and the errors on the other splits.
 
-    All are of every seed's models; errors are means over the seeds.
+    All are of every seed's models for every test block; errors are means over both.
     """
-    for checkpoint in (best_model, *models.values()):
-        check_same_windows(checkpoint, windows)
-    with torch_threads(compute.threads):
-        errors = {s: fit_errors(models, windows, s, mape_min_truth) for s in ("train", "val")}
-    predictions = forecast_test(models, windows, compute, best_seed=best_model["seed"])
-    return predictions, FitErrors(**errors)
+    check_same_windows(best_model, blocks.last)
+    seeds = dict.fromkeys(checkpoint["seed"] for checkpoint in models.values())
+    forecasts: dict[int, Forecasts] = {}
+    errors: dict[str, list[xr.Dataset]] = {"train": [], "val": []}
+    for number, windows in blocks.blocks.items():
+        keys = [key_of(seed, None if windows is blocks.last else number) for seed in seeds]
+        of_block = {key: models[key] for key in keys if key in models}
+        if not of_block:
+            continue  # its training failed
+        for checkpoint in of_block.values():
+            check_same_windows(checkpoint, windows)
+        with torch_threads(compute.threads):
+            for split in errors:
+                errors[split] += fit_errors(of_block, windows, split, mape_min_truth)
+        best_seed = best_model["seed"]
+        forecasts[number] = forecast_test(of_block, windows, compute, best_seed)
+    means = {
+        split: by_feature(xr.concat(of_split, "seed").mean("seed", skipna=False))
+        for split, of_split in errors.items()
+    }
+    return Forecasts.of_blocks(forecasts), FitErrors.model_validate(means)
 
 
 def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
@@ -75,8 +90,8 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
 
 def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
-) -> dict[str, Metrics]:
-    """Metrics by feature on a split, all horizons and VDs pooled; the mean over the seeds."""
+) -> list[xr.Dataset]:
+    """Metrics (feature) on a split of every seed's models, all horizons and VDs pooled."""
     mean, std = map(torch.from_numpy, windows.target_scaler)
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
@@ -92,7 +107,7 @@ def fit_errors(
         total = xr.concat(of_models, "vd")
         total = total.assign(scaled=total["absolute"] / scale)
         of_seeds.append(from_sums(total.sum(("horizon", "vd"), skipna=False)))
-    return by_feature(xr.concat(of_seeds, "seed").mean("seed", skipna=False))
+    return of_seeds
 
 
 def forecast_test(

@@ -11,16 +11,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.pipelines.training import windows
+from vd_forecasting.pipelines.training import blocks
 from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.train import begin_training, train_lstm, train_xlstm
 from vd_forecasting.running.runners import LONG
 
 MAKE_WINDOWS = {
-    "single_vd": windows.make_single_vd_windows,
-    "multi_vd": windows.make_multi_vd_windows,
-    "independent_multi_vd": windows.make_independent_multi_vd_windows,
+    "single_vd": blocks.make_single_vd_blocks,
+    "multi_vd": blocks.make_multi_vd_blocks,
+    "independent_multi_vd": blocks.make_independent_multi_vd_blocks,
 }
 TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
 

@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 
-from vd_forecasting.artefacts import Config, Experiment, History, WindowSet
-from vd_forecasting.artefacts.records import SplitSpan, WindowLengths
+from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks, WindowSet
+from vd_forecasting.artefacts.records import SplitSpan, WindowLengths, key_of
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
@@ -24,6 +25,7 @@ from vd_forecasting.pipelines.training.resume import Weights, find_state, made_w
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
 from vd_forecasting.vocabulary import SPLITS
+from vd_forecasting.wording import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
 
 def train_lstm(
-    windows: WindowSet,
+    windows: WindowBlocks,
     model: LSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -41,12 +43,12 @@ def train_lstm(
     training_state: TrainingState | None = None,
 ) -> Trained:
     """Train the LSTMs of an experiment. See :func:`train`."""
-    experiment = Experiment(windows, "lstm", model, training, compute, mape_min_truth)
-    return train(experiment, training_state)
+    experiment = Experiment(windows.last, "lstm", model, training, compute, mape_min_truth)
+    return train(experiment, windows, training_state)
 
 
 def train_xlstm(
-    windows: WindowSet,
+    windows: WindowBlocks,
     model: XLSTMModel,
     training: Training,
     mape_min_truth: float,
@@ -57,27 +59,64 @@ def train_xlstm(
 
     A ``context_length`` shorter than the window is a ValueError too.
     """
-    if model.context_length < windows.sequence_length:
+    if model.context_length < windows.last.sequence_length:
         raise ValueError(
             f"context_length {model.context_length} is shorter than sequence_length "
-            f"{windows.sequence_length}; raise context_length to at least that"
+            f"{windows.last.sequence_length}; raise context_length to at least that"
         )
-    experiment = Experiment(windows, "xlstm", model, training, compute, mape_min_truth)
-    return train(experiment, training_state)
+    experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
+    return train(experiment, windows, training_state)
 
 
-def train(experiment: Experiment, training_state: TrainingState | None = None) -> Trained:
-    """Train every model of an experiment, one after the other, once with every seed.
+def train(
+    experiment: Experiment, blocks: WindowBlocks, training_state: TrainingState | None = None
+) -> Trained:
+    """Train every model of an experiment, one after the other, for every test block and seed.
 
     Trainings keep their state as they proceed, and continue from that of a run that was killed. It
-    is a ValueError if there is nothing to train on or a training diverges in its first epoch.
+    is a ValueError if there is nothing to train on or a training diverges in its first epoch; in a
+    test block before the last, that block has no models and the configuration says why.
 
     Returns:
-        The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the seed with the lowest
-        validation loss, the checkpoints of all seeds by seed, the configuration and the history.
+        The checkpoint (:mod:`vd_forecasting.models.checkpoint`) of the last block and the seed with
+        its lowest validation loss, all checkpoints by :func:`~.records.key_of`, the configuration
+        and the history.
     """
-    checkpoints, histories, seconds = {}, {}, []
-    total = len(experiment.training.seeds) * len(experiment.windows.models)
+    checkpoints: dict[str, Checkpoint] = {}
+    histories: dict[str, Any] = {}
+    failed, seconds = dict(blocks.failed), list[float]()
+    total = len(experiment.training.seeds) * sum(len(of.models) for of in blocks.blocks.values())
+    for number, windows in blocks.numbered():
+        is_last = windows is blocks.last
+        of_block = replace(experiment, windows=windows, block=number)
+        try:
+            of_seeds = [*train_seeds(of_block, training_state, seconds, total)]
+        except ValueError as error:
+            if is_last or number is None:
+                raise
+            failed[number] = one_line(error)
+            logger.warning("%s: test block %d: %s", experiment.name, number, failed[number])
+            continue
+        for seed, of_seed in zip(experiment.training.seeds, of_seeds, strict=True):
+            key = key_of(seed, None if is_last else number)
+            checkpoints[key], histories[key] = of_seed
+    history = History.model_validate(histories)
+    losses = {
+        seed: statistics.fmean(fit.best.val.loss for fit in fits.values())
+        for seed, fits in history.seeds.items()
+    }
+    best = min(losses, key=losses.__getitem__)
+    config = describe_experiment(experiment, int(best), blocks, failed)
+    return checkpoints[best], checkpoints, config, history
+
+
+def train_seeds(
+    experiment: Experiment, training_state: TrainingState | None, seconds: list[float], total: int
+) -> Iterator[tuple[Checkpoint, dict[str, Any]]]:
+    """Train the models of one test block once with every seed: checkpoint and records of the fits.
+
+    ``seconds`` gets the time of each training of the ``total`` in all blocks.
+    """
     for seed in experiment.training.seeds:
         weights: dict[str, Weights] = {}
         records: dict[str, Any] = {}
@@ -87,25 +126,22 @@ def train(experiment: Experiment, training_state: TrainingState | None = None) -
             seconds.append(time.perf_counter() - started)
             if line := time_left(seconds, total):
                 logger.info("%s: %s", experiment.name, line)
-        histories[str(seed)] = records
-        checkpoints[str(seed)] = make_checkpoint(experiment, weights, seed)
-    history = History.model_validate(histories)
-    losses = {
-        seed: statistics.fmean(fit.best.val.loss for fit in fits.values())
-        for seed, fits in history.seeds.items()
-    }
-    best = min(losses, key=losses.__getitem__)
-    return checkpoints[best], checkpoints, describe_experiment(experiment, int(best)), history
+        yield make_checkpoint(experiment, weights, seed), records
 
 
-def begin_training(windows: WindowSet, training: Training) -> list[str]:
+def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
     """Name the states that the fits of an experiment keep; states of other fits are of no use."""
-    return [state_name(seed, name) for seed in training.seeds for name in windows.models]
+    return [
+        state_name(seed, name, number)
+        for number, of_block in windows.numbered()
+        for seed in training.seeds
+        for name in of_block.models
+    ]
 
 
-def state_name(seed: int, name: str) -> str:
-    """Name of the state that the fit of one model from one seed keeps."""
-    return f"{seed}-{name}"
+def state_name(seed: int, name: str, block: int | None) -> str:
+    """Name of the state that the fit of one model from one seed for one test block keeps."""
+    return f"{seed}-{name}" if block is None else f"block{block}-{seed}-{name}"
 
 
 def train_model(
@@ -120,7 +156,8 @@ def train_model(
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
         made = made_with(experiment, vds, device)
-        state = find_state(training_state, state_name(seed, name), made, forecaster, label)
+        kept = state_name(seed, name, experiment.block)
+        state = find_state(training_state, kept, made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
             logger.info("%s: was trained before, %d epochs", label, epochs)
@@ -128,7 +165,7 @@ def train_model(
         warm_up(forecaster, windows, vds)
         for later in fit(Learner(forecaster, experiment, vds, seed), label, state):
             if training_state is not None:
-                training_state.save(state_name(seed, name), {"made_with": made, **later})
+                training_state.save(kept, {"made_with": made, **later})
             state = later
     assert state is not None
     return on_cpu(state["weights"]), state["history"]
@@ -212,16 +249,12 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
     }
 
 
-def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
+def describe_experiment(
+    experiment: Experiment, best_seed: int, blocks: WindowBlocks, failed: dict[int, str]
+) -> Config:
     """The configuration of a trained experiment."""
     windows, described = experiment.windows, describe_network(experiment)
     packages = (PACKAGE, "torch", *(["xlstm"] if experiment.model == "xlstm" else []))
-    split = {}
-    for name in SPLITS:
-        starts = windows.starts(name)
-        ends = windows.time[[starts[0], windows.target_steps(name)[-1, -1]]]
-        start, end = (pd.Timestamp(time).isoformat() for time in ends)
-        split[name] = SplitSpan(start=start, end=end, windows=len(starts))
     return Config(
         **described,
         experiment=experiment.name,
@@ -232,8 +265,21 @@ def describe_experiment(experiment: Experiment, best_seed: int) -> Config:
         units=windows.units,
         num_parameters=sum(p.numel() for p in build_forecaster(described).parameters()),
         num_models=len(windows.models),
-        split=split,
+        split=describe_split(windows),
+        earlier={number: describe_split(of_block) for number, of_block in blocks.earlier.items()},
+        failed=failed,
         versions={package: version_of(package) for package in packages},
         training=experiment.training,
         compute=experiment.compute,
     )
+
+
+def describe_split(windows: WindowSet) -> dict[str, SplitSpan]:
+    """The spans of the three splits of a test block."""
+    split = {}
+    for name in SPLITS:
+        starts = windows.starts(name)
+        ends = windows.time[[starts[0], windows.target_steps(name)[-1, -1]]]
+        start, end = (pd.Timestamp(time).isoformat() for time in ends)
+        split[name] = SplitSpan(start=start, end=end, windows=len(starts))
+    return split

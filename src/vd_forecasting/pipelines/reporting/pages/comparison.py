@@ -1,7 +1,7 @@
 """The page that compares both models of a mode; its text is ``templates/comparison.md.j2``."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -48,6 +48,11 @@ class Comparison:
     """Test days that an interval takes."""
     by_horizon: dict[str, tables.Rows]
     """Differences between the networks, by feature."""
+    models: list[str]
+    """Networks and baselines, in print."""
+    by_block: dict[str, tables.Rows]
+    """Errors in each test block, by feature; empty rows where there is a single one."""
+    winners_by_block: list[str]
     left_out_of_mape: list[str]
     congestion: tables.Rows
     """Empty if no step is congested."""
@@ -79,8 +84,9 @@ def write_comparison(
         for feature in errors.features
     }
     metrics = ("rmse", "mase", "r2", "mape")
+    left_out = (*verdicts.failed_blocks(configs.values()), *forecasts.left_out)
     comparison = Comparison(
-        forecasts,
+        replace(forecasts, left_out=left_out),
         errors,
         differences,
         evaluation,
@@ -105,6 +111,11 @@ def write_comparison(
         confidence_set=verdicts.about_confidence_set(differences, ""),
         min_days=MIN_DAYS,
         by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},
+        models=[*models],
+        by_block={
+            plain_text(errors.label(f)): tables.block_rows(errors, f) for f in errors.features
+        },
+        winners_by_block=verdicts.winners_by_block(errors) if len(errors.spans) > 1 else [],
         left_out_of_mape=[
             f"{plain_text(feature)} {tables.left_out_of_mape(errors, feature)}"
             for feature in errors.features
@@ -131,7 +142,12 @@ def _figures(
     errors, differences = comparison.errors, comparison.differences
     forecasts, congested = comparison.forecasts, most_congested_day(comparison.forecasts)
     event = congested.event
-    return {
+    of_blocks: dict[str, Callable[[], Figure]] = {
+        "error_by_block": partial(
+            error_plots.plot_error_by_block, "Does the order hold in each test block?", errors
+        )
+    }
+    return (of_blocks if len(errors.spans) > 1 else {}) | {
         "error_by_horizon": partial(
             error_plots.plot_error_by_horizon,
             "How fast do the errors grow with the time ahead?",

@@ -47,7 +47,8 @@ class Comprehensive:
     confidence_set: str
     costs: tables.Rows
     sources: list[str]
-    test: SplitSpan
+    tests: list[SplitSpan]
+    """Test periods, of each test block one."""
     several_seeds: bool
     still_improving: list[str]
     compared: list[str]
@@ -90,7 +91,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         ),
         costs=_cost_rows(costs),
         sources=list(dict.fromkeys(config.source for config in configs)),
-        test=configs[0].split["test"],
+        tests=configs[0].test_periods,
         several_seeds=any(cost.seeds > 1 for cost in costs.values()),
         still_improving=[name for name, cost in costs.items() if cost.still_improving],
         compared=[mode for mode in MODES if f"compare_{mode}" not in found.failures],

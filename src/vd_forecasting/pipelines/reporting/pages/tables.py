@@ -9,7 +9,7 @@ from vd_forecasting.evaluation.differences import AVERAGE, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.rendering.markdown import bold, code, plain_text
-from vd_forecasting.vocabulary import NAMES
+from vd_forecasting.vocabulary import MODELS, NAMES
 from vd_forecasting.wording import (
     NOTHING,
     change,
@@ -135,6 +135,24 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
 def _metric(errors: Errors, metric: str, model: str, feature: str) -> str:
     value = errors.at(metric, model, feature)
     return percent(value / 100) if metric == "mape" else number(value)
+
+
+def block_rows(errors: Errors, feature: str) -> Rows:
+    """A row per test block: MAE of networks and baselines, all horizons together, and its change
+    from the first network to the second; empty if there is a single block."""
+    if len(errors.spans) == 1:
+        return []
+    mae = errors.by_block["mae"].sel(feature=feature)
+    rows = []
+    for block, (begin, end) in errors.spans.items():
+        of_block = mae.sel(block=block).values.tolist()
+        lowest = min(filter(is_number, of_block), default=math.nan)
+        cells = [bold(number(one)) if one == lowest else number(one) for one in of_block]
+        rows.append([f"{block}, {begin:%Y-%m-%d} to {end:%Y-%m-%d}", *cells])
+        if len(errors.networks) > 1:
+            first, second = (float(mae.sel(block=block, model=name)) for name in MODELS)
+            rows[-1].append(percent(change(second, first), signed=True))
+    return rows
 
 
 def congestion_rows(errors: Errors) -> Rows:

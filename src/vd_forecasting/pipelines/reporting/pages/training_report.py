@@ -43,6 +43,13 @@ class TrainingReport:
     details: list[str]
     detectors: str
     splits: tables.Rows
+    failed_blocks: list[str]
+    models: list[str]
+    """The network and persistence, in print."""
+    by_block: dict[str, tables.Rows]
+    """Errors in each test block, by feature; empty rows where there is a single one."""
+    epochs_by_block: list[str]
+    """Chosen epochs of the test blocks before the last."""
     costs: tables.Rows
     cut_short: list[str]
     fits: tables.Rows
@@ -70,11 +77,14 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         headline=verdicts.against_persistence(errors, model),
         details=verdicts.persistence_details(errors, model),
         detectors=listed(detectors),
-        splits=[
-            [name, _minute(span.start), _minute(span.end), count(span.windows)]
-            for split, name in _SPLITS.items()
-            for span in [config.split[split]]
-        ],
+        splits=_split_rows(config),
+        failed_blocks=verdicts.failed_blocks([config]),
+        models=[NAMES[model], NAMES["persistence"]],
+        by_block={
+            plain_text(errors.label(feature)): tables.block_rows(errors, feature)
+            for feature in errors.features
+        },
+        epochs_by_block=_epochs_by_block(outcome.history),
         costs=cost_rows(costs),
         cut_short=verdicts.cut_short(costs),
         fits=_fit_rows(outcome.history),
@@ -111,6 +121,29 @@ def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]
 
 def _minute(iso: str) -> str:
     return plain_text(iso[:16].replace("T", " "))
+
+
+def _split_rows(config: Config) -> tables.Rows:
+    """A row per split, those of the test blocks before the last first."""
+    blocks = {f"block {block}, ": split for block, split in config.earlier.items()}
+    count_of_blocks = max([*config.earlier, *config.failed], default=0) + 1
+    last = f"block {count_of_blocks}, " if count_of_blocks > 1 else ""
+    return [
+        [before + name, _minute(span.start), _minute(span.end), count(span.windows)]
+        for before, split in {**blocks, last: config.split}.items()
+        for key, name in _SPLITS.items()
+        for span in [split[key]]
+    ]
+
+
+def _epochs_by_block(history: History) -> list[str]:
+    sentences = []
+    for block, fits in history.earlier.items():
+        epochs = sorted({fit.best_epoch for fit in fits})
+        chosen = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+        took = duration(sum(fit.seconds for fit in fits))
+        sentences.append(f"block {block}: chosen epoch {chosen}, {took}")
+    return sentences
 
 
 def _fit_rows(history: History) -> tables.Rows:

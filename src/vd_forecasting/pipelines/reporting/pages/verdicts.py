@@ -1,9 +1,11 @@
 """Sentences that depend on numbers: which model is better, by how much, at what cost."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 
+from vd_forecasting.artefacts import Config
 from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
@@ -105,6 +107,38 @@ def _where_losing(errors: Errors, network: str, feature: str, baseline: str) -> 
     if len(losing) == len(errors.horizons) > 1:
         return _EVERYWHERE
     return ahead_ranges(losing, errors.interval_minutes)
+
+
+def winners_by_block(errors: Errors) -> list[str]:
+    """A sentence per feature: in how many test blocks which network and which model leads."""
+    sentences = []
+    for feature in errors.features:
+        mae = errors.by_block["mae"].sel(feature=feature)
+        mae = mae.isel(block=mae.notnull().all("model").values)
+        if not mae.sizes["block"]:
+            continue
+        network, model = (
+            Counter(map(str, of.idxmin("model").values)).most_common()
+            for of in (mae.sel(model=errors.networks), mae)
+        )
+        best, lowest = (
+            listed(f"{NAMES[name]} in {times}" for name, times in found)
+            for found in (network, model)
+        )
+        sentences.append(
+            f"{plain_text(feature)}: the better network is {best} of "
+            f"{plural(mae.sizes['block'], 'block')}; the best model is {lowest}."
+        )
+    return sentences
+
+
+def failed_blocks(configs: Iterable[Config]) -> list[str]:
+    """A sentence per test block and experiment that has no forecasts of it."""
+    return [
+        f"{NAMES[config.model]} has no forecasts of test block {number}: {plain_text(why)}."
+        for config in configs
+        for number, why in config.failed.items()
+    ]
 
 
 def baseline_wins(errors: Errors) -> list[str]:

@@ -156,6 +156,28 @@ def plot_error_by_hour(question: str, errors: Errors) -> Figure:
     return figure
 
 
+def plot_error_by_block(question: str, errors: Errors) -> Figure:
+    """MAE of each test block, all horizons together, a panel per feature."""
+    detail = (
+        "Models are trained anew for each block. Baselines are shown that do better than "
+        f"persistence on average. Scored on {errors.scored_in_words}."
+    )
+    figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
+    begins = [f"{number}\n{begin:%b %d}" for number, (begin, _) in errors.spans.items()]
+    for feature, ax in axes.items():
+        style.title(ax, f"MAE of {errors.label(feature)}")
+        for model in [*strong_baselines(errors, feature), *errors.networks]:
+            values = errors.by_block["mae"].sel(model=model, feature=feature).values
+            ax.plot(range(len(begins)), values, **style.line_style(model))
+        ax.set_xticks(range(len(begins)), begins)
+        ax.set_xlabel("test block and its first day")
+        style.start_at_zero(ax)
+        if not errors.count(feature):
+            style.say_empty(ax, "nothing observed, nothing scored")
+    style.legend_below(figure, model_handles(_legend_models(errors)))
+    return figure
+
+
 def plot_error_by_vd(question: str, errors: Errors) -> Figure:
     """MAE of every detector, all horizons together: a row of dots each, a panel per feature."""
     by_vd = errors.by_vd["mae"]
