@@ -110,7 +110,7 @@ def test_metrics_are_tidy_and_agree_with_the_experiments(sequential: tuple[Path,
     folder, _ = sequential
     table = pd.read_csv(folder / "data/08_reporting/comparison/metrics.csv")
     assert list(table.columns) == [
-        "mode", "model", "seed", "vdid", "feature", "horizon", "metric", "value"
+        "mode", "model", "seed", "block", "vdid", "feature", "horizon", "metric", "value"
     ]  # fmt: skip
     keys = ["mode", "model", "seed", "vdid", "feature", "horizon", "metric"]
     assert not table.duplicated(keys).any()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import xarray as xr
 import yaml
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
@@ -501,3 +502,82 @@ def test_a_report_has_the_share_left_out_of_mape() -> None:
     predictions["truth"][:25, :, :, 1] = 0.0
     page = report(make_outcome(predictions))
     assert row(page, "All horizons together:", "total_volume")[-1] == "25.0 %"
+
+
+XLSTM = "multi_vd_xlstm"
+
+
+def in_two_blocks(data: xr.Dataset) -> xr.Dataset:
+    """The second half of the origins as a block of its own."""
+    of_origin = 1 + np.arange(data.sizes["origin"]) * 2 // data.sizes["origin"]
+    own = [name for name, values in data.data_vars.items() if "block" in values.dims]
+    twice = {name: xr.concat([data[name]] * 2, "block") for name in own}
+    coords = {"block": [1, 2], "test_block": ("origin", of_origin)}
+    return data.drop_dims("block").assign(twice).assign_coords(coords)
+
+
+def trained_twice(outcome: Outcome) -> Outcome:
+    """An outcome with such forecasts, trained for the first block as for the second."""
+    config, history = outcome.config, outcome.history
+    earlier = {f"block 1, seed {seed}": fits for seed, fits in history.seeds.items()}
+    return replace(
+        outcome,
+        forecasts=Forecasts.from_xarray(in_two_blocks(outcome.forecasts.data)),
+        config=config.model_copy(update={"earlier": {1: config.split}}),
+        history=History({**earlier, **history.seeds}),
+    )
+
+
+@pytest.fixture(scope="module")
+def rolling(day: Found) -> Found:
+    return replace(
+        day,
+        outcomes={name: trained_twice(outcome) for name, outcome in day.outcomes.items()},
+        baselines={
+            mode: BaselineForecasts.from_xarray(in_two_blocks(of_mode.data))
+            for mode, of_mode in day.baselines.items()
+        },
+    )
+
+
+def test_a_comparison_of_several_test_blocks_shows_each(rolling: Found) -> None:
+    page = comparison_page(rolling, "multi_vd")
+    assert "error_by_block" in page.figures
+    assert f"({REFERENCE}error_by_block)" in page.text
+    heading = "## Does it hold in each test block?"
+    data = rolling.outcomes[XLSTM].forecasts.data.sel(feature="avg_speed", seed=42)
+    error = abs(data["prediction"] - data["truth"])
+    for block, begin in ((1, "2026-03-23"), (2, "2026-03-23")):
+        of_block = error.isel(origin=data["test_block"].values == block)
+        cells = row(page.text, heading, f"{block}, {begin} to ")
+        assert cells[2].strip("*") == number(float(of_block.mean()))
+    assert "avg_speed: the better network is xLSTM in 2 of 2 blocks; the best model is" in page.text
+
+
+def test_a_single_test_block_is_no_section(pages: dict[str, Page]) -> None:
+    page = pages["compare_multi_vd.page"]
+    assert "error_by_block" not in page.figures
+    assert "test block" not in page.text
+    assert "test block" not in pages["multi_vd_lstm.training_report"].text
+
+
+def test_a_training_report_of_several_test_blocks_has_the_splits_of_each(rolling: Found) -> None:
+    page = report(rolling.outcomes[XLSTM])
+    assert "| block 1, training |" in page
+    assert "| block 2, test |" in page
+    assert "Before it: block 1: chosen epoch" in page
+    assert row(page, "## By test block", "2, 2026-03-23 to ")[0]
+
+
+def test_a_failed_test_block_is_named(rolling: Found) -> None:
+    outcome = rolling.outcomes[XLSTM]
+    config = outcome.config.model_copy(update={"failed": {1: "diverged in epoch 1"}})
+    failed = replace(outcome, config=config)
+    sentence = "xLSTM has no forecasts of test block 1: diverged in epoch 1."
+    assert sentence in report(failed)
+    found = replace(rolling, outcomes={**rolling.outcomes, XLSTM: failed})
+    assert sentence in comparison(found, "multi_vd")
+
+
+def test_the_comprehensive_page_counts_the_test_blocks(rolling: Found) -> None:
+    assert "- 2 test blocks, " in comprehensive(rolling)

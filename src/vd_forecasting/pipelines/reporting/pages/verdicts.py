@@ -118,7 +118,7 @@ def winners_by_block(errors: Errors) -> list[str]:
         if not mae.sizes["block"]:
             continue
         network, model = (
-            Counter(map(str, of.idxmin("model").values)).most_common()
+            Counter(map(str, of["model"].values[of.argmin("model").values])).most_common()
             for of in (mae.sel(model=errors.networks), mae)
         )
         best, lowest = (
