@@ -77,6 +77,7 @@ class Recipe:
     holidays: bool = True
     sees: str = "both"  # the embedding: values, differences or both
     calendar_dropped: float = 0.0  # in this share of the training windows
+    drops_output: bool = True  # dropout on the output of the LSTM, not only between its layers
     noise: float = 0.0  # standard deviation of what is added to the values in training
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +90,7 @@ RECIPES = {
     "no holidays": Recipe(holidays=False),
     "differences only": Recipe(sees="differences"),
     "calendar dropped": Recipe(calendar_dropped=0.5),
+    "output kept": Recipe(drops_output=False),
     "dropout 0.1": Recipe(model={"dropout": 0.1}),
     "noise": Recipe(noise=0.1),
     "weight decay 0.1": Recipe(training={"weight_decay": 0.1}),
@@ -119,6 +121,8 @@ def apply_recipe(recipe: Recipe, forecaster: Forecaster) -> Forecaster:
         forecaster.embedding = Sees(slice(0, total - values), total, width)
     elif recipe.sees == "differences":
         forecaster.embedding = Sees(slice(values, total), total, width)
+    if not recipe.drops_output:
+        forecaster.core.dropout = nn.Identity()
 
     def disturb(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
         if not module.training:
