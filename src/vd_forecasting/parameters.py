@@ -179,7 +179,7 @@ class LSTMModel(Parameters):
 
     hidden_size: PositiveInt
     num_layers: PositiveInt
-    dropout: Dropout
+    dropout: Dropout  # between layers, so without effect on a single one
 
 
 class XLSTMModel(Parameters):

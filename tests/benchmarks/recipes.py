@@ -77,20 +77,20 @@ class Recipe:
     holidays: bool = True
     sees: str = "both"  # the embedding: values, differences or both
     calendar_dropped: float = 0.0  # in this share of the training windows
-    drops_output: bool = True  # dropout on the output of the LSTM, not only between its layers
+    output_dropped: bool = False  # dropout on the output of the core too
     noise: float = 0.0  # standard deviation of what is added to the values in training
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
 
 RECIPES = {
-    "before": Recipe(phase_of_week=True, holidays=False, sees="values"),
+    "before": Recipe(phase_of_week=True, holidays=False, sees="values", output_dropped=True),
     "harmonics": Recipe(sees="values"),
     "product": Recipe(),
     "no holidays": Recipe(holidays=False),
     "differences only": Recipe(sees="differences"),
     "calendar dropped": Recipe(calendar_dropped=0.5),
-    "output kept": Recipe(drops_output=False),
+    "output dropped": Recipe(output_dropped=True),
     "dropout 0.1": Recipe(model={"dropout": 0.1}),
     "noise": Recipe(noise=0.1),
     "weight decay 0.1": Recipe(training={"weight_decay": 0.1}),
@@ -113,16 +113,18 @@ class Sees(nn.Linear):
         return super().forward(x[..., self.channels])
 
 
-def apply_recipe(recipe: Recipe, forecaster: Forecaster) -> Forecaster:
-    """Change a new forecaster to what a recipe wants."""
+def apply_recipe(recipe: Recipe, forecaster: Forecaster, dropout: float) -> Forecaster:
+    """Change a new forecaster, of that dropout, to what a recipe wants."""
     total, width = forecaster.embedding.in_features, forecaster.embedding.out_features
     values = forecaster.num_values
     if recipe.sees == "values":
         forecaster.embedding = Sees(slice(0, total - values), total, width)
     elif recipe.sees == "differences":
         forecaster.embedding = Sees(slice(values, total), total, width)
-    if not recipe.drops_output:
-        forecaster.core.dropout = nn.Identity()
+    if recipe.output_dropped:
+        forecaster.norm.register_forward_pre_hook(
+            lambda norm, inputs: nn.functional.dropout(inputs[0], dropout, norm.training)
+        )
 
     def disturb(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
         if not module.training:
@@ -265,7 +267,8 @@ def train(
     vds = slice(0, len(windows.vdids))
     started = time.perf_counter()
     with random_numbers(seed, torch.device("cpu")):
-        forecaster = apply_recipe(recipe, build_forecaster(describe_network(experiment)))
+        forecaster = build_forecaster(describe_network(experiment))
+        forecaster = apply_recipe(recipe, forecaster, experiment.model_parameters.dropout)
         *_, last = fit(Learner(forecaster, experiment, vds, seed), f"{model} {seed}")
     seconds = time.perf_counter() - started
     forecaster.load_state_dict(last["weights"])

@@ -34,7 +34,7 @@ LSTM = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
 def forecaster(recipe: Recipe) -> Forecaster:
     torch.manual_seed(0)
     described = {"model": "lstm", "model_parameters": LSTM, "network": NETWORK}
-    made = apply_recipe(recipe, build_forecaster(described))
+    made = apply_recipe(recipe, build_forecaster(described), dropout=0.3)
     torch.nn.init.normal_(made.head.weight)
     return made.eval()
 
