@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests import PROJECT
-from vd_forecasting.parameters import Cleaning, LSTMModel, Split, Training, XLSTMModel
+from vd_forecasting.parameters import Calendar, Cleaning, LSTMModel, Split, Training, XLSTMModel
 from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EXPERIMENTS
@@ -99,6 +99,22 @@ def test_width_that_four_heads_cannot_share(width: int) -> None:
 def test_split_must_add_up() -> None:
     with pytest.raises(ValidationError, match=r"train \+ val \+ test is 0.9, must be 1"):
         Split.model_validate({"train": 0.6, "val": 0.1, "test": 0.2})
+
+
+def test_holidays_are_dates_or_a_country() -> None:
+    assert Calendar.model_validate(parameters()["calendar"]).text == ""
+    dates = Calendar.model_validate({"holidays": ["2024-04-04", "2024-04-05"]})
+    assert dates.text == "2024-04-04 2024-04-05"
+    pytest.importorskip("holidays", reason="holidays, of the extra of that name, is not there")
+    assert Calendar.model_validate({"holidays": "TW"}).text == "TW"
+    with pytest.raises(ValidationError, match="no holidays are known of 'Atlantis'"):
+        Calendar.model_validate({"holidays": "Atlantis"})
+
+
+@pytest.mark.parametrize("holidays", [["2024-02-30"], "2024-04-04", None])
+def test_holidays_that_are_neither(holidays: object) -> None:
+    with pytest.raises(ValidationError, match="holidays"):
+        Calendar.model_validate({"holidays": holidays})
 
 
 @pytest.mark.parametrize("interval", ["-5min", "0s", "often"])

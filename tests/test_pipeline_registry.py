@@ -43,6 +43,7 @@ def test_a_report_trains_its_own_experiment_only(
     own = {name for name in pipeline.inputs() if name.startswith("params:")} - {
         "params:split",
         "params:cleaning",
+        "params:calendar",
         "params:evaluation.mape_min_truth",
         "params:compute",
     }

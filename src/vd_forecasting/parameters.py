@@ -8,9 +8,20 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import Self
+
+from vd_forecasting.days_off import holidays_of
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -74,6 +85,32 @@ class Split(Parameters):
                 f"folds {self.folds} × test {self.test:g} leaves nothing to train on; lower one"
             )
         return self
+
+
+def _known_country(name: str) -> str:
+    holidays_of(name)
+    return name
+
+
+def _kind_of_holidays(given: object) -> str:
+    return "country" if isinstance(given, str) else "dates"
+
+
+class Calendar(Parameters):
+    """Days without the traffic of a working day, beside weekends."""
+
+    holidays: Annotated[
+        Annotated[tuple[date, ...], Tag("dates")]
+        | Annotated[str, AfterValidator(_known_country), Tag("country")],
+        Discriminator(_kind_of_holidays),
+    ]
+    """Dates, or a country that the package ``holidays`` knows, by its code or English name."""
+
+    @property
+    def text(self) -> str:
+        """The country, or the dates with spaces between, as :mod:`.days_off` reads them."""
+        given = self.holidays
+        return given if isinstance(given, str) else " ".join(map(str, given))
 
 
 class Evaluation(Parameters):
@@ -148,7 +185,7 @@ class LSTMModel(Parameters):
 
     hidden_size: PositiveInt
     num_layers: PositiveInt
-    dropout: Dropout
+    dropout: Dropout  # between layers, so without effect on a single one
 
 
 class XLSTMModel(Parameters):

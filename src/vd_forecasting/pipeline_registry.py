@@ -28,7 +28,7 @@ from vd_forecasting.pipelines.baselines import create_pipeline as create_baselin
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.vocabulary import MODELS, MODES
 
-SHARED = {"params:split", "params:cleaning", "params:compute"}
+SHARED = {"params:split", "params:cleaning", "params:calendar", "params:compute"}
 SCORING = {"params:evaluation.mape_min_truth"}
 
 

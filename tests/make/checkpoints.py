@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vd_forecasting.models.checkpoint import build_forecaster
+from vd_forecasting.models.checkpoint import FORMAT, build_forecaster
 
 NETWORK = {
     "num_channels": 6,
@@ -43,5 +43,7 @@ def make_checkpoint(model: str = "lstm") -> dict[str, Any]:
             "sequence_length": 5,
             "prediction_length": 3,
             "interval_minutes": 5.0,
+            "holidays": "",
+            "format": FORMAT,
         }
     )

@@ -1,8 +1,9 @@
 """Parameter blocks that tests share."""
 
-from vd_forecasting.parameters import Cleaning, Evaluation, Split
+from vd_forecasting.parameters import Calendar, Cleaning, Evaluation, Split
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
+CALENDAR = Calendar(holidays=())
 
 
 def make_evaluation(**changed: object) -> Evaluation:

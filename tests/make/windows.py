@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tests.make.parameters import SPLIT
+from tests.make.parameters import CALENDAR, SPLIT
 from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.parameters import Cleaning, IndependentMultiVDWindows, MultiVDWindows
+from vd_forecasting.parameters import Calendar, Cleaning, IndependentMultiVDWindows, MultiVDWindows
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
@@ -33,8 +33,9 @@ def window_parameters(changes: dict[str, Any]) -> dict[str, Any]:
 
 def make_joint_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of two VDs that are forecast jointly."""
+    calendar = Calendar(holidays=changes.pop("holidays", ()))
     parameters = MultiVDWindows.model_validate(window_parameters(changes))
-    return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+    return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING, calendar)
 
 
 def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
@@ -42,7 +43,7 @@ def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     parameters = IndependentMultiVDWindows.model_validate(
         window_parameters({"target_vd_index": "all", **changes})
     )
-    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+    return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
 
 
 def physical(windows: WindowSet, forecast: np.ndarray) -> np.ndarray:

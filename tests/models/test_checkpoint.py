@@ -31,12 +31,12 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
     assert list(load_forecasters(dataset.load())) == ["joint"]
 
 
-def test_a_checkpoint_without_a_format_has_the_first_one() -> None:
+def test_a_checkpoint_without_a_format_has_the_first_one_with_other_inputs() -> None:
     first = make_checkpoint()
-    assert "format" not in first
-    assert check_checkpoint(first) is first
-    numbered = first | {"format": FORMAT}
-    assert check_checkpoint(numbered) is numbered
+    del first["format"], first["holidays"]
+    for old in (first, first | {"format": 1}):
+        with pytest.raises(ValueError, match="has format 1, this version reads 2; delete it"):
+            check_checkpoint(old)
 
 
 def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -52,8 +52,12 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     ("spoil", "message"),
     [
         (lambda whole: whole.pop("seed"), "'seed' of the checkpoint is missing"),
-        (change("format", value=FORMAT + 1), f"has format {FORMAT + 1}, this version reads up to"),
-        (change("format", value="new"), "has format 'new', this version reads up to"),
+        (
+            change("format", value=FORMAT + 1),
+            f"has format {FORMAT + 1}, this version reads {FORMAT}; update",
+        ),
+        (change("format", value="new"), "has format 'new', this version reads"),
+        (lambda whole: whole.pop("holidays"), "'holidays' .* missing or not of type str"),
         (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
         (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),
         (change("model_parameters", "hidden_size", value=16), "has shape .*, must be"),

@@ -123,6 +123,17 @@ def test_single_layer_lstm_builds_without_a_warning() -> None:
     LSTMCore(LSTMConfig(hidden_size=8, num_layers=1, dropout=0.5))
 
 
+def test_the_embedding_sees_values_calendar_and_differences_from_the_last_values() -> None:
+    forecaster, x, seen = untrained("lstm", LSTM), torch.randn(5, 8, 10), []
+    forecaster.embedding.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    forecaster(x)
+    [inputs] = seen
+    for window, channels in zip(x, inputs, strict=True):
+        for step, found in zip(window, channels, strict=True):
+            expected = torch.cat([step, step[:6] - window[-1, :6]])
+            torch.testing.assert_close(found, expected)
+
+
 def test_the_linear_part_is_a_linear_map_of_each_vds_own_window() -> None:
     """By hand: 2 VDs of 3 features, 8 steps, 4 of the calendar; 3 horizons of 2 targets."""
     forecaster = randomised("lstm", LSTM)

@@ -94,6 +94,7 @@ class WindowSet(Labelled):
         **{"values": "f time vd feature", "observed": "b time vd feature", "time": "M time"},
         **{"mean": "f vd feature", "std": "f vd feature", "calendar": "f time phase"},
         **LABELS,
+        **{"phase": "T phase", "holidays": str},
         **dict.fromkeys(("sequence_length", "prediction_length", "train_end", "val_end"), Integral),
     }
     """Of a file: arrays, their kind of values and their dims; and attributes and their type."""
@@ -159,8 +160,18 @@ class WindowSet(Labelled):
 
     @property
     def calendar(self) -> npt.NDArray[np.float32]:
-        """``[T, 4]``, time of day and of week on circles."""
+        """``[T, 9]``: 1 on a day off, else 0; the time of day as four harmonics."""
         return self.data["calendar"].values
+
+    @property
+    def day_off(self) -> npt.NDArray[np.float32]:
+        """``[T]``, 1 on weekends and holidays, else 0."""
+        return self.data["calendar"].sel(phase="day_off").values
+
+    @property
+    def holidays(self) -> str:
+        """Dates with spaces between, or a country."""
+        return str(self.data.attrs["holidays"])
 
     @property
     def scaler(self) -> dict[str, npt.NDArray[np.float32]]:

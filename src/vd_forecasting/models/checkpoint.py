@@ -4,7 +4,8 @@ Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields o
 :class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
 and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
 physical units; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
-goes in and comes out; ``format`` is :data:`FORMAT`.
+goes in and comes out; ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`;
+``format`` is :data:`FORMAT`.
 """
 
 import math
@@ -20,11 +21,12 @@ from vd_forecasting.wording import first_line
 
 Checkpoint = dict[str, Any]
 
-FORMAT = 1
-"""Increased when the keys of a checkpoint change; one without the key ``format`` has 1."""
+FORMAT = 2
+"""Increased when the keys of a checkpoint or the inputs of a network change; one without the key
+``format`` has 1."""
 
 KEYS = {
-    str: ("model",),
+    str: ("model", "holidays"),
     dict: ("model_parameters", "network", "weights", "scaler"),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
@@ -73,10 +75,12 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     if not isinstance(checkpoint, dict):
         raise ValueError(f"a {type(checkpoint).__name__} is not a checkpoint")
     found = checkpoint.get("format", 1)
-    if type(found) is not int or found not in range(1, FORMAT + 1):
+    if type(found) is not int or found != FORMAT:
+        newer = type(found) is int and found > FORMAT
         raise ValueError(
-            f"the checkpoint has format {found!r}, this version reads up to {FORMAT}; update "
-            "vd_forecasting, or delete it and train again"
+            f"the checkpoint has format {found!r}, this version reads {FORMAT}; "
+            + ("update vd_forecasting, or " if newer else "")
+            + "delete it and train again"
         )
     for kind, keys in KEYS.items():
         for key in keys:

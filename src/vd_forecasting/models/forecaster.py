@@ -74,7 +74,8 @@ class Forecaster(nn.Module):
         self.output_shape = (network.prediction_length, *network.target_shape)
         channels = torch.tensor(network.target_channels)
         self.register_buffer("target_channels", channels, persistent=False)
-        self.embedding = nn.Linear(network.num_channels, width)
+        self.num_values = network.num_vd_features * network.target_shape[0]  # N*P
+        self.embedding = nn.Linear(network.num_channels + self.num_values, width)
         self.core = core
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, math.prod(self.output_shape))
@@ -86,7 +87,9 @@ class Forecaster(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, C]``, without NaN, to ``[B, H, N, F]`` in the same scaled units."""
         last = x[:, -1, self.target_channels].unflatten(1, (1, *self.output_shape[1:]))
-        state = self.core(self.embedding(x))  # [B, D]
+        values = x[:, :, : self.num_values]
+        differences = values - values[:, -1:]  # where they lead matters more than the level
+        state = self.core(self.embedding(torch.cat([x, differences], dim=2)))  # [B, D]
         change = self.head(self.norm(state)).unflatten(1, self.output_shape)
         forecast: Tensor = last + change + self.autoregression(x)
         return forecast

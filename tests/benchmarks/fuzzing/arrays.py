@@ -41,6 +41,7 @@ from vd_forecasting.datasets import (
     XarrayDataset,
 )
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters
+from vd_forecasting.pipelines.training.windows import CALENDAR
 
 _SHAPES = (
     (0,),
@@ -259,7 +260,7 @@ def _use_windows(path: Path, made: Any, windows: WindowSet) -> str:
         "values": (windows.values.shape, (times, vds, features)),
         "observed": (windows.observed.shape, (times, vds, features)),
         "scaler": (windows.scaler["std"].shape, (vds, features)),
-        "calendar": (windows.calendar.shape, (times, 4)),
+        "calendar": (windows.calendar.shape, (times, len(CALENDAR))),
         "target scaler": (windows.target_scaler[0].shape, (vds, targets)),
         "target series": (windows.target_series[0].shape, (times, vds, targets)),
     }

@@ -9,7 +9,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests.make.arrays import make_clean
-from tests.make.parameters import SPLIT
+from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.trainings import train_lstm
 from tests.make.windows import (
     CLEANING,
@@ -121,6 +121,7 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
             "params:windows": MemoryDataset(parameters),
             "params:split": MemoryDataset(SPLIT),
             "params:cleaning": MemoryDataset(CLEANING),
+            "params:calendar": MemoryDataset(CALENDAR),
             "params:baselines": MemoryDataset(BASELINES),
             "params:compute": MemoryDataset(COMPUTE),
             "predictions": predictions,

@@ -64,7 +64,14 @@ def test_inputs_by_hand() -> None:
     values = windows.data["values"].to_numpy()
     np.testing.assert_array_equal(inputs[0, :15], values[[5, 4, 3, 2, 0], 1].ravel())
     np.testing.assert_array_equal(inputs[1, :15], values[[300, 299, 298, 297, 295], 0].ravel())
-    np.testing.assert_array_equal(inputs[:, 15:], [[25, 0, 1], [60, 1, 0]])
+    np.testing.assert_array_equal(inputs[:, 15:], [[25, 0, 0, 1], [60, 1, 0, 0]])
+
+
+def test_a_holiday_is_an_input() -> None:
+    windows = make_joint_windows(make_clean(400, vds=2))
+    windows.day_off[288:] = 1  # the second day
+    inputs = lagged_inputs(windows, np.array([1, 0]), np.array([287, 288]))
+    np.testing.assert_array_equal(inputs[:, 15:], [[1435, 0, 0, 1], [0, 1, 1, 0]])
 
 
 def test_trees_learn_what_the_last_value_does_not_tell() -> None:

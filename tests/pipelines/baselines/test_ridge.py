@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from tests import PROJECT
 from tests.make.arrays import make_clean
-from tests.make.parameters import SPLIT
+from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.windows import (
     CLEANING,
     MakesWindows,
@@ -39,7 +39,7 @@ def inputs_and_changes(
     batches = WindowBatches(windows, vds, split, batch_size=10**6)
     (inputs, targets), *rest = list(batches)
     assert not rest
-    past, calendar = inputs[..., :-4].numpy(), inputs[:, -1, -4:].numpy()
+    past, calendar = inputs[..., :-9].numpy(), inputs[:, -1, -9:].numpy()
     flat = np.hstack([past.reshape(len(past), -1), calendar]).astype("float64")
     last = windows.last_values(split)[:, :, vds].reshape(len(flat), -1)
     return flat, targets.numpy().reshape(len(flat), -1) - last, last
@@ -173,7 +173,7 @@ def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:
         target_features=None,
         num_vds=2,
     )
-    windows = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+    windows = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
     forecast = physical(windows, forecast_ridge(windows, configured["baselines"]["ridge_alphas"]))
     truth = clean.to_numpy()[windows.target_steps("test")[:, -1]]
     mae = np.nanmean(abs(forecast[:, -1] - truth), axis=(0, 1))

@@ -427,6 +427,7 @@ def test_a_checkpoint_alone_is_enough_to_forecast(tmp_path: Path) -> None:
     ("steps", "changes", "told"),
     [
         (500, {"num_vds": 1}, r"its vdids \['VD-0', 'VD-1'\], theirs \['VD-0'\]; train again with"),
+        (500, {"holidays": ("2024-03-05",)}, "its holidays , theirs 2024-03-05; train again"),
         (500, {"sequence_length": 5}, "its sequence_length 6, theirs 5"),
         (500, {"target_features": ("avg_speed",)}, "its target_features"),
         (600, {}, "its scaler has another mean; .* kedro run --namespace multi_vd_lstm"),

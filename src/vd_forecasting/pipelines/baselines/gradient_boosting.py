@@ -95,13 +95,13 @@ def draw(
 def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Inputs of a model, but for the horizon, of VDs by position ``vd`` [W] at origins ``at`` [W].
 
-    Lag by lag all features of the VD, the minute of the day, the day of the week and the position
-    of the VD: float32 ``[W, C]``.
+    Lag by lag all features of the VD, the minute of the day, the day of the week, whether the day
+    is off and the position of the VD: float32 ``[W, C]``.
     """
     steps = at[:, None] - spaced_lags(windows.sequence_length)
     past = windows.values[steps, vd[:, None]]  # [W, lags, features]
     minute = minute_of_week(windows.time[at])
-    calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY]
+    calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY, windows.day_off[at]]
     return np.column_stack([past.reshape(len(at), -1), *calendar, vd]).astype("float32")
 
 

@@ -70,6 +70,7 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
         "input_features": windows.features,
         "target_features": windows.targets,
         "interval_minutes": windows.interval_minutes,
+        "holidays": windows.holidays,
         **windows.lengths,
     }
     differing = [

@@ -27,7 +27,8 @@ TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
 
 def windows_node(mode: str, outputs: str) -> Node:
     """The node that makes the windows of a mode."""
-    inputs = ["vd_clean", "params:windows", "params:split", "params:cleaning"]
+    parameters = ("windows", "split", "cleaning", "calendar")
+    inputs = ["vd_clean", *map("params:{}".format, parameters)]
     return Node(MAKE_WINDOWS[mode], inputs, outputs, name="make_windows")
 
 

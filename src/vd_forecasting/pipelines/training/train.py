@@ -245,6 +245,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "seed": seed,
         "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
         **windows.lengths,
+        "holidays": windows.holidays,
         "format": FORMAT,
     }
 

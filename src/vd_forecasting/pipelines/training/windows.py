@@ -15,7 +15,9 @@ import xarray as xr
 
 from vd_forecasting import vd_array
 from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.days_off import is_day_off
 from vd_forecasting.parameters import (
+    Calendar,
     Cleaning,
     IndependentMultiVDWindows,
     MultiVDWindows,
@@ -28,17 +30,25 @@ from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
 
-CALENDAR: Final = ("sin_day", "cos_day", "sin_week", "cos_week")
+HARMONICS: Final = 4
+CALENDAR: Final = (
+    "day_off",
+    *(f"{wave}_day_{n}" for n in range(1, HARMONICS + 1) for wave in ("sin", "cos")),
+)
 
 
 def make_single_vd_windows(
-    vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: SingleVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowSet:
     """Windows of one VD: ``select_vd_id``, or the first eligible one. See :func:`make_windows`."""
     wanted = windows.select_vd_id
     if wanted is None:
         chosen = first_eligible_vds(vd_clean, windows, 1, split, cleaning.min_observed)
-        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
+        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split, calendar)
     known = [str(name) for name in vd_clean["vd"].values]
     if wanted not in known:
         raise ValueError(
@@ -51,20 +61,28 @@ def make_single_vd_windows(
     if not list(vd_array.eligible_vds(known_values, targets, cleaning.min_observed)):
         line = "select_vd_id %s: less than %.0f %% of its values before the test split are observed"
         logger.warning(line, wanted, 100 * cleaning.min_observed)
-    return make_windows(series, "single_vd", windows, split)
+    return make_windows(series, "single_vd", windows, split, calendar)
 
 
 def make_multi_vd_windows(
-    vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: MultiVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowSet:
     """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
     count = windows.num_vds
     chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split, calendar)
 
 
 def make_independent_multi_vd_windows(
-    vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: IndependentMultiVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowSet:
     """Windows of those of the first ``num_vds`` eligible VDs that ``target_vd_index`` names.
 
@@ -82,7 +100,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [chosen[i] for i in dict.fromkeys(indexes)]
-    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split, calendar)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -131,7 +149,9 @@ def first_eligible_vds(
     return eligible
 
 
-def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
+def make_windows(
+    series: xr.DataArray, mode: str, windows: Windows, split: Split, calendar: Calendar
+) -> WindowSet:
     """Scale, impute and split the series ``(time, vd, feature)`` of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
@@ -144,9 +164,9 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     train_end, val_end = bounds["train"][1], bounds["val"][1]
+    phases = calendar_inputs(series["time"].values, calendar.text)  # before there is a copy
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
-    calendar = calendar_inputs(series["time"].values)
     observed = np.isfinite(values)
     mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
     for n, vdid in enumerate(vdids):
@@ -171,7 +191,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
         "observed": (vd_array.DIMS, observed),
         "mean": (("vd", "feature"), mean),
         "std": (("vd", "feature"), std),
-        "calendar": (("time", "phase"), calendar),
+        "calendar": (("time", "phase"), phases),
     }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     units = [str(unit) for unit in series["unit"].values]
@@ -184,6 +204,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
         "interval_minutes": vd_array.interval_minutes(series),
         "train_end": train_end,
         "val_end": val_end,
+        "holidays": calendar.text,
     }
     return WindowSet(xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes))
 
@@ -216,15 +237,20 @@ def fill_forward(column: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.where(last_seen >= 0, column[last_seen], np.float32(0))
 
 
-def calendar_inputs(time: np.ndarray) -> np.ndarray:
-    """Sine and cosine of the time of day, then of the week, which starts on Monday.
+def calendar_inputs(time: np.ndarray, holidays: str) -> np.ndarray:
+    """Whether the day is off, then sine and cosine of one to four times the time of day.
 
-    float32 ``[T, 4]``, for datetime64 ``[T]``.
+    One flag in place of the phase of the week: that names single days, which a network learns by
+    heart from a few weeks. The harmonics let a linear map follow the two peaks of a day. float32
+    ``[T, 9]`` for datetime64 ``[T]``; holidays as in :func:`.days_off.is_day_off`.
     """
-    minutes = vd_array.minute_of_week(time).astype("int32")
     calendar = np.empty((len(time), len(CALENDAR)), "float32")
-    for column, period in ((0, vd_array.MINUTES_PER_DAY), (2, vd_array.MINUTES_PER_WEEK)):
-        angle = (minutes % period).astype("float32") * np.float32(2 * np.pi / period)
-        np.sin(angle, out=calendar[:, column])
-        np.cos(angle, out=calendar[:, column + 1])
+    calendar[:, 0] = is_day_off(time, holidays)
+    minutes = vd_array.minute_of_week(time).astype("int32")
+    for n in range(1, HARMONICS + 1):
+        # The angle is reduced as whole minutes, so that float32 is exact enough.
+        turned = (n * minutes % vd_array.MINUTES_PER_DAY).astype("float32")
+        angle = turned * np.float32(2 * np.pi / vd_array.MINUTES_PER_DAY)
+        np.sin(angle, out=calendar[:, 2 * n - 1])
+        np.cos(angle, out=calendar[:, 2 * n])
     return calendar
