@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.make.arrays import make_clean
-from tests.make.parameters import SPLIT
+from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING
 from tests.make.windows import CLEANING, window_parameters
 from tests.pipelines.training.test_resume import Killed, KilledAfter, saved_bytes, without_seconds
@@ -41,7 +41,7 @@ Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
 def make(clean: xr.DataArray, split: Split = TWO, **changes: Any) -> WindowBlocks:
     parameters = MultiVDWindows.model_validate(window_parameters(changes))
-    return make_multi_vd_blocks(clean, parameters, split, CLEANING)
+    return make_multi_vd_blocks(clean, parameters, split, CLEANING, CALENDAR)
 
 
 def train(blocks: WindowBlocks, state: TrainingState | None = None) -> Trained:
@@ -95,7 +95,7 @@ def test_blocks_follow_each_other_to_the_end(
 
 def test_one_block_is_the_split_of_the_file(clean: xr.DataArray) -> None:
     parameters = MultiVDWindows.model_validate(window_parameters({}))
-    whole = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING)
+    whole = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
     one = make(clean, SPLIT)
     assert one.count == 1
     xr.testing.assert_identical(one.last.data, whole.data)
@@ -248,7 +248,7 @@ def test_blocks_may_choose_other_detectors(clean: xr.DataArray) -> None:
     parameters = IndependentMultiVDWindows.model_validate(
         window_parameters({"target_vd_index": "all"})
     )
-    blocks = make_independent_multi_vd_blocks(late, parameters, TWO, strict)
+    blocks = make_independent_multi_vd_blocks(late, parameters, TWO, strict, CALENDAR)
     assert [of.vdids for of in blocks.blocks.values()] == [["VD-0", "VD-2"], ["VD-0", "VD-1"]]
     found = forecast_baselines(blocks, BASELINES, COMPUTE)
     assert found.vdids == ["VD-0", "VD-1", "VD-2"]

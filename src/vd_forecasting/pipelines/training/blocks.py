@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 import pandas as pd
 import xarray as xr
@@ -10,12 +9,12 @@ import xarray as xr
 from vd_forecasting import vd_array
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.parameters import (
+    Calendar,
     Cleaning,
     IndependentMultiVDWindows,
     MultiVDWindows,
     SingleVDWindows,
     Split,
-    Windows,
 )
 from vd_forecasting.pipelines.training.windows import (
     make_independent_multi_vd_windows,
@@ -29,39 +28,56 @@ logger = logging.getLogger(__name__)
 LEAST_TRAINING = pd.Timedelta("2D")
 """Of a comparison with several test blocks; the first of them has least."""
 
-Lengths = TypeVar("Lengths", bound=Windows)
-Make = Callable[[xr.DataArray, Lengths, Split, Cleaning], WindowSet]
-
 
 def make_single_vd_blocks(
-    vd_clean: xr.DataArray, windows: SingleVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: SingleVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowBlocks:
     """:func:`.windows.make_single_vd_windows` for every test block."""
-    return make_blocks(make_single_vd_windows, vd_clean, windows, split, cleaning)
+
+    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
+        return make_single_vd_windows(series, windows, of_block, cleaning, calendar)
+
+    return make_blocks(vd_clean, split, make)
 
 
 def make_multi_vd_blocks(
-    vd_clean: xr.DataArray, windows: MultiVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: MultiVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowBlocks:
     """:func:`.windows.make_multi_vd_windows` for every test block."""
-    return make_blocks(make_multi_vd_windows, vd_clean, windows, split, cleaning)
+
+    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
+        return make_multi_vd_windows(series, windows, of_block, cleaning, calendar)
+
+    return make_blocks(vd_clean, split, make)
 
 
 def make_independent_multi_vd_blocks(
-    vd_clean: xr.DataArray, windows: IndependentMultiVDWindows, split: Split, cleaning: Cleaning
+    vd_clean: xr.DataArray,
+    windows: IndependentMultiVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
 ) -> WindowBlocks:
     """:func:`.windows.make_independent_multi_vd_windows` for every test block."""
-    return make_blocks(make_independent_multi_vd_windows, vd_clean, windows, split, cleaning)
+
+    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
+        return make_independent_multi_vd_windows(series, windows, of_block, cleaning, calendar)
+
+    return make_blocks(vd_clean, split, make)
 
 
 def make_blocks(
-    make: Make[Lengths],
-    vd_clean: xr.DataArray,
-    windows: Lengths,
-    split: Split,
-    cleaning: Cleaning,
+    vd_clean: xr.DataArray, split: Split, make: Callable[[xr.DataArray, Split], WindowSet]
 ) -> WindowBlocks:
-    """The windows of each block, made from nothing behind it.
+    """The windows of each block, which ``make`` makes of the series that the block ends.
 
     A block before the last that cannot be made is named; if it is the last, and where the first has
     less than two days of training, it is a ValueError.
@@ -77,7 +93,7 @@ def make_blocks(
     blocks, failed = dict[int, WindowSet](), dict[int, str]()
     for block, (end, of_block) in enumerate(parts, 1):
         try:
-            blocks[block] = make(vd_clean.isel(time=slice(0, end)), windows, of_block, cleaning)
+            blocks[block] = make(vd_clean.isel(time=slice(0, end)), of_block)
         except ValueError as error:
             if block == split.folds:
                 raise
