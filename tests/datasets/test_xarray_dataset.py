@@ -272,12 +272,14 @@ def test_arrays_without_names_of_dims(forecasts_file: XarrayDataset) -> None:
         forecasts_file.load()
 
 
-@pytest.mark.parametrize("name", ["source", "vd"])
+@pytest.mark.parametrize("name", ["source", "vd", "units"])
 def test_text_that_is_not_utf8_is_refused(forecasts_file: XarrayDataset, name: str) -> None:
     forecasts_file.save(forecasts(origins=3, vds=1))
     with h5py.File(forecasts_file.filepath, "a") as file:
         if name in file:
             file[name][0] = b"\xff-1"
+        elif name == "units":
+            file["horizon"].attrs[name] = np.bytes_(b"\xff")
         else:
             file.attrs[name] = np.bytes_(b"\xff.h5")
     with pytest.raises(DatasetError, match="'utf-8' codec can't"):

@@ -102,6 +102,13 @@ class WindowSet(Labelled):
     @classmethod
     def from_xarray(cls, data: xr.Dataset) -> Self:
         """Take over what a file held; a ValueError says what of it does not fit together."""
+        numbers = (
+            "values",
+            "mean",
+            "std",
+            "calendar",
+        )  # a copy by others may be of double precision
+        data = data.assign({name: data[name].astype("float32", copy=False) for name in numbers})
         found = super().from_xarray(data)
         if min(found.lengths.values()) < 1:
             raise ValueError(f"its lengths are {found.lengths}, must be above 0")

@@ -122,10 +122,12 @@ def _check_stored(path: Path, limit: MemoryLimit, *, groups: bool) -> list[str]:
             inside += [f"{group}/{name}" for name in follow(file, group)]
         for group in ("/", *found):
             check_attributes(file[group], limit)
+            _check_texts(file[group])
         needed = 0
         for name in inside:
             variable = own_dataset(follow(file, name), name)
             check_attributes(variable, limit)
+            _check_texts(variable)
             check_chunks(variable, limit)
             _check_dims(variable)
             _check_missing(variable)
@@ -147,6 +149,14 @@ def _check_dims(variable: h5py.Dataset) -> None:
             raise ValueError(f"{variable.name} has an attribute {name} that is no list of dims")
 
 
+def _check_texts(item: h5py.HLObject) -> None:
+    """Refuse attributes that are not UTF-8, which would become text that cannot be written."""
+    for name in item.attrs:
+        if h5py.check_string_dtype(item.attrs.get_id(name).dtype):
+            for text in np.ravel(item.attrs[name]).tolist():
+                text.decode() if isinstance(text, bytes) else text.encode()
+
+
 def _check_missing(variable: h5py.Dataset) -> None:
     """Refuse several values that stand for missing, for which xarray makes all values missing."""
     marks = [np.ravel(variable.attrs[name]) for name in _MISSING if name in variable.attrs]
@@ -165,12 +175,10 @@ def _check_needs(data: xr.Dataset, needs: Mapping[str, str | type]) -> None:
             is_kind = found.dtype.kind in _KINDS.get(kind, kind)
             if [*found.dims] != [dim.strip("[]") for dim in must] or not is_kind:
                 raise ValueError(f"{name} has the dims {found.dims} and type {found.dtype}")
-            texts = found.to_numpy().tolist() if kind == "T" else []
-        elif isinstance(value := data.attrs[name], form):
-            texts = [value] if isinstance(value, str) else []
-        else:
+            if kind == "T":
+                "".join(found.to_numpy().tolist()).encode()  # as _check_texts
+        elif not isinstance(value := data.attrs[name], form):
             raise ValueError(f"{name} is {value!r}, must be of type {form.__name__}")
-        "".join(texts).encode()  # bytes that are not UTF-8 become text that cannot be written
 
 
 def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from tests.make.artefacts import (
 )
 from tests.make.checkpoints import make_checkpoint
 from tests.make.windows import make_independent_windows, make_joint_windows
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts, WindowSet
+from vd_forecasting.artefacts import BaselineForecasts, Forecasts, WindowBlocks, WindowSet
 from vd_forecasting.datasets import (
     CheckpointDataset,
     PandasHDF5Dataset,
@@ -228,7 +228,8 @@ def _netcdf(held: Any) -> bytes:
 
 def _windows() -> list[bytes]:
     clean = make_clean(100)
-    return [_netcdf(make_joint_windows(clean)), _netcdf(make_independent_windows(clean))]
+    joint = WindowBlocks({1: make_joint_windows(clean[:90]), 2: make_joint_windows(clean)})
+    return [_netcdf(joint), _netcdf(WindowBlocks.of_one(make_independent_windows(clean)))]
 
 
 def _predictions() -> xr.Dataset:
@@ -248,6 +249,7 @@ def _baselines() -> list[bytes]:
 def _read_netcdf(path: Path, kind: type[Any]) -> Any:
     holds = f"vd_forecasting.artefacts.{kind.__name__}"
     found = XarrayDataset(filepath=str(path), holds=holds).load()
+    found = found.last if isinstance(found, WindowBlocks) else found
     found.data.load()
     return found
 
@@ -427,7 +429,9 @@ def targets() -> Iterator[Target]:
     )
     read_npz: Any = lambda path: PemsNpzDataset(filepath=str(path)).load().load()  # noqa: E731
     yield Target("pems_npz", "a.npz", _make_npz, read_npz, _judge_values(losses.different_npz))
-    yield _hdf5_target("windows.nc", _windows, partial(_read_netcdf, kind=WindowSet), _use_windows)
+    yield _hdf5_target(
+        "windows.nc", _windows, partial(_read_netcdf, kind=WindowBlocks), _use_windows
+    )
     yield _hdf5_target(
         "predictions.nc", _forecasts, partial(_read_netcdf, kind=Forecasts), _use_forecasts
     )
