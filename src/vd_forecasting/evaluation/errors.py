@@ -1,5 +1,6 @@
 """Errors of several models for the same truths: the sums that tests rest on, and the scores."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.evaluation.aligned import (
+    JOINED,
     AlignedForecasts,
     Member,
     deviation_over_seeds,
@@ -16,7 +18,7 @@ from vd_forecasting.evaluation.aligned import (
 )
 from vd_forecasting.evaluation.metrics import from_sums, sums
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import MODELS
+from vd_forecasting.vocabulary import MODELS, NAMES, joined_label, joined_name
 from vd_forecasting.wording import plural, with_unit
 
 Json = dict[str, Any]
@@ -29,11 +31,13 @@ class SummedErrors:
     """Sums of the errors of every member over the observed truths."""
 
     by_vd: xr.Dataset
-    """The sums of :func:`.metrics.sums` over all origins: (member, horizon, vd, feature)."""
+    """The sums of :func:`.metrics.sums` over all origins: (member, horizon, vd, feature). Behind
+    the members of ``by_origin`` come the networks' seeds joined, each by a name of its own."""
     by_origin: xr.Dataset
     """Sums over all detectors: ``absolute`` errors (member, origin, horizon, feature) and their
     number ``n`` (origin, horizon, feature)."""
     members: list[Member]
+    """Of ``by_vd``."""
     mode: str
     units: Mapping[str, str]
     """In words, by target feature."""
@@ -51,11 +55,13 @@ def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErro
         of_vds, of_origins = _sums_of_block(block, mape_min_truth)
         by_vd.append(of_vds)
         total = total + of_origins if total else of_origins
-    labels = forecasts.data[["model", "seed", "best"]].coords
+    names = [str(name) for name in forecasts.data["model"].values]
+    joined = forecasts.of_several_seeds
+    with_joined = [*names, *map(joined_name, joined)]
     return SummedErrors(
-        by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
-        by_origin=total.assign_coords(labels),
-        members=forecasts.members,
+        by_vd=xr.concat(by_vd, "vd").assign_coords(model=("member", with_joined)),
+        by_origin=total.assign_coords(model=("member", names)),
+        members=[*forecasts.members, *(Member(name, JOINED, best=False) for name in joined)],
         mode=forecasts.mode,
         units=forecasts.units,
         interval_minutes=forecasts.interval_minutes,
@@ -64,20 +70,31 @@ def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErro
 
 def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.Dataset, xr.Dataset]:
     """Sums over the origins and sums over the detectors."""
-    observed, scale = block.truth.notnull(), block.data["mase_scale"]
+    observed = block.truth.notnull()
     of_vds, absolute = [], []
+
+    def add_up(forecast: xr.DataArray) -> None:
+        scale = block.data["mase_scale"]
+        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, scale))
+
     for labelled in block.forecast:  # one by one, for their errors take room
         forecast = labelled.drop_vars(["model", "seed", "best"])
-        of_vds.append(sums(block.truth, forecast, ["origin"], mape_min_truth, scale))
+        add_up(forecast)
         error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
         absolute.append(error.sum("vd", skipna=False))
+    for network in block.of_several_seeds:
+        add_up(block.joined(network))
     of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}
     return xr.concat(of_vds, "member", data_vars="all"), xr.Dataset(of_origins)
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Scores of networks and baselines, most pooled over VDs; a network's are means over seeds."""
+    """Scores of networks and baselines, most pooled over VDs; a network's are means over seeds.
+
+    By detector, by horizon and on average, networks of several seeds are there twice: the forecasts
+    of the seeds are joined under the name of :func:`.joined_name`.
+    """
 
     by_horizon: xr.Dataset
     """Metrics over (model, horizon, feature)."""
@@ -90,18 +107,40 @@ class Errors:
     """Metrics over (model, vd, feature), pooled over horizons."""
     by_hour: xr.DataArray
     """MAE over (model, hour, feature), by the hour of day that was forecast."""
+    seeds: Mapping[str, int]
+    """How many, by network."""
     units: Mapping[str, str]
     interval_minutes: float
 
     @property
     def networks(self) -> list[str]:
         """LSTM, xLSTM or both."""
-        return [name for name in map(str, self.average["model"].values) if name in MODELS]
+        return [name for name in self._models if name in MODELS]
 
     @property
     def baselines(self) -> list[str]:
         """Persistence and the others."""
-        return [name for name in map(str, self.average["model"].values) if name not in MODELS]
+        others = {*self.networks, *self.joined.values()}
+        return [name for name in self._models if name not in others]
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """By network of several seeds, the name of the mean of their forecasts."""
+        return {name: joined_name(name) for name, seeds in self.seeds.items() if seeds > 1}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names in print of networks, each followed by its seeds joined, and baselines."""
+        labels: dict[str, str] = {}
+        for name in (*self.networks, *self.baselines):
+            labels[name] = NAMES[name]
+            if name in self.joined:
+                labels[self.joined[name]] = joined_label(NAMES[name], self.seeds[name])
+        return labels
+
+    @property
+    def _models(self) -> list[str]:
+        return [str(name) for name in self.average["model"].values]
 
     @property
     def features(self) -> list[str]:
@@ -161,6 +200,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         return from_sums(summed.by_vd.sum(dims, skipna=False))
 
     by_horizon, average = pooled("vd"), pooled("horizon", "vd")
+    seeds = Counter(m.model for m in summed.members if isinstance(m.seed, int))
     total = summed.by_origin
     ahead = total["horizon"] * as_interval(summed.interval_minutes)
     of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
@@ -172,6 +212,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         average_sd=deviation_over_seeds(average),
         by_vd=mean_over_seeds(pooled("horizon")),
         by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
+        seeds=seeds,
         units=summed.units,
         interval_minutes=summed.interval_minutes,
     )

@@ -44,6 +44,7 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]]) -> Errors:
         average_sd=average * np.nan,
         by_vd=average.expand_dims(vd=["A"]),
         by_hour=average["mae"].expand_dims(hour=range(24)),
+        seeds={},
         units=UNITS,
         interval_minutes=5.0,
     )

@@ -73,9 +73,10 @@ def write_comparison(
     outcomes = {"lstm": lstm, "xlstm": xlstm}
     configs = {model: outcome.config for model, outcome in outcomes.items()}
     costs = {model: Costs(outcome) for model, outcome in outcomes.items()}
-    models = {NAMES[name]: (errors, name) for name in (*errors.networks, *errors.baselines)}
+    models = {label: (errors, name) for name, label in errors.labels.items()}
+    tested = [*errors.networks, *errors.baselines]
     best = {
-        feature: [NAMES[name] for _, name in models.values() if differences.in_set(name, feature)]
+        feature: [NAMES[name] for name in tested if differences.in_set(name, feature)]
         for feature in errors.features
     }
     metrics = ("rmse", "mase", "r2", "mape")

@@ -22,7 +22,7 @@ from vd_forecasting.pipelines.reporting.plots.learning_plots import (
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
+from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
 from vd_forecasting.wording import count, duration, listed, number
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -50,6 +50,8 @@ class TrainingReport:
     fits_not_shown: int
     by_horizon: dict[str, tables.Rows]
     """By feature with its unit."""
+    mae_of_joined: list[str]
+    """Header of its column in these, where there are several seeds."""
     summary: tables.Rows
     by_detector: tables.DetectorTable | None
     parameters: tables.Rows
@@ -83,6 +85,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
             plain_text(errors.label(feature)): tables.persistence_rows(errors, model, feature)
             for feature in errors.features
         },
+        mae_of_joined=[joined_label("MAE", errors.seeds[name]) for name in errors.joined],
         summary=tables.summary_rows(errors, model),
         by_detector=tables.detector_table(errors, [model]),
         parameters=tables.parameter_rows([config]),
