@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from vd_forecasting.models.checkpoint import build_forecaster
+from vd_forecasting.models.checkpoint import FORMAT, build_forecaster
 
 NETWORK = {
     "num_channels": 6,
@@ -37,11 +37,13 @@ def make_checkpoint(model: str = "lstm") -> dict[str, Any]:
             "weights": {"joint": dict(build_forecaster(described).state_dict())},
             "seed": 42,
             "scaler": {"mean": torch.zeros(1, 2), "std": torch.ones(1, 2)},
+            "range": {"low": torch.zeros(1, 2), "high": torch.full((1, 2), torch.inf)},
             "vdids": ["VD-1"],
             "input_features": ["avg_speed", "lane_count"],
             "target_features": ["avg_speed"],
             "sequence_length": 5,
             "prediction_length": 3,
             "interval_minutes": 5.0,
+            "format": FORMAT,
         }
     )

@@ -16,6 +16,7 @@ from vd_forecasting.models.checkpoint import (
     check_checkpoint,
     check_checkpoints,
     load_forecasters,
+    to_physical,
 )
 
 
@@ -33,10 +34,12 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
 
 def test_a_checkpoint_without_a_format_has_the_first_one() -> None:
     first = make_checkpoint()
-    assert "format" not in first
+    del first["format"], first["range"]
     assert check_checkpoint(first) is first
-    numbered = first | {"format": FORMAT}
+    numbered = first | {"format": 1}
     assert check_checkpoint(numbered) is numbered
+    far_below = torch.tensor([[[-50.0]]])
+    assert torch.equal(to_physical(first, "joint", far_below), far_below), "it has no limits"
 
 
 def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -77,6 +80,9 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             change("scaler", "std", value=torch.tensor([[1.0, 0.0]])),
             "std is not above 0 everywhere",
         ),
+        (lambda whole: whole.pop("range"), "range: a NoneType, must be a dict of tensors"),
+        (change("range", "low", value=torch.full((1, 2), torch.nan)), "low is not a number every"),
+        (change("range", "high", value=torch.full((1, 2), -1.0)), "range: low is above high"),
         (change("scaler", "mean", value=torch.full((1, 2), torch.inf)), "mean is not finite"),
         (
             change("scaler", "std", value=torch.ones(1, 2).to_sparse()),

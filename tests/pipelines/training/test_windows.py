@@ -329,7 +329,7 @@ def test_memory_of_windowing_a_year_of_minutes() -> None:
     array = steps * 2 * 3 * 4
     clean = make_clean(steps, vds=2, interval="1min")
     tracemalloc.start()
-    windows = make_windows(clean, "multi_vd", multi(), SPLIT)
+    windows = make_windows(clean, "multi_vd", multi(), SPLIT, CLEANING)
     batches = WindowBatches(windows, slice(0, 2), "val", batch_size=512)
     next(iter(batches))
     _, peak = tracemalloc.get_traced_memory()

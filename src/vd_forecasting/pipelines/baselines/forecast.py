@@ -23,7 +23,7 @@ DAYS_BACK = 7
 def forecast_baselines(
     windows: WindowSet, baselines: Baselines, compute: Compute
 ) -> BaselineForecasts:
-    """The forecasts of every test window, in physical units, by every baseline."""
+    """The forecasts of every test window, in physical units and possible, by every baseline."""
     models: dict[str, Callable[[WindowSet], np.ndarray]] = {
         "seasonal_naive": forecast_seasonal_naive,
         "historical_average": forecast_historical_average,
@@ -39,7 +39,7 @@ def forecast_baselines(
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
-            prediction[row] = windows.to_physical(forecast(windows))
+            prediction[row] = windows.to_possible(forecast(windows))
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")

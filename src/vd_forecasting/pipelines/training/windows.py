@@ -23,6 +23,7 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
+from vd_forecasting.pipelines.data_engineering.possible_range import possible_range
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 from vd_forecasting.wording import nearest
 
@@ -38,7 +39,7 @@ def make_single_vd_windows(
     wanted = windows.select_vd_id
     if wanted is None:
         chosen = first_eligible_vds(vd_clean, windows, 1, split, cleaning.min_observed)
-        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split)
+        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split, cleaning)
     known = [str(name) for name in vd_clean["vd"].values]
     if wanted not in known:
         raise ValueError(
@@ -51,7 +52,7 @@ def make_single_vd_windows(
     if not list(vd_array.eligible_vds(known_values, targets, cleaning.min_observed)):
         line = "select_vd_id %s: less than %.0f %% of its values before the test split are observed"
         logger.warning(line, wanted, 100 * cleaning.min_observed)
-    return make_windows(series, "single_vd", windows, split)
+    return make_windows(series, "single_vd", windows, split, cleaning)
 
 
 def make_multi_vd_windows(
@@ -60,7 +61,7 @@ def make_multi_vd_windows(
     """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
     count = windows.num_vds
     chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split, cleaning)
 
 
 def make_independent_multi_vd_windows(
@@ -82,7 +83,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [chosen[i] for i in dict.fromkeys(indexes)]
-    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split)
+    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split, cleaning)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -131,13 +132,16 @@ def first_eligible_vds(
     return eligible
 
 
-def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split) -> WindowSet:
+def make_windows(
+    series: xr.DataArray, mode: str, windows: Windows, split: Split, cleaning: Cleaning
+) -> WindowSet:
     """Scale, impute and split the series ``(time, vd, feature)`` of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one. The mode decides whether series are forecast jointly or each on its own. A split too
-    short for a window and a VD without an observed value to learn from are a ValueError.
+    later one. The mode decides whether series are forecast jointly or each on its own; the range
+    that cleaning leaves is the one for forecasts. A split too short for a window and a VD without
+    an observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
     series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
@@ -148,6 +152,7 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
     calendar = calendar_inputs(series["time"].values)
     observed = np.isfinite(values)
+    low, high = possible_range(series, observed[:train_end], cleaning)
     mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
     for n, vdid in enumerate(vdids):
         for f, feature in enumerate(inputs):
@@ -171,6 +176,8 @@ def make_windows(series: xr.DataArray, mode: str, windows: Windows, split: Split
         "observed": (vd_array.DIMS, observed),
         "mean": (("vd", "feature"), mean),
         "std": (("vd", "feature"), std),
+        "low": (("vd", "feature"), low),
+        "high": (("vd", "feature"), high),
         "calendar": (("time", "phase"), calendar),
     }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
