@@ -23,6 +23,17 @@ NAMES: Final = {  # in print
     "truth": "measured",
 }
 
+
+def joined_name(network: str) -> str:
+    """Name, among models, of the mean of the forecasts that a network's seeds make."""
+    return f"{network}_joined"
+
+
+def joined_label(label: str, seeds: int) -> str:
+    """How it is called in print: ``LSTM, 5 seeds joined``."""
+    return f"{label}, {seeds} seeds joined"
+
+
 MODES_IN_WORDS: Final = {
     "single_vd": "one detector in, the same detector out",
     "multi_vd": "all detectors jointly in and out of one model",

@@ -214,7 +214,9 @@ def windows_of(found: Record, part: str, recipe: Recipe) -> WindowSet:
         num_vds=series.sizes["vd"],
     )
     country = (found.country or ()) if recipe.holidays else ()
-    made = make_windows(series, "multi_vd", windows, split, Calendar(holidays=country))
+    calendar = Calendar(holidays=country)
+    cleaning = Cleaning.model_validate(parameters("base/parameters.yml")["cleaning"])
+    made = make_windows(series, windows, split, cleaning, calendar)
     return with_phase_of_week(made) if recipe.phase_of_week else made
 
 

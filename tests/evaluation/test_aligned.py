@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 
+from tests import PROJECT
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
 from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
+from vd_forecasting.datasets import AtomicCSVDataset
 from vd_forecasting.evaluation.aligned import (
-    NO_SEED,
     AlignedForecasts,
     Member,
     align,
@@ -245,17 +247,17 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     assert list(scores.columns) == SCORE_COLUMNS
     assert set(scores["model"]) == set(MODELS_AND_BASELINES)
     seeds = scores.groupby("model")["seed"].unique()
-    assert (list(seeds["lstm"]), list(seeds["xlstm"])) == ([7, 9], [8])
+    assert (list(seeds["lstm"]), list(seeds["xlstm"])) == (["7", "9", "joined"], ["8"])
     assert all(seeds[name].isna().all() for name in ("persistence", *BASELINES))
     metrics = [*ERRORS, "n"]
     assert set(scores["metric"]) == {*metrics, *(f"{name}_congested" for name in metrics)}
     # VDs × features × horizons × metrics × members, on all steps and on congested ones
-    assert len(scores) == 3 * 3 * 12 * 7 * 8 * 2
+    assert len(scores) == 3 * 3 * 12 * 7 * 9 * 2
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
-    rows = scores.fillna({"seed": NO_SEED}).set_index(SCORE_COLUMNS[:-1])["value"].sort_index()
+    rows = scores.fillna({"seed": ""}).set_index(SCORE_COLUMNS[:-1])["value"].sort_index()
 
-    def value(model: str, seed: int, metric: str) -> float:
-        return float(rows["multi_vd", model, seed, "all", "B", "avg_speed", 3, metric])
+    def value(model: str, seed: int | str, metric: str) -> float:
+        return float(rows["multi_vd", model, str(seed), "all", "B", "avg_speed", 3, metric])
 
     cut = lstm.isel(origin=slice(0, 70))
     at = {"vd": "B", "feature": "avg_speed", "horizon": 3}
@@ -266,12 +268,14 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
             assert value("lstm", seed, metric) == pytest.approx(one)
         scale = lstm["mase_scale"].sel(vd="B", feature="avg_speed").item()
         assert value("lstm", seed, "mase") == pytest.approx(value("lstm", seed, "mae") / scale)
+    joined = score(cut["truth"], cut["prediction"].mean("seed"), MAPE_MIN_TRUTH)
+    assert value("lstm", "joined", "mae") == pytest.approx(joined["mae"].sel(at).item())
     truth, ridge = cut["truth"].sel(at), baselines["prediction"].sel(at).sel(model="ridge")
     error = abs(ridge - truth)
-    assert value("ridge", NO_SEED, "mae") == pytest.approx(error.mean().item(), rel=1e-5)
+    assert value("ridge", "", "mae") == pytest.approx(error.mean().item(), rel=1e-5)
     slow = truth < 0.98 * lstm["free_flow_speed"].sel(vd="B")
-    assert value("ridge", NO_SEED, "n_congested") == int(slow.sum()) > 0
-    assert value("ridge", NO_SEED, "mae_congested") == pytest.approx(
+    assert value("ridge", "", "n_congested") == int(slow.sum()) > 0
+    assert value("ridge", "", "mae_congested") == pytest.approx(
         error.where(slow).mean().item(), rel=1e-5
     )
     by_hand = abs(cut["prediction"] - cut["truth"]).sel(feature="avg_speed")
@@ -299,26 +303,30 @@ def test_scores_read_back_from_csv_are_put_together(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
+    catalog = yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text())
+    entry = catalog["compare_{mode}.scores"]
+    arguments = {name: entry[name] for name in ("load_args", "save_args")}
+    stored = AtomicCSVDataset(filepath=str(path), **arguments)
     frame = pd.DataFrame(
         [
-            ["single_vd", "lstm", 42, "all", "773869", "avg_speed", 1, "mae", 2.0],
-            ["single_vd", "persistence", None, "all", "773869", "avg_speed", 1, "mae", 3.0],
+            ["single_vd", "lstm", "42", "all", "0773869", "avg_speed", 1, "mae", 2.0],
+            ["single_vd", "lstm", "joined", "all", "0773869", "avg_speed", 1, "mae", 1.9],
+            ["single_vd", "persistence", None, "all", "0773869", "avg_speed", 1, "mae", 3.0],
         ],
         columns=SCORE_COLUMNS,
     )
-    frame.to_csv(path, index=False)
+    stored.save(frame)
     failed = Failure("node", "reason")
     both = concatenate_scores(
         Compared(frame, failed),
         failed,
         Compared(failed, failed),
-        Compared(pd.read_csv(path), failed),
+        Compared(stored.load(), failed),
     )
-    assert list(both["vdid"]) == ["773869"] * 4
-    assert both.to_csv(index=False).splitlines()[1] == (
-        "single_vd,lstm,42,all,773869,avg_speed,1,mae,2.0"
-    )
-    assert both["seed"].isna().tolist() == [False, True, False, True]
+    lines = both.to_csv(index=False).splitlines()
+    assert lines[1] == "single_vd,lstm,42,all,0773869,avg_speed,1,mae,2.0"
+    assert lines[1:4] == lines[4:]
+    assert both["seed"].isna().tolist() == [False, False, True] * 2
 
 
 def test_forecasts_by_the_time_they_are_for() -> None:

@@ -37,6 +37,7 @@ def make_checkpoint(model: str = "lstm") -> dict[str, Any]:
             "weights": {"joint": dict(build_forecaster(described).state_dict())},
             "seed": 42,
             "scaler": {"mean": torch.zeros(1, 2), "std": torch.ones(1, 2)},
+            "range": {"low": torch.zeros(1, 2), "high": torch.full((1, 2), torch.inf)},
             "vdids": ["VD-1"],
             "input_features": ["avg_speed", "lane_count"],
             "target_features": ["avg_speed"],

@@ -33,7 +33,7 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
 
 def test_a_checkpoint_without_a_format_has_the_first_one_with_other_inputs() -> None:
     first = make_checkpoint()
-    del first["format"], first["holidays"]
+    del first["format"], first["holidays"], first["range"]
     for old in (first, first | {"format": 1}):
         with pytest.raises(ValueError, match="has format 1, this version reads 2; delete it"):
             check_checkpoint(old)
@@ -81,6 +81,12 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             change("scaler", "std", value=torch.tensor([[1.0, 0.0]])),
             "std is not above 0 everywhere",
         ),
+        (
+            lambda whole: whole.pop("range"),
+            "'range' of the checkpoint is missing or not of type dict",
+        ),
+        (change("range", "low", value=torch.full((1, 2), torch.nan)), "low is not a number every"),
+        (change("range", "high", value=torch.full((1, 2), -1.0)), "range: low is above high"),
         (change("scaler", "mean", value=torch.full((1, 2), torch.inf)), "mean is not finite"),
         (
             change("scaler", "std", value=torch.ones(1, 2).to_sparse()),

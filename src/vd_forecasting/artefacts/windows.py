@@ -93,6 +93,7 @@ class WindowSet(Labelled):
     NEEDS: ClassVar = {
         **{"values": "f time vd feature", "observed": "b time vd feature", "time": "M time"},
         **{"mean": "f vd feature", "std": "f vd feature", "calendar": "f time phase"},
+        **{"low": "f vd feature", "high": "f vd feature"},
         **LABELS,
         **{"phase": "T phase", "holidays": str},
         **dict.fromkeys(("sequence_length", "prediction_length", "train_end", "val_end"), Integral),
@@ -114,6 +115,8 @@ class WindowSet(Labelled):
             raise ValueError(f"its lengths are {found.lengths}, must be above 0")
         if [*found.ends.values()] != sorted(found.ends.values()) or found.ends["train"] < 1:
             raise ValueError(f"its splits end at {found.ends}, must be in order")
+        if not (found.range["low"] <= found.range["high"]).all():
+            raise ValueError("its lowest possible values, low, are above the highest, high")
         if not found.targets or not {*found.targets} <= {*found.features}:
             raise ValueError(f"its target features {found.targets} are not among its features")
         return found
@@ -192,6 +195,17 @@ class WindowSet(Labelled):
         return mean, std
 
     @property
+    def range(self) -> dict[str, npt.NDArray[np.float32]]:
+        """``low`` and ``high``, between which values can lie, ``[N, P]`` in physical units."""
+        return {name: self.data[name].values for name in ("low", "high")}
+
+    @property
+    def target_range(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Lowest and highest possible value of the targets ``[N, F]`` in physical units."""
+        low, high = (of[:, self.target_positions] for of in self.range.values())
+        return low, high
+
+    @property
     def target_series(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Values of the targets, scaled, and which are observed: both ``[T, N, F]``."""
         return self.values[..., self.target_positions], self.observed[..., self.target_positions]
@@ -230,6 +244,10 @@ class WindowSet(Labelled):
         """Target values ``[..., N, F]`` in physical units."""
         mean, std = self.target_scaler
         return scaled * std + mean
+
+    def to_possible(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Forecasts ``[..., N, F]`` in physical units, moved to the nearest possible value."""
+        return np.clip(self.to_physical(scaled), *self.target_range)
 
     def forecast_coordinates(self, split: str) -> dict[str, object]:
         """Labels of the forecasts of a split: origin, horizon, vd, feature and its unit."""

@@ -1,8 +1,9 @@
 """Forecasts of several models side by side, on the origins, horizons and detectors of all."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ BLOCK_BYTES = 32 * 2**20
 """What the forecasts and truths of a block take, unless a single detector takes more."""
 
 NO_SEED = -1
+JOINED: Final = "joined"
+"""In the place of a seed: the mean of the forecasts of all seeds."""
 _NOUNS = {
     "origin": "forecast origin",
     "horizon": "horizon",
@@ -29,10 +32,10 @@ DIMS = tuple(_NOUNS)
 
 @dataclass(frozen=True)
 class Member:
-    """A network trained from one seed, or a baseline."""
+    """A network trained from one seed or with its seeds joined, or a baseline."""
 
     model: str
-    seed: int | None
+    seed: int | Literal["joined"] | None
     """None for baselines."""
     best: bool
     """True for baselines and for the seed of a network that did best in validation."""
@@ -93,6 +96,17 @@ class AlignedForecasts(OfForecasts):
         """One forecast per model ``(model, origin, horizon, vd, feature)``, a network's best."""
         best = self.forecast.isel(member=self.data["best"].values)
         return best.swap_dims(member="model").drop_vars(["seed", "best"])
+
+    @property
+    def of_several_seeds(self) -> list[str]:
+        """The networks whose seeds can be joined."""
+        seeds = Counter(member.model for member in self.members if member.seed is not None)
+        return [model for model, count in seeds.items() if count > 1]
+
+    def joined(self, model: str) -> xr.DataArray:
+        """The mean of the forecasts of all seeds of a network: (origin, horizon, vd, feature)."""
+        of_seeds = self.forecast.isel(member=self.data["model"].values == model)
+        return of_seeds.mean("member", skipna=False, dtype="float64")
 
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list; in memory."""

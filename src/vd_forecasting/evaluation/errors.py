@@ -1,5 +1,6 @@
 """Errors of several models for the same truths: the sums that tests rest on, and the scores."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import xarray as xr
 
 from vd_forecasting.artefacts.forecasts import BLOCK
 from vd_forecasting.evaluation.aligned import (
+    JOINED,
     AlignedForecasts,
     Member,
     deviation_over_seeds,
@@ -19,7 +21,7 @@ from vd_forecasting.evaluation.aligned import (
 )
 from vd_forecasting.evaluation.metrics import from_sums, sums
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import MODELS
+from vd_forecasting.vocabulary import MODELS, NAMES, joined_label, joined_name
 from vd_forecasting.wording import plural, with_unit
 
 Json = dict[str, Any]
@@ -33,11 +35,13 @@ class SummedErrors:
 
     by_vd: xr.Dataset
     """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
-    horizon, vd, feature)."""
+    horizon, vd, feature). Behind the members of ``by_origin`` come the networks' seeds joined, each
+    by a name of its own."""
     by_origin: xr.Dataset
     """Sums over all detectors: ``absolute`` errors (member, origin, horizon, feature) and their
     number ``n`` (origin, horizon, feature)."""
     members: list[Member]
+    """Of ``by_vd``."""
     mode: str
     spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
     """First and last origin of each test block, by its number."""
@@ -57,11 +61,13 @@ def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErro
         of_vds, of_origins = _sums_of_block(block, mape_min_truth)
         by_vd.append(of_vds)
         total = total + of_origins if total else of_origins
-    labels = forecasts.data[["model", "seed", "best"]].coords
+    names = [str(name) for name in forecasts.data["model"].values]
+    joined = forecasts.of_several_seeds
+    with_joined = [*names, *map(joined_name, joined)]
     return SummedErrors(
-        by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
-        by_origin=total.assign_coords(labels),
-        members=forecasts.members,
+        by_vd=xr.concat(by_vd, "vd").assign_coords(model=("member", with_joined)),
+        by_origin=total.assign_coords(model=("member", names)),
+        members=[*forecasts.members, *(Member(name, JOINED, best=False) for name in joined)],
         spans=_spans(forecasts),
         mode=forecasts.mode,
         units=forecasts.units,
@@ -81,8 +87,8 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
     numbers = scale["block"].values
     ends = np.searchsorted(block.data[BLOCK].values, [*numbers, numbers[-1] + 1])
     of_vds, absolute = [], []
-    for labelled in block.forecast:  # one by one, for their errors take room
-        forecast = labelled.drop_vars(["model", "seed", "best"])
+
+    def add_up(forecast: xr.DataArray) -> None:
         of_blocks = [
             sums(
                 block.truth.isel(origin=slice(*span)),
@@ -94,15 +100,25 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
             for at, span in enumerate(pairwise(ends))
         ]
         of_vds.append(xr.concat(of_blocks, scale["block"]))
+
+    for labelled in block.forecast:  # one by one, for their errors take room
+        forecast = labelled.drop_vars(["model", "seed", "best"])
+        add_up(forecast)
         error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
         absolute.append(error.sum("vd", skipna=False))
+    for network in block.of_several_seeds:
+        add_up(block.joined(network))
     of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}
     return xr.concat(of_vds, "member", data_vars="all"), xr.Dataset(of_origins)
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Scores of networks and baselines, most pooled over VDs; a network's are means over seeds."""
+    """Scores of networks and baselines, most pooled over VDs; a network's are means over seeds.
+
+    By detector, by horizon and on average, networks of several seeds are there twice: the forecasts
+    of the seeds are joined under the name of :func:`.joined_name`.
+    """
 
     by_horizon: xr.Dataset
     """Metrics over (model, horizon, feature)."""
@@ -119,18 +135,40 @@ class Errors:
     """First and last origin of each test block, by its number."""
     by_hour: xr.DataArray
     """MAE over (model, hour, feature), by the hour of day that was forecast."""
+    seeds: Mapping[str, int]
+    """How many, by network."""
     units: Mapping[str, str]
     interval_minutes: float
 
     @property
     def networks(self) -> list[str]:
         """LSTM, xLSTM or both."""
-        return [name for name in map(str, self.average["model"].values) if name in MODELS]
+        return [name for name in self._models if name in MODELS]
 
     @property
     def baselines(self) -> list[str]:
         """Persistence and the others."""
-        return [name for name in map(str, self.average["model"].values) if name not in MODELS]
+        others = {*self.networks, *self.joined.values()}
+        return [name for name in self._models if name not in others]
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """By network of several seeds, the name of the mean of their forecasts."""
+        return {name: joined_name(name) for name, seeds in self.seeds.items() if seeds > 1}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names in print of networks, each followed by its seeds joined, and baselines."""
+        labels: dict[str, str] = {}
+        for name in (*self.networks, *self.baselines):
+            labels[name] = NAMES[name]
+            if name in self.joined:
+                labels[self.joined[name]] = joined_label(NAMES[name], self.seeds[name])
+        return labels
+
+    @property
+    def _models(self) -> list[str]:
+        return [str(name) for name in self.average["model"].values]
 
     @property
     def features(self) -> list[str]:
@@ -190,6 +228,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         return from_sums(summed.by_vd.sum(dims, skipna=False))
 
     by_horizon, average = pooled("block", "vd"), pooled("block", "horizon", "vd")
+    seeds = Counter(m.model for m in summed.members if isinstance(m.seed, int))
     total = summed.by_origin
     ahead = total["horizon"] * as_interval(summed.interval_minutes)
     of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
@@ -203,6 +242,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         by_block=mean_over_seeds(pooled("horizon", "vd")),
         spans=summed.spans,
         by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
+        seeds=seeds,
         units=summed.units,
         interval_minutes=summed.interval_minutes,
     )

@@ -3,7 +3,8 @@
 Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields of
 :class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
 and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
-physical units; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
+physical units; ``range`` the ``low`` and ``high`` between which values can lie, infinite where they
+have no limit; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
 goes in and comes out; ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`;
 ``format`` is :data:`FORMAT`.
 """
@@ -27,7 +28,7 @@ FORMAT = 2
 
 KEYS = {
     str: ("model", "holidays"),
-    dict: ("model_parameters", "network", "weights", "scaler"),
+    dict: ("model_parameters", "network", "weights", "scaler", "range"),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
     float: ("interval_minutes",),
@@ -104,7 +105,24 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     _check_tensors("scaler", checkpoint["scaler"], {"mean": like, "std": like})
     if not (checkpoint["scaler"]["std"] > 0).all():
         raise ValueError("scaler: std is not above 0 everywhere")
+    _check_tensors("range", checkpoint["range"], {"low": like, "high": like}, finite=False)
+    if not (checkpoint["range"]["low"] <= checkpoint["range"]["high"]).all():
+        raise ValueError("range: low is above high")
     return checkpoint
+
+
+def to_physical(checkpoint: Checkpoint, name: str, forecast: Tensor) -> Tensor:
+    """What the forecaster of this name makes, ``[..., N, F]``, in physical units.
+
+    It is moved to the nearest possible value.
+    """
+    features, vdids = checkpoint["input_features"], checkpoint["vdids"]
+    targets = [features.index(feature) for feature in checkpoint["target_features"]]
+    vds = [vdids.index(name)] if name in vdids else list(range(len(vdids)))
+    mean, std = (checkpoint["scaler"][key][vds][:, targets] for key in ("mean", "std"))
+    physical: Tensor = forecast * std + mean
+    low, high = (checkpoint["range"][key][vds][:, targets] for key in ("low", "high"))
+    return physical.clamp(low, high)
 
 
 def _check_meaning(checkpoint: Checkpoint) -> None:
@@ -193,8 +211,10 @@ def _sketch(checkpoint: Checkpoint) -> Forecaster:
     return sketch
 
 
-def _check_tensors(what: str, tensors: Any, like: Mapping[str, Tensor]) -> None:
-    """Check names, shapes, types and that all are numbers."""
+def _check_tensors(
+    what: str, tensors: Any, like: Mapping[str, Tensor], *, finite: bool = True
+) -> None:
+    """Check names, shapes, types and that all are numbers, also infinite ones if not ``finite``."""
     if not isinstance(tensors, dict):
         raise ValueError(f"{what}: a {type(tensors).__name__}, must be a dict of tensors")
     if different := sorted(map(str, tensors.keys() ^ like.keys())):
@@ -211,5 +231,7 @@ def _check_tensors(what: str, tensors: Any, like: Mapping[str, Tensor]) -> None:
             raise ValueError(
                 f"{what}: {name} has shape {list(found.shape)}, must be {list(expected.shape)}"
             )
-        if not found.isfinite().all():
-            raise ValueError(f"{what}: {name} is not finite everywhere")
+        if not found.isfinite().all() and (finite or found.isnan().any()):
+            raise ValueError(
+                f"{what}: {name} is not {'finite' if finite else 'a number'} everywhere"
+            )

@@ -914,6 +914,20 @@ def test_a_member_larger_than_it_declares_is_bounded(
     assert peak < 10**8
 
 
+def test_files_that_the_directory_of_a_zip_no_longer_lists_are_counted(
+    tmp_path: Path, vd: xr.DataArray
+) -> None:
+    path = write_archive(tmp_path / "a.zip", archive_files(vd.isel(time=[0, 1, 2])))
+    content = bytearray(path.read_bytes())
+    entries, end = [at.start() for at in re.finditer(b"PK\1\2", content)], content.rfind(b"PK\5\6")
+    comment = end - entries[1]  # swallows all entries but the first
+    content[entries[0] + 32 : entries[0] + 34] = comment.to_bytes(2, "little")
+    path.write_bytes(content)
+    notes = load(path).attrs["ingest_notes"]
+    why = f"counts {len(entries)} files, 1 are listed; the others were not read"
+    assert f"directory of the zip: {why}" in notes
+
+
 def test_names_that_a_zip_has_twice_are_noted(tmp_path: Path, vd: xr.DataArray) -> None:
     files = archive_files(vd.isel(time=[0]), "xml")
     path = write_archive(tmp_path / "a.zip", files)

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
@@ -18,7 +20,7 @@ from tests.make.windows import (
     make_joint_windows,
     window_parameters,
 )
-from vd_forecasting.artefacts import WindowBlocks
+from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
@@ -133,3 +135,37 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
     loaded = predictions.load().drop_vars("fit_seconds")
     assert loaded.attrs.pop("format") == FORMAT
     xr.testing.assert_identical(loaded, expected)
+
+
+@pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
+def test_every_baseline_stays_within_the_range(make: MakesWindows) -> None:
+    windows = make(make_clean(500, vds=2))
+    free = forecast_block(windows, BASELINES, COMPUTE).prediction
+    middle, std = (windows.data[name] for name in ("mean", "std"))
+    narrow = WindowSet(windows.data.assign(low=middle - std / 4, high=middle + std / 4))
+    held = forecast_block(narrow, BASELINES, COMPUTE).prediction
+    low, high = narrow.target_range
+    for model in MODELS:
+        outside = (free.sel(model=model) < low) | (free.sel(model=model) > high)
+        assert outside.any()
+        assert not outside.all()
+    np.testing.assert_array_equal(held, np.clip(free, low, high))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_forecasts_in_physical_units_are_the_nearest_possible_ones(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    windows = make_joint_windows(make_clean(120, vds=2))
+    limits = np.sort(random.normal(100, 50, (2, *windows.scaler["std"].shape)), axis=0)
+    limits[:, 0, 0] = -np.inf, np.inf  # no limits
+    ends = zip(("low", "high"), limits.astype("float32"), strict=True)
+    narrow = WindowSet(windows.data.assign({name: (("vd", "feature"), end) for name, end in ends}))
+    scaled = random.normal(0, 5, (4, 3, 2, 2)).astype("float32")
+    raw, found = windows.to_physical(scaled), narrow.to_possible(scaled)
+    low, high = narrow.target_range
+    assert ((found >= low) & (found <= high)).all()
+    inside = (raw >= low) & (raw <= high)
+    np.testing.assert_array_equal(found[inside], raw[inside])
+    truth = random.uniform(np.maximum(low, -500), np.minimum(high, 500), raw.shape)
+    assert (abs(found - truth) <= abs(raw - truth)).all(), "no truth is further away than before"

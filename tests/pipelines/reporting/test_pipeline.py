@@ -168,8 +168,8 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert set(metrics["mode"]) == set(MODES)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
     # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
-    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (2 + 2 + 5) * 2
-    assert metrics["seed"].dropna().unique().tolist() == [1, 2]
+    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (3 + 3 + 5) * 2
+    assert metrics["seed"].dropna().unique().tolist() == ["1", "2", "joined"]
     kinds: dict[str, type] = {
         "training_report": Page,
         "metrics": dict,

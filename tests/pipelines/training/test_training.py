@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.make.arrays import make_clean
 from tests.make.trainings import (
@@ -28,13 +30,15 @@ from tests.make.trainings import (
 from tests.make.windows import MakesWindows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.datasets import CheckpointDataset
-from vd_forecasting.models.checkpoint import load_forecasters
+from vd_forecasting.models.checkpoint import load_forecasters, to_physical
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.cost import measure_cost
-from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, Scaling, masked_mae
 from vd_forecasting.pipelines.training.evaluate import (
+    check_same_windows,
     evaluate,
+    fit_errors,
     forecast_test,
     free_flow_speed,
     mase_scale,
@@ -67,9 +71,10 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     target = torch.randn(10, 3, 2, 2)
     target[torch.rand(target.shape) < 0.3] = torch.nan
     forecast = torch.randn(10, 3, 2, 2)
+    std = torch.tensor([[5.0, 20.0], [6.0, 30.0]])
+    everything = torch.full((2, 2), torch.inf)
     arguments: dict[str, Any] = {
-        "std": torch.tensor([[5.0, 20.0], [6.0, 30.0]]),
-        "mean": torch.tensor([[80.0, 100.0], [70.0, 90.0]]),
+        "scaling": Scaling(100 - std, std, -everything, everything),
         "features": ["avg_speed", "total_volume"],
         "mape_min_truth": 1.0,
     }
@@ -80,10 +85,64 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     one, many = whole.result(), parts.result()
     assert one["loss"] == pytest.approx(many["loss"])
     assert one["avg_speed"] == pytest.approx(many["avg_speed"])
-    error = (forecast - target)[..., 0] * arguments["std"][:, 0]
+    error = (forecast - target)[..., 0] * std[:, 0]
     assert one["avg_speed"]["mae"] == pytest.approx(error.abs().nanmean().item(), rel=1e-5)
     assert one["avg_speed"]["mse"] == pytest.approx((error**2).nanmean().item(), rel=1e-5)
     assert one["loss"] == pytest.approx((forecast - target).abs().nanmean().item(), rel=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_errors_can_only_fall_within_a_range_that_holds_the_truths(seed: int) -> None:
+    torch.manual_seed(seed)
+    target, forecast = torch.randn(8, 3, 2, 1), 3 * torch.randn(8, 3, 2, 1)
+    low, high = target.amin((0, 1)), target.amax((0, 1))
+    mean, std = torch.rand(2, 1) * 100, 1 + torch.rand(2, 1) * 20
+    everything = torch.full((2, 1), torch.inf)
+    free = ErrorSums(Scaling(mean, std, -everything, everything), ["avg_speed"], 1.0)
+    held = ErrorSums(Scaling(mean, std, low, high), ["avg_speed"], 1.0)
+    for sums in (free, held):
+        sums.add(forecast, target)
+    for name in ("absolute", "squared", "percentage"):
+        assert (held.totals[name] <= free.totals[name]).all()
+    assert (forecast > high).any()
+    assert held.totals["absolute"].sum() < free.totals["absolute"].sum()
+    assert held.result()["loss"] == free.result()["loss"], "what is learnt from is not moved"
+
+
+@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+def test_forecasts_lie_within_the_range_of_the_windows(make) -> None:  # type: ignore[no-untyped-def]
+    windows = make()
+    middle, std = (windows.data[name] for name in ("mean", "std"))
+    narrow = WindowSet(windows.data.assign(low=middle - std / 2, high=middle + std / 2))
+    checkpoint = untrained(narrow)
+    free = untrained(windows)
+    found, raw = (
+        forecast_test({"42": one}, of, COMPUTE, best_seed=42)
+        for one, of in ((checkpoint, narrow), (free, windows))
+    )
+    low, high = narrow.target_range
+    for inside, outside in (
+        (found.prediction, raw.prediction),
+        (found.data["persistence"], raw.data["persistence"]),
+    ):
+        assert ((outside < low) | (outside > high)).any()
+        np.testing.assert_array_equal(inside, np.clip(outside, low, high))
+    np.testing.assert_array_equal(found.truth, raw.truth)
+    held, other = (
+        fit_errors({"42": one}, of, "val", MAPE_MIN_TRUTH)[0]["mae"].sel(feature="avg_speed").item()
+        for one, of in ((checkpoint, narrow), (free, windows))
+    )
+    assert held != other
+    # Without windows, from the checkpoint alone.
+    for name, vds in narrow.models.items():
+        inputs, _ = WindowBatches(narrow, vds, "test", 999).at(slice(0, 5))
+        with torch.inference_mode():
+            forecast = to_physical(checkpoint, name, load_forecasters(checkpoint)[name](inputs))
+        expected = found.prediction.isel(seed=0, origin=slice(0, 5), vd=vds)
+        np.testing.assert_allclose(forecast, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="its range has another low; train again"):
+        check_same_windows(checkpoint, windows)
 
 
 def test_history_and_errors_at_the_chosen_epoch_agree() -> None:

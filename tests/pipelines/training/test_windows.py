@@ -356,7 +356,7 @@ def test_memory_of_windowing_a_year_of_minutes() -> None:
     array = steps * 2 * 3 * 4
     clean = make_clean(steps, vds=2, interval="1min")
     tracemalloc.start()
-    windows = make_windows(clean, "multi_vd", multi(), SPLIT, CALENDAR)
+    windows = make_windows(clean, multi(), SPLIT, CLEANING, CALENDAR)
     batches = WindowBatches(windows, slice(0, 2), "val", batch_size=512)
     next(iter(batches))
     _, peak = tracemalloc.get_traced_memory()

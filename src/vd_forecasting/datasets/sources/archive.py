@@ -36,6 +36,10 @@ _LZMA_HEAD_BYTES = 9  # version, size of the properties; of these, one and the d
 _NO_ARCHIVE = "neither a folder, a zip nor an uncompressed tar; unpack a .tar.gz with gunzip first"
 _NO_FILE = "a link, a device or the like; not followed"
 
+# The end of a zip: a record of 22 bytes and a comment; it counts modulo 65,536.
+_MOST_COUNTED = 2**16
+_MOST_END_BYTES = 22 + _MOST_COUNTED
+
 # Of a tar. tarfile itself reads a negative size as a way back, and takes damage for the end.
 _BLOCK = tarfile.BLOCKSIZE
 _MOST_NAME_BYTES = 2**16
@@ -230,7 +234,20 @@ def _in_zip(path: Path) -> Listing:
             size, packed = info.file_size, info.compress_size
             members[info.filename] = Member(info.filename, size, info.CRC, packed=packed)
     found.members += members.values()
+    declared = _files_in_zip(path)
+    if declared not in (len(infos) % _MOST_COUNTED, _MOST_COUNTED - 1):  # which stands for more
+        why = f"counts {declared:,} files, {len(infos):,} are listed; the others were not read"
+        found.skipped.append(("directory of the zip", why))
     return found
+
+
+def _files_in_zip(path: Path) -> int:
+    """How many files the end of a zip counts; what is damaged before it, a library passes over."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _MOST_END_BYTES, 0))
+        end = file.read()
+    at = end.rfind(b"PK\5\6") + 10
+    return int.from_bytes(end[at : at + 2], "little")
 
 
 def _in_tar(path: Path) -> Listing:

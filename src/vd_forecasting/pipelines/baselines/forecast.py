@@ -23,8 +23,8 @@ DAYS_BACK = 7
 def forecast_baselines(
     blocks: WindowBlocks, baselines: Baselines, compute: Compute
 ) -> BaselineForecasts:
-    """The forecasts of every test window, in physical units, by every baseline, which learns anew
-    for every test block."""
+    """The forecasts of every test window, in physical units and possible, by every baseline, which
+    learns anew for every test block."""
     parts = {
         number: forecast_block(of_block, baselines, compute)
         for number, of_block in blocks.blocks.items()
@@ -49,7 +49,7 @@ def forecast_block(windows: WindowSet, baselines: Baselines, compute: Compute) -
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
-            prediction[row] = windows.to_physical(forecast(windows))
+            prediction[row] = windows.to_possible(forecast(windows))
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")

@@ -151,11 +151,7 @@ def concatenate_scores(*compared: Compared | Failure) -> pd.DataFrame:
     there = [of_mode for of_mode in scores if not isinstance(of_mode, Failure)]
     if not there:
         return pd.DataFrame(columns=SCORE_COLUMNS)
-    frame = pd.concat(there, ignore_index=True)
-    # Read back from a CSV file, VDIDs of digits have become numbers and seeds fractions.
-    frame["vdid"] = frame["vdid"].astype(str)
-    frame["seed"] = frame["seed"].astype("Int64")
-    return frame
+    return pd.concat(there, ignore_index=True)
 
 
 def align_modes(

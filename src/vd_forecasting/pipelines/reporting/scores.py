@@ -59,7 +59,8 @@ def score_experiment(
         The errors, and metrics ready for JSON: on test pooled, by horizon and by VD, with
         persistence scored on the same truths, and pooled on train and val. Each is the mean over
         the seeds; ``test_sd`` and ``by_horizon_sd`` are their standard deviations, undefined for
-        one seed.
+        one seed. With several, ``joined`` and ``joined_by_horizon`` are of the mean of their
+        forecasts on test.
     """
     model = predictions.model
     errors = errors_of(sum_errors(align({model: predictions}), mape_min_truth))
@@ -70,6 +71,11 @@ def score_experiment(
     pooled = of(model, errors.average)
     for feature, unit in predictions.units.items():
         pooled[feature]["unit"] = unit
+    joined = {
+        name: of(errors.joined[model], scores)
+        for name, scores in (("joined", errors.average), ("joined_by_horizon", errors.by_horizon))
+        if errors.joined
+    }
     return errors, {
         "experiment": predictions.experiment,
         "source": predictions.source,
@@ -81,6 +87,7 @@ def score_experiment(
         "by_horizon_sd": of(model, errors.by_horizon_sd[[*ERRORS]]),
         "persistence_by_horizon": of("persistence", errors.by_horizon),
         "by_vd": {vdid: of(model, errors.by_vd.sel(vd=vdid)) for vdid in predictions.vdids},
+        **joined,
         **fit_errors.model_dump(),
     }
 
@@ -101,7 +108,8 @@ def score_forecasts(
         The errors, the same on congested steps alone, the differences between the models, and all
         scores per seed, VD, feature and horizon: columns ``mode, model, seed, vdid, feature,
         horizon, metric, value``, a row per metric, where the metric ``n`` counts the scored values
-        and ``…_congested`` are of congested steps. Baselines have no seed.
+        and ``…_congested`` are of congested steps. Baselines have no seed, and the mean of the
+        forecasts of several seeds has ``joined``.
     """
     in_congestion = forecasts.congested(evaluation.congestion_speed)
     summed, congested = (
@@ -121,6 +129,7 @@ def _tidy(summed: SummedErrors) -> pd.DataFrame:
         scores = from_sums(summed.by_vd.sel(block=own).sum("block", skipna=False))
         for position, member in enumerate(summed.members):
             frame = tidy(scores.isel(member=position, drop=True), member.model)
-            frame["seed"] = pd.array([member.seed] * len(frame), dtype="Int64")
+            seed = pd.NA if member.seed is None else str(member.seed)
+            frame["seed"] = pd.array([seed] * len(frame), dtype="string")
             frames.append(frame.assign(block=str(block)))
     return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import xarray as xr
 from torch import Tensor
 
+from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.evaluation.metrics import METRICS, by_feature, from_sums
 
 
@@ -19,13 +20,33 @@ def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
     return error.sum() / observed.sum().clamp(min=1)
 
 
+class Scaling(NamedTuple):
+    """From scaled to physical targets, ``[N, F]`` each."""
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    """The lowest and the highest possible value, both scaled."""
+    high: Tensor
+
+
+def scaling_of(windows: WindowSet, vds: slice = slice(None)) -> Scaling:
+    """That of some detectors' targets."""
+    mean, std, low, high = (of[vds] for of in (*windows.target_scaler, *windows.target_range))
+    ends = ((end - mean) / std for end in (low, high))
+    return Scaling(*map(torch.from_numpy, (mean, std, *ends)))
+
+
 @dataclass
 class ErrorSums:
     """Adds up one epoch's errors per horizon, VD and feature, so that batches of any size weigh
-    by their observed points."""
+    by their observed points.
 
-    std: Tensor  # [N, F], from scaled to physical
-    mean: Tensor  # [N, F]
+    The loss is that of the forecasts as the network makes them, the metrics are those of forecasts
+    moved to the nearest possible value, as they are handed out.
+    """
+
+    scaling: Scaling
     features: Sequence[str]
     mape_min_truth: float
     totals: dict[str, Tensor] = field(default_factory=dict)  # [H, N, F], on the CPU
@@ -35,9 +56,10 @@ class ErrorSums:
         observed = target.isfinite()
         target = target.nan_to_num()
         scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
-        error = scaled * self.std
-        deviation = target * observed * self.std  # from the training mean
-        truth = (deviation + self.mean).abs()
+        mean, std, low, high = self.scaling
+        error = (forecast.detach().clamp(low, high) - target).abs() * observed * std
+        deviation = target * observed * std  # from the training mean
+        truth = (deviation + mean).abs()
         in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
         batch = {
             "n": observed,

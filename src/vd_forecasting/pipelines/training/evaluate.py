@@ -16,7 +16,7 @@ from vd_forecasting.evaluation.metrics import by_feature, from_sums
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.epoch_errors import ErrorSums
+from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, scaling_of
 from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK
 from vd_forecasting.vocabulary import SPEED
@@ -78,9 +78,10 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
         for name, own in described.items()
         if checkpoint[name] != own
     ] or [
-        f"its scaler has another {name}"
-        for name, own in windows.scaler.items()
-        if not np.array_equal(checkpoint["scaler"][name].numpy(), own)
+        f"its {key} has another {name}"
+        for key, of_windows in (("scaler", windows.scaler), ("range", windows.range))
+        for name, own in of_windows.items()
+        if not np.array_equal(checkpoint[key][name].numpy(), own)
     ]
     if differing:
         raise ValueError(
@@ -93,14 +94,13 @@ def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
 ) -> list[xr.Dataset]:
     """Metrics (feature) on a split of every seed's models, all horizons and VDs pooled."""
-    mean, std = map(torch.from_numpy, windows.target_scaler)
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
     for checkpoint in models.values():
         forecasters = load_forecasters(checkpoint)
         of_models = []
         for name, vds in windows.models.items():
-            sums = ErrorSums(std[vds], mean[vds], windows.targets, mape_min_truth)
+            sums = ErrorSums(scaling_of(windows, vds), windows.targets, mape_min_truth)
             with torch.inference_mode():
                 for inputs, targets in WindowBatches(windows, vds, split, WINDOWS_AT_ONCE):
                     sums.add(forecasters[name](inputs), targets)
@@ -117,7 +117,7 @@ def forecast_test(
     """Forecast every window of the test split.
 
     Forecasts and truths are dask arrays: a block of origins and detectors is made when it is asked
-    for, and nothing is kept.
+    for, and nothing is kept. Forecasts lie within the range of the windows.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
     batches = {
@@ -135,7 +135,8 @@ def forecast_test(
         [by_name] = forecasters[seed]
         with torch_threads(compute.threads), torch.inference_mode():
             parts = [by_name[name](of.at(rows)[0]).numpy() for name, of in batches_in(vds).items()]
-        return physical(parts, vds)[None]
+        low, high = (of[vds] for of in windows.target_range)
+        return np.clip(physical(parts, vds), low, high)[None]
 
     def observe(rows: slice, _: slice, vds: slice, __: slice) -> Floats:
         return physical([of.at(rows)[1].numpy() for of in batches_in(vds).values()], vds)
@@ -151,7 +152,7 @@ def forecast_test(
     arrays = {
         "prediction": (("seed", *dims), _lazy(predict, (len(models), *shape), (1, *sizes))),
         "truth": (dims, _lazy(observe, shape, sizes)),
-        "persistence": (("origin", "vd", "feature"), windows.to_physical(last)),
+        "persistence": (("origin", "vd", "feature"), windows.to_possible(last)),
         "mase_scale": mase_scale(windows).drop_vars("unit"),
         "free_flow_speed": free_flow_speed(windows),
     }

@@ -17,7 +17,12 @@ from tqdm import tqdm
 from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
 from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
-from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, masked_mae
+from vd_forecasting.pipelines.training.epoch_errors import (
+    ErrorSums,
+    Scaling,
+    masked_mae,
+    scaling_of,
+)
 from vd_forecasting.pipelines.training.resume import State, Weights, on_cpu
 from vd_forecasting.running.stop import end_if_stopped
 from vd_forecasting.wording import plural
@@ -51,8 +56,8 @@ class Learner:
         self.shuffling = torch.Generator().manual_seed(seed)
         self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
         self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
-        mean, std = (torch.from_numpy(of[vds]).to(self.device) for of in windows.target_scaler)
-        self.new_sums = partial(ErrorSums, std, mean, windows.targets, experiment.mape_min_truth)
+        scaling = Scaling(*(of.to(self.device) for of in scaling_of(windows, vds)))
+        self.new_sums = partial(ErrorSums, scaling, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)

@@ -244,6 +244,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "weights": weights,
         "seed": seed,
         "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
+        "range": {name: torch.from_numpy(of_vds) for name, of_vds in windows.range.items()},
         **windows.lengths,
         "holidays": windows.holidays,
         "format": FORMAT,

@@ -25,6 +25,7 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
+from vd_forecasting.pipelines.data_engineering.possible_range import possible_range
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 from vd_forecasting.wording import nearest
 
@@ -35,6 +36,13 @@ CALENDAR: Final = (
     "day_off",
     *(f"{wave}_day_{n}" for n in range(1, HARMONICS + 1) for wave in ("sin", "cos")),
 )
+
+
+_MODES: Final = {
+    SingleVDWindows: "single_vd",
+    MultiVDWindows: "multi_vd",
+    IndependentMultiVDWindows: "independent_multi_vd",
+}
 
 
 def make_single_vd_windows(
@@ -48,7 +56,7 @@ def make_single_vd_windows(
     wanted = windows.select_vd_id
     if wanted is None:
         chosen = first_eligible_vds(vd_clean, windows, 1, split, cleaning.min_observed)
-        return make_windows(vd_clean.sel(vd=chosen), "single_vd", windows, split, calendar)
+        return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
     known = [str(name) for name in vd_clean["vd"].values]
     if wanted not in known:
         raise ValueError(
@@ -61,7 +69,7 @@ def make_single_vd_windows(
     if not list(vd_array.eligible_vds(known_values, targets, cleaning.min_observed)):
         line = "select_vd_id %s: less than %.0f %% of its values before the test split are observed"
         logger.warning(line, wanted, 100 * cleaning.min_observed)
-    return make_windows(series, "single_vd", windows, split, calendar)
+    return make_windows(series, windows, split, cleaning, calendar)
 
 
 def make_multi_vd_windows(
@@ -74,7 +82,7 @@ def make_multi_vd_windows(
     """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
     count = windows.num_vds
     chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
-    return make_windows(vd_clean.sel(vd=chosen), "multi_vd", windows, split, calendar)
+    return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
 
 
 def make_independent_multi_vd_windows(
@@ -100,7 +108,7 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [chosen[i] for i in dict.fromkeys(indexes)]
-    return make_windows(vd_clean.sel(vd=chosen), "independent_multi_vd", windows, split, calendar)
+    return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
 
 
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
@@ -150,13 +158,14 @@ def first_eligible_vds(
 
 
 def make_windows(
-    series: xr.DataArray, mode: str, windows: Windows, split: Split, calendar: Calendar
+    series: xr.DataArray, windows: Windows, split: Split, cleaning: Cleaning, calendar: Calendar
 ) -> WindowSet:
     """Scale, impute and split the series ``(time, vd, feature)`` of the chosen VDs.
 
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
-    later one. The mode decides whether series are forecast jointly or each on its own. A split too
+    later one. The type of ``windows`` says the mode, which decides whether series are forecast
+    jointly or each on its own; the range that cleaning leaves is the one for forecasts. A split too
     short for a window and a VD without an observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
@@ -168,6 +177,7 @@ def make_windows(
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
     observed = np.isfinite(values)
+    low, high = possible_range(series, observed[:train_end], cleaning)
     mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
     for n, vdid in enumerate(vdids):
         for f, feature in enumerate(inputs):
@@ -191,12 +201,14 @@ def make_windows(
         "observed": (vd_array.DIMS, observed),
         "mean": (("vd", "feature"), mean),
         "std": (("vd", "feature"), std),
+        "low": (("vd", "feature"), low),
+        "high": (("vd", "feature"), high),
         "calendar": (("time", "phase"), phases),
     }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     units = [str(unit) for unit in series["unit"].values]
     attributes = {
-        "mode": mode,
+        "mode": _MODES[type(windows)],
         "source": vd_array.source_of(series),
         "sequence_length": windows.sequence_length,
         "prediction_length": windows.prediction_length,

@@ -78,9 +78,10 @@ def write_comparison(
     outcomes = {"lstm": lstm, "xlstm": xlstm}
     configs = {model: outcome.config for model, outcome in outcomes.items()}
     costs = {model: Costs(outcome) for model, outcome in outcomes.items()}
-    models = {NAMES[name]: (errors, name) for name in (*errors.networks, *errors.baselines)}
+    models = {label: (errors, name) for name, label in errors.labels.items()}
+    tested = [*errors.networks, *errors.baselines]
     best = {
-        feature: [NAMES[name] for _, name in models.values() if differences.in_set(name, feature)]
+        feature: [NAMES[name] for name in tested if differences.in_set(name, feature)]
         for feature in errors.features
     }
     metrics = ("rmse", "mase", "r2", "mape")
@@ -113,7 +114,8 @@ def write_comparison(
         by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},
         models=[*models],
         by_block={
-            plain_text(errors.label(f)): tables.block_rows(errors, f) for f in errors.features
+            plain_text(errors.label(feature)): tables.block_rows(errors, [*errors.labels], feature)
+            for feature in errors.features
         },
         winners_by_block=verdicts.winners_by_block(errors) if len(errors.spans) > 1 else [],
         left_out_of_mape=[

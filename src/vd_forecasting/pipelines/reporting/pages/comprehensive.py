@@ -16,7 +16,7 @@ from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.running.failure import Failure
-from vd_forecasting.vocabulary import MODELS, MODES, NAMES
+from vd_forecasting.vocabulary import MODELS, MODES, NAMES, joined_label
 from vd_forecasting.wording import count, duration, listed, number, plural
 
 
@@ -157,12 +157,16 @@ def _error_table(across: AcrossModes, by_mode: Mapping[str, Errors], feature: st
     """Networks and baselines of some modes, all scored on the same values."""
     models = [(mode, model) for mode, model in across.models if mode in by_mode]
     models.sort(key=lambda mode_and_model: mode_and_model[1] not in MODELS)  # networks come first
-    by_label = dict(zip(model_labels(models), models, strict=True))
+    by_label = {}
+    for label, (mode, model) in zip(model_labels(models), models, strict=True):
+        by_label[label] = (mode, model)
+        if joined := by_mode[mode].joined.get(model):
+            by_label[joined_label(label, by_mode[mode].seeds[model])] = (mode, joined)
     rows = tables.model_rows(
         {label: (by_mode[mode], model) for label, (mode, model) in by_label.items()},
         feature,
         ("mase", "r2"),
-        [label for label, model in by_label.items() if across.in_set(*model, feature)],
+        [label for label, m in by_label.items() if m in models and across.in_set(*m, feature)],
     )
     first = next(iter(by_mode.values()))
     return ErrorTable([*tables.horizon_columns(first).values()], rows)

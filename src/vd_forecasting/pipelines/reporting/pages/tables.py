@@ -118,7 +118,8 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
     """A row per network and baseline: MAE by horizon, then what is of all horizons together.
 
     These are the skill (how much lower than persistence's MAE is; a dash for persistence itself),
-    other metrics, and whether the label is among the best, those of the model confidence set.
+    other metrics, and whether the label is among the best, those of the model confidence set; a
+    dash for seeds joined, which are not tested.
     """
     [first, *_] = [errors for errors, _ in models.values()]
     columns = [_mae_column(models, feature, step) for step in horizon_columns(first)]
@@ -128,7 +129,8 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
         maes = verdicts.with_persistence(errors, model, feature)
         skill = NOTHING if model == "persistence" else percent(-change(*maes))
         others = (_metric(errors, metric, model, feature) for metric in metrics)
-        rows.append([label, *of_model, skill, *others, "✓" if label in best else ""])
+        untested = NOTHING if best and model in errors.joined.values() else ""
+        rows.append([label, *of_model, skill, *others, "✓" if label in best else untested])
     return rows
 
 
@@ -137,12 +139,12 @@ def _metric(errors: Errors, metric: str, model: str, feature: str) -> str:
     return percent(value / 100) if metric == "mape" else number(value)
 
 
-def block_rows(errors: Errors, feature: str) -> Rows:
-    """A row per test block: MAE of networks and baselines, all horizons together, and its change
-    from the first network to the second; empty if there is a single block."""
+def block_rows(errors: Errors, models: Sequence[str], feature: str) -> Rows:
+    """A row per test block: MAE of models, all horizons together, and its change from the first
+    network to the second, where there are two; empty if there is a single block."""
     if len(errors.spans) == 1:
         return []
-    mae = errors.by_block["mae"].sel(feature=feature)
+    mae = errors.by_block["mae"].sel(feature=feature, model=[*models])
     rows = []
     for block, (begin, end) in errors.spans.items():
         of_block = mae.sel(block=block).values.tolist()
@@ -156,10 +158,10 @@ def block_rows(errors: Errors, feature: str) -> Rows:
 
 
 def congestion_rows(errors: Errors) -> Rows:
-    """A row per network and baseline, a column per feature: MAE, last counts; empty without any."""
+    """A row per model, a column per feature: MAE, last counts; empty without any."""
     if not any(map(errors.count, errors.features)):
         return []
-    models = {NAMES[model]: (errors, model) for model in (*errors.networks, *errors.baselines)}
+    models = {label: (errors, model) for model, label in errors.labels.items()}
     columns = [_mae_column(models, feature, None) for feature in errors.features]
     return [
         *([name, *cells] for name, *cells in zip(models, *columns, strict=True)),
@@ -186,7 +188,8 @@ def difference_rows(errors: Errors, differences: Differences, feature: str) -> R
 
 
 def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:
-    """A row per horizon: MAE beside persistence's, their relative difference, RMSE, R²."""
+    """A row per horizon: MAE beside persistence's, their relative difference, RMSE, R²; the MAE
+    of seeds joined comes second where there are several."""
     rows = []
     for step, label in _horizon_rows(errors).items():
         maes = verdicts.with_persistence(errors, model, feature, step)
@@ -194,6 +197,7 @@ def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:
             [
                 label,
                 _mae(errors, model, feature, step),
+                *(_mae(errors, name, feature, step) for name in errors.joined.values()),
                 number(maes[1]),
                 percent(change(*maes), signed=True),
                 *map(number, verdicts.with_persistence(errors, model, feature, step, "rmse")),

@@ -22,7 +22,7 @@ from vd_forecasting.pipelines.reporting.plots.learning_plots import (
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
+from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
 from vd_forecasting.wording import count, duration, listed, number
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -45,7 +45,7 @@ class TrainingReport:
     splits: tables.Rows
     failed_blocks: list[str]
     models: list[str]
-    """The network and persistence, in print."""
+    """The network, its seeds joined and persistence, in print."""
     by_block: dict[str, tables.Rows]
     """Errors in each test block, by feature; empty rows where there is a single one."""
     epochs_by_block: list[str]
@@ -57,6 +57,8 @@ class TrainingReport:
     fits_not_shown: int
     by_horizon: dict[str, tables.Rows]
     """By feature with its unit."""
+    mae_of_joined: list[str]
+    """Header of its column in these, where there are several seeds."""
     summary: tables.Rows
     by_detector: tables.DetectorTable | None
     parameters: tables.Rows
@@ -69,6 +71,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
     detectors = list(map(code, config.vdids))
     if len(detectors) > _SHOWN_VDS:
         detectors[_SHOWN_VDS:] = [f"{count(len(detectors) - _SHOWN_VDS)} more"]
+    shown = [*errors.labels]
     report = TrainingReport(
         config,
         errors,
@@ -79,9 +82,9 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         detectors=listed(detectors),
         splits=_split_rows(config),
         failed_blocks=verdicts.failed_blocks([config]),
-        models=[NAMES[model], NAMES["persistence"]],
+        models=[errors.labels[name] for name in shown],
         by_block={
-            plain_text(errors.label(feature)): tables.block_rows(errors, feature)
+            plain_text(errors.label(feature)): tables.block_rows(errors, shown, feature)
             for feature in errors.features
         },
         epochs_by_block=_epochs_by_block(outcome.history),
@@ -93,6 +96,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
             plain_text(errors.label(feature)): tables.persistence_rows(errors, model, feature)
             for feature in errors.features
         },
+        mae_of_joined=[joined_label("MAE", errors.seeds[name]) for name in errors.joined],
         summary=tables.summary_rows(errors, model),
         by_detector=tables.detector_table(errors, [model]),
         parameters=tables.parameter_rows([config]),

@@ -111,7 +111,7 @@ def _where_losing(errors: Errors, network: str, feature: str, baseline: str) -> 
 
 def winners_by_block(errors: Errors) -> list[str]:
     """A sentence per feature: in how many test blocks which network and which model leads."""
-    sentences = []
+    sentences, tested = [], [*errors.networks, *errors.baselines]
     for feature in errors.features:
         mae = errors.by_block["mae"].sel(feature=feature)
         mae = mae.isel(block=mae.notnull().all("model").values)
@@ -119,7 +119,7 @@ def winners_by_block(errors: Errors) -> list[str]:
             continue
         network, model = (
             Counter(map(str, of["model"].values[of.argmin("model").values])).most_common()
-            for of in (mae.sel(model=errors.networks), mae)
+            for of in (mae.sel(model=errors.networks), mae.sel(model=tested))
         )
         best, lowest = (
             listed(f"{NAMES[name]} in {times}" for name, times in found)
