@@ -149,11 +149,7 @@ def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Difference
         mae_high=high,
         confidence_set=_confidence_sets(sums, evaluation),
         confidence=evaluation.confidence,
-        days={
-            feature: days
-            for (feature, step), days in zip(sums.pairs, sums.days, strict=True)
-            if step == AVERAGE
-        },
+        days=summed.days,
     )
 
 

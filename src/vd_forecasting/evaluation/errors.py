@@ -49,6 +49,15 @@ class SummedErrors:
     """In words, by target feature."""
     interval_minutes: float
 
+    @property
+    def days(self) -> dict[str, int]:
+        """Test days that count, by feature: at least half of their origins are scored."""
+        scored = self.by_origin["n"].sum("horizon") > 0
+        of_day = scored.groupby(self.by_origin["origin"].dt.floor("D")).sum()
+        enough = np.timedelta64(12, "h") / as_interval(self.interval_minutes)
+        days = (of_day >= max(enough, 0.5)).sum("floor")
+        return dict(zip(map(str, days["feature"].values), days.values.tolist(), strict=True))
+
 
 def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:
     """Add up the errors of all members.
@@ -137,6 +146,8 @@ class Errors:
     """MAE over (model, hour, feature), by the hour of day that was forecast."""
     seeds: Mapping[str, int]
     """How many, by network."""
+    days: Mapping[str, int]
+    """Test days that count, by feature: at least half of their origins are scored."""
     units: Mapping[str, str]
     interval_minutes: float
 
@@ -169,6 +180,11 @@ class Errors:
     @property
     def _models(self) -> list[str]:
         return [str(name) for name in self.average["model"].values]
+
+    @property
+    def most_days(self) -> int:
+        """Test days that count, of the feature that has most."""
+        return max(self.days.values())
 
     @property
     def features(self) -> list[str]:
@@ -243,6 +259,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         spans=summed.spans,
         by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
         seeds=seeds,
+        days=summed.days,
         units=summed.units,
         interval_minutes=summed.interval_minutes,
     )

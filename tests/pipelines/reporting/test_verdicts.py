@@ -22,7 +22,7 @@ UNITS = {"avg_speed": "km/h", "total_volume": "veh/5 min", "avg_occupancy": "%"}
 NAN = math.nan
 
 
-def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]]) -> Errors:
+def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]], days: int = 10) -> Errors:
     """Errors from the MAE by horizon of each model and feature; averages weigh horizons alike."""
     models = list(mae)
     features = list(mae[models[0]])
@@ -45,6 +45,7 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]]) -> Errors:
         average_sd=average * np.nan,
         by_vd=average.expand_dims(vd=["A"]),
         by_block=average.expand_dims(block=[1]),
+        days=dict.fromkeys(features, days),
         spans={1: (pd.Timestamp("2026-03-23"), pd.Timestamp("2026-03-30"))},
         by_hour=average["mae"].expand_dims(hour=range(24)),
         seeds={},
@@ -253,6 +254,19 @@ def test_a_baseline_winning_anywhere_is_said() -> None:
         "total_volume: ridge beats LSTM averaged over horizons and 5 min ahead (step 1) and xLSTM "
         "averaged over horizons and 5 min ahead (step 1).",
     ]
+
+
+def test_claims_are_not_bold_where_the_test_days_are_too_few() -> None:
+    mae = {"lstm": {"avg_speed": [2.0]}, "persistence": {"avg_speed": [1.0]}}
+    errors = make_errors(mae, days=4)
+    too_few = "but 4 test days are too few for a verdict."
+    assert verdicts.baselines_headline(errors) == (
+        f"Persistence beats the network on avg_speed, averaged over horizons, {too_few}"
+    )
+    assert verdicts.against_persistence(errors, "lstm") == (
+        f"LSTM does not beat persistence on any target feature, {too_few}"
+    )
+    assert "**" in verdicts.baselines_headline(make_errors(mae, days=5))
 
 
 def test_baselines_that_beat_both_networks_make_a_headline() -> None:

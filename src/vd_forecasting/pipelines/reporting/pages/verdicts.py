@@ -11,7 +11,7 @@ from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
-from vd_forecasting.rendering.markdown import plain_list, plain_text
+from vd_forecasting.rendering.markdown import bold, plain_list, plain_text
 from vd_forecasting.vocabulary import MODELS, MODES, NAMES
 from vd_forecasting.wording import (
     PRACTICALLY_EQUAL,
@@ -42,19 +42,34 @@ def against_persistence(errors: Errors, model: str) -> str:
         return f"**{name} could not be scored**: {listed(dict.fromkeys(unscored.values()))}."
     beaten = [feature for feature in scored if is_better(*maes[feature])]
     others = [feature for feature in scored if feature not in beaten]
+    tail = f"averaged over all horizons{_unless_sure(errors)}."
     if beaten:
         every = "every scored target feature" if unscored else "every target feature"
         where = every if len(scored) > 1 else plain_text(scored[0])
         if others:
             where = f"{plain_list(beaten)}, but not on {plain_list(others)}"
-        headline = f"**{name} beats persistence on {where}**, averaged over all horizons."
+        headline = f"{_bold(f'{name} beats persistence on {where}', errors)}, {tail}"
     elif any(is_worse(*maes[feature]) for feature in scored):
-        headline = f"**{name} does not beat persistence** on any target feature."
+        failed = _bold(f"{name} does not beat persistence", errors)
+        headline = f"{failed} on any target feature{_unless_sure(errors)}."
     else:
-        headline = f"**{name} is practically equal to persistence**, averaged over all horizons."
+        headline = f"{_bold(f'{name} is practically equal to persistence', errors)}, {tail}"
     return headline + "".join(
         f" {plain_text(feature)} could not be scored: {why}." for feature, why in unscored.items()
     )
+
+
+def _bold(claim: str, errors: Errors) -> str:
+    """A claim that one model is better; not bold where the test days are too few."""
+    return bold(claim) if errors.most_days >= MIN_DAYS else claim
+
+
+def _unless_sure(errors: Errors) -> str:
+    """What is added to such a claim where the test days are too few."""
+    if errors.most_days >= MIN_DAYS:
+        return ""
+    are = "is" if errors.most_days == 1 else "are"
+    return f", but {plural(errors.most_days, 'test day')} {are} too few for a verdict"
 
 
 def persistence_details(errors: Errors, model: str) -> list[str]:
@@ -177,6 +192,11 @@ def _is_beaten(errors: Errors, network: str, feature: str, baseline: str) -> boo
 
 def baselines_headline(errors: Errors) -> str:
     """Which baselines beat all networks on which features, averaged over horizons; often empty."""
+    claims = _leading_baselines(errors)
+    return " ".join(f"{claim}{_unless_sure(errors)}." for claim in claims)
+
+
+def _leading_baselines(errors: Errors) -> list[str]:
     by_baseline: dict[str, list[str]] = {}
     for feature in errors.features:
         networks = (errors.at("mae", name, feature) for name in errors.networks)
@@ -186,22 +206,22 @@ def baselines_headline(errors: Errors) -> str:
         if winners:
             by_baseline.setdefault(min(winners, key=lambda name: maes[name]), []).append(feature)
     whom = "both networks" if len(errors.networks) > 1 else "the network"
-    return " ".join(
-        f"**{NAMES[baseline].capitalize()} beats {whom}** on {plain_list(features)}, averaged over "
-        "horizons."
+    return [
+        f"{_bold(f'{NAMES[baseline].capitalize()} beats {whom}', errors)} on "
+        f"{plain_list(features)}, averaged over horizons"
         for baseline, features in by_baseline.items()
-    )
+    ]
 
 
 def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
     """Which baselines beat both networks on which features, and in which modes."""
-    modes: dict[str, list[str]] = {}
+    modes: dict[tuple[str, str], list[str]] = {}
     for mode, errors in by_mode.items():
-        modes.setdefault(baselines_headline(errors).removesuffix("."), []).append(mode)
+        for claim in _leading_baselines(errors):
+            modes.setdefault((claim, _unless_sure(errors)), []).append(mode)
     return " ".join(
-        f"{sentence}, in {'every mode' if len(where) == len(by_mode) else listed(where)}."
-        for sentence, where in modes.items()
-        if sentence
+        f"{claim}, in {'every mode' if len(where) == len(by_mode) else listed(where)}{tail}."
+        for (claim, tail), where in modes.items()
     )
 
 
