@@ -133,6 +133,10 @@ class AlignedForecasts(OfForecasts):
         }
         return replace(self, data=data, mode=mode, fit_seconds=fit_seconds)
 
+    def slow_below(self, share: float) -> xr.DataArray:
+        """The speed below which a detector is congested, a share of free flow: ``(vd,)``."""
+        return share * self.data["free_flow_speed"]
+
     def congested(self, share: float) -> "AlignedForecasts":
         """Keep the truths of steps at which their VD is slower than a share of free flow.
 
@@ -142,7 +146,7 @@ class AlignedForecasts(OfForecasts):
             kept = xr.full_like(self.truth, np.nan)
         else:
             speed = self.truth.sel(feature=SPEED, drop=True)
-            kept = self.truth.where(speed < share * self.data["free_flow_speed"])
+            kept = self.truth.where(speed < self.slow_below(share))
         return replace(self, data=self.data.assign(truth=kept))
 
 
