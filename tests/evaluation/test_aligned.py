@@ -241,7 +241,7 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=80, seeds=(7, 9))
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=70, seeds=(8,))
     baselines = make_baselines(lstm)
-    errors, congested, _, scores = score_forecasts(
+    errors, congested, _, _, scores = score_forecasts(
         aligned_of(lstm, xlstm, baselines), make_evaluation(congestion_speed=0.98)
     )
     assert list(scores.columns) == SCORE_COLUMNS
@@ -250,9 +250,17 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     assert (list(seeds["lstm"]), list(seeds["xlstm"])) == (["7", "9", "joined"], ["8"])
     assert all(seeds[name].isna().all() for name in ("persistence", *BASELINES))
     metrics = [*ERRORS, "n"]
-    assert set(scores["metric"]) == {*metrics, *(f"{name}_congested" for name in metrics)}
-    # VDs × features × horizons × metrics × members, on all steps and on congested ones
-    assert len(scores) == 3 * 3 * 12 * 7 * 9 * 2
+    events = ["precision", "recall", "f1", "accuracy", "announced", "lead_minutes", "queues"]
+    assert set(scores["metric"]) == {
+        *(*metrics, *(f"{name}_congested" for name in metrics)),
+        *(f"{name}_congestion" for name in events),
+    }
+    # VDs × features × horizons × metrics × members, on all steps and on congested ones; events
+    assert len(scores) == 3 * 3 * 12 * 7 * 9 * 2 + (4 * 12 + 3) * 9
+    of_events = scores["metric"].str.endswith("_congestion")
+    assert scores["vdid"].isna().equals(of_events)
+    of_queues = scores["horizon"].isna()
+    assert set(scores["metric"][of_queues]) == {f"{name}_congestion" for name in events[4:]}
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
     rows = scores.fillna({"seed": ""}).set_index(SCORE_COLUMNS[:-1])["value"].sort_index()
 

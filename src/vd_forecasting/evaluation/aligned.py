@@ -134,6 +134,11 @@ class AlignedForecasts(OfForecasts):
         }
         return replace(self, data=data, mode=mode, fit_seconds=fit_seconds)
 
+    def slow_below(self, share: float) -> xr.DataArray:
+        """The speed below which a detector is congested, a share of free flow: ``(origin, vd)``."""
+        of_origin = self.data["free_flow_speed"].sel(block=self.data[BLOCK])
+        return share * of_origin.drop_vars("block")
+
     def congested(self, share: float) -> "AlignedForecasts":
         """Keep the truths of steps at which their VD is slower than a share of free flow.
 
@@ -143,8 +148,7 @@ class AlignedForecasts(OfForecasts):
             kept = xr.full_like(self.truth, np.nan)
         else:
             speed = self.truth.sel(feature=SPEED, drop=True)
-            free = self.data["free_flow_speed"].sel(block=self.data[BLOCK]).drop_vars("block")
-            kept = self.truth.where(speed < share * free).transpose(*self.truth.dims)
+            kept = self.truth.where(speed < self.slow_below(share)).transpose(*self.truth.dims)
         return replace(self, data=self.data.assign(truth=kept))
 
 

@@ -116,13 +116,13 @@ def comprehensive(found: Found) -> str:
 def comparison_page(found: Found, mode: str) -> Page:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
     aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
-    errors, congested_errors, differences, _ = score_forecasts(aligned, EVALUATION)
-    return write_comparison(lstm, xlstm, aligned, errors, congested_errors, differences, EVALUATION)
+    scored = score_forecasts(aligned, EVALUATION)
+    return write_comparison(lstm, xlstm, aligned, *scored[:-1], EVALUATION)
 
 
 def differences_of(found: Found, mode: str) -> Differences:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
-    return score_forecasts(align_forecasts(lstm, xlstm, found.baselines[mode]), EVALUATION)[2]
+    return score_forecasts(align_forecasts(lstm, xlstm, found.baselines[mode]), EVALUATION)[3]
 
 
 def mae_by_hand(found: Found, name: str, **at: Any) -> npt.NDArray[np.float64]:

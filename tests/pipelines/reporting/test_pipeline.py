@@ -50,6 +50,7 @@ COMPARISON_PLOTS = (
     "learning_curves",
     "error_by_horizon",
     "gain_by_horizon",
+    "congestion_by_horizon",
     "difference_by_horizon",
     "error_by_hour",
     "error_by_vd",
@@ -168,7 +169,9 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     assert set(metrics["mode"]) == set(MODES)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
     # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
-    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * (3 + 3 + 5) * 2
+    # ones; and of congestion as an event 4 scores × horizons and 3 of queues, in each mode
+    runs = 3 + 3 + 5
+    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * runs * 2 + 3 * (4 * 3 + 3) * runs
     assert metrics["seed"].dropna().unique().tolist() == ["1", "2", "joined"]
     kinds: dict[str, type] = {
         "training_report": Page,

@@ -41,7 +41,7 @@ def create_experiment_report() -> Pipeline:
 
 def create_comparison(mode: str) -> Pipeline:
     """Compare both models of a mode, in the namespace ``compare_{mode}``."""
-    found = ["errors", "congested_errors", "differences"]
+    found = ["errors", "congested_errors", "congestion", "differences"]
     template = Pipeline(
         [
             _node(scores.align_forecasts, [*MODELS, "baselines"], "aligned"),

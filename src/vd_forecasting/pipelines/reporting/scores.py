@@ -1,5 +1,7 @@
 """The outcome and the scores of one experiment, and the scores of both models of a mode."""
 
+from typing import Any
+
 import pandas as pd
 import xarray as xr
 
@@ -12,12 +14,21 @@ from vd_forecasting.artefacts import (
     History,
     Outcome,
 )
-from vd_forecasting.evaluation.aligned import AlignedForecasts, align
+from vd_forecasting.evaluation.aligned import AlignedForecasts, Member, align
+from vd_forecasting.evaluation.congestion import (
+    Congestion,
+    CongestionCounts,
+    announcements,
+    congestion_of,
+    congestion_scores,
+    count_congestion,
+)
 from vd_forecasting.evaluation.differences import Differences, find_differences
 from vd_forecasting.evaluation.errors import Errors, Json, SummedErrors, errors_of, sum_errors
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.rendering.page import Page
+from vd_forecasting.vocabulary import SPEED
 
 PLACE = ["vdid", "feature", "horizon"]
 SCORE_COLUMNS = ["mode", "model", "seed", "block", *PLACE, "metric", "value"]
@@ -101,24 +112,29 @@ def align_forecasts(
 
 def score_forecasts(
     forecasts: AlignedForecasts, evaluation: Evaluation
-) -> tuple[Errors, Errors, Differences, pd.DataFrame]:
+) -> tuple[Errors, Errors, Congestion, Differences, pd.DataFrame]:
     """Score networks and baselines for the very same truths.
 
     Returns:
-        The errors, the same on congested steps alone, the differences between the models, and all
-        scores per seed, VD, feature and horizon: columns ``mode, model, seed, vdid, feature,
-        horizon, metric, value``, a row per metric, where the metric ``n`` counts the scored values
-        and ``…_congested`` are of congested steps. Baselines have no seed, and the mean of the
-        forecasts of several seeds has ``joined``.
+        The errors, the same on congested steps alone, congestion as an event, the differences
+        between the models, and all scores per seed, VD, feature and horizon: columns ``mode, model,
+        seed, vdid, feature, horizon, metric, value``, a row per metric, where the metric ``n``
+        counts the scored values and ``…_congested`` are of congested steps. Baselines have no seed,
+        and the mean of the forecasts of several seeds has ``joined``. Scores of congestion as an
+        event, named ``…_congestion``, are of all detectors together and have no VDID; those of
+        queues are of all horizons and have no horizon.
     """
     in_congestion = forecasts.congested(evaluation.congestion_speed)
     summed, congested = (
         sum_errors(steps, evaluation.mape_min_truth) for steps in (forecasts, in_congestion)
     )
-    frames = [_tidy(summed), _tidy(congested)]
+    counted = count_congestion(forecasts, evaluation.congestion_speed)
+    frames = [_tidy(summed), _tidy(congested), _tidy_events(counted, forecasts.mode)]
     frames[1]["metric"] += "_congested"
-    scores = pd.concat(frames, ignore_index=True)
-    return errors_of(summed), errors_of(congested), find_differences(summed, evaluation), scores
+    return (
+        *(errors_of(summed), errors_of(congested), congestion_of(counted)),
+        *(find_differences(summed, evaluation), pd.concat(frames, ignore_index=True)),
+    )
 
 
 def _tidy(summed: SummedErrors) -> pd.DataFrame:
@@ -129,7 +145,29 @@ def _tidy(summed: SummedErrors) -> pd.DataFrame:
         scores = from_sums(summed.by_vd.sel(block=own).sum("block", skipna=False))
         for position, member in enumerate(summed.members):
             frame = tidy(scores.isel(member=position, drop=True), member.model)
-            seed = pd.NA if member.seed is None else str(member.seed)
-            frame["seed"] = pd.array([seed] * len(frame), dtype="string")
-            frames.append(frame.assign(block=str(block)))
-    return pd.concat(frames, ignore_index=True).assign(mode=summed.mode)[SCORE_COLUMNS]
+            frames.append(_of_member(frame.assign(block=str(block)), member, summed.mode))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _of_member(frame: pd.DataFrame, member: Member, mode: str) -> pd.DataFrame:
+    """A member's scores with all columns, those that name a step or a place nullable."""
+    frame = frame.assign(mode=mode, model=member.model)
+    frame["seed"] = None if member.seed is None else str(member.seed)
+    nullable = {"seed": "string", "vdid": "string", "horizon": "Int64"}
+    return frame.astype(nullable)[SCORE_COLUMNS]
+
+
+def _tidy_events(counted: CongestionCounts, mode: str) -> pd.DataFrame:
+    """A row per member, horizon and score of congestion as an event; then those of queues."""
+    by_horizon, of_queues = congestion_scores(counted.data), announcements(counted)
+    of_queues["queues"] = counted.data["queues"].sum("lead", skipna=False)
+    frames = []
+    for position, member in enumerate(counted.members):
+        at: dict[str, Any] = {"member": position, "drop": True}
+        steps = by_horizon.isel(**at).to_dataframe().reset_index()
+        queues = of_queues.isel(**at).to_array("metric").to_dataframe("value")
+        long = pd.concat([steps.melt("horizon", var_name="metric"), queues.reset_index()])
+        long["metric"] += "_congestion"
+        long["vdid"], long["feature"], long["block"] = None, SPEED, "all"
+        frames.append(_of_member(long, member, mode))
+    return pd.concat(frames, ignore_index=True)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
+from vd_forecasting.evaluation.congestion import Congestion, queue_steps
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_DAYS
@@ -54,8 +55,12 @@ class Comparison:
     """Errors in each test block, by feature; empty rows where there is a single one."""
     winners_by_block: list[str]
     left_out_of_mape: list[str]
-    congestion: tables.Rows
+    in_congestion: tables.Rows
     """Empty if no step is congested."""
+    congestion: Congestion
+    event_columns: list[str]
+    events: tables.Rows
+    queue_minutes: float
     by_detector: tables.DetectorTable | None
     costs: tables.Rows
     differing: list[str]
@@ -71,6 +76,7 @@ def write_comparison(
     forecasts: AlignedForecasts,
     errors: Errors,
     congested_errors: Errors,
+    congestion: Congestion,
     differences: Differences,
     evaluation: Evaluation,
 ) -> Page:
@@ -84,7 +90,7 @@ def write_comparison(
         feature: [NAMES[name] for name in tested if differences.in_set(name, feature)]
         for feature in errors.features
     }
-    metrics = ("rmse", "mase", "r2", "mape")
+    metrics, columns = ("rmse", "mase", "r2", "mape"), tables.horizon_columns(errors)
     left_out = (*verdicts.failed_blocks(configs.values()), *forecasts.left_out)
     comparison = Comparison(
         replace(forecasts, left_out=left_out),
@@ -107,7 +113,7 @@ def write_comparison(
         baseline_wins=verdicts.baseline_wins(errors),
         sequence_lengths=sorted({of.windows.sequence_length for of in configs.values()}),
         labels=[plain_text(errors.label(feature)) for feature in errors.features],
-        horizons=[*tables.horizon_columns(errors).values()],
+        horizons=[*columns.values()],
         by_model={f: tables.model_rows(models, f, metrics, best[f]) for f in errors.features},
         confidence_set=verdicts.about_confidence_set(differences, ""),
         min_days=MIN_DAYS,
@@ -123,7 +129,11 @@ def write_comparison(
             for feature in errors.features
             if errors.at("mape_left_out", "persistence", feature) > 0
         ],
-        congestion=tables.congestion_rows(congested_errors),
+        in_congestion=tables.congestion_rows(congested_errors),
+        congestion=congestion,
+        event_columns=[label if step else "all" for step, label in columns.items()],
+        events=tables.event_rows(errors, congestion),
+        queue_minutes=queue_steps(errors.interval_minutes) * errors.interval_minutes,
         by_detector=tables.detector_table(errors, MODELS),
         costs=cost_rows(costs),
         differing=_differing(lstm.config, xlstm.config),
@@ -166,6 +176,12 @@ def _figures(
             "Is xLSTM better than LSTM, and is that more than chance?",
             errors,
             differences,
+        ),
+        "congestion_by_horizon": partial(
+            error_plots.plot_congestion_by_horizon,
+            "Is congestion forecast, and how often is it a false alarm?",
+            comparison.congestion,
+            [*errors.networks, *errors.baselines],
         ),
         "forecast": partial(
             plot_forecast, f"Which model sees {event} coming?", forecasts, congested, days=1

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vd_forecasting.artefacts import Config
+from vd_forecasting.evaluation.congestion import Congestion
 from vd_forecasting.evaluation.differences import AVERAGE, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.pages import verdicts
@@ -167,6 +168,30 @@ def congestion_rows(errors: Errors) -> Rows:
         *([name, *cells] for name, *cells in zip(models, *columns, strict=True)),
         ["values scored", *(count(errors.count(feature)) for feature in errors.features)],
     ]
+
+
+def event_rows(errors: Errors, congestion: Congestion) -> Rows:
+    """A row per model: F1 of congestion at a few horizons and of all together, precision, recall
+    and accuracy of all together, queues announced and how long before."""
+    columns = [
+        [congestion.at("f1", name, step) for name in errors.labels]
+        for step in horizon_columns(errors)
+    ]
+    of_f1 = []
+    for column in columns:
+        highest = max((value for value, _ in column if is_number(value)), default=math.nan)
+        of_f1.append([bold(with_sd(*f1)) if f1[0] == highest else with_sd(*f1) for f1 in column])
+    rows = []
+    for (name, label), f1 in zip(errors.labels.items(), zip(*of_f1, strict=True), strict=True):
+        others = (congestion.at(score, name) for score in ("precision", "recall", "accuracy"))
+        (announced, _), (lead, _) = (
+            congestion.at(of, name) for of in ("announced", "lead_minutes")
+        )
+        ahead = lead_time(lead) if is_number(lead) else NOTHING
+        rows.append(
+            [label, *f1, *(number(value) for value, _ in others), percent(announced), ahead]
+        )
+    return rows
 
 
 def difference_rows(errors: Errors, differences: Differences, feature: str) -> Rows:

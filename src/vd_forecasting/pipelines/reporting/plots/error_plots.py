@@ -1,6 +1,6 @@
 """Errors by horizon, hour of day and detector, and how they are distributed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vd_forecasting.evaluation.aligned import AlignedForecasts
+from vd_forecasting.evaluation.congestion import Congestion
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import ahead, plural
+from vd_forecasting.wording import ahead, plural, share
 
 MAX_LABELLED_VDS = 40
 _MAX_PLOTTED_MARKERS = 16
@@ -120,6 +121,31 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
             style.say_empty(ax, "nothing to compare")
         _finish_relative(ax, errors, feature)
     style.legend_below(figure, model_handles(MODELS))
+    return figure
+
+
+def plot_congestion_by_horizon(
+    question: str, congestion: Congestion, models: Sequence[str]
+) -> Figure:
+    """Precision, recall and F1 of congestion as an event over minutes ahead, a panel each."""
+    if not congestion.congested:
+        return style.figure_without_data(question, "no test step is known to be congested")
+    detail = (
+        f"Congested: {share(congestion.share)} of {plural(congestion.scored, 'scored speed')}. "
+        "Precision: how many forecasts of congestion come true; recall: how much of it is "
+        "forecast; F1: both together."
+    )
+    panels = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    figure, axes = style.feature_panels(question, detail, list(panels), 3.4, sharey=True)
+    lead_times, _ = _lead_times(congestion)
+    for score, ax in axes.items():
+        style.title(ax, panels[score])
+        for model in reversed(models):
+            values = congestion.by_horizon[score].sel(model=model).values
+            ax.plot(lead_times, values, **_horizon_line(model, len(lead_times)))
+        _horizon_axis(ax, congestion)
+        ax.set_ylim(0, 1.02)
+    style.legend_below(figure, model_handles(models))
     return figure
 
 
@@ -296,7 +322,7 @@ def model_handles(models: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], **style.line_style(model)) for model in models]
 
 
-def _lead_times(errors: Errors) -> tuple[list[float], str]:
+def _lead_times(errors: Errors | Congestion) -> tuple[list[float], str]:
     """Of every horizon, and their unit."""
     minutes = [step * errors.interval_minutes for step in errors.horizons]
     if minutes[-1] > 300:
@@ -304,7 +330,7 @@ def _lead_times(errors: Errors) -> tuple[list[float], str]:
     return minutes, "minutes"
 
 
-def _horizon_axis(ax: Axes, errors: Errors) -> None:
+def _horizon_axis(ax: Axes, errors: Errors | Congestion) -> None:
     lead_times, unit = _lead_times(errors)
     ax.set_xlabel(f"{unit} ahead")
     if len(lead_times) <= 12:
