@@ -97,7 +97,8 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
     series = [windows.values[:, vds], windows.observed[:, vds]]
-    for array in (*series, *(of[vds] for of in windows.scaler.values()), windows.calendar):
+    limits = (*windows.scaler.values(), *windows.range.values())
+    for array in (*series, *(of[vds] for of in limits), windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
