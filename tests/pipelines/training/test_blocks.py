@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.make.arrays import make_clean
+from tests.make.artefacts import make_cost
 from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING
 from tests.make.windows import CLEANING, window_parameters
@@ -23,6 +24,7 @@ from vd_forecasting.evaluation.errors import errors_of, sum_errors
 from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Baselines, IndependentMultiVDWindows, MultiVDWindows, Split
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
+from vd_forecasting.pipelines.reporting.scores import gather_outcome
 from vd_forecasting.pipelines.training import train as training
 from vd_forecasting.pipelines.training.blocks import (
     make_independent_multi_vd_blocks,
@@ -252,7 +254,11 @@ def test_blocks_may_choose_other_detectors(clean: xr.DataArray) -> None:
     assert [of.vdids for of in blocks.blocks.values()] == [["VD-0", "VD-2"], ["VD-0", "VD-1"]]
     found = forecast_baselines(blocks, BASELINES, COMPUTE)
     assert found.vdids == ["VD-0", "VD-1", "VD-2"]
-    lstm = forecast(train(blocks), blocks)
+    trained = train(blocks)
+    lstm, fit_errors = evaluate(*trained[:2], blocks, MAPE_MIN_TRUTH, COMPUTE)
+    cost = make_cost(lstm.data)
+    outcome = gather_outcome(trained[2], trained[3], cost, fit_errors, lstm)
+    assert list(outcome.config.vdids) == ["VD-0", "VD-1"]
     first = lstm.data["test_block"].values == 1
     assert lstm.truth.isel(origin=first).sel(vd="VD-1").isnull().all()
     assert lstm.truth.isel(origin=~first).sel(vd="VD-2").isnull().all()

@@ -38,10 +38,11 @@ def gather_outcome(
     config: Config, history: History, cost: Cost, fit_errors: FitErrors, forecasts: Forecasts
 ) -> Outcome:
     """All that reports read of an experiment; a ValueError if its parts are of different runs."""
+    chosen = forecasts.vdids[: len(config.vdids)]  # of the last test block; others may follow
     pairs: dict[str, tuple[object, object]] = {
         "experiment": (config.experiment, forecasts.experiment),
         "source": (config.source, forecasts.source),
-        "vdids": (list(config.vdids), forecasts.vdids),
+        "vdids": (list(config.vdids), chosen),
         "target_features": (list(config.target_features), forecasts.features),
         "interval_minutes": (config.interval_minutes, forecasts.interval_minutes),
         "prediction_length": (config.windows.prediction_length, len(forecasts.horizons)),
