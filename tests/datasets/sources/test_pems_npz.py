@@ -70,6 +70,7 @@ def test_a_start_that_was_not_given_is_noted(path: Path, name: str, start: str) 
 def test_negative_volumes_are_noted(tmp_path: Path) -> None:
     values = np.ones((10, 3, 2))
     values[:4, 0, 0] = -1.25
+    values[4, 0, 0] = -np.inf
     np.savez(tmp_path / "his.npz", data=values)
     (note,) = load(tmp_path / "his.npz").attrs["ingest_notes"]
     assert note.startswith(

@@ -96,7 +96,7 @@ def _standardised(values: source.Floats, features: Sequence[str]) -> Iterator[st
     """Notes on negative speeds and volumes that are no whole numbers, as error codes are."""
     for place, name in enumerate(features):
         below = values[..., place][values[..., place] < 0]
-        odd = below[below % 1 != 0]
+        odd = below[below != np.trunc(below)]  # of which infinity is a whole number
         if odd.size and name != "avg_occupancy":
             yield (
                 f"{odd.size:,} of {values[..., place].size:,} values of {name} are negative, such "
