@@ -262,6 +262,7 @@ def _use_windows(path: Path, made: Any, windows: WindowSet) -> str:
         "values": (windows.values.shape, (times, vds, features)),
         "observed": (windows.observed.shape, (times, vds, features)),
         "scaler": (windows.scaler["std"].shape, (vds, features)),
+        "range": (windows.range["low"].shape, (vds, features)),
         "calendar": (windows.calendar.shape, (times, len(CALENDAR))),
         "target scaler": (windows.target_scaler[0].shape, (vds, targets)),
         "target series": (windows.target_series[0].shape, (times, vds, targets)),
@@ -269,7 +270,7 @@ def _use_windows(path: Path, made: Any, windows: WindowSet) -> str:
     for split in ("train", "val", "test"):
         if len(windows.starts(split)):
             windows.target_steps(split)
-            windows.to_physical(windows.last_values(split))
+            windows.to_possible(windows.last_values(split))
             windows.forecast_coordinates(split)
     windows.forecast_attributes("lstm")
     if not (windows.models and windows.lengths and len(windows.units) == features):
