@@ -2,14 +2,15 @@
 
 ::
 
-    VD_TEST_DATA=<folder> python -m tests.benchmarks.recipes choose screening.csv --size small
-    VD_TEST_DATA=<folder> python -m tests.benchmarks.recipes prove proof.csv --recipes product
+    python -m tests.benchmarks.recipes choose screening.csv --size small
+    python -m tests.benchmarks.recipes prove proof.csv --recipes product before
     python -m tests.benchmarks.recipes table screening.csv
 
-The year of two detectors is cut into ten records of five weeks; the sample, with one detector and
-with ten, and a week of METR-LA are records too. ``choose`` takes the odd records of the year and
-the other three without their last fifth, and scores what is then the last fifth: no test split is
-read. ``prove`` trains on the even records and scores their test splits.
+``VD_TEST_DATA`` names the folder of the files. The year of two detectors is cut into ten records of
+five weeks; the sample, with one detector and with ten, and a week of METR-LA are records too.
+``choose`` takes the odd records of the year and the other three without their last fifth, and
+scores what is then the last fifth: no test split is read. ``prove`` trains on the even records and
+scores their test splits.
 
 A row of the file is the MAE of a model at a horizon, over all observed values of a feature. Rows
 are added training by training; one that is there is not trained again.
