@@ -1,12 +1,16 @@
 """A small experiment: its windows, networks and training."""
 
+import io
+from pathlib import Path
 from typing import Any
 
+import torch
 import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training import train
@@ -62,3 +66,40 @@ def train_xlstm(windows: WindowSet, *arguments: Any) -> PlainTrained:
 def _plain(trained: train.Trained) -> PlainTrained:
     best, models, config, history = trained
     return best, models, config.model_dump(mode="json"), history.model_dump(mode="json")
+
+
+class Killed(BaseException):
+    """What a SIGKILL is made of here."""
+
+
+class KilledAfter(TrainingState):
+    """Kills the training right after so many states were kept."""
+
+    left: int
+
+    @classmethod
+    def saves(cls, folder: Path, left: int) -> "KilledAfter":
+        state = cls(folder)
+        object.__setattr__(state, "left", left)
+        return state
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        super().save(name, state)
+        object.__setattr__(self, "left", self.left - 1)
+        if self.left == 0:
+            raise Killed
+
+
+def saved_bytes(result: tuple[Any, ...]) -> bytes:
+    file = io.BytesIO()
+    torch.save(result[:2], file)
+    return file.getvalue()
+
+
+def without_seconds(history: dict[str, Any]) -> dict[str, Any]:
+    def drop(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: drop(inner) for key, inner in value.items() if key != "seconds"}
+        return [drop(inner) for inner in value] if isinstance(value, list) else value
+
+    return drop(history)  # type: ignore[no-any-return]

@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 from tests.make.arrays import make_clean
 from tests.make.artefacts import make_cost
 from tests.make.parameters import CALENDAR, SPLIT
-from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING
+from tests.make.trainings import (
+    COMPUTE,
+    LSTM,
+    MAPE_MIN_TRUTH,
+    TRAINING,
+    Killed,
+    KilledAfter,
+    saved_bytes,
+    without_seconds,
+)
 from tests.make.windows import CLEANING, window_parameters
-from tests.pipelines.training.test_resume import Killed, KilledAfter, saved_bytes, without_seconds
 from vd_forecasting.artefacts import Config, Forecasts, History, WindowBlocks
 from vd_forecasting.datasets import TrainingState, XarrayDataset
 from vd_forecasting.evaluation.aligned import align

@@ -1,6 +1,5 @@
 """A training that was stopped anywhere ends like one that was not."""
 
-import io
 import json
 import logging
 import pickle
@@ -16,10 +15,14 @@ from tests.make.trainings import (
     MAPE_MIN_TRUTH,
     TRAINING,
     XLSTM,
+    Killed,
+    KilledAfter,
     independent_windows,
     joint_windows,
+    saved_bytes,
     train_lstm,
     train_xlstm,
+    without_seconds,
 )
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
@@ -38,43 +41,6 @@ def stalling_windows() -> WindowSet:
     windows = joint_windows()
     windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0
     return windows
-
-
-class Killed(BaseException):
-    """What a SIGKILL is made of here."""
-
-
-class KilledAfter(TrainingState):
-    """Kills the training right after so many states were kept."""
-
-    left: int
-
-    @classmethod
-    def saves(cls, folder: Path, left: int) -> "KilledAfter":
-        state = cls(folder)
-        object.__setattr__(state, "left", left)
-        return state
-
-    def save(self, name: str, state: dict[str, Any]) -> None:
-        super().save(name, state)
-        object.__setattr__(self, "left", self.left - 1)
-        if self.left == 0:
-            raise Killed
-
-
-def saved_bytes(result: tuple[Any, ...]) -> bytes:
-    file = io.BytesIO()
-    torch.save(result[:2], file)
-    return file.getvalue()
-
-
-def without_seconds(history: dict[str, Any]) -> dict[str, Any]:
-    def drop(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: drop(inner) for key, inner in value.items() if key != "seconds"}
-        return [drop(inner) for inner in value] if isinstance(value, list) else value
-
-    return drop(history)  # type: ignore[no-any-return]
 
 
 def assert_same(first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
