@@ -660,3 +660,11 @@ def test_damaged_metadata_of_parquet_do_not_end_the_process(tmp_path: Path) -> N
             messages.add(str(error).removeprefix(f"{path}: "))
     assert len(messages) > 5
     assert any("histogram size mismatch" in message for message in messages)
+
+
+def test_lists_in_the_metadata_of_parquet_are_no_longer_than_the_file(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    footer = b"\x15\x04\x19\xfc" + b"\xa0\xf7\x36"  # version 2; a list of 900,000 columns
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    assert "Exceeded size limit" in refusal(load_wide, path)

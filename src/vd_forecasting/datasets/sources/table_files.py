@@ -27,6 +27,7 @@ _SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".pq")
 _PARQUET = ("parquet", "pq")
 _HEAD_ROWS, _HEAD_CELLS = 50, 1_000_000  # among which the names of the columns are looked for
 _BUFFER_BYTES = 2**17
+_MOST_METADATA = 100_000_000, 1_000_000  # of Parquet: pyarrow's own limits of a text and a list
 _CELL_BYTES = 60  # of memory for a cell of a few characters, which may be empty
 _FOREIGN = {
     b"\x89HDF": "an HDF5 file; its place is vd_file, or source_file of the environment metr_la",
@@ -287,7 +288,11 @@ def _parquet_table(file: IO[bytes], limit: MemoryLimit) -> Table:
     except ImportError as error:
         raise ImportError("to read Parquet, the package pyarrow is needed") from error
     with told_as("not a Parquet file", pa.ArrowException, OSError):
-        parquet = pq.ParquetFile(file)
+        # A text or a list takes at least as many bytes of the file as it has parts.
+        texts, lists = (min(limit.file_bytes, most) for most in _MOST_METADATA)
+        parquet = pq.ParquetFile(
+            file, thrift_string_size_limit=texts, thrift_container_size_limit=lists
+        )
     names = [str(name) for name in parquet.schema_arrow.names]
     if not names:
         raise ValueError("it is empty, not even its columns are named")
