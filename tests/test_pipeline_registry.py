@@ -2,7 +2,7 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "ingest",
         "reporting",
         "simulate",
-        *(f"compare_{mode}" for mode in MODES),
-        *(f"report_{experiment}" for experiment in EXPERIMENTS),
+        *(f"compare_{mode}" for mode in EVERY_MODE),
+        *(f"report_{experiment}" for experiment in EVERY_EXPERIMENT),
     }
 
 
@@ -31,7 +31,7 @@ def test_compare_all_needs_the_detector_file_and_nothing_else(
     assert set(inputs) == {"vd_raw"}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", EVERY_EXPERIMENT)
 def test_a_report_trains_its_own_experiment_only(
     pipelines: dict[str, Pipeline], experiment: str
 ) -> None:
@@ -50,7 +50,7 @@ def test_a_report_trains_its_own_experiment_only(
     assert own == {f"params:{experiment}.{block}" for block in ("windows", "model", "training")}
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 def test_a_comparison_trains_both_models_of_its_mode(
     pipelines: dict[str, Pipeline], mode: str
 ) -> None:
@@ -62,14 +62,15 @@ def test_a_comparison_trains_both_models_of_its_mode(
     }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 def test_baselines_are_forecast_from_windows_like_those_of_the_networks(
     pipelines: dict[str, Pipeline], mode: str
 ) -> None:
-    pipeline = pipelines["compare_all"].to_outputs(f"{mode}_baselines.predictions")
+    compared = pipelines[f"compare_{mode}"]
+    pipeline = compared.to_outputs(f"{mode}_baselines.predictions")
     assert {node.namespace for node in pipeline.nodes} == {"data_engineering", f"compare_{mode}"}
     own, network = (
-        next(node for node in pipelines["compare_all"].nodes if node.name == f"{name}.make_windows")
+        next(node for node in compared.nodes if node.name == f"{name}.make_windows")
         for name in (f"compare_{mode}", f"{mode}_lstm")
     )
     assert own.func == network.func

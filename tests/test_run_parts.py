@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.exports import write_long_csv
@@ -76,6 +77,32 @@ def test_a_run_never_uses_data_of_another_file_or_other_rules(
     )
     third = succeed(runs, folder, *again, f"{SMALL},cleaning.min_observed=0.4")
     assert "▸ data_engineering.clean" in third
+
+
+def test_one_network_for_all_detectors(runs: ForkedRuns, tmp_path: Path) -> None:
+    """First one of its experiments, whose namespace is not in the default pipeline."""
+    folder = copy_of_the_project(tmp_path)
+    params = SMALL.replace("num_vds=2", "num_vds=3")
+    xlstm = ("--env", "quick", "--namespace", "global_vd_xlstm", "--params", params)
+    printed = succeed(runs, folder, *xlstm)
+    assert "▸ data_engineering.clean" in printed
+    assert "lstm.train" in printed
+    assert "global_vd_lstm" not in printed
+    stale = ("--pipeline", "compare_global_vd", "--env", "quick", "--params", params)
+    printed = succeed(runs, folder, *stale, "--only-stale-outputs")
+    assert "▸ global_vd_lstm.train" in printed
+    assert "▸ global_vd_xlstm.train" not in printed
+    page = folder / "data/08_reporting/comparison/global_vd_lstm_vs_xlstm.md"
+    for name in ("LSTM", "xLSTM", "gradient boosting", "ridge", "persistence"):
+        assert f"| {name} " in page.read_text()
+    config = json.loads((folder / "data/06_models/global_vd_lstm/config.json").read_text("utf-8"))
+    assert config["vdids"] == ["VD-0", "VD-1", "VD-2"]
+    assert config["num_models"] == 1
+    with xr.open_dataset(folder / "data/07_model_output/global_vd_lstm/predictions.nc") as data:
+        assert data["prediction"].notnull().all()
+        assert data.sizes["vd"] == 3
+    last = succeed(runs, folder, *stale, "--only-stale-outputs")
+    assert "▸" not in last, "all is up to date"
 
 
 def test_your_own_file_by_configuration(runs: ForkedRuns, tmp_path: Path) -> None:

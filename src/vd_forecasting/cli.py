@@ -4,7 +4,7 @@
   now, and says why. ``kedro verify`` looks for outputs that were altered.
 - ``--dry-run`` runs nothing: it says what would run, and estimates time, memory and disk.
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
-  whose outputs are missing.
+  whose outputs are missing. Without a pipeline, a namespace is looked up in all of them.
 - A node that fails stops only what needs it (:mod:`.running.runners`).
 - ``--runner ParallelRunner`` shares the cores out among its workers.
 - Errors are one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml the traceback
@@ -19,7 +19,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,7 +35,7 @@ from kedro.utils import find_kedro_project
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
 from vd_forecasting.running import claims, runners
-from vd_forecasting.running.estimate import count_trainings, estimate, plan_trainings, time_steps
+from vd_forecasting.running.estimate import count_trainings, estimate, grid_shape, plan_trainings
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
 from vd_forecasting.running.options import read_config, read_params
@@ -145,8 +145,8 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     if planned := plan_trainings(pipeline.nodes, catalog):
         click.echo(count_trainings(planned))
         # Cleaned data that the run makes anew may have another length.
-        steps = time_steps(catalog, "vd_raw" if "vd_raw" in pipeline.inputs() else "vd_clean")
-        for line in estimate(planned, steps, catalog):
+        shape = grid_shape(catalog, "vd_raw" if "vd_raw" in pipeline.inputs() else "vd_clean")
+        for line in estimate(planned, shape, catalog):
             click.echo(line)
 
 
@@ -197,11 +197,14 @@ def _stop_now() -> NoReturn:
 
 def _settle(options: dict[str, Any]) -> None:
     """Turn ``--pipeline`` and the default into ``--pipelines``, use the project's ``logging.yml``
-    also from a sub-folder and with ``--conf-source``, and print in every code page."""
+    also from a sub-folder and with ``--conf-source``, and print in every code page.
+
+    The default is ``__default__``, or where that lacks a namespace the first pipeline that has it.
+    """
     if options["pipeline"] and not options["pipelines"]:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
         options["pipelines"], options["pipeline"] = [options["pipeline"]], None
-    options["pipelines"] = options["pipelines"] or ["__default__"]
+    options["pipelines"] = options["pipelines"] or _pipelines_with(options["namespaces"] or ())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # "▸" is not in every code page
     conf = options["conf_source"] or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
@@ -212,6 +215,16 @@ def _settle(options: dict[str, Any]) -> None:
             configure_logging(yaml.safe_load(path.read_text("utf-8")))
         except LOGGING_ERRORS as error:
             raise ValueError(f"{path}: {with_cause(error)}") from error
+
+
+def _pipelines_with(namespaces: Iterable[str]) -> list[str]:
+    def has(name: str, namespace: str) -> bool:
+        found = {node.namespace or "" for node in pipelines[name].nodes}
+        return any(f"{one}.".startswith(f"{namespace}.") for one in found)
+
+    # The default pipeline is registered first.
+    names = [next((n for n in pipelines if has(n, of)), "__default__") for of in namespaces]
+    return list(dict.fromkeys(names)) or ["__default__"]
 
 
 RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")

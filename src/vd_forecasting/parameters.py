@@ -180,6 +180,12 @@ class IndependentMultiVDWindows(Windows):
     target_vd_index: NonNegativeInt | tuple[NonNegativeInt, ...] | Literal["all"]
 
 
+class GlobalVDWindows(Windows):
+    """The first ``num_vds`` usable VDs, each by itself, forecast by one model; None takes all."""
+
+    num_vds: PositiveInt | None
+
+
 class LSTMModel(Parameters):
     """Size of the LSTM."""
 

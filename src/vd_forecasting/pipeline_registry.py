@@ -11,6 +11,9 @@
                                     ├──> independent_multi_vd_lstm ─┐                           │
                                     └──> independent_multi_vd_xlstm ┴──> compare_independent… ──┘
 
+    data_engineering ──> vd_clean ──┬──> global_vd_lstm ────────────┐
+                                    └──> global_vd_xlstm ───────────┴──> compare_global_vd; only when asked for
+
 A comparison also makes the forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
 
@@ -26,7 +29,7 @@ from vd_forecasting.pipelines import (
 )
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.vocabulary import MODELS, MODES
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, MODES
 
 SHARED = {"params:split", "params:cleaning", "params:calendar", "params:compute"}
 SCORING = {"params:evaluation.mape_min_truth"}
@@ -67,17 +70,19 @@ def baselines(mode: str) -> Pipeline:
 def register_pipelines() -> dict[str, Pipeline]:
     """All pipelines by the name that ``kedro run --pipeline`` takes."""
     clean = data_engineering.create_pipeline() + data_quality.create_pipeline()
-    experiments = {(mode, model): experiment(mode, model) for mode in MODES for model in MODELS}
+    experiments = {
+        (mode, model): experiment(mode, model) for mode in EVERY_MODE for model in MODELS
+    }
     comparisons = {
         mode: clean
         + sum((experiments[mode, model] for model in MODELS), Pipeline([]))
         + baselines(mode)
         + reporting.create_comparison(mode)
-        for mode in MODES
+        for mode in EVERY_MODE
     }
     comprehensive = reporting.create_comprehensive()
-    compare_all = sum(comparisons.values(), Pipeline([])) + comprehensive
-    reports = [experiment_report(mode, model) for mode, model in experiments]
+    compare_all = sum((comparisons[mode] for mode in MODES), comprehensive)
+    reports = [experiment_report(mode, model) for mode in MODES for model in MODELS]
     reports += [reporting.create_comparison(mode) for mode in MODES]
     return {
         "__default__": compare_all,

@@ -5,6 +5,8 @@ from typing import Final
 MODES: Final = ("single_vd", "multi_vd", "independent_multi_vd")
 MODELS: Final = ("lstm", "xlstm")
 EXPERIMENTS: Final = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
+EVERY_MODE: Final = (*MODES, "global_vd")  # compare_all leaves the last one out
+EVERY_EXPERIMENT: Final = tuple(f"{mode}_{model}" for mode in EVERY_MODE for model in MODELS)
 SPLITS: Final = ("train", "val", "test")
 
 SPEED: Final = "avg_speed"
@@ -40,4 +42,5 @@ MODES_IN_WORDS: Final = {
     "independent_multi_vd": (
         "a model of its own for each detector, which sees only that detector's past"
     ),
+    "global_vd": "one model for all detectors, which sees only the past of the one it forecasts",
 }

@@ -12,11 +12,11 @@ import xarray as xr
 from tests import PROJECT
 from tests.make.arrays import make_clean
 from vd_forecasting.datasets import VDHDF5Dataset
-from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 
 SMALL = "vd_file=small.h5,num_vds=2,compute.threads=1," + ",".join(
     f"{experiment}.{setting}"
-    for experiment in EXPERIMENTS
+    for experiment in EVERY_EXPERIMENT
     for setting in (
         "training.epochs=1",
         "windows.prediction_length=4",

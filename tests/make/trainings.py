@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from tests.make.arrays import make_clean
-from tests.make.windows import make_independent_windows, make_joint_windows
+from tests.make.windows import make_global_windows, make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.models.checkpoint import Checkpoint
@@ -47,6 +47,11 @@ def independent_windows(clean: xr.DataArray | None = None) -> WindowSet:
     """Two VDs of three."""
     clean = make_clean(500) if clean is None else clean
     return make_independent_windows(clean, num_vds=3, target_vd_index=(0, 2))
+
+
+def global_windows(clean: xr.DataArray | None = None) -> WindowSet:
+    """Three VDs, each by itself."""
+    return make_global_windows(make_clean(500) if clean is None else clean)
 
 
 PlainTrained = tuple[Checkpoint, dict[str, Checkpoint], Any, Any]

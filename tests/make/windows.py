@@ -8,8 +8,15 @@ import xarray as xr
 
 from tests.make.parameters import CALENDAR, SPLIT
 from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.parameters import Calendar, Cleaning, IndependentMultiVDWindows, MultiVDWindows
+from vd_forecasting.parameters import (
+    Calendar,
+    Cleaning,
+    GlobalVDWindows,
+    IndependentMultiVDWindows,
+    MultiVDWindows,
+)
 from vd_forecasting.pipelines.training.windows import (
+    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
 )
@@ -44,6 +51,12 @@ def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
         window_parameters({"target_vd_index": "all", **changes})
     )
     return make_independent_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
+
+
+def make_global_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
+    """Windows of all VDs or of some, each by itself, for one model."""
+    parameters = GlobalVDWindows.model_validate(window_parameters({"num_vds": None, **changes}))
+    return make_global_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
 
 
 def physical(windows: WindowSet, forecast: np.ndarray) -> np.ndarray:

@@ -162,3 +162,28 @@ def test_the_linear_part_does_not_see_the_level() -> None:
     other_vd[:, 3, 4] += 1
     assert torch.equal(linear(other_vd)[:, :, 0], linear(x)[:, :, 0])
     assert not torch.equal(linear(other_vd)[:, :, 1], linear(x)[:, :, 1])
+
+
+@pytest.mark.parametrize(("model", "parameters"), SIZES)
+def test_a_global_network_knows_some_vds_by_their_numbers(
+    model: str, parameters: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    one = {"num_channels": 7, "target_channels": [0, 2], "target_shape": [1, 2], "known_vds": 2}
+    described = {"model": model, "model_parameters": parameters, "network": {**NETWORK, **one}}
+    forecaster = build_forecaster(described).eval()
+    x = torch.randn(1, 8, 7)
+
+    def forecast(number: int) -> torch.Tensor:
+        result: torch.Tensor = forecaster(torch.cat([x, torch.full((1, 8, 1), number)], dim=2))
+        return result
+
+    last = x[:, -1, [0, 2]].reshape(1, 1, 1, 2)
+    torch.testing.assert_close(forecast(1), last.expand(1, 3, 1, 2))
+    nn.init.normal_(forecaster.head.weight)
+    assert torch.equal(forecast(1), forecast(0)), "before training all are unknown"
+    assert forecaster.of_vd is not None
+    with torch.no_grad():
+        forecaster.of_vd.weight[2] = 1.0
+    assert torch.equal(forecast(1), forecast(0))
+    assert not torch.equal(forecast(2), forecast(0))

@@ -14,6 +14,7 @@ from tests.make.parameters import CLEANING
 from vd_forecasting.datasets import AtomicJSONDataset
 from vd_forecasting.parameters import (
     Compute,
+    GlobalVDWindows,
     IndependentMultiVDWindows,
     LSTMModel,
     MultiVDWindows,
@@ -26,9 +27,9 @@ from vd_forecasting.running.estimate import (
     Planned,
     count_trainings,
     estimate,
+    grid_shape,
     plan_trainings,
     time_left,
-    time_steps,
 )
 
 LENGTHS = {
@@ -93,9 +94,11 @@ def save_records(known: DataCatalog) -> None:
         (independent(3), 1, 1),
         (independent([0, 4, 5]), 3, 3),
         (independent("all"), 10, 10),
+        (GlobalVDWindows.model_validate({**LENGTHS, "num_vds": 7}), 1, 7),
+        (GlobalVDWindows.model_validate({**LENGTHS, "num_vds": None}), 1, None),
     ],
 )
-def test_models_and_detectors_of_a_mode(windows: Windows, models: int, vds: int) -> None:
+def test_models_and_detectors_of_a_mode(windows: Windows, models: int, vds: int | None) -> None:
     planned = Planned("a", windows, training(), ONE)
     assert (planned.models, planned.vds) == (models, vds)
 
@@ -135,11 +138,11 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
     partly, _, _ = estimate([*planned, other], None, known)
     assert partly.endswith("not known before a first run with these settings: multi_vd_lstm")
     # half as many windows: 0.7 × 4,051 steps hold 2,805 of 32 steps
-    halved, _, _ = estimate(planned, 4051, known)
+    halved, _, _ = estimate(planned, (4051, 3), known)
     assert "at most 41 s" in halved
     # 4 blocks of 1,380, 2,791, 4,203 and 5,614 training windows, where 5,611 take 4.06 s
     rolling = [replace(planned[0], split=ONE.model_copy(update={"folds": 4}))]
-    rolled, _, _ = estimate(rolling, 8064, known)
+    rolled, _, _ = estimate(rolling, (8064, 3), known)
     assert "at most 3 min 22 s" in rolled
 
 
@@ -162,26 +165,30 @@ def test_a_run_with_another_network_says_nothing(tmp_path: Path, changed: Any) -
 
 def test_without_an_earlier_run_only_the_disk_is_known(tmp_path: Path) -> None:
     planned = [Planned("single_vd_lstm", SINGLE, training(seeds=[1, 2]), ONE)]
-    time, memory, disk = estimate(planned, 1000, catalog(tmp_path))
+    time, memory, disk = estimate(planned, (1000, 3), catalog(tmp_path))
     assert "not known" in time
     assert "not known" in memory
     # (1,000 × 0.2 − 31) origins × 12 horizons × 1 detector × 2 features × (2 seeds + truth) × 4 B
     assert 169 * 12 * 2 * 3 * 4 == 48_672
     assert disk.startswith("Disk: up to 0.0487 MB")
+    every = GlobalVDWindows.model_validate({**LENGTHS, "num_vds": None})
+    of_all = [replace(planned[0], windows=every)]
+    *_, disk = estimate(of_all, (1000, 100), catalog(tmp_path))
+    assert disk.startswith("Disk: up to 4.87 MB")
     *_, unknown = estimate(planned, None, catalog(tmp_path))
     assert unknown == "Disk: not known, as the detector file cannot be read"
 
 
 def test_steps_are_those_of_the_grid_that_cleaning_makes(tmp_path: Path) -> None:
     gap = make_clean(300).isel(time=[*range(100), *range(200, 300)])
-    assert time_steps(catalog(tmp_path, vd_raw=gap), "vd_raw") == 300
+    assert grid_shape(catalog(tmp_path, vd_raw=gap), "vd_raw") == (300, 3)
     coarser = CLEANING.model_copy(update={"resample": "15min"})
-    found = time_steps(catalog(tmp_path, vd_raw=gap, **{"params:cleaning": coarser}), "vd_raw")
-    assert found == 100
+    found = grid_shape(catalog(tmp_path, vd_raw=gap, **{"params:cleaning": coarser}), "vd_raw")
+    assert found == (100, 3)
     file = AtomicJSONDataset(filepath=str(tmp_path / "absent.json"))
     known = catalog(tmp_path)
     known["vd_raw"] = file
-    assert time_steps(known, "vd_raw") is None
+    assert grid_shape(known, "vd_raw") is None
 
 
 def test_the_time_left_is_that_of_the_models_trained_so_far() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vd_forecasting.artefacts.forecasts import Forecasts
 from vd_forecasting.artefacts.records import Config, Cost, FitErrors, History
-from vd_forecasting.artefacts.windows import JOINT, WindowSet
+from vd_forecasting.artefacts.windows import GLOBAL, JOINT, WindowSet
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 
 
@@ -30,7 +30,7 @@ class Experiment:
 
     def label(self, model_name: str, seed: int) -> str:
         """How log lines call one of its models: by detector and seed where there are several."""
-        of_model = [] if model_name == JOINT else [model_name]
+        of_model = [] if model_name in (JOINT, GLOBAL) else [model_name]
         of_seed = [f"seed {seed}"] if len(self.training.seeds) > 1 else []
         of_block = [] if self.block is None else [f"block {self.block}"]
         return " ".join([self.name, *of_model, *of_block, *of_seed])

@@ -26,6 +26,9 @@ LABELS: Mapping[str, str | type] = {
 JOINT = "joint"
 """Name of the one model that forecasts all detectors together."""
 
+GLOBAL = "global"
+"""Name of the one model that forecasts every detector by itself."""
+
 
 @dataclass(frozen=True)
 class OfDetectors:
@@ -211,15 +214,27 @@ class WindowSet(Labelled):
         return self.values[..., self.target_positions], self.observed[..., self.target_positions]
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether a single model forecasts every detector by itself: a global model."""
+        return self.mode == "global_vd"
+
+    @property
     def models(self) -> dict[str, slice]:
         """The detectors, by position, that each model forecasts.
 
-        One model named ``joint`` takes all of them; in independent_multi_vd every detector has a
-        model of its own, named by its VDID.
+        One model named ``joint``, or ``global`` where it takes them one by one, has all of them; in
+        independent_multi_vd every detector has a model of its own, named by its VDID.
         """
         if self.mode == "independent_multi_vd":
             return {vdid: slice(n, n + 1) for n, vdid in enumerate(self.vdids)}
-        return {JOINT: slice(0, len(self.vdids))}
+        return {GLOBAL if self.one_by_one else JOINT: slice(0, len(self.vdids))}
+
+    def parts(self, model: str) -> list[slice]:
+        """The detectors, by position, that a model forecasts at once: all of its, or one by one."""
+        vds = self.models[model]
+        if not self.one_by_one:
+            return [vds]
+        return [slice(n, n + 1) for n in range(vds.start, vds.stop)]
 
     def starts(self, split: str) -> npt.NDArray[np.int64]:
         """First input step of every window that lies wholly inside a split, in order of time."""

@@ -2,7 +2,8 @@
 
 Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields of
 :class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
-and ``seed`` what they were trained from; ``scaler`` the ``mean`` and ``std`` per VD and feature, in
+and ``seed`` what they were trained from (a global network knows the VDs by their places among
+``vdids``); ``scaler`` the ``mean`` and ``std`` per VD and feature, in
 physical units; ``range`` the ``low`` and ``high`` between which values can lie, infinite where they
 have no limit; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
 goes in and comes out; ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`;
@@ -114,11 +115,14 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
 def to_physical(checkpoint: Checkpoint, name: str, forecast: Tensor) -> Tensor:
     """What the forecaster of this name makes, ``[..., N, F]``, in physical units.
 
-    It is moved to the nearest possible value.
+    It is moved to the nearest possible value. What a global network makes is of the one detector
+    that ``name`` names. A ValueError says that it is not of as many detectors as the name.
     """
     features, vdids = checkpoint["input_features"], checkpoint["vdids"]
     targets = [features.index(feature) for feature in checkpoint["target_features"]]
     vds = [vdids.index(name)] if name in vdids else list(range(len(vdids)))
+    if forecast.shape[-2] != len(vds):
+        raise ValueError(f"{name!r} has {len(vds)} detectors, the forecast {forecast.shape[-2]}")
     mean, std = (checkpoint["scaler"][key][vds][:, targets] for key in ("mean", "std"))
     physical: Tensor = forecast * std + mean
     low, high = (checkpoint["range"][key][vds][:, targets] for key in ("low", "high"))
@@ -139,8 +143,12 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
     for key in ("sequence_length", "prediction_length", "interval_minutes"):
         if isinstance(checkpoint[key], bool) or not 0 < checkpoint[key] < math.inf:
             raise ValueError(f"{key!r} of the checkpoint is {checkpoint[key]}, must be above 0")
-    # The models are of all VDs together, or each of one and named by it.
-    num_vds = 1 if checkpoint["weights"].keys() <= set(vdids) else len(vdids)
+    known_vds = checkpoint["network"].get("known_vds", 0)
+    if known_vds and len(checkpoint["weights"]) > 1:
+        raise ValueError("the checkpoint holds several models, a global network is one")
+    # The models are of all VDs together, or each of one and named by it, or one of each of them.
+    of_one = known_vds or checkpoint["weights"].keys() <= set(vdids)
+    num_vds = 1 if of_one else len(vdids)
     positions = [features.index(name) for name in targets]
     network = {
         "num_vd_features": len(features),
@@ -149,6 +157,8 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
         "sequence_length": checkpoint["sequence_length"],
         "prediction_length": checkpoint["prediction_length"],
     }
+    if "known_vds" in checkpoint["network"]:
+        network["known_vds"] = len(vdids) if known_vds else 0
     for key, expected in network.items():
         if not _equal(found := checkpoint["network"].get(key), expected):
             raise ValueError(

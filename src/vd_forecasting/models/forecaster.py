@@ -3,6 +3,9 @@ it, and a linear forecast beside both.
 
 Shapes: B windows, S input steps, C channels, D width of the core, H horizons, N VDs, P input
 features of a VD, K channels that are no VD's (the calendar), F target features; C = N*P + K.
+
+A global network forecasts each of many VDs by itself: N is 1, and the window of a VD has one more
+channel, which holds its number.
 """
 
 import math
@@ -11,6 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+UNKNOWN_VD = 0
+"""Number of a VD that a global network was not trained on."""
+
+VD_WIDTH = 8
+"""Width of what a global network learns about a VD."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ class Network:
     target_shape: Sequence[int]  # (N, F)
     sequence_length: int  # S
     prediction_length: int  # H
+    known_vds: int = 0
+    """VDs that a global network knows by their numbers, from 1; 0 of any other network."""
 
 
 class Autoregression(nn.Module):
@@ -64,6 +75,9 @@ class Forecaster(nn.Module):
     The change is the sum of what the network and a linear map, :class:`Autoregression`, learn;
     while both are zero the forecast is persistence. The core is the recurrent part, ``[B, S, D]``
     to ``[B, D]``; its ``width`` is D.
+
+    A global network (Montero-Manso and Hyndman 2021) learns some numbers about each VD it knows,
+    which its core sees beside the inputs. They are zero before training and of an unknown VD.
     """
 
     target_channels: Tensor
@@ -75,7 +89,13 @@ class Forecaster(nn.Module):
         channels = torch.tensor(network.target_channels)
         self.register_buffer("target_channels", channels, persistent=False)
         self.num_values = network.num_vd_features * network.target_shape[0]  # N*P
-        self.embedding = nn.Linear(network.num_channels + self.num_values, width)
+        self.of_vd: nn.Embedding | None = None
+        num_inputs = network.num_channels + self.num_values
+        if network.known_vds:
+            self.of_vd = nn.Embedding(network.known_vds + 1, VD_WIDTH, padding_idx=UNKNOWN_VD)
+            nn.init.zeros_(self.of_vd.weight)
+            num_inputs += VD_WIDTH
+        self.embedding = nn.Linear(num_inputs, width)
         self.core = core
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, math.prod(self.output_shape))
@@ -84,12 +104,23 @@ class Forecaster(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def numbers(self, x: Tensor) -> Tensor | None:
+        """The number of the VD of each window, int64 ``[B]``; None if the network is not global."""
+        return None if self.of_vd is None else x[:, -1, -1].long()
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[B, S, C]``, without NaN, to ``[B, H, N, F]`` in the same scaled units."""
+        """Map ``[B, S, C]``, without NaN, to ``[B, H, N, F]`` in the same scaled units.
+
+        A global network takes ``[B, S, C + 1]``, the last channel the number of the VD.
+        """
+        about_vd = []
+        if self.of_vd is not None:
+            about_vd = [self.of_vd(x[:, :, -1].long())]  # [B, S, VD_WIDTH]
+            x = x[:, :, :-1]
         last = x[:, -1, self.target_channels].unflatten(1, (1, *self.output_shape[1:]))
         values = x[:, :, : self.num_values]
         differences = values - values[:, -1:]  # where they lead matters more than the level
-        state = self.core(self.embedding(torch.cat([x, differences], dim=2)))  # [B, D]
+        state = self.core(self.embedding(torch.cat([x, differences, *about_vd], dim=2)))
         change = self.head(self.norm(state)).unflatten(1, self.output_shape)
         forecast: Tensor = last + change + self.autoregression(x)
         return forecast

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from vd_forecasting.artefacts import Config, Cost, History
 from vd_forecasting.parameters import (
+    GlobalVDWindows,
     IndependentMultiVDWindows,
     MultiVDWindows,
     Split,
@@ -59,9 +60,11 @@ class Planned:
         return len(set(index)) if isinstance(index, tuple) else all_of_them
 
     @property
-    def vds(self) -> int:
-        """Detectors that are forecast."""
-        return self.windows.num_vds if isinstance(self.windows, MultiVDWindows) else self.models
+    def vds(self) -> int | None:
+        """Detectors that are forecast; None for all that are fit."""
+        if isinstance(self.windows, MultiVDWindows | GlobalVDWindows):
+            return self.windows.num_vds
+        return self.models
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -73,10 +76,11 @@ class Planned:
         length = self.windows.sequence_length + self.windows.prediction_length
         return max(steps - length + 1, 0)
 
-    def values_in(self, steps: int) -> int:
-        """Numbers in the forecasts of such a split, of every seed, and in their truths."""
+    def values_in(self, steps: int, detectors: int) -> int:
+        """Numbers in the forecasts of such a split, of every seed, and in their truths, where the
+        file has so many detectors."""
         features = len(self.windows.target_features or TARGET_FEATURES)
-        of_window = self.windows.prediction_length * self.vds * features
+        of_window = self.windows.prediction_length * (self.vds or detectors) * features
         return self.windows_in(steps) * of_window * (len(self.training.seeds) + 1)
 
 
@@ -113,8 +117,11 @@ def count_trainings(planned: Iterable[Planned]) -> str:
     return f"{plural(total, 'training')}: {', '.join(parts)}"
 
 
-def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol) -> list[str]:
-    """Time, memory and disk of trainings, a line each; ``steps`` as by :func:`time_steps`."""
+def estimate(
+    planned: list[Planned], shape: tuple[int, int] | None, catalog: CatalogProtocol
+) -> list[str]:
+    """Time, memory and disk of trainings, a line each; ``shape`` as by :func:`grid_shape`."""
+    steps, detectors = shape or (None, 0)
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
     for one in planned:
@@ -143,7 +150,7 @@ def estimate(planned: list[Planned], steps: int | None, catalog: CatalogProtocol
     disk = "not known, as the detector file cannot be read"
     if steps is not None:
         values = sum(
-            one.values_in(round(of_block.test * end))
+            one.values_in(round(of_block.test * end), detectors)
             for one in planned
             for end, of_block in test_blocks(steps, one.split)
         )
@@ -169,13 +176,14 @@ def time_left(seconds: Sequence[float], total: int) -> str | None:
     return f"{len(seconds)} of {total} models trained, about {expected} left"
 
 
-def time_steps(catalog: CatalogProtocol, name: str) -> int | None:
-    """Time steps of a detector file once it is cleaned; None if it cannot be read.
+def grid_shape(catalog: CatalogProtocol, name: str) -> tuple[int, int] | None:
+    """Time steps and detectors of a file once it is cleaned; None if it cannot be read.
 
     Its ``name`` is ``vd_clean``, or ``vd_raw`` if the run cleans it anew.
     """
     try:
-        time = pd.DatetimeIndex(catalog.load(name)["time"].values).dropna().unique().sort_values()
+        vd = catalog.load(name)
+        time = pd.DatetimeIndex(vd["time"].values).dropna().unique().sort_values()
     except (DatasetError, DataValidationError, OSError):
         return None
     if len(time) < 2:
@@ -183,7 +191,7 @@ def time_steps(catalog: CatalogProtocol, name: str) -> int | None:
     cleaning = catalog.load("params:cleaning")
     most_common = pd.Series(np.diff(time)).mode()[0]
     interval = pd.Timedelta(cleaning.resample or cleaning.interval or most_common)
-    return int((time[-1] - time[0]) / interval) + 1
+    return int((time[-1] - time[0]) / interval) + 1, vd.sizes["vd"]
 
 
 def _is_like(config: Config, planned: Planned, catalog: CatalogProtocol) -> bool:
@@ -196,7 +204,7 @@ def _is_like(config: Config, planned: Planned, catalog: CatalogProtocol) -> bool
         and config.training.batch_size == planned.training.batch_size
         and before.sequence_length == now.sequence_length
         and before.prediction_length == now.prediction_length
-        and len(config.vdids) == planned.vds
+        and planned.vds in (None, len(config.vdids))
     )
 
 

@@ -35,7 +35,7 @@ from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
 from vd_forecasting.running.stop import end_if_stopped
-from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 from vd_forecasting.wording import nearest
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ class ExperimentLogs:
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Open the log of the node's experiment; raises DatasetError if it cannot be written."""
-        if node.namespace not in EXPERIMENTS:
+        if node.namespace not in EVERY_EXPERIMENT:
             return
         checkpoint = catalog.get(f"{node.namespace}.best_model")
         if not isinstance(checkpoint, CheckpointDataset):

@@ -7,7 +7,12 @@ import pytest
 import xarray as xr
 
 from tests.make.arrays import make_clean
-from tests.make.windows import make_independent_windows, make_joint_windows
+from tests.make.windows import (
+    MakesWindows,
+    make_global_windows,
+    make_independent_windows,
+    make_joint_windows,
+)
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines import gradient_boosting
 from vd_forecasting.pipelines.baselines.gradient_boosting import (
@@ -97,11 +102,13 @@ def test_few_vds_know_nothing_of_each_other(make: Callable[..., xr.Dataset]) -> 
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
 
 
-def test_many_vds_learn_from_each_other_but_are_forecast_from_their_own_past(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("make", [make_joint_windows, make_global_windows])
+def test_vds_that_share_models_learn_from_each_other_but_are_forecast_from_their_own_past(
+    make: MakesWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gradient_boosting, "OWN_MODELS", 1)
-    windows = make_joint_windows(make_clean(400, vds=2))
+    if make is make_joint_windows:
+        monkeypatch.setattr(gradient_boosting, "OWN_MODELS", 1)
+    windows = make(make_clean(400, vds=2))
     before = forecast_gradient_boosting(windows, **SETTINGS)
     end = windows.ends["train"]
     other_past = WindowSet(windows.data.copy(deep=True))

@@ -13,6 +13,7 @@ from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.windows import (
     CLEANING,
     MakesWindows,
+    make_global_windows,
     make_independent_windows,
     make_joint_windows,
     physical,
@@ -39,6 +40,7 @@ def inputs_and_changes(
     batches = WindowBatches(windows, vds, split, batch_size=10**6)
     (inputs, targets), *rest = list(batches)
     assert not rest
+    inputs = inputs[..., : -1 if windows.one_by_one else None]  # no number of the VD
     past, calendar = inputs[..., :-9].numpy(), inputs[:, -1, -9:].numpy()
     flat = np.hstack([past.reshape(len(past), -1), calendar]).astype("float64")
     last = windows.last_values(split)[:, :, vds].reshape(len(flat), -1)
@@ -68,9 +70,29 @@ def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
+def test_a_global_ridge_is_scikit_learns_on_the_windows_of_all_vds(missing: float) -> None:
+    windows = make_global_windows(make_clean(400, vds=3, missing=missing))
+    forecast = forecast_ridge(windows, [10.0])
+    parts = windows.parts("global")
+    x, y, _ = map(
+        np.concatenate,
+        zip(*(inputs_and_changes(windows, vds, "train") for vds in parts), strict=True),
+    )
+    for vds in parts:
+        x_test, _, last = inputs_and_changes(windows, vds, "test")
+        for k in range(y.shape[1]):
+            seen = np.isfinite(y[:, k])
+            model = Ridge(alpha=10.0, solver="svd").fit(x[seen], y[seen, k])
+            own = forecast[:, :, vds].reshape(len(x_test), -1)[:, k]
+            np.testing.assert_allclose(
+                own, model.predict(x_test) + last[:, k], rtol=1e-4, atol=1e-5
+            )
+
+
 def test_almost_no_penalty_is_least_squares() -> None:
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.1))
-    weights = NormalEquations(windows, ALL).solve([1e-6], np.arange(12))[0]
+    weights = NormalEquations(windows, [ALL]).solve([1e-6], np.arange(12))[0]
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x = np.hstack([x, np.ones((len(x), 1))])
     x_test = inputs_and_changes(windows, ALL, "test")[0]
@@ -135,7 +157,7 @@ def test_a_constant_input_is_harmless() -> None:
 def test_alpha_is_the_best_on_validation() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     alphas = [1e-3, 10.0, 1e7]
-    chosen = choose_alpha(windows, ALL, NormalEquations(windows, ALL), alphas)
+    chosen = choose_alpha(windows, [ALL], NormalEquations(windows, [ALL]), alphas)
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x_val, y_val, _ = inputs_and_changes(windows, ALL, "val")
     errors = []

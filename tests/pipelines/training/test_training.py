@@ -22,15 +22,16 @@ from tests.make.trainings import (
     MAPE_MIN_TRUTH,
     TRAINING,
     XLSTM,
+    global_windows,
     independent_windows,
     joint_windows,
     train_lstm,
     train_xlstm,
 )
-from tests.make.windows import MakesWindows, make_joint_windows
+from tests.make.windows import MakesWindows, make_global_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.datasets import CheckpointDataset
-from vd_forecasting.models.checkpoint import load_forecasters, to_physical
+from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters, to_physical
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.cost import measure_cost
@@ -91,6 +92,24 @@ def test_epoch_errors_do_not_depend_on_the_batches() -> None:
     assert one["loss"] == pytest.approx((forecast - target).abs().nanmean().item(), rel=1e-5)
 
 
+def test_epoch_errors_of_one_vd_a_window_are_those_of_all_vds_together() -> None:
+    torch.manual_seed(0)
+    target, forecast = torch.randn(10, 3, 2, 2), torch.randn(10, 3, 2, 2)
+    target[torch.rand(target.shape) < 0.3] = torch.nan
+    std = torch.tensor([[5.0, 20.0], [6.0, 30.0]])
+    scaling = Scaling(100 - std, std, torch.full((2, 2), -1.0), torch.full((2, 2), 1.5))
+    together, apart = (ErrorSums(scaling, ["avg_speed", "total_volume"], 1.0) for _ in range(2))
+    together.add(forecast, target)
+    vd = torch.arange(2).repeat(10)  # a window of the one, a window of the other
+    shuffled = torch.randperm(20)
+    of_windows, of_targets = (
+        of.movedim(2, 1).flatten(0, 1)[shuffled, :, None] for of in (forecast, target)
+    )
+    apart.add(of_windows, of_targets, vd[shuffled] + 1)
+    for name, total in together.totals.items():
+        torch.testing.assert_close(apart.totals[name], total, rtol=1e-5, atol=1e-5)
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_errors_can_only_fall_within_a_range_that_holds_the_truths(seed: int) -> None:
@@ -110,7 +129,7 @@ def test_errors_can_only_fall_within_a_range_that_holds_the_truths(seed: int) ->
     assert held.result()["loss"] == free.result()["loss"], "what is learnt from is not moved"
 
 
-@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+@pytest.mark.parametrize("make", [joint_windows, independent_windows, global_windows])
 def test_forecasts_lie_within_the_range_of_the_windows(make) -> None:  # type: ignore[no-untyped-def]
     windows = make()
     middle, std = (windows.data[name] for name in ("mean", "std"))
@@ -135,29 +154,32 @@ def test_forecasts_lie_within_the_range_of_the_windows(make) -> None:  # type: i
     )
     assert held != other
     # Without windows, from the checkpoint alone.
-    for name, vds in narrow.models.items():
+    for name, vds in [(model, vds) for model in narrow.models for vds in narrow.parts(model)]:
         inputs, _ = WindowBatches(narrow, vds, "test", 999).at(slice(0, 5))
+        of = narrow.vdids[vds.start] if narrow.one_by_one else name
         with torch.inference_mode():
-            forecast = to_physical(checkpoint, name, load_forecasters(checkpoint)[name](inputs))
+            forecast = to_physical(checkpoint, of, load_forecasters(checkpoint)[name](inputs))
         expected = found.prediction.isel(seed=0, origin=slice(0, 5), vd=vds)
         np.testing.assert_allclose(forecast, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="its range has another low; train again"):
         check_same_windows(checkpoint, windows)
 
 
-def test_history_and_errors_at_the_chosen_epoch_agree() -> None:
-    windows = joint_windows()
+@pytest.mark.parametrize("make", [joint_windows, global_windows])
+def test_history_and_errors_at_the_chosen_epoch_agree(make) -> None:  # type: ignore[no-untyped-def]
+    windows = make()
     checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
     _, errors = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    best = history["42"]["joint"]["epochs"][history["42"]["joint"]["best_epoch"] - 1]
+    [fit] = history["42"].values()
+    best = fit["epochs"][fit["best_epoch"] - 1]
     for feature in ("avg_speed", "total_volume"):
         for name in ("mae", "mse", "rmse", "mape", "r2"):
             assert errors.val[feature][name] == pytest.approx(best["val"][feature][name], rel=1e-3)
 
 
-@pytest.mark.parametrize("make", [joint_windows, independent_windows])
+@pytest.mark.parametrize("make", [joint_windows, independent_windows, global_windows])
 def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> None:  # type: ignore[no-untyped-def]
     """A window of the training split after the other, without batches, blocks or sums."""
     windows = make()
@@ -169,14 +191,14 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
     for checkpoint in models.values():
         of_seed, of_seed_scaled, n = [], [], 0
         for name, forecaster in load_forecasters(checkpoint).items():
-            vds = windows.models[name]
-            for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
-                forecast = forecaster(inputs).detach()
-                error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
-                error = error * windows.scaler["std"][vds, target]
-                of_seed.append(np.nansum(error))
-                of_seed_scaled.append(np.nansum(error / scale[vds]))
-                n += int(np.isfinite(error).sum())
+            for vds in windows.parts(name):
+                for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
+                    forecast = forecaster(inputs).detach()
+                    error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
+                    error = error * windows.scaler["std"][vds, target]
+                    of_seed.append(np.nansum(error))
+                    of_seed_scaled.append(np.nansum(error / scale[vds]))
+                    n += int(np.isfinite(error).sum())
         absolute.append(sum(of_seed) / n)
         scaled.append(sum(of_seed_scaled) / n)
     assert errors.train["total_volume"]["n"] == n
@@ -184,16 +206,20 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
     assert errors.train["total_volume"]["mase"] == pytest.approx(np.mean(scaled), rel=1e-4)
 
 
+@pytest.mark.parametrize("make", [joint_windows, global_windows])
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
-def test_same_seed_same_weights_bit_for_bit(train: Callable[..., Any], model: object) -> None:
-    windows = joint_windows()
+def test_same_seed_same_weights_bit_for_bit(
+    train: Callable[..., Any], model: object, make: Callable[[], WindowSet]
+) -> None:
+    windows = make()
     short = TRAINING.model_copy(update={"epochs": 1})
     first, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
     torch.rand(7)  # what ran before must not matter
     second, _, _, _ = train(windows, model, short, MAPE_MIN_TRUTH, COMPUTE)
     other = short.model_copy(update={"seeds": (1,)})
     third, _, _, _ = train(windows, model, other, MAPE_MIN_TRUTH, COMPUTE)
-    weights = [checkpoint["weights"]["joint"] for checkpoint in (first, second, third)]
+    [name] = windows.models
+    weights = [checkpoint["weights"][name] for checkpoint in (first, second, third)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
 
@@ -212,6 +238,49 @@ def test_outputs_are_plain_and_whole(train: Callable[..., Any], model: object) -
     assert config["num_parameters"] == sum(
         parameter.numel() for parameter in load_forecasters(checkpoint)["joint"].parameters()
     )
+
+
+def test_a_global_model_forecasts_a_vd_that_it_has_never_seen() -> None:
+    clean = make_clean(1500, vds=4)
+    learnt, held_out = make_global_windows(clean[:, :3]), make_global_windows(clean[:, 3:])
+    longer = TRAINING.model_copy(update={"epochs": 10})
+    checkpoint, _, config, _ = train_lstm(learnt, LSTM, longer, MAPE_MIN_TRUTH, COMPUTE)
+    assert config["num_models"] == 1
+    [forecaster] = load_forecasters(checkpoint).values()
+    assert forecaster.of_vd is not None
+    weights = forecaster.of_vd.weight
+    assert not weights[0].any(), "nothing is learnt about an unknown VD"
+    assert weights[1:].any(dim=1).all(), "something is learnt about each of the others"
+    errors = []
+    for inputs, targets in WindowBatches(held_out, slice(0, 1), "test", 999):
+        inputs[:, :, -1] = 0
+        last = inputs[:, -1:, held_out.target_positions][:, :, None]
+        with torch.inference_mode():
+            forecast = forecaster(inputs)
+        errors = [masked_mae(of, targets).item() for of in (forecast, last.expand(targets.shape))]
+    assert errors[0] < 0.9 * errors[1]
+
+
+def test_a_forecast_of_a_global_model_depends_on_its_own_vd_alone() -> None:
+    windows = global_windows()
+    checkpoint = untrained(windows)
+    whole = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42).prediction
+    changed = WindowSet(windows.data.copy(deep=True))
+    changed.values[:, 0] += 1.0
+    other = forecast_test({"42": checkpoint}, changed, COMPUTE, best_seed=42).prediction
+    np.testing.assert_array_equal(other.isel(vd=[1, 2]), whole.isel(vd=[1, 2]))
+    assert (other.isel(vd=0) != whole.isel(vd=0)).any()
+
+
+def test_the_checkpoint_of_a_global_model_says_which_vds_it_knows() -> None:
+    checkpoint = untrained(global_windows())
+    assert checkpoint["network"]["known_vds"] == len(checkpoint["vdids"]) == 3
+    changed = copy.deepcopy(checkpoint)
+    changed["vdids"] = changed["vdids"][:2]
+    with pytest.raises(ValueError, match="known_vds is 3, must be 2"):
+        check_checkpoint(changed)
+    with pytest.raises(ValueError, match="'global' has 3 detectors, the forecast 1"):
+        to_physical(checkpoint, "global", torch.zeros(5, 3, 1, 2))
 
 
 def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:

@@ -19,6 +19,7 @@ from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.parameters import (
     Calendar,
     Cleaning,
+    GlobalVDWindows,
     IndependentMultiVDWindows,
     MultiVDWindows,
     SingleVDWindows,
@@ -29,6 +30,7 @@ from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import (
     calendar_inputs,
     choose_features,
+    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
     make_single_vd_windows,
@@ -52,6 +54,10 @@ def single(**changes: object) -> SingleVDWindows:
 
 def multi(**changes: object) -> MultiVDWindows:
     return MultiVDWindows.model_validate({**LENGTHS, "num_vds": 2, **changes})
+
+
+def of_all(**changes: object) -> GlobalVDWindows:
+    return GlobalVDWindows.model_validate({**LENGTHS, "num_vds": None, **changes})
 
 
 def independent(**changes: object) -> IndependentMultiVDWindows:
@@ -167,6 +173,23 @@ def test_every_value_missing() -> None:
     clean[:, 1] = np.nan
     with pytest.raises(ValueError, match=r"VD VD-1 of made.h5 has no observed avg_speed at all"):
         make_single_vd_windows(clean, single(select_vd_id="VD-1"), SPLIT, CLEANING, CALENDAR)
+
+
+@pytest.mark.parametrize(("num_vds", "chosen"), [(None, ["VD-0", "VD-2"]), (1, ["VD-0"])])
+def test_a_global_model_has_the_first_eligible_vds_or_all(
+    num_vds: int | None, chosen: list[str]
+) -> None:
+    clean = make_clean()
+    clean[:, 1] = np.nan
+    windows = make_global_vd_windows(clean, of_all(num_vds=num_vds), SPLIT, CLEANING, CALENDAR)
+    assert vdids(windows) == chosen
+    assert windows.models == {"global": slice(0, len(chosen))}
+    assert windows.parts("global") == [slice(n, n + 1) for n in range(len(chosen))]
+
+
+def test_a_global_model_needs_an_eligible_vd() -> None:
+    with pytest.raises(ValueError, match="1 eligible detector asked for, but only 0 of 3"):
+        make_global_vd_windows(make_clean() * np.nan, of_all(), SPLIT, CLEANING, CALENDAR)
 
 
 # --- which features -------------------------------------------------------------------------------
@@ -341,6 +364,51 @@ def test_batches_are_the_windows_cut_by_hand(split: str) -> None:
             np.testing.assert_array_equal(y, truth)
             row += 1
     assert row == len(starts)
+
+
+def test_batches_of_a_global_model_are_the_windows_of_each_vd() -> None:
+    windows = make_global_vd_windows(
+        make_clean(missing=0.2), of_all(target_features=["total_volume"]), SPLIT, CLEANING, CALENDAR
+    )
+    starts = windows.starts("val")
+    expected = [(n, start) for n in (1, 2) for start in starts]  # VD by VD
+    values, observed = windows.values, windows.observed
+    batches = WindowBatches(windows, slice(1, 3), "val", batch_size=7)
+    assert len(batches) == math.ceil(2 * len(starts) / 7)
+    found = [window for batch in batches for window in zip(*batch, strict=True)]
+    for (n, start), (x, y) in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(x[:, :3], values[start : start + 6, n])
+        np.testing.assert_array_equal(x[:, 3:-1], windows.calendar[start : start + 6])
+        assert (x[:, -1] == n + 1).all()
+        future = slice(start + 6, start + 10)
+        truth = np.where(observed[future, n, 1:2], values[future, n, 1:2], np.nan)
+        np.testing.assert_array_equal(y[:, 0], truth)
+
+
+def test_every_pass_of_a_global_model_draws_each_window_with_a_target_once() -> None:
+    clean = make_clean(missing=0.0)
+    clean[100:120, 1] = np.nan  # of the last VD those steps can be learnt from
+    windows = make_global_vd_windows(clean[:, 1:], of_all(), SPLIT, CLEANING, CALENDAR)
+    generator = torch.Generator().manual_seed(0)
+    batches = WindowBatches(windows, slice(0, 2), "train", 16, generator)
+    place = {
+        np.hstack([windows.values[s : s + 6, n], windows.calendar[s : s + 6]]).tobytes(): (
+            n,
+            int(s),
+        )
+        for n in (0, 1)
+        for s in windows.starts("train")
+    }
+    first, second = (
+        [place[x[:, :-1].numpy().tobytes()] for inputs, _ in batches for x in inputs]
+        for _ in range(2)
+    )
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert {n for n, _ in first[:16]} == {0, 1}, "batches mix the VDs"
+    starts = map(int, windows.starts("train"))
+    left_out = {(0, start) for start in range(94, 111)}
+    assert sorted(first) == sorted({(n, s) for s in starts for n in (0, 1)} - left_out)
 
 
 def test_windows_are_views() -> None:

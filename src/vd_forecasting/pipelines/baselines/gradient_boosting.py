@@ -4,11 +4,11 @@ A model forecasts one target feature at a few neighbouring horizons. It sees lag
 the VD it forecasts and, if it knows several, which VD that is. It does not see other VDs' lags, as
 the networks and the ridge of the joint mode do: the time to learn grows with the number of inputs.
 
-Each VD has models of its own, but in the joint mode with more than :data:`OWN_MODELS` VDs one is
-learnt from the windows of all, a global model (Montero-Manso and Hyndman 2021), whose cost does not
-grow with their number. On validation data it was 5 % better than models of their own for ten
-simulated VDs, but 2.6 % worse for two real ones and, at a twentieth of the cost, 4 % worse for a
-week of 207.
+Each VD has models of its own, but in the joint mode with more than :data:`OWN_MODELS` VDs, and
+where the network is global, one is learnt from the windows of all, a global model (Montero-Manso
+and Hyndman 2021), whose cost does not grow with their number. On validation data it was 5 % better
+than models of their own for ten simulated VDs, but 2.6 % worse for two real ones and, at a
+twentieth of the cost, 4 % worse for a week of 207.
 
 One model per horizon is the usual way. Here horizon 1 has its own model; later horizons share one
 per group of three, with the horizon as a feature, and each training window contributes :data:`USES`
@@ -49,7 +49,7 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
     random = np.random.default_rng(SEED)
     forecast = windows.last_values("test")
     sharing = list(windows.models.values())  # VDs, by position, that share models
-    if len(windows.vdids) <= OWN_MODELS:
+    if len(windows.vdids) <= OWN_MODELS and not windows.one_by_one:
         sharing = [slice(n, n + 1) for n in range(len(windows.vdids))]
     for vds in sharing:
         at, vd = draw(train, vds, max_windows, random)

@@ -7,6 +7,8 @@ feature: the change from the last value known at the origin, in scaled units.
 A missing target is left out, never imputed, so each output has training windows of its own. With a
 thousand inputs it would take long to go through the windows once per output. Instead the normal
 equations of all windows are made once, and the few windows that an output lacks are subtracted.
+
+A global model has the windows of every VD by itself, in one set of equations.
 """
 
 import logging
@@ -29,33 +31,39 @@ def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
     Every model takes the best of some penalties.
     """
     forecast = windows.last_values("test")
-    for name, vds in windows.models.items():
-        equations = NormalEquations(windows, vds)
-        alpha = choose_alpha(windows, vds, equations, alphas)
+    for name in windows.models:
+        parts = windows.parts(name)
+        equations = NormalEquations(windows, parts)
+        alpha = choose_alpha(windows, parts, equations, alphas)
         logger.info("%s_baselines: ridge %s: alpha %g", windows.mode, name, alpha)
         weights = equations.solve([alpha], np.arange(equations.moments.shape[1]))[0]
-        changes = np.concatenate(
-            [inputs @ weights for inputs in input_blocks(windows, vds, windows.origins("test"))]
-        )
-        forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
+        for vds in parts:
+            blocks = input_blocks(windows, vds, windows.origins("test"))
+            changes = np.concatenate([inputs @ weights for inputs in blocks])
+            forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
     return forecast
 
 
 class NormalEquations:
-    """The least-squares problems of all outputs of the model of some VDs, on the training split."""
+    """The least-squares problems of all outputs of a model, on the training split.
 
-    def __init__(self, windows: WindowSet, vds: slice) -> None:
-        self.windows, self.vds = windows, vds
+    The model forecasts the VDs of each of its ``parts`` at once; the W windows are those of the
+    first part, then those of the next.
+    """
+
+    def __init__(self, windows: WindowSet, parts: Sequence[slice]) -> None:
+        self.windows, self.parts = windows, parts
         self.origins = windows.origins("train")
-        changes = target_changes(windows, vds, "train")
-        self.observed = np.isfinite(changes)  # [W, K]
-        self.num_inputs = next(input_blocks(windows, vds, self.origins[:1])).shape[1]
+        changes = [target_changes(windows, vds, "train") for vds in parts]
+        self.observed = np.isfinite(np.concatenate(changes))  # [W, K]
+        self.num_inputs = next(input_blocks(windows, parts[0], self.origins[:1])).shape[1]
         gram = np.zeros((self.num_inputs, self.num_inputs))
-        moments = np.zeros((self.num_inputs, changes.shape[1]))
-        for number, x in enumerate(input_blocks(windows, vds, self.origins)):
-            y = changes[number * BLOCK : (number + 1) * BLOCK]
-            gram += x.T @ x
-            moments += x.T @ np.nan_to_num(y.astype("float64"))
+        moments = np.zeros((self.num_inputs, self.observed.shape[1]))
+        for vds, of_part in zip(parts, changes, strict=True):
+            for number, x in enumerate(input_blocks(windows, vds, self.origins)):
+                y = of_part[number * BLOCK : (number + 1) * BLOCK]
+                gram += x.T @ x
+                moments += x.T @ np.nan_to_num(y.astype("float64"))
         # An input that is always zero, such as a constant lane_count, has a coefficient of zero.
         self.live = np.flatnonzero(gram.diagonal())
         self.gram = gram[np.ix_(self.live, self.live)]  # [L, L]
@@ -64,10 +72,11 @@ class NormalEquations:
     def gram_of(self, observed: np.ndarray) -> np.ndarray:
         """The sum ``[L, L]`` of the live inputs' outer products over ``observed`` windows [W]."""
         few = 2 * int(observed.sum()) < len(observed)
-        rows = self.origins[observed if few else ~observed]
+        rows = (observed if few else ~observed).reshape(len(self.parts), -1)
         gram = np.zeros_like(self.gram) if few else self.gram.copy()
-        for x in input_blocks(self.windows, self.vds, rows, self.live):
-            (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
+        for vds, of_part in zip(self.parts, rows, strict=True):
+            for x in input_blocks(self.windows, vds, self.origins[of_part], self.live):
+                (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
         return gram
 
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
@@ -95,7 +104,7 @@ class NormalEquations:
 
 
 def choose_alpha(
-    windows: WindowSet, vds: slice, equations: NormalEquations, alphas: Sequence[float]
+    windows: WindowSet, parts: Sequence[slice], equations: NormalEquations, alphas: Sequence[float]
 ) -> float:
     """The penalty with the lowest mean absolute error on the validation split, in scaled units.
 
@@ -104,13 +113,15 @@ def choose_alpha(
     """
     if len(alphas) == 1:
         return alphas[0]
-    changes = target_changes(windows, vds, "val")  # [W, K]
     horizons = windows.prediction_length
-    by_horizon = np.arange(changes.shape[1]).reshape(horizons, -1)
+    by_horizon = np.arange(equations.moments.shape[1]).reshape(horizons, -1)
     judges = by_horizon[sorted({0, horizons - 1})].ravel()
     weights = equations.solve(alphas, judges)
-    inputs = np.concatenate(list(input_blocks(windows, vds, windows.origins("val"))))
-    errors = [np.nansum(abs(inputs @ each - changes[:, judges])) for each in weights]
+    errors = np.zeros(len(alphas))
+    for vds in parts:
+        changes = target_changes(windows, vds, "val")[:, judges]
+        inputs = np.concatenate(list(input_blocks(windows, vds, windows.origins("val"))))
+        errors += [np.nansum(abs(inputs @ each - changes)) for each in weights]
     return alphas[int(np.argmin(errors))]
 
 

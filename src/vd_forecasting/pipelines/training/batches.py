@@ -19,6 +19,9 @@ class WindowBatches:
     The C input channels are, VD by VD, its features, then the calendar. The last batch may be
     smaller. With a generator, windows are shuffled anew in every pass and those without any
     observed target left out, as they teach nothing; without one they keep the order of time.
+
+    Of a global model every window is of one VD: N is 1, windows without a generator come VD by VD,
+    and the last channel is the number of the VD, its position counted from 1.
     """
 
     def __init__(
@@ -32,20 +35,27 @@ class WindowBatches:
         length, horizons = windows.sequence_length, windows.prediction_length
         values = torch.from_numpy(windows.values[:, vds])  # [T, N, features]
         observed = torch.from_numpy(windows.observed[:, vds])
-        calendar = torch.from_numpy(windows.calendar)  # [T, 4]
+        calendar = torch.from_numpy(windows.calendar)  # [T, 9]
         # Views all: [T-S+1, S, ...] for the inputs, [T-S-H+1, H, ...] for the targets.
         self.past = values.unfold(0, length, 1).movedim(-1, 1)
         self.past_calendar = calendar.unfold(0, length, 1).movedim(-1, 1)
         self.future = values[length:].unfold(0, horizons, 1).movedim(-1, 1)
         self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
         self.target_positions = windows.target_positions
+        self.one_by_one, self.first_vd = windows.one_by_one, vds.start
         starts = windows.starts(split)
+        chosen = np.ones((values.shape[1] if self.one_by_one else 1, len(starts)), bool)
         if generator is not None:
-            any_target = observed[..., self.target_positions].flatten(1).any(dim=1).numpy()
-            before = np.concatenate([[0], np.cumsum(any_target)])
+            any_target = observed[..., self.target_positions].any(dim=2)  # [T, N]
+            if not self.one_by_one:
+                any_target = any_target.any(dim=1, keepdim=True)
+            before = np.zeros((len(any_target) + 1, len(chosen)), "int32")
+            np.cumsum(any_target.numpy(), axis=0, out=before[1:])
             first = starts + length
-            starts = starts[before[first + horizons] > before[first]]
-        self.starts = torch.from_numpy(starts)
+            chosen = (before[first + horizons] > before[first]).T
+        vd, at = np.nonzero(chosen)
+        self.starts = torch.from_numpy(starts[at])
+        self.vd = torch.from_numpy(vd.astype("int32"))  # among ``vds``; 0 where they are joint
         self.batch_size = batch_size
         self.generator = generator
 
@@ -60,8 +70,16 @@ class WindowBatches:
             yield self.at(order[first : first + self.batch_size])
 
     def at(self, rows: slice | Tensor) -> Batch:
-        """Some windows, counted in the order of time."""
-        starts, targets = self.starts[rows], self.target_positions
-        inputs = torch.cat([self.past[starts].flatten(2), self.past_calendar[starts]], dim=2)
-        observed = self.future_observed[starts][..., targets]
-        return inputs, self.future[starts][..., targets].masked_fill(~observed, torch.nan)
+        """Some windows, counted in the order they have without a generator."""
+        starts, vd, targets = self.starts[rows], self.vd[rows].long(), self.target_positions
+
+        def cut(series: Tensor) -> Tensor:  # [B, S or H, N, features]
+            return series[starts, :, vd][:, :, None] if self.one_by_one else series[starts]
+
+        channels = [cut(self.past).flatten(2), self.past_calendar[starts]]
+        if self.one_by_one:
+            number = (self.first_vd + 1 + vd).float()
+            channels.append(number[:, None, None].expand(-1, channels[0].shape[1], 1))
+        observed = cut(self.future_observed)[..., targets]
+        future = cut(self.future)[..., targets].masked_fill(~observed, torch.nan)
+        return torch.cat(channels, dim=2), future

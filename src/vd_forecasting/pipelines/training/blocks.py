@@ -11,12 +11,14 @@ from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.parameters import (
     Calendar,
     Cleaning,
+    GlobalVDWindows,
     IndependentMultiVDWindows,
     MultiVDWindows,
     SingleVDWindows,
     Split,
 )
 from vd_forecasting.pipelines.training.windows import (
+    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
     make_single_vd_windows,
@@ -70,6 +72,21 @@ def make_independent_multi_vd_blocks(
 
     def make(series: xr.DataArray, of_block: Split) -> WindowSet:
         return make_independent_multi_vd_windows(series, windows, of_block, cleaning, calendar)
+
+    return make_blocks(vd_clean, split, make)
+
+
+def make_global_vd_blocks(
+    vd_clean: xr.DataArray,
+    windows: GlobalVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
+) -> WindowBlocks:
+    """:func:`.windows.make_global_vd_windows` for every test block."""
+
+    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
+        return make_global_vd_windows(series, windows, of_block, cleaning, calendar)
 
     return make_blocks(vd_clean, split, make)
 

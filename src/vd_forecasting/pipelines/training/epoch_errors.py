@@ -51,12 +51,18 @@ class ErrorSums:
     mape_min_truth: float
     totals: dict[str, Tensor] = field(default_factory=dict)  # [H, N, F], on the CPU
 
-    def add(self, forecast: Tensor, target: Tensor) -> None:
-        """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed."""
+    def add(self, forecast: Tensor, target: Tensor, number: Tensor | None = None) -> None:
+        """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed.
+
+        Where each window is of one VD, so that N is 1, ``number`` [B] says which, counted from 1.
+        """
+        scaling = self.scaling
+        if number is not None:
+            scaling = Scaling(*(of[number - 1][:, None, None] for of in scaling))  # [B, 1, 1, F]
         observed = target.isfinite()
         target = target.nan_to_num()
         scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
-        mean, std, low, high = self.scaling
+        mean, std, low, high = scaling
         error = (forecast.detach().clamp(low, high) - target).abs() * observed * std
         deviation = target * observed * std  # from the training mean
         truth = (deviation + mean).abs()
@@ -71,10 +77,19 @@ class ErrorSums:
             "deviation_squared": deviation**2,
             "scaled": scaled,
         }
+        if number is None:
+            of_vds = [values.sum(dim=0) for values in batch.values()]
+        else:
+            of_vds = [self._by_vd(values[:, :, 0], number - 1) for values in batch.values()]
         # One copy from a GPU, not eight: each waits for it.
-        sums = torch.stack([values.sum(dim=0) for values in batch.values()]).cpu().double()
+        sums = torch.stack(of_vds).cpu().double()
         for name, total in zip(batch, sums, strict=True):
             self.totals[name] = self.totals.get(name, 0) + total
+
+    def _by_vd(self, values: Tensor, vd: Tensor) -> Tensor:
+        """Sums ``[H, N, F]`` of values ``[B, H, F]`` of the VDs at some positions [B]."""
+        of_vds = self.scaling.mean.new_zeros(len(self.scaling.mean), *values.shape[1:])
+        return of_vds.index_add_(0, vd, values.to(of_vds.dtype)).transpose(0, 1)
 
     def are_finite(self) -> bool:
         """True if the loss so far is a number; judged on the CPU, where the sums are anyway."""

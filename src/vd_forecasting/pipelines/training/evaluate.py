@@ -99,7 +99,7 @@ def fit_errors(
     for checkpoint in models.values():
         forecasters = load_forecasters(checkpoint)
         of_models = []
-        for name, vds in windows.models.items():
+        for name, vds in _each_part(windows):
             sums = ErrorSums(scaling_of(windows, vds), windows.targets, mape_min_truth)
             with torch.inference_mode():
                 for inputs, targets in WindowBatches(windows, vds, split, WINDOWS_AT_ONCE):
@@ -111,6 +111,11 @@ def fit_errors(
     return of_seeds
 
 
+def _each_part(windows: WindowSet) -> list[tuple[str, slice]]:
+    """Each model with the detectors that it forecasts at once, in the order of the detectors."""
+    return [(name, vds) for name in windows.models for vds in windows.parts(name)]
+
+
 def forecast_test(
     models: dict[str, Checkpoint], windows: WindowSet, compute: Compute, best_seed: int
 ) -> Forecasts:
@@ -120,26 +125,25 @@ def forecast_test(
     for, and nothing is kept. Forecasts lie within the range of the windows.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
-    batches = {
-        name: WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE)
-        for name, vds in windows.models.items()
-    }
+    batches = [
+        (name, vds.start, WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE))
+        for name, vds in _each_part(windows)
+    ]
     mean, std = windows.target_scaler
     origins = windows.origins("test")
 
-    def batches_in(vds: slice) -> dict[str, WindowBatches]:
-        starts = {name: of_model.start for name, of_model in windows.models.items()}
-        return {name: batches[name] for name in batches if vds.start <= starts[name] < vds.stop}
+    def batches_in(vds: slice) -> list[tuple[str, WindowBatches]]:
+        return [(name, of) for name, first, of in batches if vds.start <= first < vds.stop]
 
     def predict(seed: slice, rows: slice, _: slice, vds: slice, __: slice) -> Floats:
         [by_name] = forecasters[seed]
         with torch_threads(compute.threads), torch.inference_mode():
-            parts = [by_name[name](of.at(rows)[0]).numpy() for name, of in batches_in(vds).items()]
+            parts = [by_name[name](of.at(rows)[0]).numpy() for name, of in batches_in(vds)]
         low, high = (of[vds] for of in windows.target_range)
         return np.clip(physical(parts, vds), low, high)[None]
 
     def observe(rows: slice, _: slice, vds: slice, __: slice) -> Floats:
-        return physical([of.at(rows)[1].numpy() for of in batches_in(vds).values()], vds)
+        return physical([of.at(rows)[1].numpy() for _, of in batches_in(vds)], vds)
 
     def physical(parts: list[Floats], vds: slice) -> Floats:
         values: Floats = np.concatenate(parts, axis=2) * std[vds] + mean[vds]

@@ -97,7 +97,8 @@ class Learner:
     def diverged(self, loss: str, step: int, inputs: Tensor) -> "Diverged":
         """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
         batches = self.train if loss == "training" else self.val
-        cause = likely_cause(inputs, self.learning_rate, self.steps)
+        values = inputs[:, :, : self.forecaster.num_values]
+        cause = likely_cause(values, self.learning_rate, self.steps)
         record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
         return Diverged(record, len(batches))
 
@@ -212,7 +213,7 @@ def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
     with bar(batches, f"{label}: epoch {epoch}/{learner.training.epochs}") as shown:
         for step, (inputs, targets) in enumerate(_on(learner.device, shown), start=1):
             forecast = learner.forecaster(inputs)
-            sums.add(forecast, targets)
+            sums.add(forecast, targets, learner.forecaster.numbers(inputs))
             # The sums are on the CPU already, so looking at them does not wait for a GPU.
             if not sums.are_finite():
                 raise learner.diverged("training", step, inputs)
@@ -235,7 +236,7 @@ def validate(learner: Learner) -> dict[str, Any]:
     """The errors of the averaged weights."""
     sums = learner.new_sums()
     for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
-        sums.add(learner.average(inputs), targets)
+        sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
         if not sums.are_finite():
             raise learner.diverged("validation", step, inputs)
     return sums.result()
@@ -253,7 +254,7 @@ class Diverged(Exception):
 
 
 def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str:
-    """Why a forecast of scaled inputs ``[B, S, C]`` may not be finite after so many steps."""
+    """Why a forecast of scaled values ``[B, S, N*P]`` may not be finite after so many steps."""
     if not inputs.isfinite().all():
         return "its inputs are not finite"
     largest = float(inputs.abs().max())

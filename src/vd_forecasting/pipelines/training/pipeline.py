@@ -1,4 +1,4 @@
-"""One template for the six experiments; a mode and a model fill it in.
+"""One template for all experiments; a mode and a model fill it in.
 
 ::
 
@@ -21,6 +21,7 @@ MAKE_WINDOWS = {
     "single_vd": blocks.make_single_vd_blocks,
     "multi_vd": blocks.make_multi_vd_blocks,
     "independent_multi_vd": blocks.make_independent_multi_vd_blocks,
+    "global_vd": blocks.make_global_vd_blocks,
 }
 TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
 

@@ -216,7 +216,7 @@ def describe_network(experiment: Experiment) -> dict[str, Any]:
     models of an experiment.
     """
     windows = experiment.windows
-    vds = next(iter(windows.models.values()))
+    vds = windows.parts(next(iter(windows.models)))[0]
     num_vds, num_features = vds.stop - vds.start, len(windows.features)
     targets = [n * num_features + f for n in range(num_vds) for f in windows.target_positions]
     return {
@@ -228,6 +228,7 @@ def describe_network(experiment: Experiment) -> dict[str, Any]:
             "target_channels": targets,
             "target_shape": [num_vds, len(windows.targets)],
             **windows.lengths,
+            "known_vds": len(windows.vdids) if windows.one_by_one else 0,
         },
         "vdids": windows.vdids,
         "input_features": windows.features,

@@ -19,6 +19,7 @@ from vd_forecasting.days_off import is_day_off
 from vd_forecasting.parameters import (
     Calendar,
     Cleaning,
+    GlobalVDWindows,
     IndependentMultiVDWindows,
     MultiVDWindows,
     SingleVDWindows,
@@ -27,7 +28,7 @@ from vd_forecasting.parameters import (
 )
 from vd_forecasting.pipelines.data_engineering.possible_range import possible_range
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
-from vd_forecasting.wording import nearest
+from vd_forecasting.wording import nearest, plural
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ _MODES: Final = {
     SingleVDWindows: "single_vd",
     MultiVDWindows: "multi_vd",
     IndependentMultiVDWindows: "independent_multi_vd",
+    GlobalVDWindows: "global_vd",
 }
 
 
@@ -111,6 +113,19 @@ def make_independent_multi_vd_windows(
     return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
 
 
+def make_global_vd_windows(
+    vd_clean: xr.DataArray,
+    windows: GlobalVDWindows,
+    split: Split,
+    cleaning: Cleaning,
+    calendar: Calendar,
+) -> WindowSet:
+    """Windows of the first ``num_vds`` eligible VDs, or of all. See :func:`make_windows`."""
+    count = windows.num_vds
+    chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
+    return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
+
+
 def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str], list[str]]:
     """Input and target features, each as asked for or, where that is null, the default.
 
@@ -135,21 +150,21 @@ def choose_features(vd_clean: xr.DataArray, windows: Windows) -> tuple[list[str]
 
 
 def first_eligible_vds(
-    vd_clean: xr.DataArray, windows: Windows, count: int, split: Split, min_observed: float
+    vd_clean: xr.DataArray, windows: Windows, count: int | None, split: Split, min_observed: float
 ) -> list[str]:
     """The first ``count`` VDs fit for training, in the order of the file; a ValueError if fewer.
 
-    The test split is not looked at.
+    None takes all, at least one. The test split is not looked at.
     """
     _, targets = choose_features(vd_clean, windows)
     total, source = vd_clean.sizes["vd"], vd_array.source_of(vd_clean)
-    if count > total:
+    if count is not None and count > total:
         raise ValueError(f"num_vds {count}: {source} has only {total} detectors; lower num_vds")
     known = vd_array.before_test(vd_clean, split)
     eligible = list(islice(vd_array.eligible_vds(known, targets, min_observed), count))
-    if len(eligible) < count:
+    if len(eligible) < (count or 1):
         raise ValueError(
-            f"{source}: {count} eligible detectors asked for, but only "
+            f"{source}: {plural(count or 1, 'eligible detector')} asked for, but only "
             f"{len(eligible)} of {total} have at least {min_observed:.0%} of their values observed "
             "before the test split (data_quality.md lists the others); lower num_vds or "
             "cleaning.min_observed"

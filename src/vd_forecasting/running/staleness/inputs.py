@@ -27,13 +27,13 @@ from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
-from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS
 from vd_forecasting.wording import in_one_line
 
 logger = logging.getLogger(__name__)
 
 FAILURE = "failure_of_{}"  # of a node, in the catalog
-ON_THEIR_OWN = {*EXPERIMENTS, *(f"compare_{mode}" for mode in MODES)}
+ON_THEIR_OWN = {*EVERY_EXPERIMENT, *(f"compare_{mode}" for mode in EVERY_MODE)}
 """Namespaces that ``--namespace`` makes with all that is before them."""
 
 
@@ -109,7 +109,8 @@ def find_unusable(
         )
     if not takes_failures:
         return {}
-    trained = [name for name in makers if makers[name].namespace in EXPERIMENTS]
+    read_of = {node.namespace for node in before.nodes} & {*EVERY_EXPERIMENT}
+    trained = [name for name in makers if makers[name].namespace in {*EXPERIMENTS, *read_of}]
     files = filter(None, (local_file(catalog.get(name)) for name in trained))
     if not failed and not any(map(Path.is_file, files)):
         raise ValueError(f"no experiment has run yet; {_command(set(), run_params)}")

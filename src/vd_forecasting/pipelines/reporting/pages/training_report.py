@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
-from vd_forecasting.artefacts.windows import JOINT
+from vd_forecasting.artefacts.windows import GLOBAL, JOINT
 from vd_forecasting.evaluation.aligned import align, most_congested_day
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
@@ -160,7 +160,7 @@ def _fit_rows(history: History) -> tables.Rows:
         label = vdid if len(history.seeds) == 1 else f"{vdid}, seed {seed}"
         rows.append(
             [
-                code(label.removeprefix(f"{JOINT}, ")),
+                code(label.removeprefix(f"{JOINT}, ").removeprefix(f"{GLOBAL}, ")),
                 f"{fit.best_epoch} of {len(fit.epochs)}",
                 "yes" if fit.stopped_early else "no",
                 duration(fit.seconds),
