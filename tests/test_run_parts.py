@@ -86,7 +86,7 @@ def test_one_network_for_all_detectors(runs: ForkedRuns, tmp_path: Path) -> None
     xlstm = ("--env", "quick", "--namespace", "global_vd_xlstm", "--params", params)
     printed = succeed(runs, folder, *xlstm)
     assert "▸ data_engineering.clean" in printed
-    assert "lstm.train" in printed
+    assert "▸ global_vd_xlstm.train" in printed
     assert "global_vd_lstm" not in printed
     stale = ("--pipeline", "compare_global_vd", "--env", "quick", "--params", params)
     printed = succeed(runs, folder, *stale, "--only-stale-outputs")

@@ -72,6 +72,17 @@ def test_inputs_by_hand() -> None:
     np.testing.assert_array_equal(inputs[:, 15:], [[25, 0, 0, 1], [60, 1, 0, 0]])
 
 
+def test_a_global_model_also_sees_level_and_spread_of_the_vd() -> None:
+    clean = make_clean(400, vds=2)
+    vd, at = np.array([1, 0]), np.array([5, 300])
+    of_two = lagged_inputs(make_joint_windows(clean), vd, at)
+    windows = make_global_windows(clean)
+    inputs = lagged_inputs(windows, vd, at)
+    np.testing.assert_array_equal(inputs[:, :19], of_two)
+    scales = np.hstack([windows.scaler["mean"][vd], windows.scaler["std"][vd]])
+    np.testing.assert_array_equal(inputs[:, 19:], scales)
+
+
 def test_a_holiday_is_an_input() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     windows.day_off[288:] = 1  # the second day
