@@ -268,7 +268,7 @@ def test_arrays_without_names_of_dims(forecasts_file: XarrayDataset) -> None:
     with h5py.File(forecasts_file.filepath, "a") as file:
         del file["mase_scale"]
         file["mase_scale"] = np.ones((1, 3))
-    with pytest.raises(DatasetError, match="mase_scale has the dims"):
+    with pytest.raises(DatasetError, match="/mase_scale has no names of its dims"):
         forecasts_file.load()
 
 

@@ -83,7 +83,7 @@ class XarrayDataset(FileDataset[Any, Any]):
 
     def _load_group(self, group: str, holds: Any) -> xr.Dataset:
         path, lazy = self.filepath, getattr(holds, "LAZY", ())
-        with xr.open_dataset(path, group=group, engine="h5netcdf", phony_dims="sort") as stored:
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
             data = stored.drop_vars(lazy, errors="ignore").load()
             kept = {name: _lazily(path, stored[name]) for name in lazy if name in stored}
             data = data.assign(kept)
@@ -140,13 +140,15 @@ def _check_stored(path: Path, limit: MemoryLimit, *, groups: bool) -> list[str]:
 
 
 def _check_dims(variable: h5py.Dataset) -> None:
-    """Refuse a list of dims of another form than HDF5's, which would crash on it."""
+    """Refuse a list of dims of another form than HDF5's, which would crash on it, and none."""
     if (name := "DIMENSION_LIST") in variable.attrs:
         stored = variable.attrs.get_id(name)
         kind = h5py.check_vlen_dtype(stored.dtype)
         is_list = kind is not None and h5py.check_ref_dtype(kind) is h5py.Reference
         if not is_list or stored.shape != (variable.ndim,):
             raise ValueError(f"{variable.name} has an attribute {name} that is no list of dims")
+    elif variable.ndim and not variable.is_scale:
+        raise ValueError(f"{variable.name} has no names of its dims")
 
 
 def _check_texts(item: h5py.HLObject) -> None:
