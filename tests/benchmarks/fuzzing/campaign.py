@@ -194,6 +194,7 @@ def _heard() -> Iterator[list[str]]:
     root.addHandler(handler)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # which Python shows to nobody
         try:
             yield heard
         finally:
