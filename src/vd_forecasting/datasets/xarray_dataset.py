@@ -129,11 +129,11 @@ def _check_stored(path: Path, limit: MemoryLimit, *, groups: bool) -> list[str]:
             check_attributes(variable, limit)
             _check_texts(variable)
             check_chunks(variable, limit)
-            _check_dims(variable)
-            _check_missing(variable)
             # Decoded, a value may be a time or a number of double precision.
             needed += variable.size * max(variable.dtype.itemsize, _DECODED_BYTES)
             limit.check(needed, f"{name} declares the shape {variable.shape}")
+            _check_dims(variable)
+            _check_missing(variable)
             if variable.dtype.kind == "O":
                 needed += sum(map(len, read_strings(variable, limit)))
     return ["/", *found]
