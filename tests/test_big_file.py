@@ -98,7 +98,8 @@ def test_it_is_cleaned_and_windowed_in_little_memory(
     page = (project / "data" / "08_reporting" / "data_quality.md").read_text()
     assert "**1,999 of 2,000 detectors are fit" in page
 
-    seconds, peak = kedro_run(project, "--nodes", "multi_vd_lstm.make_windows")
+    node = ("--nodes", "multi_vd_lstm.make_windows")
+    seconds, peak = kedro_run(project, *node, "--params", parameters)
     record_property("make_windows", f"{seconds:.0f} s, {peak / 1e6:.0f} MB")
     assert seconds < 60  # most of them to start
     assert peak < MOST_BYTES

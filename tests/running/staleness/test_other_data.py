@@ -115,3 +115,12 @@ def test_data_that_was_cleaned_again_by_another_run_is_other_data(made: Path) ->
         "train": "it depends on cleaned",
         "report": "it depends on model",
     }
+
+
+def test_rules_that_were_checked_before_are_not_checked_again(made: Path) -> None:
+    """A range that is there as null would take the max_rate away."""
+    features = {"total_volume": {"unit": "veh", "max_rate": 36000}}
+    now = Cleaning(**AS_WRITTEN | {"features": features}).model_dump(mode="json")
+    reason = other(made, cleaning=now)["clean"]
+    assert "max_rate" in reason
+    assert "36000.0" in reason

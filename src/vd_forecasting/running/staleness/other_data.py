@@ -8,7 +8,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import ValidationError
 
-from vd_forecasting.parameters import Cleaning
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import Fingerprint
 from vd_forecasting.running.staleness.plan import alterations, differences
@@ -47,7 +47,8 @@ def made_of_other_data(
 def _data_differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     """Differences of input files and rules of cleaning; an input that is gone is as it was."""
     old, new = (taken["parameters"].get("cleaning", {}) for taken in (before, now))
-    if old != new:
+    known = FeatureCleaning.model_fields.keys()
+    if any(one.keys() != known for one in (new.get("features") or {}).values()):
         with suppress(ValidationError, TypeError):  # a run that does not clean has no defaults
             new = Cleaning(**new).model_dump(mode="json")
     gone = {key for key, (_, content) in now["inputs"].items() if content is None}
