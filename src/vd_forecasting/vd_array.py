@@ -182,7 +182,7 @@ def before_test(vd: xr.DataArray, split: Split) -> xr.DataArray:
     return vd.isel(time=slice(0, round(vd.sizes["time"] * (split.train + split.val))))
 
 
-def test_blocks(steps: int, split: Split) -> list[tuple[int, Split]]:
+def rolling_splits(steps: int, split: Split) -> list[tuple[int, Split]]:
     """The part of a file of so many steps that each test block ends, and its split.
 
     The evaluation on a rolling origin with refit, Tashman (2000): the test split of a part is its

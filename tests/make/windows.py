@@ -16,7 +16,6 @@ from vd_forecasting.parameters import (
     MultiVDWindows,
 )
 from vd_forecasting.pipelines.training.windows import (
-    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
 )
@@ -56,7 +55,7 @@ def make_independent_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
 def make_global_windows(clean: xr.DataArray, **changes: Any) -> WindowSet:
     """Windows of all VDs or of some, each by itself, for one model."""
     parameters = GlobalVDWindows.model_validate(window_parameters({"num_vds": None, **changes}))
-    return make_global_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
+    return make_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
 
 
 def physical(windows: WindowSet, forecast: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The windows of the test blocks of an experiment, one where the file has one test split."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -67,7 +67,6 @@ class WindowBlocks:
         """All blocks but the last."""
         return {n: of_block for n, of_block in self.blocks.items() if n < self.count}
 
-    def numbered(self) -> Iterator[tuple[int | None, WindowSet]]:
-        """The blocks with their numbers; None where there is one only."""
-        for number, of_block in self.blocks.items():
-            yield number if self.count > 1 else None, of_block
+    def label(self, number: int) -> int | None:
+        """The number of a block; None where there is one only."""
+        return number if self.count > 1 else None

@@ -150,6 +150,11 @@ class Config(Record):
     compute: Compute
 
     @property
+    def num_blocks(self) -> int:
+        """Test blocks, those that failed among them."""
+        return max([*self.earlier, *self.failed], default=0) + 1
+
+    @property
     def test_periods(self) -> list[SplitSpan]:
         """The test splits of all test blocks, in order."""
         return [*(split["test"] for split in self.earlier.values()), self.split["test"]]

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.evaluation.aligned import mean_over_seeds
-from vd_forecasting.evaluation.errors import SummedErrors
+from vd_forecasting.evaluation.errors import SummedErrors, count_days
 from vd_forecasting.evaluation.significance import (
     MIN_DAYS,
     diebold_mariano,
@@ -127,15 +127,13 @@ def _sums_of(summed: SummedErrors) -> _Sums:
     scored = total["n"].transpose("origin", "pair").values
     of_day = pd.DatetimeIndex(total["origin"].values).floor("D")
     starts = np.flatnonzero(~of_day.duplicated())
-    origins_of_day = max(pd.Timedelta("24h") / pd.Timedelta(minutes=summed.interval_minutes), 1)
-    scored_origins = np.add.reduceat((scored > 0).astype(int), starts)
     return _Sums(
         models=[str(name) for name in total["model"].values],
         pairs=[(str(feature), int(step)) for feature, step in total["pair"].values],
         by_origin=np.where(scored > 0, absolute, np.nan),
         by_day=np.add.reduceat(absolute, starts, axis=1),
         scored=np.add.reduceat(scored, starts).astype("float64"),
-        days=(scored_origins >= origins_of_day / 2).sum(axis=0).tolist(),
+        days=count_days(scored > 0, total["origin"].values, summed.interval_minutes),
     )
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -52,11 +53,18 @@ class SummedErrors:
     @property
     def days(self) -> dict[str, int]:
         """Test days that count, by feature: at least half of their origins are scored."""
-        scored = self.by_origin["n"].sum("horizon") > 0
-        of_day = scored.groupby(self.by_origin["origin"].dt.floor("D")).sum()
-        enough = np.timedelta64(12, "h") / as_interval(self.interval_minutes)
-        days = (of_day >= max(enough, 0.5)).sum("floor")
-        return dict(zip(map(str, days["feature"].values), days.values.tolist(), strict=True))
+        scored = self.by_origin["n"].sum("horizon").transpose("origin", "feature") > 0
+        days = count_days(scored.values, scored["origin"].values, self.interval_minutes)
+        return dict(zip(map(str, scored["feature"].values), days, strict=True))
+
+
+def count_days(
+    scored: npt.NDArray[np.bool_], origins: npt.NDArray[np.datetime64], interval_minutes: float
+) -> list[int]:
+    """Calendar days of which at least half of the origins are scored, [K]; ``scored`` [T, K]."""
+    of_day = pd.DataFrame(scored).groupby(pd.DatetimeIndex(origins).floor("D")).sum()
+    origins_of_day = max(pd.Timedelta("24h") / pd.Timedelta(minutes=interval_minutes), 1)
+    return [int(days) for days in (of_day >= origins_of_day / 2).sum()]
 
 
 def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:

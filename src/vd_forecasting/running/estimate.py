@@ -29,7 +29,7 @@ from vd_forecasting.parameters import (
     Training,
     Windows,
 )
-from vd_forecasting.vd_array import test_blocks
+from vd_forecasting.vd_array import rolling_splits
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import duration, listed, megabytes, plural
 
@@ -124,8 +124,8 @@ def estimate(
     steps, detectors = shape or (None, 0)
     seconds: dict[str, float] = {}
     step_bytes: dict[str, int] = {}
+    parts = {one.experiment: rolling_splits(steps, one.split) if steps else [] for one in planned}
     for one in planned:
-        blocks = test_blocks(steps, one.split) if steps else []
         config = _record(catalog, f"{one.experiment}.config", Config)
         if config is None or not _is_like(config, one, catalog):
             continue
@@ -134,7 +134,8 @@ def estimate(
             of_epoch = sum(fit.seconds for fit in fits) / sum(len(fit.epochs) for fit in fits)
             last = config.split["train"].windows
             before = [*(block["train"].windows for block in config.earlier.values()), last]
-            now = [one.windows_in(round(s.train * end)) for end, s in blocks] or before
+            now = [one.windows_in(round(s.train * end)) for end, s in parts[one.experiment]]
+            now = now or before
             epochs = math.prod(one.size) * one.training.epochs
             seconds[one.experiment] = epochs * of_epoch * statistics.fmean(now) / last
         if cost := _record(catalog, f"{one.experiment}.cost", Cost):
@@ -152,7 +153,7 @@ def estimate(
         values = sum(
             one.values_in(round(of_block.test * end), detectors)
             for one in planned
-            for end, of_block in test_blocks(steps, one.split)
+            for end, of_block in parts[one.experiment]
         )
         size = megabytes(FLOAT_BYTES * values)
         disk = f"up to {size} of test forecasts and their truths, before compression"

@@ -81,6 +81,8 @@ def test_error_codes_of_lanes_can_be_set(path: Path) -> None:
     lines = ["t,id,lane,v", "2024-03-04,A,1,80", "2024-03-04,A,2,999"]
     assert text(path, *lines, **ONE, lane_column="lane").item() == 80
     assert text(path, *lines, **ONE, lane_column="lane", error_codes=[80]).item() == 999
+    line = "error_codes are those of lanes; set lane_column, or cleaning.error_codes"
+    assert refusal(load_long, path, **ONE, error_codes=[80]) == line
 
 
 def test_rows_at_one_place_are_counted_and_the_keys_named(path: Path) -> None:

@@ -290,6 +290,7 @@ def check_figure(name: str, draw: Figure | Callable[[], Figure] | bytes) -> Figu
 @pytest.mark.parametrize(
     ("other", "told"),
     [
+        ({"vdids": ["A", "B", "C"]}, r"vdids \['A', 'B'\] and \['A', 'B', 'C'\]"),
         ({"vdids": ["A"]}, r"vdids \['A', 'B'\] and \['A'\]; kedro run --namespace multi_vd_lstm"),
         ({"horizons": 3}, "prediction_length 2 and 3"),
         ({"seeds": (7,)}, "seeds"),

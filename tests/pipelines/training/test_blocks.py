@@ -40,7 +40,7 @@ from vd_forecasting.pipelines.training.blocks import (
 )
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
-from vd_forecasting.vd_array import test_blocks as blocks_of
+from vd_forecasting.vd_array import rolling_splits
 
 STEPS = 2000
 TWO = SPLIT.model_copy(update={"folds": 2})
@@ -92,7 +92,7 @@ def test_blocks_follow_each_other_to_the_end(
     steps: int, folds: int, test: float, val: float
 ) -> None:
     split = Split(train=1 - val - test, val=val, test=test, folds=folds)
-    parts = blocks_of(steps, split)
+    parts = rolling_splits(steps, split)
     assert len(parts) == folds
     assert parts[-1][0] == steps
     begins = [round(end * (part.train + part.val)) for end, part in parts]
@@ -185,7 +185,7 @@ def test_the_file_holds_every_block(blocks: WindowBlocks, tmp_path: Path) -> Non
 def test_a_block_is_forecast_as_if_the_file_had_ended_there(
     clean: xr.DataArray, blocks: WindowBlocks, trained: Trained
 ) -> None:
-    end, split = blocks_of(STEPS, TWO)[0]
+    end, split = rolling_splits(STEPS, TWO)[0]
     alone = make(clean[:end], split)
     together, of_first = forecast(trained, blocks), forecast(train(alone), alone)
     first = together.data.sel(origin=together.data["test_block"].values == 1)

@@ -30,7 +30,6 @@ from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import (
     calendar_inputs,
     choose_features,
-    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
     make_single_vd_windows,
@@ -181,7 +180,7 @@ def test_a_global_model_has_the_first_eligible_vds_or_all(
 ) -> None:
     clean = make_clean()
     clean[:, 1] = np.nan
-    windows = make_global_vd_windows(clean, of_all(num_vds=num_vds), SPLIT, CLEANING, CALENDAR)
+    windows = make_multi_vd_windows(clean, of_all(num_vds=num_vds), SPLIT, CLEANING, CALENDAR)
     assert vdids(windows) == chosen
     assert windows.models == {"global": slice(0, len(chosen))}
     assert windows.parts("global") == [slice(n, n + 1) for n in range(len(chosen))]
@@ -189,7 +188,7 @@ def test_a_global_model_has_the_first_eligible_vds_or_all(
 
 def test_a_global_model_needs_an_eligible_vd() -> None:
     with pytest.raises(ValueError, match="1 eligible detector asked for, but only 0 of 3"):
-        make_global_vd_windows(make_clean() * np.nan, of_all(), SPLIT, CLEANING, CALENDAR)
+        make_multi_vd_windows(make_clean() * np.nan, of_all(), SPLIT, CLEANING, CALENDAR)
 
 
 # --- which features -------------------------------------------------------------------------------
@@ -367,7 +366,7 @@ def test_batches_are_the_windows_cut_by_hand(split: str) -> None:
 
 
 def test_batches_of_a_global_model_are_the_windows_of_each_vd() -> None:
-    windows = make_global_vd_windows(
+    windows = make_multi_vd_windows(
         make_clean(missing=0.2), of_all(target_features=["total_volume"]), SPLIT, CLEANING, CALENDAR
     )
     starts = windows.starts("val")
@@ -388,7 +387,7 @@ def test_batches_of_a_global_model_are_the_windows_of_each_vd() -> None:
 def test_every_pass_of_a_global_model_draws_each_window_with_a_target_once() -> None:
     clean = make_clean(missing=0.0)
     clean[100:120, 1] = np.nan  # of the last VD those steps can be learnt from
-    windows = make_global_vd_windows(clean[:, 1:], of_all(), SPLIT, CLEANING, CALENDAR)
+    windows = make_multi_vd_windows(clean[:, 1:], of_all(), SPLIT, CLEANING, CALENDAR)
     generator = torch.Generator().manual_seed(0)
     batches = WindowBatches(windows, slice(0, 2), "train", 16, generator)
     place = {

@@ -117,6 +117,12 @@ def test_data_that_was_cleaned_again_by_another_run_is_other_data(made: Path) ->
     }
 
 
+def test_rules_without_features_are_completed_too(made: Path) -> None:
+    of_none = {**AS_WRITTEN, "features": {}}
+    reason = other(made, cleaning=of_none)["clean"]
+    assert "resample_min_observed" not in reason
+
+
 def test_rules_that_were_checked_before_are_not_checked_again(made: Path) -> None:
     """A range that is there as null would take the max_rate away."""
     features = {"total_volume": {"unit": "veh", "max_rate": 36000}}

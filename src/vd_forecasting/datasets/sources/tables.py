@@ -206,7 +206,7 @@ class LongTableDataset(TableDataset):
         vd_column: str | Sequence[str],
         features: Mapping[str, str | Mapping[str, Any]],
         lane_column: str | None = None,
-        error_codes: Sequence[float] = ERROR_CODES,
+        error_codes: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -220,6 +220,10 @@ class LongTableDataset(TableDataset):
         self._columns = [_listed(entry.column) for entry in self._features.values()]
 
     def _read_rows(self, rows: Rows) -> tuple[source.Floats, source.Labels]:
+        if self._error_codes is not None and not self._lane_column:
+            raise ValueError(
+                "error_codes are those of lanes; set lane_column, or cleaning.error_codes"
+            )
         if not self._time_columns:
             raise ValueError("set time_column; the number of a step will do, with start, interval")
         blocks, stamps, keys = self._blocks(rows)
@@ -267,7 +271,8 @@ class LongTableDataset(TableDataset):
         vdids = [*dict.fromkeys(one[0] for one in names)]
         if self._lane_column and names:
             vd_of_lane = pd.Index(vdids).get_indexer(pd.Index([one[0] for one in names]))
-            errors = drop_errors(values, [*self._features], self._error_codes)
+            codes = ERROR_CODES if self._error_codes is None else self._error_codes
+            errors = drop_errors(values, [*self._features], codes)
             if errors:
                 notes.append(f"{errors:,} values of lanes are errors (error_codes, or below zero)")
             values, incomplete = merge_lanes(values, vd_of_lane, [*self._features])

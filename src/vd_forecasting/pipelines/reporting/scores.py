@@ -30,15 +30,15 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.vocabulary import SPEED
 
-PLACE = ["vdid", "feature", "horizon"]
-SCORE_COLUMNS = ["mode", "model", "seed", "block", *PLACE, "metric", "value"]
+SCORE_COLUMNS = ["mode", "model", "seed", "block", "vdid", "feature", "horizon", "metric", "value"]
 
 
 def gather_outcome(
     config: Config, history: History, cost: Cost, fit_errors: FitErrors, forecasts: Forecasts
 ) -> Outcome:
     """All that reports read of an experiment; a ValueError if its parts are of different runs."""
-    chosen = forecasts.vdids[: len(config.vdids)]  # of the last test block; others may follow
+    # Behind the detectors of the last test block come others that only an earlier one has.
+    chosen = forecasts.vdids[: len(config.vdids) if config.earlier else None]
     pairs: dict[str, tuple[object, object]] = {
         "experiment": (config.experiment, forecasts.experiment),
         "source": (config.source, forecasts.source),
@@ -118,12 +118,12 @@ def score_forecasts(
 
     Returns:
         The errors, the same on congested steps alone, congestion as an event, the differences
-        between the models, and all scores per seed, VD, feature and horizon: columns ``mode, model,
-        seed, vdid, feature, horizon, metric, value``, a row per metric, where the metric ``n``
-        counts the scored values and ``…_congested`` are of congested steps. Baselines have no seed,
-        and the mean of the forecasts of several seeds has ``joined``. Scores of congestion as an
-        event, named ``…_congestion``, are of all detectors together and have no VDID; those of
-        queues are of all horizons and have no horizon.
+        between the models, and all scores per seed, block, VD, feature and horizon, a row per
+        metric, in :data:`SCORE_COLUMNS`. The block is ``all`` or, of several, its number. The
+        metric ``n`` counts the scored values and ``…_congested`` are of congested steps. Baselines
+        have no seed, and the mean of the forecasts of several seeds has ``joined``. Scores of
+        congestion as an event, named ``…_congestion``, are of all detectors together and have no
+        VDID; those of queues are of all horizons and have no horizon.
     """
     in_congestion = forecasts.congested(evaluation.congestion_speed)
     summed, congested = (

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 import pandas as pd
 import xarray as xr
@@ -16,9 +17,9 @@ from vd_forecasting.parameters import (
     MultiVDWindows,
     SingleVDWindows,
     Split,
+    Windows,
 )
 from vd_forecasting.pipelines.training.windows import (
-    make_global_vd_windows,
     make_independent_multi_vd_windows,
     make_multi_vd_windows,
     make_single_vd_windows,
@@ -30,6 +31,13 @@ logger = logging.getLogger(__name__)
 LEAST_TRAINING = pd.Timedelta("2D")
 """Of a comparison with several test blocks; the first of them has least."""
 
+_MAKE: Final[dict[type[Windows], Callable[..., WindowSet]]] = {
+    SingleVDWindows: make_single_vd_windows,
+    MultiVDWindows: make_multi_vd_windows,
+    IndependentMultiVDWindows: make_independent_multi_vd_windows,
+    GlobalVDWindows: make_multi_vd_windows,
+}
+
 
 def make_single_vd_blocks(
     vd_clean: xr.DataArray,
@@ -38,12 +46,8 @@ def make_single_vd_blocks(
     cleaning: Cleaning,
     calendar: Calendar,
 ) -> WindowBlocks:
-    """:func:`.windows.make_single_vd_windows` for every test block."""
-
-    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
-        return make_single_vd_windows(series, windows, of_block, cleaning, calendar)
-
-    return make_blocks(vd_clean, split, make)
+    """The windows of :class:`SingleVDWindows` for every test block."""
+    return make_blocks(vd_clean, windows, split, cleaning, calendar)
 
 
 def make_multi_vd_blocks(
@@ -53,12 +57,8 @@ def make_multi_vd_blocks(
     cleaning: Cleaning,
     calendar: Calendar,
 ) -> WindowBlocks:
-    """:func:`.windows.make_multi_vd_windows` for every test block."""
-
-    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
-        return make_multi_vd_windows(series, windows, of_block, cleaning, calendar)
-
-    return make_blocks(vd_clean, split, make)
+    """The windows of :class:`MultiVDWindows` for every test block."""
+    return make_blocks(vd_clean, windows, split, cleaning, calendar)
 
 
 def make_independent_multi_vd_blocks(
@@ -68,12 +68,8 @@ def make_independent_multi_vd_blocks(
     cleaning: Cleaning,
     calendar: Calendar,
 ) -> WindowBlocks:
-    """:func:`.windows.make_independent_multi_vd_windows` for every test block."""
-
-    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
-        return make_independent_multi_vd_windows(series, windows, of_block, cleaning, calendar)
-
-    return make_blocks(vd_clean, split, make)
+    """The windows of :class:`IndependentMultiVDWindows` for every test block."""
+    return make_blocks(vd_clean, windows, split, cleaning, calendar)
 
 
 def make_global_vd_blocks(
@@ -83,23 +79,19 @@ def make_global_vd_blocks(
     cleaning: Cleaning,
     calendar: Calendar,
 ) -> WindowBlocks:
-    """:func:`.windows.make_global_vd_windows` for every test block."""
-
-    def make(series: xr.DataArray, of_block: Split) -> WindowSet:
-        return make_global_vd_windows(series, windows, of_block, cleaning, calendar)
-
-    return make_blocks(vd_clean, split, make)
+    """The windows of :class:`GlobalVDWindows` for every test block."""
+    return make_blocks(vd_clean, windows, split, cleaning, calendar)
 
 
 def make_blocks(
-    vd_clean: xr.DataArray, split: Split, make: Callable[[xr.DataArray, Split], WindowSet]
+    vd_clean: xr.DataArray, windows: Windows, split: Split, cleaning: Cleaning, calendar: Calendar
 ) -> WindowBlocks:
-    """The windows of each block, which ``make`` makes of the series that the block ends.
+    """The windows of each block, made of the series that it ends.
 
     A block before the last that cannot be made is named; if it is the last, and where the first has
     less than two days of training, it is a ValueError.
     """
-    parts = vd_array.test_blocks(vd_clean.sizes["time"], split)
+    parts = vd_array.rolling_splits(vd_clean.sizes["time"], split)
     interval = pd.Timedelta(minutes=vd_array.interval_minutes(vd_clean))
     training = round(parts[0][0] * parts[0][1].train) * interval
     if split.folds > 1 and training < LEAST_TRAINING:
@@ -110,7 +102,8 @@ def make_blocks(
     blocks, failed = dict[int, WindowSet](), dict[int, str]()
     for block, (end, of_block) in enumerate(parts, 1):
         try:
-            blocks[block] = make(vd_clean.isel(time=slice(0, end)), of_block)
+            series = vd_clean.isel(time=slice(0, end))
+            blocks[block] = _MAKE[type(windows)](series, windows, of_block, cleaning, calendar)
         except ValueError as error:
             if block == split.folds:
                 raise

@@ -45,7 +45,7 @@ def evaluate(
     forecasts: dict[int, Forecasts] = {}
     errors: dict[str, list[xr.Dataset]] = {"train": [], "val": []}
     for number, windows in blocks.blocks.items():
-        keys = [key_of(seed, None if windows is blocks.last else number) for seed in seeds]
+        keys = [key_of(seed, None if number == blocks.count else number) for seed in seeds]
         of_block = {key: models[key] for key in keys if key in models}
         if not of_block:
             continue  # its training failed

@@ -86,13 +86,13 @@ def train(
     histories: dict[str, Any] = {}
     failed, seconds = dict(blocks.failed), list[float]()
     total = len(experiment.training.seeds) * sum(len(of.models) for of in blocks.blocks.values())
-    for number, windows in blocks.numbered():
-        is_last = windows is blocks.last
-        of_block = replace(experiment, windows=windows, block=number)
+    for number, windows in blocks.blocks.items():
+        is_last = number == blocks.count
+        of_block = replace(experiment, windows=windows, block=blocks.label(number))
         try:
             of_seeds = [*train_seeds(of_block, training_state, seconds, total)]
         except ValueError as error:
-            if is_last or number is None:
+            if is_last:
                 raise
             failed[number] = one_line(error)
             logger.warning("%s: test block %d: %s", experiment.name, number, failed[number])
@@ -132,8 +132,8 @@ def train_seeds(
 def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
     """Name the states that the fits of an experiment keep; states of other fits are of no use."""
     return [
-        state_name(seed, name, number)
-        for number, of_block in windows.numbered()
+        state_name(seed, name, windows.label(number))
+        for number, of_block in windows.blocks.items()
         for seed in training.seeds
         for name in of_block.models
     ]

@@ -38,7 +38,6 @@ CALENDAR: Final = (
     *(f"{wave}_day_{n}" for n in range(1, HARMONICS + 1) for wave in ("sin", "cos")),
 )
 
-
 _MODES: Final = {
     SingleVDWindows: "single_vd",
     MultiVDWindows: "multi_vd",
@@ -76,12 +75,12 @@ def make_single_vd_windows(
 
 def make_multi_vd_windows(
     vd_clean: xr.DataArray,
-    windows: MultiVDWindows,
+    windows: MultiVDWindows | GlobalVDWindows,
     split: Split,
     cleaning: Cleaning,
     calendar: Calendar,
 ) -> WindowSet:
-    """Windows of the first ``num_vds`` eligible VDs. See :func:`make_windows`."""
+    """Windows of the first ``num_vds`` eligible VDs, or of all. See :func:`make_windows`."""
     count = windows.num_vds
     chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
     return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
@@ -110,19 +109,6 @@ def make_independent_multi_vd_windows(
                 f"{windows.num_vds}, so use 0 to {windows.num_vds - 1}, a list of these, or all"
             )
         chosen = [chosen[i] for i in dict.fromkeys(indexes)]
-    return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
-
-
-def make_global_vd_windows(
-    vd_clean: xr.DataArray,
-    windows: GlobalVDWindows,
-    split: Split,
-    cleaning: Cleaning,
-    calendar: Calendar,
-) -> WindowSet:
-    """Windows of the first ``num_vds`` eligible VDs, or of all. See :func:`make_windows`."""
-    count = windows.num_vds
-    chosen = first_eligible_vds(vd_clean, windows, count, split, cleaning.min_observed)
     return make_windows(vd_clean.sel(vd=chosen), windows, split, cleaning, calendar)
 
 

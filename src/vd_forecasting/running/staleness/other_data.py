@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
@@ -44,11 +45,18 @@ def made_of_other_data(
     return found
 
 
+def _is_checked(cleaning: dict[str, Any]) -> bool:
+    """Whether these are all rules, defaults among them, and not only those that were given."""
+    of_features = (cleaning.get("features") or {}).values()
+    return cleaning.keys() == Cleaning.model_fields.keys() and all(
+        one.keys() == FeatureCleaning.model_fields.keys() for one in of_features
+    )
+
+
 def _data_differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     """Differences of input files and rules of cleaning; an input that is gone is as it was."""
     old, new = (taken["parameters"].get("cleaning", {}) for taken in (before, now))
-    known = FeatureCleaning.model_fields.keys()
-    if any(one.keys() != known for one in (new.get("features") or {}).values()):
+    if not _is_checked(new):
         with suppress(ValidationError, TypeError):  # a run that does not clean has no defaults
             new = Cleaning(**new).model_dump(mode="json")
     gone = {key for key, (_, content) in now["inputs"].items() if content is None}

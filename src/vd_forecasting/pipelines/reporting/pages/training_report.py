@@ -130,8 +130,7 @@ def _minute(iso: str) -> str:
 def _split_rows(config: Config) -> tables.Rows:
     """A row per split, those of the test blocks before the last first."""
     blocks = {f"block {block}, ": split for block, split in config.earlier.items()}
-    count_of_blocks = max([*config.earlier, *config.failed], default=0) + 1
-    last = f"block {count_of_blocks}, " if count_of_blocks > 1 else ""
+    last = f"block {config.num_blocks}, " if config.num_blocks > 1 else ""
     return [
         [before + name, _minute(span.start), _minute(span.end), count(span.windows)]
         for before, split in {**blocks, last: config.split}.items()

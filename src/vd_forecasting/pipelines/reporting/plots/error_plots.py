@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -166,19 +167,11 @@ def plot_error_by_hour(question: str, errors: Errors) -> Figure:
         "By the hour that was forecast. Baselines are shown that do better than persistence on "
         f"average. Scored on {errors.scored_in_words}."
     )
-    figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
-    for feature, ax in axes.items():
-        style.title(ax, f"MAE of {errors.label(feature)}")
-        for model in [*strong_baselines(errors, feature), *errors.networks]:
-            values = errors.by_hour.sel(model=model, feature=feature).dropna("hour")
-            ax.plot(values["hour"].values, values.values, **style.line_style(model))
+    figure, axes = _lines_of_models(question, detail, errors, errors.by_hour)
+    for ax in axes:
         ax.set_xlim(-0.5, 23.5)
         ax.set_xticks(range(0, 24, 4), [f"{hour}:00" for hour in range(0, 24, 4)])
         ax.set_xlabel("hour of day")
-        style.start_at_zero(ax)
-        if not errors.count(feature):
-            style.say_empty(ax, "nothing observed, nothing scored")
-    style.legend_below(figure, model_handles(_legend_models(errors)))
     return figure
 
 
@@ -188,20 +181,30 @@ def plot_error_by_block(question: str, errors: Errors) -> Figure:
         "Models are trained anew for each block. Baselines are shown that do better than "
         f"persistence on average. Scored on {errors.scored_in_words}."
     )
-    figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
+    figure, axes = _lines_of_models(question, detail, errors, errors.by_block["mae"])
     begins = [f"{number}\n{begin:%b %d}" for number, (begin, _) in errors.spans.items()]
+    for ax in axes:
+        ax.set_xticks(list(errors.spans), begins)
+        ax.set_xlabel("test block and its first day")
+    return figure
+
+
+def _lines_of_models(
+    question: str, detail: str, errors: Errors, mae: xr.DataArray
+) -> tuple[Figure, list[Axes]]:
+    """MAE over (model, feature) and one other dim, a panel per feature, a line per model."""
+    [along] = {*mae.dims} - {"model", "feature"}
+    figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
         style.title(ax, f"MAE of {errors.label(feature)}")
         for model in [*strong_baselines(errors, feature), *errors.networks]:
-            values = errors.by_block["mae"].sel(model=model, feature=feature).values
-            ax.plot(range(len(begins)), values, **style.line_style(model))
-        ax.set_xticks(range(len(begins)), begins)
-        ax.set_xlabel("test block and its first day")
+            values = mae.sel(model=model, feature=feature).dropna(along)
+            ax.plot(values[along].values, values.values, **style.line_style(model))
         style.start_at_zero(ax)
         if not errors.count(feature):
             style.say_empty(ax, "nothing observed, nothing scored")
     style.legend_below(figure, model_handles(_legend_models(errors)))
-    return figure
+    return figure, list(axes.values())
 
 
 def plot_error_by_vd(question: str, errors: Errors) -> Figure:
