@@ -77,7 +77,7 @@ def test_quick_changes_single_keys_and_keeps_the_rest() -> None:
     for name in EXPERIMENTS:
         assert quick[name]["windows"] == base[name]["windows"]
         assert quick[name]["training"]["epochs"] < base[name]["training"]["epochs"]
-        assert quick[name]["training"]["learning_rate"] == base[name]["training"]["learning_rate"]
+        assert quick[name]["training"]["weight_decay"] == base[name]["training"]["weight_decay"]
 
 
 def test_unknown_key() -> None:

@@ -65,6 +65,7 @@ SMALL = {
     "lstm": {"hidden_size": 64, "num_layers": 2},
     "xlstm": {"embedding_dim": 64, "num_blocks": 2, "slstm_at": [1]},
 }
+SMALL_RATE = {"learning_rate": 0.001}
 
 
 # --- recipes --------------------------------------------------------------------------------------
@@ -95,9 +96,9 @@ RECIPES = {
     "dropout 0.1": Recipe(model={"dropout": 0.1}),
     "noise": Recipe(noise=0.1),
     "weight decay 0.1": Recipe(training={"weight_decay": 0.1}),
-    "half the rate": Recipe(training={"learning_rate": 0.0005}),
-    "twice the rate": Recipe(training={"learning_rate": 0.002}),
-    "a quarter of the rate": Recipe(training={"learning_rate": 0.00025}),
+    "rate 0.001": Recipe(training={"learning_rate": 0.001}),
+    "rate 0.0005": Recipe(training={"learning_rate": 0.0005}),
+    "rate 0.0003": Recipe(training={"learning_rate": 0.0003}),
     "rate halved after 1": Recipe(training={"lr_patience": 0}),
     "batch of 128": Recipe(training={"batch_size": 128}),
 }
@@ -258,12 +259,14 @@ def train(
     """Train a network and score it: rows."""
     block = parameters(f"base/parameters_{model}.yml")
     shape: type[LSTMModel | XLSTMModel] = LSTMModel if model == "lstm" else XLSTMModel
-    sizes = block["_model"] | (SMALL[model] if size == "small" else {}) | recipe.model
+    small = size == "small"
+    sizes = block["_model"] | (SMALL[model] if small else {}) | recipe.model
+    training = block["_training"] | (SMALL_RATE if small else {}) | recipe.training
     experiment = Experiment(
         windows,
         model,
         shape.model_validate(sizes),
-        Training.model_validate(block["_training"] | recipe.training),
+        Training.model_validate(training),
         COMPUTE,
         mape_min_truth=1.0,
     )
