@@ -47,5 +47,5 @@ def holidays_of(country: str) -> "HolidayBase":
     except NotImplementedError as error:
         raise ValueError(
             f"no holidays are known of {country!r}; use a country's code, such as TW or US, or a "
-            "list of dates"
+            "list of dates, such as [2024-04-04]"
         ) from error

@@ -13,9 +13,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -87,23 +89,29 @@ class Split(Parameters):
         return self
 
 
-def _known_country(name: str) -> str:
-    holidays_of(name)
-    return name
+_DATES = TypeAdapter(tuple[date, ...])
 
 
-def _kind_of_holidays(given: object) -> str:
-    return "country" if isinstance(given, str) else "dates"
+def _dates_or_country(given: object) -> object:
+    """Checked before the union, whose errors name its members as if they were keys."""
+    if isinstance(given, str):
+        holidays_of(given)
+        return given
+    return _DATES.validate_python(given)
+
+
+def _index_list_or_all(given: object, inner: ValidatorFunctionWrapHandler) -> object:
+    """One sentence in place of an error for each member of the union."""
+    try:
+        return inner(given)
+    except ValidationError as error:
+        raise ValueError("must be an index from 0, a list of these, or all") from error
 
 
 class Calendar(Parameters):
     """Days without the traffic of a working day, beside weekends."""
 
-    holidays: Annotated[
-        Annotated[tuple[date, ...], Tag("dates")]
-        | Annotated[str, AfterValidator(_known_country), Tag("country")],
-        Discriminator(_kind_of_holidays),
-    ]
+    holidays: Annotated[tuple[date, ...] | str, BeforeValidator(_dates_or_country)]
     """Dates, or a country that the package ``holidays`` knows, by its code or English name."""
 
     @property
@@ -177,7 +185,10 @@ class IndependentMultiVDWindows(Windows):
     """The first ``num_vds`` usable VDs, one model each for those named by ``target_vd_index``."""
 
     num_vds: PositiveInt
-    target_vd_index: NonNegativeInt | tuple[NonNegativeInt, ...] | Literal["all"]
+    target_vd_index: Annotated[
+        NonNegativeInt | tuple[NonNegativeInt, ...] | Literal["all"],
+        WrapValidator(_index_list_or_all),
+    ]
 
 
 class GlobalVDWindows(Windows):

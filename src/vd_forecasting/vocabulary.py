@@ -42,5 +42,8 @@ MODES_IN_WORDS: Final = {
     "independent_multi_vd": (
         "a model of its own for each detector, which sees only that detector's past"
     ),
-    "global_vd": "one model for all detectors, which sees only the past of the one it forecasts",
+    "global_vd": (
+        "one model for all detectors, which sees only the past of the one it forecasts, and which "
+        "one that is"
+    ),
 }

@@ -137,6 +137,7 @@ class Config(Record):
     interval_minutes: float
     windows: WindowLengths
     units: dict[str, str]  # by input feature
+    holidays: str = ""  # as :mod:`vd_forecasting.days_off` reads them
     num_parameters: int  # trainable, of one model
     num_models: int
     split: dict[str, SplitSpan]

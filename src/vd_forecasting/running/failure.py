@@ -104,14 +104,15 @@ def _parameter_problems(message: str) -> str:
             if found[2]:
                 lines.append(f"{block}: is empty; write what belongs there")
         elif indent == 0:
-            key = f".{line}"
+            key = "." + re.sub(r"(\.\d+)+$", "", line)  # the value found says which of a list
         elif indent == 2:
             what, _, detail = line.strip().partition(" [type=")
             value = re.search(r"input_value=(.*), input_type=", detail)
             what = what.removeprefix("Value error, ")
+            what = what.replace("Input should be a valid tuple", "must be a list, in brackets")
             if what == "Extra inputs are not permitted":
                 what = "no such parameter; check its spelling"
-            elif value and key:
+            elif value and key and value[1] not in what:
                 what = f"{what} (found {value[1]})"
             lines.append(f"{block}{key}: {what}")
     return "; ".join(lines) or " ".join(message.split())

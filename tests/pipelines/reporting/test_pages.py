@@ -260,7 +260,7 @@ def test_a_comparison_has_every_model_with_the_lowest_error_bold(
     header = row(page, heading, "total_volume")
     assert header[1:] == [
         "5 min", "15 min", "30 min", "60 min", "average",
-        "skill", "RMSE", "MASE", "R²", "MAPE", "MCS",
+        "skill", "RMSE", "MASE", "R²", "MAPE",
     ]  # fmt: skip
     data = day.outcomes["multi_vd_lstm"].forecasts.data.sel(feature="total_volume", seed=42)
     error = (data["prediction"] - data["truth"]).astype("float64")
@@ -288,6 +288,7 @@ def test_a_comparison_too_short_to_test_says_so(day: Found, pages: dict[str, Pag
     ) in verdict
     assert "No model confidence set (MCS): 1 test day with at least half" in page
     assert "✓" not in page
+    assert "| MCS |" not in page
     cells = row(page, "## Is the difference more than chance?", "average of 12 steps")
     assert cells[2] == cells[4] == "–"
     assert "Each model was trained once (seed 42). Seed noise is not covered" in verdict
@@ -316,7 +317,10 @@ def test_a_comparison_over_ten_days_has_deviations_intervals_and_the_best_set(
         mark = "✓" if differences.in_set(model, "avg_speed") else ""
         assert row(page, heading, f"{NAMES[model]} |")[-1] == mark
     assert row(page, heading, "xLSTM")[-1] == "✓"
-    assert "no other model beats beyond chance (95 %)" in page
+    assert (
+        "no other model beats beyond chance (95 %). A model in it may still be far from the best: "
+        "over 10 test days that differ, even a much higher error can be chance."
+    ) in page
     difference = differences.between["avg_speed", 3]
     section = page.split("| avg_speed, ahead |", 1)[1]
     cells = row(f"\n{section}", "", "3 h (step 3)")
@@ -402,6 +406,7 @@ def test_the_comprehensive_page_compares_modes_on_their_common_detector(
     assert "Each model was trained once (seed 42)" in page
     assert "nor that of another seed" in page
     assert "No model confidence set (MCS): 1 test day with at least half" in page
+    assert "| MCS |" not in page
     assert "**Too few test days for a verdict**: of " in page
     assert "No baseline beats a network, averaged over horizons." in page
 
@@ -439,6 +444,22 @@ def test_without_a_common_detector_the_comprehensive_page_says_so() -> None:
     page = comprehensive(with_outcomes(outcomes))
     assert "**No detector is forecast in every mode**" in page
     assert page.count("| persistence |") == 9  # one per mode and feature
+
+
+@pytest.mark.parametrize(
+    ("holidays", "words"),
+    [
+        ("", "weekends"),
+        ("TW", "weekends and holidays of `TW`"),
+        ("2026-03-24", "weekends and 1 holiday, 1 of them in these data"),
+        ("2025-12-25 2026-03-24", "weekends and 2 holidays, 1 of them in these data"),
+        ("2015-04-03 2015-04-06", "weekends and 2 holidays, 0 of them in these data"),
+    ],
+)
+def test_a_training_report_says_which_days_were_off(day: Found, holidays: str, words: str) -> None:
+    outcome = day.outcomes["single_vd_lstm"]
+    config = outcome.config.model_copy(update={"holidays": holidays})
+    assert f"whether the day is off ({words})." in report(replace(outcome, config=config))
 
 
 def test_a_report_says_that_training_diverged() -> None:

@@ -179,8 +179,19 @@ def test_a_changed_parameter(made: Project) -> None:
 def test_a_changed_list_a_new_and_a_lost_parameter(made: Project) -> None:
     made.parameters = {"factor": 2, "unused": [1], "more": None}
     assert made.plan().reasons["double"] == [
-        "parameter block.more (none) → null",
         "parameter block.unused [1, 2] → [1]",
+        "parameter block.more (none) → null",
+    ]
+
+
+def test_of_many_parameters_those_of_another_version_come_last_and_are_counted() -> None:
+    before = made_with(gone=1, kept=1, seed=1)
+    now = made_with(a=1, b=1, kept=1, seed=2)
+    assert differences(before, now) == [
+        "parameter compute.seed 1 → 2",
+        "parameter compute.a (none) → 1",
+        "parameter compute.b (none) → 1",
+        "1 more parameter",
     ]
 
 

@@ -25,10 +25,11 @@ def forecast_baselines(
 ) -> BaselineForecasts:
     """The forecasts of every test window, in physical units and possible, by every baseline, which
     learns anew for every test block."""
-    parts = {
-        number: forecast_block(of_block, baselines, compute)
-        for number, of_block in blocks.blocks.items()
-    }
+    parts = {}
+    for number, of_block in blocks.blocks.items():
+        if blocks.label(number):
+            logger.info("%s_baselines: test block %d", of_block.mode, number)
+        parts[number] = forecast_block(of_block, baselines, compute)
     return BaselineForecasts.of_blocks(parts)
 
 

@@ -161,7 +161,7 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
     size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
     cpu = learner.device.type == "cpu"
     where = plural(torch.get_num_threads(), "thread") if cpu else f"on {learner.device}"
-    line = "%s: %d training windows, %d parameters, %s"
+    line = "%s: %d training windows with an observed target, %d parameters, %s"
     logger.info(line, label, len(learner.train.starts), size, where)
 
     diverged = None

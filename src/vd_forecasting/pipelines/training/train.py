@@ -266,6 +266,7 @@ def describe_experiment(
         best_seed=best_seed,
         windows=WindowLengths(**windows.lengths),
         units=windows.units,
+        holidays=windows.holidays,
         num_parameters=sum(p.numel() for p in build_forecaster(described).parameters()),
         num_models=len(windows.models),
         split=describe_split(windows),

@@ -1,7 +1,7 @@
 """Which nodes of a pipeline to run so that nothing in it is stale, and why, in words."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def find_alterations(
     found = []
     for node in pipeline.nodes:
         files = fingerprint.output_files(node, catalog)
-        there = ", ".join(short_path(path) for path in files.values() if path.is_file())
+        there = _in_short([path for path in files.values() if path.is_file()])
         before = fingerprint.load_fingerprint(node, catalog)
         if before is not None and files:
             now = fingerprint.take_fingerprint(node, makers, catalog, known)
@@ -153,14 +153,9 @@ def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] =
 
     Inputs to ``ignore`` are those that are made again anyway.
     """
-    old, new = flat(before["parameters"]), flat(now["parameters"])
     versions = before["versions"], now["versions"]
     return [
-        *(
-            f"parameter {key} {_value(old, key)} → {_value(new, key)}"
-            for key in _changed(old, new)
-            if key not in SPEED_ONLY
-        ),
+        *_parameters(flat(before["parameters"]), flat(now["parameters"])),
         *_code(before["code"], now["code"]),
         *_inputs(before["inputs"], now["inputs"], ignore),
         *(
@@ -189,6 +184,12 @@ def short_path(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
+def _in_short(paths: Sequence[Path]) -> str:
+    """The first of some files and how many others there are, "" if there is none."""
+    more = f" and {plural(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
+    return f"{short_path(paths[0])}{more}" if paths else ""
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested blocks as one, with dotted keys; a list is one value."""
     found: dict[str, Any] = {}
@@ -196,6 +197,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
     return found
+
+
+def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    changed = [key for key in _changed(old, new) if key not in SPEED_ONLY]
+    # Settings that another version of this project has, or had, say least.
+    changed.sort(key=lambda key: key not in old or key not in new)
+    shown = changed[:MOST_NAMES]
+    more = len(changed) - len(shown)
+    return [
+        *(f"parameter {key} {_value(old, key)} → {_value(new, key)}" for key in shown),
+        *([plural(more, "more parameter")] if more else []),
+    ]
 
 
 def _value(values: Mapping[str, Any], key: str) -> str:

@@ -44,6 +44,8 @@ class Comparison:
     """Labels of the columns of errors; the last one is their average."""
     by_model: dict[str, tables.Rows]
     """Errors of every model, by feature."""
+    best: dict[str, list[str]]
+    """Labels of the model confidence set, by feature; none if the test days are too few."""
     confidence_set: str
     min_days: int
     """Test days that an interval takes."""
@@ -115,6 +117,7 @@ def write_comparison(
         labels=[plain_text(errors.label(feature)) for feature in errors.features],
         horizons=[*columns.values()],
         by_model={f: tables.model_rows(models, f, metrics, best[f]) for f in errors.features},
+        best=best,
         confidence_set=verdicts.about_confidence_set(differences, ""),
         min_days=MIN_DAYS,
         by_horizon={f: tables.difference_rows(errors, differences, f) for f in errors.features},

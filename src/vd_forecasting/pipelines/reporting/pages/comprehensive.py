@@ -27,6 +27,8 @@ class ErrorTable:
     horizons: list[str]
     """Labels of the columns; the last one is their average."""
     rows: tables.Rows
+    best: list[str]
+    """Labels of the model confidence set; none if the test days are too few."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         compared=[mode for mode in MODES if f"compare_{mode}" not in found.failures],
         training_reports=[link(name, f"../{name}/training_report.md") for name in outcomes],
     )
-    best = "Which models could be the best, and which are surely not?"
+    best = "How far is each model from the best?"
+    if across.has_set:
+        best = "Which models could be the best, and which are surely not?"
     grow = "How fast do the errors grow with the time ahead, in each mode?"
     return Page(
         render(__package__, "comprehensive", **vars(page)),
@@ -162,14 +166,15 @@ def _error_table(across: AcrossModes, by_mode: Mapping[str, Errors], feature: st
         by_label[label] = (mode, model)
         if joined := by_mode[mode].joined.get(model):
             by_label[joined_label(label, by_mode[mode].seeds[model])] = (mode, joined)
+    best = [label for label, m in by_label.items() if m in models and across.in_set(*m, feature)]
     rows = tables.model_rows(
         {label: (by_mode[mode], model) for label, (mode, model) in by_label.items()},
         feature,
         ("mase", "r2"),
-        [label for label, m in by_label.items() if m in models and across.in_set(*m, feature)],
+        best,
     )
     first = next(iter(by_mode.values()))
-    return ErrorTable([*tables.horizon_columns(first).values()], rows)
+    return ErrorTable([*tables.horizon_columns(first).values()], rows, best)
 
 
 def _cost_rows(costs: Mapping[str, Costs]) -> tables.Rows:

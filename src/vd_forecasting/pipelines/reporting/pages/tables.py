@@ -120,7 +120,7 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
 
     These are the skill (how much lower than persistence's MAE is; a dash for persistence itself),
     other metrics, and whether the label is among the best, those of the model confidence set; a
-    dash for seeds joined, which are not tested.
+    dash for seeds joined, which are not tested. Without any best there is no set and no such cell.
     """
     [first, *_] = [errors for errors, _ in models.values()]
     columns = [_mae_column(models, feature, step) for step in horizon_columns(first)]
@@ -130,8 +130,9 @@ def model_rows(models: Models, feature: str, metrics: Sequence[str], best: Colle
         maes = verdicts.with_persistence(errors, model, feature)
         skill = NOTHING if model == "persistence" else percent(-change(*maes))
         others = (_metric(errors, metric, model, feature) for metric in metrics)
-        untested = NOTHING if best and model in errors.joined.values() else ""
-        rows.append([label, *of_model, skill, *others, "✓" if label in best else untested])
+        untested = NOTHING if model in errors.joined.values() else ""
+        mark = ["✓" if label in best else untested] if best else []
+        rows.append([label, *of_model, skill, *others, *mark])
     return rows
 
 

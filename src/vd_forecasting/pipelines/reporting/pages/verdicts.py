@@ -346,7 +346,9 @@ def about_confidence_set(found: Differences | AcrossModes, among: str) -> str:
     if found.has_set:
         return (
             f"MCS: the model confidence set{among}, those that no other model beats beyond chance "
-            f"({100 * found.confidence:g} %)."
+            f"({100 * found.confidence:g} %). A model in it may still be far from the best: over "
+            f"{plural(found.most_days, 'test day')} that differ, even a much higher error can be "
+            "chance."
         )
     return (
         f"No model confidence set (MCS): {plural(found.most_days, 'test day')} with at least half "
