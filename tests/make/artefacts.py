@@ -252,6 +252,7 @@ def make_config(predictions: xr.Dataset) -> Config:
                 "patience": 5,
             },
             "compute": {"threads": 1, "accelerator": "cpu"},
+            "holidays": "",
             "best_seed": predictions.attrs["best_seed"],
             "num_parameters": 1_385_252 if model == "lstm" else 742_901,
             "num_models": len(vdids) if mode == "independent_multi_vd" else 1,

@@ -56,7 +56,7 @@ def kedro(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=1200,  # against an endless wait, not a busy machine
     )
 
 

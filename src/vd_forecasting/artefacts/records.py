@@ -137,7 +137,8 @@ class Config(Record):
     interval_minutes: float
     windows: WindowLengths
     units: dict[str, str]  # by input feature
-    holidays: str = ""  # as :mod:`vd_forecasting.days_off` reads them
+    holidays: str | None = None
+    """As :mod:`vd_forecasting.days_off` reads them; None in the record of an earlier version."""
     num_parameters: int  # trainable, of one model
     num_models: int
     split: dict[str, SplitSpan]

@@ -449,17 +449,33 @@ def test_without_a_common_detector_the_comprehensive_page_says_so() -> None:
 @pytest.mark.parametrize(
     ("holidays", "words"),
     [
-        ("", "weekends"),
-        ("TW", "weekends and holidays of `TW`"),
-        ("2026-03-24", "weekends and 1 holiday, 1 of them in these data"),
-        ("2025-12-25 2026-03-24", "weekends and 2 holidays, 1 of them in these data"),
-        ("2015-04-03 2015-04-06", "weekends and 2 holidays, 0 of them in these data"),
+        ("", "whether the day is off (weekends)"),
+        ("TW", "(weekends and holidays of `TW`)"),
+        ("2026-03-24", "(weekends and 1 holiday, 1 of them in these data)"),
+        ("2025-12-25 2026-03-24", "(weekends and 2 holidays, 1 of them in these data)"),
+        ("2015-04-03 2015-04-06", "(weekends and 2 holidays, 0 of them in these data)"),
+        (None, "with the calendar of an earlier version"),
     ],
 )
-def test_a_training_report_says_which_days_were_off(day: Found, holidays: str, words: str) -> None:
-    outcome = day.outcomes["single_vd_lstm"]
-    config = outcome.config.model_copy(update={"holidays": holidays})
-    assert f"whether the day is off ({words})." in report(replace(outcome, config=config))
+def test_a_training_report_says_which_days_were_off(
+    day: Found, holidays: str | None, words: str
+) -> None:
+    outcome = with_holidays(day.outcomes["single_vd_lstm"], holidays)
+    assert f"{words}." in report(outcome)
+
+
+def test_a_comparison_names_networks_that_see_another_calendar(day: Found) -> None:
+    lstm = with_holidays(day.outcomes["multi_vd_lstm"], "TW")
+    outcomes = {**day.outcomes, "multi_vd_lstm": lstm}
+    page = comparison(replace(day, outcomes=outcomes), "multi_vd")
+    assert (
+        "whether the day is off (weekends and holidays of `TW`) against the time of day and "
+        "whether the day is off (weekends)."
+    ) in page
+
+
+def with_holidays(outcome: Outcome, holidays: str | None) -> Outcome:
+    return replace(outcome, config=outcome.config.model_copy(update={"holidays": holidays}))
 
 
 def test_a_report_says_that_training_diverged() -> None:

@@ -217,8 +217,13 @@ def _figures(
 
 def _differing(lstm: Config, xlstm: Config) -> list[str]:
     first, second = (of.windows.model_dump() | of.training.model_dump() for of in (lstm, xlstm))
+    calendars = [tables.calendar_in_words(of) for of in (lstm, xlstm)]
     return [
-        f"{code(key)} {tables.parameter_text(first[key])} against {tables.parameter_text(value)}"
-        for key, value in second.items()
-        if first[key] != value
+        *(
+            f"{code(key)} {tables.parameter_text(first[key])} against "
+            f"{tables.parameter_text(value)}"
+            for key, value in second.items()
+            if first[key] != value
+        ),
+        *([" against ".join(calendars)] if lstm.holidays != xlstm.holidays else []),
     ]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vd_forecasting.artefacts import Config
+from vd_forecasting.days_off import is_country
 from vd_forecasting.evaluation.congestion import Congestion
 from vd_forecasting.evaluation.differences import AVERAGE, Differences
 from vd_forecasting.evaluation.errors import Errors
@@ -20,6 +21,7 @@ from vd_forecasting.wording import (
     lead_time,
     number,
     percent,
+    plural,
     shown_horizons,
 )
 
@@ -53,6 +55,21 @@ def parameter_rows(configs: Iterable[Config]) -> Rows:
         [code(name), *(parameter_text(column.get(name, NOTHING)) for column in columns)]
         for name in dict.fromkeys(name for column in columns for name in column)
     ]
+
+
+def calendar_in_words(config: Config) -> str:
+    """What a network sees of the calendar; of dates that are off, how many are in the data."""
+    if config.holidays is None:
+        return "the calendar of an earlier version"
+    days = config.holidays.split()
+    first, last = config.split["train"].start[:10], config.split["test"].end[:10]
+    off = ""
+    if is_country(config.holidays):
+        off = f" and holidays of {code(config.holidays)}"
+    elif days:
+        inside = sum(first <= one <= last for one in days)
+        off = f" and {plural(len(days), 'holiday')}, {count(inside)} of them in these data"
+    return f"the time of day and whether the day is off (weekends{off})"
 
 
 def horizon_columns(errors: Errors) -> dict[int | None, str]:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.artefacts.windows import GLOBAL, JOINT
-from vd_forecasting.days_off import is_country
 from vd_forecasting.evaluation.aligned import align, most_congested_day
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
@@ -24,7 +23,7 @@ from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
-from vd_forecasting.wording import count, duration, listed, number, plural
+from vd_forecasting.wording import count, duration, listed, number
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _SHOWN_VDS = 10
@@ -43,7 +42,7 @@ class TrainingReport:
     headline: str
     details: list[str]
     detectors: str
-    days_off: str
+    calendar: str
     splits: tables.Rows
     failed_blocks: list[str]
     models: list[str]
@@ -82,7 +81,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         headline=verdicts.against_persistence(errors, model),
         details=verdicts.persistence_details(errors, model),
         detectors=listed(detectors),
-        days_off=_days_off_in_words(config),
+        calendar=tables.calendar_in_words(config),
         splits=_split_rows(config),
         failed_blocks=verdicts.failed_blocks([config]),
         models=[errors.labels[name] for name in shown],
@@ -106,18 +105,6 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
     )
     text = render(__package__, "training_report", **vars(report))
     return Page(text, _figures(outcome, errors))
-
-
-def _days_off_in_words(config: Config) -> str:
-    """Which days the calendar input marks; of dates, how many are in the data at all."""
-    if not config.holidays:
-        return "weekends"
-    if is_country(config.holidays):
-        return f"weekends and holidays of {code(config.holidays)}"
-    days = config.holidays.split()
-    first, last = config.split["train"].start[:10], config.split["test"].end[:10]
-    inside = sum(first <= one <= last for one in days)
-    return f"weekends and {plural(len(days), 'holiday')}, {count(inside)} of them in these data"
 
 
 def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]]:
