@@ -14,7 +14,8 @@
     data_engineering ──> vd_clean ──┬──> global_vd_lstm ────────────┐
                                     └──> global_vd_xlstm ───────────┴──> compare_global_vd; only when asked for
 
-The comprehensive report takes in what compare_global_vd has left. A comparison also makes the forecasts without a network, from ``vd_clean``.
+The comprehensive report takes in what compare_global_vd has left. A comparison also makes the
+forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
 
 from kedro.pipeline import Pipeline

@@ -180,8 +180,12 @@ def _check_static(checkpoint: Checkpoint) -> None:
     if not (isinstance(static, dict) and all(isinstance(name, str) for name in static)):
         raise ValueError("static: it must be a dict of tensors by name")
     like = torch.empty(len(checkpoint["vdids"]), device="meta")
-    dense = {name for name, of in static.items() if isinstance(of, Tensor) and not of.is_sparse}
-    known = {name: of.where(~of.isnan(), 0) if name in dense else of for name, of in static.items()}
+    plain = {
+        name
+        for name, of in static.items()
+        if isinstance(of, Tensor) and of.dtype == torch.float32 and of.layout == torch.strided
+    }
+    known = {name: of.where(~of.isnan(), 0) if name in plain else of for name, of in static.items()}
     _check_tensors("static", known, dict.fromkeys(static, like))
     network = checkpoint["network"]
     free = network["num_channels"] - network["num_vd_features"] * network["target_shape"][0]

@@ -454,7 +454,10 @@ def test_a_global_model_gets_what_differs_between_detectors(
 def test_no_other_model_gets_it_and_none_without_it(caplog: pytest.LogCaptureFixture) -> None:
     joint = make_multi_vd_windows(with_places(make_clean()), multi(), SPLIT, CLEANING, CALENDAR)
     plain = global_windows(make_clean())
-    for windows in (joint, plain):
+    unknown = {"lane_num": [np.nan] * 3, "road_id": [""] * 3, "road_name": [""] * 3}
+    places = {name: ("vd", values) for name, values in unknown.items()}
+    of_unknown = global_windows(make_clean().assign_coords(places))
+    for windows in (joint, plain, of_unknown):
         assert windows.static_values == {}
         assert windows.static.shape == (len(windows.vdids), 0)
     assert not any("describe" in message for message in caplog.messages)

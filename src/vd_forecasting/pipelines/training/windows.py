@@ -169,8 +169,8 @@ def make_windows(
     the last observed value before it, and the training mean where there is none: no step sees a
     later one. The type of ``windows`` says the mode, which decides whether series are forecast
     jointly or each on its own; a global model also gets :func:`static_values`. The range that
-    cleaning leaves is the one for forecasts. A split too
-    short for a window and a VD without an observed value to learn from are a ValueError.
+    cleaning leaves is the one for forecasts. A split too short for a window and a VD without an
+    observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
     series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
@@ -248,17 +248,17 @@ def static_values(places: xr.Dataset, levels: Mapping[str, np.ndarray]) -> dict[
         roads = np.where(ids == "", names, ids)
         for road in sorted({*roads} - {""}):
             columns[f"road {road}"] = np.where(roads == "", np.nan, roads == road)
-    columns = {name: column.astype("float32") for name, column in columns.items()}
-    columns = {name: of for name, of in columns.items() if len({*of[np.isfinite(of)]}) > 1}
-    if not columns:
-        return {}
     labels = {"vd": places["vd"].values.astype(str), "attribute": [*columns]}
-    static = xr.DataArray(np.stack([*columns.values()], axis=1), labels, ("vd", "attribute"))
+    values = np.array([*columns.values()], "float32").reshape(-1, places.sizes["vd"]).T
+    static = xr.DataArray(values, labels, ("vd", "attribute")).where(np.isfinite(values))
+    static = static[:, (static.max("vd") > static.min("vd")).values]
+    if not static.sizes["attribute"]:
+        return {}
     missing = static.isnull()
     of_vds = static["vd"].values[missing.any("attribute")]
     logger.info(
         "global_vd: inputs that describe a detector are %s; of %s values %s are unknown%s",
-        *(listed(columns), f"{static.size:,}", f"{int(missing.sum()):,}"),
+        *(listed(static["attribute"].values), f"{static.size:,}", f"{int(missing.sum()):,}"),
         f", such as those of {of_vds[0]}" if len(of_vds) else "",
     )
     return {"static": static}
