@@ -103,6 +103,29 @@ def test_one_network_for_all_detectors(runs: ForkedRuns, tmp_path: Path) -> None
         assert data.sizes["vd"] == 3
     last = succeed(runs, folder, *stale, "--only-stale-outputs")
     assert "▸" not in last, "all is up to date"
+    assert_it_stands_beside_the_others(runs, folder, params)
+
+
+def assert_it_stands_beside_the_others(runs: ForkedRuns, folder: Path, params: str) -> None:
+    """... in the reports, once one of them is trained, and follows its own results."""
+    pages, quick = folder / "data/08_reporting", ("--env", "quick", "--params", params)
+    reporting = (*quick, "--pipeline", "reporting")
+    (pages / "global_vd_lstm/training_report.md").unlink()
+    assert "comprehensive_model_comparison.md is not made" in succeed(runs, folder, *reporting)
+    assert (pages / "global_vd_lstm/training_report.md").is_file()
+    succeed(runs, folder, *quick, "--namespace", "single_vd_lstm")
+    succeed(runs, folder, *reporting)
+    page = (pages / "comparison/comprehensive_model_comparison.md").read_text()
+    assert "| global_vd xLSTM |" in page
+    assert "](global_vd_lstm_vs_xlstm.md)" in page
+    assert "\nglobal_vd,lstm," in (pages / "comparison/metrics.csv").read_text()
+    printed = succeed(runs, folder, *reporting, "--only-stale-outputs", "--dry-run")
+    stale = [line for line in printed.splitlines() if line.startswith("▸")]
+    assert [line.split(".")[0] for line in stale] == ["▸ compare_single_vd"], "it has half of it"
+    (folder / "data/07_model_output/global_vd_lstm/fit_errors.json").unlink()
+    printed = succeed(runs, folder, *quick, "--only-stale-outputs", "--dry-run")
+    told = "input global_vd_lstm.fit_errors: there is no fit_errors.json"
+    assert re.search(rf"▸ comprehensive.write_comprehensive: .*{told}", printed)
 
 
 def test_your_own_file_by_configuration(runs: ForkedRuns, tmp_path: Path) -> None:
@@ -135,6 +158,8 @@ def test_reporting_makes_the_pages_that_there_is_something_for(
     made = {path.name for path in pages.rglob("*.md")}
     assert made == {"training_report.md", "comprehensive_model_comparison.md"}
     not_made = re.findall(r"  data/08_reporting/(\S+) is not made: (\S+) has not run: ", printed)
+    assert printed.count("global_vd has not run: kedro run --namespace compare_global_vd") == 1
+    assert printed.count("global_vd") == 2
     assert len(not_made) == len(EXPERIMENTS) - 1 + len(MODES)
     assert ("comparison/multi_vd_lstm_vs_xlstm.md", "multi_vd_lstm.train") in not_made
     again = "kedro run --namespace single_vd_xlstm --env quick --params vd_file=small.h5"
@@ -144,6 +169,7 @@ def test_reporting_makes_the_pages_that_there_is_something_for(
     )
     page = (pages / "comparison/comprehensive_model_comparison.md").read_text()
     assert f"`single_vd_xlstm.train` has not run, `{again}`" in page
+    assert "global_vd" not in page
 
     one_mode = ("--pipeline", "reporting", "--to-nodes", "compare_single_vd.conclude_comparison")
     xlstm = ("--namespace", "single_vd_xlstm")

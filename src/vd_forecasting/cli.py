@@ -21,6 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -199,7 +200,8 @@ def _settle(options: dict[str, Any]) -> None:
     """Turn ``--pipeline`` and the default into ``--pipelines``, use the project's ``logging.yml``
     also from a sub-folder and with ``--conf-source``, and print in every code page.
 
-    The default is ``__default__``, or where that lacks a namespace the first pipeline that has it.
+    The default is ``__default__``, or the first pipeline that has more of a namespace, such as the
+    one that also trains it.
     """
     if options["pipeline"] and not options["pipelines"]:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
@@ -218,12 +220,12 @@ def _settle(options: dict[str, Any]) -> None:
 
 
 def _pipelines_with(namespaces: Iterable[str]) -> list[str]:
-    def has(name: str, namespace: str) -> bool:
-        found = {node.namespace or "" for node in pipelines[name].nodes}
-        return any(f"{one}.".startswith(f"{namespace}.") for one in found)
+    def of(namespace: str, name: str) -> int:
+        found = (node.namespace or "" for node in pipelines[name].nodes)
+        return sum(f"{one}.".startswith(f"{namespace}.") for one in found)
 
     # The default pipeline is registered first.
-    names = [next((n for n in pipelines if has(n, of)), "__default__") for of in namespaces]
+    names = [max(pipelines, key=partial(of, namespace)) for namespace in namespaces]
     return list(dict.fromkeys(names)) or ["__default__"]
 
 

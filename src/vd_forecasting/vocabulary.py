@@ -5,7 +5,8 @@ from typing import Final
 MODES: Final = ("single_vd", "multi_vd", "independent_multi_vd")
 MODELS: Final = ("lstm", "xlstm")
 EXPERIMENTS: Final = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
-EVERY_MODE: Final = (*MODES, "global_vd")  # compare_all leaves the last one out
+GLOBAL_MODE: Final = "global_vd"  # compare_all leaves it out
+EVERY_MODE: Final = (*MODES, GLOBAL_MODE)
 EVERY_EXPERIMENT: Final = tuple(f"{mode}_{model}" for mode in EVERY_MODE for model in MODELS)
 SPLITS: Final = ("train", "val", "test")
 

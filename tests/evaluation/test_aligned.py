@@ -28,6 +28,7 @@ from vd_forecasting.pipelines.reporting.across_modes import (
     Compared,
     align_modes,
     concatenate_scores,
+    gather,
 )
 from vd_forecasting.pipelines.reporting.scores import (
     SCORE_COLUMNS,
@@ -325,12 +326,12 @@ def test_scores_read_back_from_csv_are_put_together(
     )
     stored.save(frame)
     failed = Failure("node", "reason")
-    both = concatenate_scores(
-        Compared(frame, failed),
-        failed,
-        Compared(failed, failed),
-        Compared(stored.load(), failed),
+    found = gather(
+        compare_single_vd=Compared(frame, failed),
+        compare_multi_vd=failed,
+        compare_independent_multi_vd=Compared(stored.load(), failed),
     )
+    both = concatenate_scores(found)
     lines = both.to_csv(index=False).splitlines()
     assert lines[1] == "single_vd,lstm,42,all,0773869,avg_speed,1,mae,2.0"
     assert lines[1:4] == lines[4:]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import xarray as xr
 
-from tests.make.arrays import make_clean
+from tests.make.arrays import make_clean, with_places
 from tests.make.windows import make_global_windows, make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.datasets import TrainingState
@@ -50,8 +50,8 @@ def independent_windows(clean: xr.DataArray | None = None) -> WindowSet:
 
 
 def global_windows(clean: xr.DataArray | None = None) -> WindowSet:
-    """Three VDs, each by itself."""
-    return make_global_windows(make_clean(500) if clean is None else clean)
+    """Three VDs, each by itself and described by its lanes, position and road."""
+    return make_global_windows(with_places(make_clean(500)) if clean is None else clean)
 
 
 PlainTrained = tuple[Checkpoint, dict[str, Checkpoint], Any, Any]

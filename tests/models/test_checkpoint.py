@@ -31,6 +31,10 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
     assert list(load_forecasters(dataset.load())) == ["joint"]
 
 
+def test_what_describes_a_vd_may_be_unknown() -> None:
+    check_checkpoint(make_checkpoint() | {"static": {"lane_num": torch.tensor([torch.nan])}})
+
+
 def test_a_checkpoint_without_a_format_has_the_first_one_with_other_inputs() -> None:
     first = make_checkpoint()
     del first["format"], first["holidays"], first["range"]
@@ -91,6 +95,14 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (
             change("scaler", "std", value=torch.ones(1, 2).to_sparse()),
             "std is sparse, must be dense",
+        ),
+        (change("static", value=[1]), "static: it must be a dict of tensors by name"),
+        (change("static", value={"lane_num": torch.zeros(2)}), "lane_num has shape .2., must be"),
+        (change("static", value={"a": torch.full((1,), torch.inf)}), "static: a is not finite"),
+        (change("static", value={"a": torch.ones(1).to_sparse()}), "static: a is sparse"),
+        (
+            change("static", value={name: torch.zeros(1) for name in "abcde"}),
+            "static holds 5 numbers, the network has 4 inputs left",
         ),
         (change("sequence_length", value=0), "'sequence_length' .* is 0, must be above 0"),
         (change("prediction_length", value=True), "'prediction_length' .* must be above 0"),

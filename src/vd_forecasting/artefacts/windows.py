@@ -90,7 +90,8 @@ class WindowSet(Labelled):
 
     Beside the arrays below, of the dims time, vd, feature and phase, ``data`` has the coordinate
     ``unit`` on feature; its attributes hold the lengths, the target features and the first steps of
-    val and test.
+    val and test. Of a global model it may have ``static`` (vd, attribute): numbers that describe a
+    detector, NaN where unknown.
     """
 
     NEEDS: ClassVar = {
@@ -122,6 +123,11 @@ class WindowSet(Labelled):
             raise ValueError("its lowest possible values, low, are above the highest, high")
         if not found.targets or not {*found.targets} <= {*found.features}:
             raise ValueError(f"its target features {found.targets} are not among its features")
+        if (static := data.get("static")) is not None:
+            if static.dims != ("vd", "attribute") or static.dtype.kind != "f":
+                raise ValueError(f"static has the dims {static.dims} and type {static.dtype}")
+            if np.isinf(static).any() or not (static.max("vd") > static.min("vd")).all():
+                raise ValueError("its static values are infinite or do not differ between VDs")
         return found
 
     @property
@@ -185,6 +191,21 @@ class WindowSet(Labelled):
     def holidays(self) -> str:
         """Dates with spaces between, or a country."""
         return str(self.data.attrs["holidays"])
+
+    @property
+    def static_values(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Numbers that describe the detectors, by name: each ``[N]``, NaN where unknown."""
+        if "static" not in self.data:
+            return {}
+        names = map(str, self.data["attribute"].values)
+        return dict(zip(names, self.data["static"].values.T.astype("float32"), strict=True))
+
+    @cached_property
+    def static(self) -> npt.NDArray[np.float32]:
+        """The same as inputs, ``[N, Q]``: scaled over the detectors, 0 where unknown."""
+        values = np.array([*self.static_values.values()], "float64").reshape(-1, len(self.vdids)).T
+        scaled = (values - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0)
+        return np.where(np.isnan(scaled), 0, scaled).astype("float32")
 
     @property
     def scaler(self) -> dict[str, npt.NDArray[np.float32]]:

@@ -1,13 +1,15 @@
 """A checkpoint: plain tensors, numbers and strings, enough to forecast with.
 
 Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields of
-:class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model
-and ``seed`` what they were trained from (a global network knows the VDs by their places among
-``vdids``); ``scaler`` the ``mean`` and ``std`` per VD and feature, in
-physical units; ``range`` the ``low`` and ``high`` between which values can lie, infinite where they
-have no limit; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
-goes in and comes out; ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`;
-``format`` is :data:`FORMAT`.
+:class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model and
+``seed`` what they were trained from (a global network knows the VDs by their places among
+``vdids``); ``scaler`` the ``mean`` and ``std`` per VD and feature, in physical units; ``range`` the
+``low`` and ``high`` between which values can lie, infinite where they have no limit; ``static``,
+which older ones lack, the numbers that describe the VDs of a global network by name, NaN where
+unknown: an input is such a number minus their mean, divided by their standard deviation, and 0
+where unknown, of a VD never seen too; ``vdids``, ``input_features``, ``target_features`` and the
+window lengths say what goes in and comes out; ``holidays`` are those of
+:func:`~vd_forecasting.days_off.is_day_off`; ``format`` is :data:`FORMAT`.
 """
 
 import math
@@ -109,6 +111,7 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     _check_tensors("range", checkpoint["range"], {"low": like, "high": like}, finite=False)
     if not (checkpoint["range"]["low"] <= checkpoint["range"]["high"]).all():
         raise ValueError("range: low is above high")
+    _check_static(checkpoint)
     return checkpoint
 
 
@@ -169,6 +172,25 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
         raise ValueError("the checkpoint describes no network: it has no num_channels")
     if channels < num_vds * len(features):
         raise ValueError(f"the network has {channels} channels, too few for its VDs and features")
+
+
+def _check_static(checkpoint: Checkpoint) -> None:
+    """Check the numbers that describe VDs: of each VD, and each a channel of the network."""
+    static = checkpoint.get("static", {})
+    if not (isinstance(static, dict) and all(isinstance(name, str) for name in static)):
+        raise ValueError("static: it must be a dict of tensors by name")
+    like = torch.empty(len(checkpoint["vdids"]), device="meta")
+    plain = {
+        name
+        for name, of in static.items()
+        if isinstance(of, Tensor) and of.dtype == torch.float32 and of.layout == torch.strided
+    }
+    known = {name: of.where(~of.isnan(), 0) if name in plain else of for name, of in static.items()}
+    _check_tensors("static", known, dict.fromkeys(static, like))
+    network = checkpoint["network"]
+    free = network["num_channels"] - network["num_vd_features"] * network["target_shape"][0]
+    if len(static) > free:
+        raise ValueError(f"static holds {len(static)} numbers, the network has {free} inputs left")
 
 
 def _equal(found: Any, expected: int | list[int]) -> bool:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vd_forecasting.vocabulary import MODELS, NAMES
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
 
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
 # solid for networks and for no baseline.
@@ -30,7 +30,7 @@ _LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
 }
 COLOURS: Final = {name: colour for name, (colour, _, _) in _LOOKS.items()}
 MARKERS: Final = {name: marker for name, (_, marker, _) in _LOOKS.items()}
-MODE_MARKERS: Final = {"single_vd": "o", "multi_vd": "s", "independent_multi_vd": "^"}
+MODE_MARKERS: Final = dict(zip(EVERY_MODE, "os^D", strict=True))
 
 WIDTH: Final = 10.0
 MAX_HEIGHT: Final = 14.0

@@ -36,7 +36,7 @@ from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.running.stop import heed
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, GLOBAL_MODE
 
 logger = logging.getLogger(__name__)
 
@@ -212,9 +212,14 @@ class _KeepsGoing(Runner):
         last = pipeline.from_nodes(*takers) if takers else Pipeline([])
         for part in (pipeline - last, last):
             run.run(part, catalog)
-        for name, page in outputs.items():
-            if isinstance(page, PageDataset) and name in run.lost:
-                logger.warning("%s is not made: %s", short_path(page.filepath), run.lost[name])
+        for level, line in dict.fromkeys(
+            (logging.INFO, f"{failure}")  # nobody asked for the mode: one line for all its pages
+            if failure.node == GLOBAL_MODE
+            else (logging.WARNING, f"{short_path(page.filepath)} is not made: {failure}")
+            for name, page in outputs.items()
+            if isinstance(page, PageDataset) and (failure := run.lost.get(name))
+        ):
+            logger.log(level, "%s", line)
         if run.failures:
             raise NodesFailed(run.failures)
 

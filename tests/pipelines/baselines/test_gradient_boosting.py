@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.make.arrays import make_clean
+from tests.make.arrays import make_clean, with_places
 from tests.make.windows import (
     MakesWindows,
     make_global_windows,
@@ -81,6 +81,10 @@ def test_a_global_model_also_sees_level_and_spread_of_the_vd() -> None:
     np.testing.assert_array_equal(inputs[:, :19], of_two)
     scales = np.hstack([windows.scaler["mean"][vd], windows.scaler["std"][vd]])
     np.testing.assert_array_equal(inputs[:, 19:], scales)
+    described = make_global_windows(with_places(make_clean(400)))
+    assert described.static.shape == (3, 4)
+    static = lagged_inputs(described, vd, at)[:, -4:]
+    np.testing.assert_array_equal(static, described.static[vd])
 
 
 def test_a_holiday_is_an_input() -> None:

@@ -8,7 +8,7 @@ import yaml
 from sklearn.linear_model import Ridge
 
 from tests import PROJECT
-from tests.make.arrays import make_clean
+from tests.make.arrays import make_clean, with_places
 from tests.make.parameters import CALENDAR, SPLIT
 from tests.make.windows import (
     CLEANING,
@@ -41,8 +41,9 @@ def inputs_and_changes(
     (inputs, targets), *rest = list(batches)
     assert not rest
     inputs = inputs[..., : -1 if windows.one_by_one else None]  # no number of the VD
-    past, calendar = inputs[..., :-9].numpy(), inputs[:, -1, -9:].numpy()
-    flat = np.hstack([past.reshape(len(past), -1), calendar]).astype("float64")
+    own = len(windows.features) * (vds.stop - vds.start)
+    past, others = inputs[..., :own].numpy(), inputs[:, -1, own:].numpy()
+    flat = np.hstack([past.reshape(len(past), -1), others]).astype("float64")
     last = windows.last_values(split)[:, :, vds].reshape(len(flat), -1)
     return flat, targets.numpy().reshape(len(flat), -1) - last, last
 
@@ -72,7 +73,8 @@ def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
 
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
 def test_a_global_ridge_is_scikit_learns_on_the_windows_of_all_vds(missing: float) -> None:
-    windows = make_global_windows(make_clean(400, vds=3, missing=missing))
+    """... and on what describes them."""
+    windows = make_global_windows(with_places(make_clean(400, vds=3, missing=missing)))
     forecast = forecast_ridge(windows, [10.0])
     parts = windows.parts("global")
     x, y, _ = map(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
@@ -79,7 +80,8 @@ def with_outcomes(outcomes: dict[str, Outcome], errors: Sequence[float] = WEAK) 
         )
         for mode in MODES
     }
-    return Found(outcomes, baselines, failures={})
+    scores = {mode: pd.DataFrame() for mode in MODES}
+    return Found(outcomes, baselines, failures={}, scores=scores)
 
 
 @pytest.fixture(scope="module")

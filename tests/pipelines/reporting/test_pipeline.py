@@ -41,10 +41,14 @@ from vd_forecasting.pipelines.reporting.pages.comprehensive import write_compreh
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_metric_evolution
 from vd_forecasting.pipelines.reporting.scores import gather_outcome
 from vd_forecasting.rendering.page import Page
-from vd_forecasting.running.failure import FailedDataset, Failure
-from vd_forecasting.vocabulary import EXPERIMENTS, MODES
+from vd_forecasting.running.failure import NOT_RUN, FailedDataset, Failure
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, MODELS, MODES
 
 ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions")
+OF_GLOBAL = {
+    *(f"global_vd_{model}.{name}" for model in MODELS for name in ARTEFACTS),
+    "global_vd_baselines.predictions",
+}
 REPORT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
 COMPARISON_PLOTS = (
     "learning_curves",
@@ -123,6 +127,7 @@ def test_the_comprehensive_report_reads_the_results_of_experiments_and_compariso
         {"params:evaluation"}
         | {f"{name}.result" for name in EXPERIMENTS}
         | {f"compare_{mode}.result" for mode in MODES}
+        | OF_GLOBAL
     )
     assert pipeline.outputs() == {"comprehensive_page_html", "comprehensive_metrics"}
     assert "comprehensive_model_comparison" in pipeline.all_outputs()
@@ -147,12 +152,13 @@ def test_kedro_does_not_warn_of_dotted_names() -> None:
 
 
 def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
-    vdids = {"single_vd": ["A"], "multi_vd": ["A", "B"], "independent_multi_vd": ["A", "B"]}
+    several = {mode: ["A", "B"] for mode in EVERY_MODE}
+    vdids = {**several, "single_vd": ["A"], "global_vd": ["A", "B", "C"]}
     shape: dict[str, Any] = {"origins": 6 * 24, "interval_minutes": 60.0, "horizons": 3}
     catalog = catalog_of(
         {
             name: make_predictions(mode, model, vdids=vdids[mode], seeds=(1, 2), **shape)
-            for name in EXPERIMENTS
+            for name in EVERY_EXPERIMENT
             for mode, _, model in [name.rpartition("_")]
         },
         epochs=3,
@@ -160,18 +166,18 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     page = PageDataset(filepath=str(tmp_path / "page.md"), figures="plots/")
     catalog["comprehensive_model_comparison"] = page
     pipeline = create_comprehensive()
-    for mode in MODES:
+    for mode in EVERY_MODE:
         pipeline += create_comparison(mode)
-    for name in EXPERIMENTS:
+    for name in EVERY_EXPERIMENT:
         pipeline += experiment_report(*name.rsplit("_", 1))
     outputs = run(pipeline, catalog)
     metrics = outputs["comprehensive_metrics"]
-    assert set(metrics["mode"]) == set(MODES)
+    assert set(metrics["mode"]) == set(EVERY_MODE)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
     # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
     # ones; and of congestion as an event 4 scores × horizons and 3 of queues, in each mode
     runs = 3 + 3 + 5
-    assert len(metrics) == (1 + 2 + 2) * 3 * 3 * 7 * runs * 2 + 3 * (4 * 3 + 3) * runs
+    assert len(metrics) == (1 + 2 + 2 + 3) * 3 * 3 * 7 * runs * 2 + 4 * (4 * 3 + 3) * runs
     assert metrics["seed"].dropna().unique().tolist() == ["1", "2", "joined"]
     kinds: dict[str, type] = {
         "training_report": Page,
@@ -181,7 +187,11 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
         "comprehensive_page_html": str,
         "comprehensive_metrics": type(metrics),
     }
-    assert pipeline.outputs() == {"comprehensive_page_html", "comprehensive_metrics"}
+    assert pipeline.outputs() == {
+        "comprehensive_page_html",
+        "comprehensive_metrics",
+        "compare_global_vd.result",
+    }
     for name, value in outputs.items():
         assert isinstance(value, kinds.get(name.rpartition(".")[2], object)), name
     html = outputs["comprehensive_page_html"]
@@ -346,6 +356,8 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
     for name in pipeline.inputs():
         if name.partition(".")[0] in missing & set(EXPERIMENTS):
             catalog[name] = FailedDataset(FAILED, None)
+    for name in OF_GLOBAL:
+        catalog[name] = FailedDataset(Failure("global_vd", "kedro run", NOT_RUN), None)
     compared = {mode for mode in MODES if f"compare_{mode}" not in missing}
     saved = PageDataset(filepath=f"{tmp_path}/page.md", figures="plots/")
     catalog["comprehensive_model_comparison"] = saved
@@ -373,6 +385,7 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
     assert {name.replace(" ", "_").lower() for name in networks} == set(experiments)
     assert not re.search(r"\bnan\b|None|\binf\b", page)
     assert "a | reason" in outputs["comprehensive_page_html"]
+    assert "global_vd" not in page
 
 
 def test_without_any_experiment_there_is_no_comprehensive_page() -> None:

@@ -261,6 +261,34 @@ def test_a_global_model_forecasts_a_vd_that_it_has_never_seen() -> None:
     assert errors[0] < 0.9 * errors[1]
 
 
+def test_what_describes_a_vd_is_an_input_of_which_the_checkpoint_holds_the_scale() -> None:
+    """... also for a VD that it was not trained on."""
+    windows = global_windows()
+    checkpoint = untrained(windows)
+    assert [*checkpoint["static"]] == ["position_lat", "lane_num", "road 1", "road 5"]
+    latitudes = checkpoint["static"]["position_lat"].double()
+    by_hand = (latitudes - latitudes.mean()) / latitudes.std(correction=0)
+    np.testing.assert_allclose(windows.static[:, 0], by_hand, rtol=1e-5)
+    [forecaster] = load_forecasters(checkpoint).values()
+    assert forecaster.num_values + 9 + 4 == checkpoint["network"]["num_channels"]
+    torch.nn.init.normal_(forecaster.head.weight)
+    x, _ = WindowBatches(windows, slice(0, 1), "val", 4).at(slice(None))
+    moved = x.clone()
+    moved[:, :, 3 + 9] += 1.0  # its latitude
+    assert (forecaster(moved) != forecaster(x)).any()
+
+
+def test_windows_with_other_descriptions_are_not_those_of_the_checkpoint() -> None:
+    windows = global_windows()
+    checkpoint = untrained(windows)
+    check_same_windows(checkpoint, windows)
+    moved = windows.data.assign(static=windows.data["static"] + [1.0, 0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="its static has another position_lat"):
+        check_same_windows(checkpoint, WindowSet(moved))
+    with pytest.raises(ValueError, match="its static has another"):
+        check_same_windows(checkpoint, WindowSet(windows.data.drop_vars("static")))
+
+
 def test_a_forecast_of_a_global_model_depends_on_its_own_vd_alone() -> None:
     windows = global_windows()
     checkpoint = untrained(windows)

@@ -10,11 +10,12 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kedro.io import DatasetError
 
-from tests.make.arrays import make_clean
+from tests.make.arrays import make_clean, with_places
 from tests.make.parameters import CALENDAR, SPLIT
-from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.parameters import (
     Calendar,
@@ -408,6 +409,79 @@ def test_every_pass_of_a_global_model_draws_each_window_with_a_target_once() -> 
     starts = map(int, windows.starts("train"))
     left_out = {(0, start) for start in range(94, 111)}
     assert sorted(first) == sorted({(n, s) for s in starts for n in (0, 1)} - left_out)
+
+
+STATIC = {
+    "position_lat": [25.0, 25.1, 25.4],
+    "lane_num": [2.0, 4.0, np.nan],
+    "lane_count": [3.0, 3.0, 2.0],
+    "road 1": [0.0, np.nan, 1.0],
+    "road 5": [1.0, np.nan, 0.0],
+}
+
+
+def lanes_counted(clean: xr.DataArray) -> xr.DataArray:
+    """The same with a feature that never changes."""
+    counted = clean.isel(feature=[0]).assign_coords(feature=["lane_count"])
+    counted.values[:] = np.where(np.isfinite(counted), [[[3.0], [3.0], [2.0]]], np.nan)
+    both: xr.DataArray = xr.concat([clean, counted], "feature")
+    return both.assign_attrs(clean.attrs)
+
+
+def global_windows(clean: xr.DataArray) -> WindowSet:
+    return make_multi_vd_windows(clean, of_all(), SPLIT, CLEANING, CALENDAR)
+
+
+def test_a_global_model_gets_what_differs_between_detectors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """... and does not change: lanes, position, road and constant features."""
+    clean = lanes_counted(with_places(make_clean()))
+    with caplog.at_level("INFO"):
+        windows = global_windows(clean)
+    assert [*windows.static_values] == [*STATIC], "position_lon does not differ"
+    for name, values in STATIC.items():
+        np.testing.assert_allclose(windows.static_values[name], values, rtol=1e-6)
+    by_hand = [[-0.981, -1, 0.707, -1, 1], [-0.392, 1, 0.707, 0, 0], [1.373, 0, -1.414, 1, -1]]
+    np.testing.assert_allclose(windows.static, by_hand, atol=1e-3)
+    [line] = [message for message in caplog.messages if "describe a detector" in message]
+    assert line == (
+        "global_vd: inputs that describe a detector are position_lat, lane_num, lane_count, "
+        "road 1 and road 5; of 15 values 3 are unknown, such as those of VD-1"
+    )
+
+
+def test_no_other_model_gets_it_and_none_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    joint = make_multi_vd_windows(with_places(make_clean()), multi(), SPLIT, CLEANING, CALENDAR)
+    plain = global_windows(make_clean())
+    unknown = {"lane_num": [np.nan] * 3, "road_id": [""] * 3, "road_name": [""] * 3}
+    places = {name: ("vd", values) for name, values in unknown.items()}
+    of_unknown = global_windows(make_clean().assign_coords(places))
+    for windows in (joint, plain, of_unknown):
+        assert windows.static_values == {}
+        assert windows.static.shape == (len(windows.vdids), 0)
+    assert not any("describe" in message for message in caplog.messages)
+
+
+def test_batches_hold_what_describes_the_vd_of_each_window() -> None:
+    windows = global_windows(with_places(make_clean()))
+    x, _ = WindowBatches(windows, slice(1, 3), "val", batch_size=10**6).at(slice(None))
+    of_each = np.repeat([1, 2], len(windows.starts("val")))
+    for step in (0, -1):
+        np.testing.assert_array_equal(x[:, step, 12:-1], windows.static[of_each])
+        np.testing.assert_array_equal(x[:, step, -1], of_each + 1)
+
+
+def test_what_describes_detectors_is_kept_in_the_file(tmp_path: Path) -> None:
+    windows = global_windows(with_places(make_clean()))
+    held = "vd_forecasting.artefacts.WindowBlocks"
+    stored = XarrayDataset(filepath=str(tmp_path / "windows.nc"), holds=held)
+    stored.save(WindowBlocks.of_one(windows))
+    np.testing.assert_array_equal(stored.load().last.static, windows.static)
+    alike = windows.data.assign(static=windows.data["static"] * 0)
+    stored.save(WindowBlocks.of_one(WindowSet(alike)))
+    with pytest.raises(DatasetError, match="do not differ between VDs"):
+        stored.load()
 
 
 def test_windows_are_views() -> None:

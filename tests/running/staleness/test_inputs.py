@@ -202,3 +202,52 @@ def test_what_a_run_cannot_do_without_is_refused_when_it_is_read(project: Projec
     (project.folder / f"{LSTM}.history.json").unlink()
     (project.folder / f"{LSTM}.forecasts.json").unlink()
     assert project.unusable(takes_failures=False) == {}
+
+
+# --- global_vd, which compare_all does not make ---------------------------------------------------
+
+GLOBAL = "global_vd_lstm"
+OF_GLOBAL = f"{GLOBAL}.forecasts"
+WITH_GLOBAL = Pipeline([*MAKING.nodes, *experiment(GLOBAL).nodes])
+NEVER = Failure("global_vd", "kedro run --namespace compare_global_vd", NOT_RUN)
+
+
+def reading(*names: str, namespace: str = "comprehensive") -> Pipeline:
+    """A page that reads these, in a namespace."""
+    inputs = {name.replace(".", "_"): name for name in names}
+    page = Pipeline([Node(report, list(inputs), "page", name="report")])
+    return across_namespaces(page, namespace=namespace, inputs=inputs)
+
+
+def unusable_of(project: Project, pipeline: Pipeline, takes_failures: bool) -> dict[str, Failure]:
+    makers = makers_of([WITH_GLOBAL])
+    catalog = project.catalog()
+    for name in makers.keys() - MAKERS.keys():
+        catalog[name] = AtomicJSONDataset(filepath=str(project.folder / f"{name}.json"))
+    return find_unusable(pipeline, makers, catalog, {}, takes_failures)
+
+
+@pytest.mark.parametrize("takes_failures", [True, False])
+def test_a_page_can_do_without_a_mode_that_nobody_asked_for(
+    project: Project, takes_failures: bool
+) -> None:
+    """... even before any experiment has run, as in the first compare_all."""
+    assert unusable_of(project, reading(OF_GLOBAL), takes_failures) == {OF_GLOBAL: NEVER}
+
+
+def test_half_of_that_mode_is_named_by_its_node(project: Project) -> None:
+    (project.folder / f"{OF_GLOBAL}.json").write_text("1")
+    history = f"{GLOBAL}.history"
+    found = unusable_of(project, reading(OF_GLOBAL, history), takes_failures=True)
+    again = f"kedro run --namespace {GLOBAL}"
+    assert found == {history: Failure(f"{GLOBAL}.train", again, NOT_RUN)}
+
+
+def test_reports_of_that_mode_do_without_it_in_one_line(project: Project) -> None:
+    project.make(LSTM)
+    both = reading(READ[0], OF_GLOBAL) + reading(OF_GLOBAL, namespace=GLOBAL)
+    found = unusable_of(project, both, takes_failures=True)
+    assert found == {OF_GLOBAL: NEVER}
+    assert str(found[OF_GLOBAL]) == (
+        "global_vd has not run: kedro run --namespace compare_global_vd"
+    )

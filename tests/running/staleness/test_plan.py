@@ -169,6 +169,16 @@ def test_a_first_run_names_what_comes_first(empty: Project) -> None:
     ]
 
 
+def test_a_page_is_not_planned_where_nothing_is_there_that_it_is_made_of(empty: Project) -> None:
+    """... such as the report of a mode that nobody trained; of a file of the user's it is."""
+    page = PIPELINE.only_nodes("summarise", "write")
+    assert describe_plan(empty.plan(page)) == ["Everything is up to date."]
+    empty.write("doubled", 6)
+    assert empty.plan(page).reasons == {"write": ["output page.json is missing"]}
+    empty.file("raw").unlink()
+    assert empty.plan(PIPELINE.only_nodes("double")).nodes == ["double"]
+
+
 def test_a_changed_parameter(made: Project) -> None:
     made.parameters = {"factor": 5, "unused": [1, 2]}
     assert made.plan().reasons == {"double": ["parameter block.factor 2 → 5"]}

@@ -97,14 +97,15 @@ def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndar
 
     Lag by lag all features of the VD, the minute of the day, the day of the week, whether the day
     is off and the position of the VD; for a global model also the mean and the standard deviation
-    of its features: float32 ``[W, C]``.
+    of its features, and what describes the VD: float32 ``[W, C]``.
     """
     steps = at[:, None] - spaced_lags(windows.sequence_length)
     past = windows.values[steps, vd[:, None]]  # [W, lags, features]
     minute = minute_of_week(windows.time[at])
     calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY, windows.day_off[at]]
-    scales = [of[vd] for of in windows.scaler.values()] if windows.one_by_one else []
-    return np.column_stack([past.reshape(len(at), -1), *calendar, vd, *scales]).astype("float32")
+    of_vd = [*windows.scaler.values(), windows.static] if windows.one_by_one else []
+    inputs = [past.reshape(len(at), -1), *calendar, vd, *(of[vd] for of in of_vd)]
+    return np.column_stack(inputs).astype("float32")
 
 
 def spaced_lags(length: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Ridge regression (Hoerl and Kennard 1970) on the windows that the networks see.
 
 C inputs: the scaled window of all features of a model's VDs, flattened, the calendar of the origin,
-and a one for the intercept, which is not penalised. K outputs, one per horizon, VD and target
-feature: the change from the last value known at the origin, in scaled units.
+of a global model what describes the VD, and a one for the intercept, which is not penalised. K
+outputs, one per horizon, VD and target feature: the change from the last value known at the origin,
+in scaled units.
 
 A missing target is left out, never imputed, so each output has training windows of its own. With a
 thousand inputs it would take long to go through the windows once per output. Instead the normal
@@ -130,14 +131,18 @@ def input_blocks(
 ) -> Iterator[np.ndarray]:
     """The ``chosen`` inputs of the windows with the origins ``at`` [W], some thousand at a time.
 
-    Lag by lag all features of all VDs, the calendar of the origin, one: float64 ``[B, C]``.
+    Lag by lag all features of all VDs, the calendar of the origin, what describes the VD, one:
+    float64 ``[B, C]``.
     """
     lags = np.arange(windows.sequence_length)
     values = windows.values[:, vds]  # [T, N, features]
     for first in range(0, len(at), BLOCK):
         origin = at[first : first + BLOCK]
         past = values[origin[:, None] - lags].reshape(len(origin), -1)
-        inputs = [past, windows.calendar[origin], np.ones((len(origin), 1), "float32")]
+        static = np.broadcast_to(
+            windows.static[vds].ravel(), (len(origin), windows.static[vds].size)
+        )
+        inputs = [past, windows.calendar[origin], static, np.ones((len(origin), 1), "float32")]
         yield np.hstack(inputs)[:, chosen].astype("float64", order="C")
 
 

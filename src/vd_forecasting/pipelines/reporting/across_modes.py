@@ -1,7 +1,7 @@
-"""All six experiments, or those that did not fail, on the detectors that every mode forecasts."""
+"""All experiments, or those that did not fail, on the detectors that every mode forecasts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pandas as pd
@@ -19,9 +19,9 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.scores import SCORE_COLUMNS
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import Failure
-from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, MODELS
 
-Part = TypeVar("Part", Outcome, BaselineForecasts, Failure)
+Part = TypeVar("Part", Outcome, BaselineForecasts, pd.DataFrame, Failure)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Found:
     failures: Mapping[str, Failure]
     """By the name of what should have made something: an experiment, ``{mode}_baselines`` or
     ``compare_{mode}``."""
+    scores: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """By mode."""
+    left_out: str = ""
+    """Why a mode that has results is not compared with the others."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,12 @@ def gather(**results: Outcome | Compared | Failure) -> Found:
     def those(kind: type[Part]) -> dict[str, Part]:
         return {name: part for name, part in parts.items() if isinstance(part, kind)}
 
-    baselines = those(BaselineForecasts)
+    baselines, scores = those(BaselineForecasts), those(pd.DataFrame)
     return Found(
         those(Outcome),
         {name.removesuffix("_baselines"): of_mode for name, of_mode in baselines.items()},
         those(Failure),
+        {name.removeprefix("compare_"): of_mode for name, of_mode in scores.items()},
     )
 
 
@@ -145,13 +150,11 @@ def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
     )
 
 
-def concatenate_scores(*compared: Compared | Failure) -> pd.DataFrame:
+def concatenate_scores(found: Found) -> pd.DataFrame:
     """The scores of all modes that could be compared in one tidy frame; empty if none could."""
-    scores = [of_mode.scores for of_mode in compared if isinstance(of_mode, Compared)]
-    there = [of_mode for of_mode in scores if not isinstance(of_mode, Failure)]
-    if not there:
+    if not found.scores:
         return pd.DataFrame(columns=SCORE_COLUMNS)
-    return pd.concat(there, ignore_index=True)
+    return pd.concat(found.scores.values(), ignore_index=True)
 
 
 def align_modes(
@@ -165,10 +168,10 @@ def align_modes(
     Raises:
         ValueError: no experiment has forecasts.
     """
-    networks = {name: forecasts[name] for name in EXPERIMENTS if name in forecasts}
+    networks = {name: forecasts[name] for name in EVERY_EXPERIMENT if name in forecasts}
     if not networks:
         raise ValueError("no experiment has forecasts, so there is nothing to compare")
-    modes = [mode for mode in MODES if any(f"{mode}_{model}" in networks for model in MODELS)]
+    modes = [mode for mode in EVERY_MODE if any(f"{mode}_{m}" in networks for m in MODELS)]
     baselines = {mode: baselines[mode] for mode in modes if mode in baselines}
     first, *others = (of_one.vdids for of_one in networks.values())
     shared = [vdid for vdid in first if all(vdid in vdids for vdids in others)]

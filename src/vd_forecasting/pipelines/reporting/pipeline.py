@@ -4,12 +4,18 @@ The ``result`` of an experiment or a comparison, in memory, is all that other na
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.pipelines.reporting import across_modes, scores
+from vd_forecasting.pipelines.reporting.global_mode import (
+    ARTEFACTS,
+    gather_global,
+    take_in_global,
+)
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import (
     render_comprehensive,
@@ -17,7 +23,7 @@ from vd_forecasting.pipelines.reporting.pages.comprehensive import (
 )
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
 from vd_forecasting.running.failure import TAKES_FAILURES
-from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES
+from vd_forecasting.vocabulary import EXPERIMENTS, GLOBAL_MODE, MODELS, MODES
 
 
 def _node(function: Callable[..., Any], inputs: Any, outputs: Any, **settings: Any) -> Node:
@@ -27,11 +33,10 @@ def _node(function: Callable[..., Any], inputs: Any, outputs: Any, **settings: A
 
 def create_experiment_report() -> Pipeline:
     """Report one experiment: a template, to be stamped out by namespace."""
-    artefacts = ["config", "training_history", "cost", "fit_errors", "predictions"]
     scored = ["predictions", "fit_errors", "params:evaluation.mape_min_truth"]
     return Pipeline(
         [
-            _node(scores.gather_outcome, artefacts, "outcome"),
+            _node(scores.gather_outcome, [*ARTEFACTS], "outcome"),
             _node(scores.score_experiment, scored, ["errors", "metrics"]),
             _node(write_training_report, ["outcome", "errors"], "training_report"),
             _node(scores.conclude_experiment, ["outcome", "training_report", "metrics"], "result"),
@@ -70,17 +75,24 @@ def create_comprehensive() -> Pipeline:
     """Compare all experiments, in the namespace ``comprehensive``.
 
     Where some failed, the rest is compared: the nodes that read other namespaces take failures.
+    The files of ``global_vd`` are read as an earlier run left them, if one did.
     """
-    comparisons = [f"compare_{mode}" for mode in MODES]
-    sources = {name: f"{name}.result" for name in (*EXPERIMENTS, *comparisons)}
+    sources = {name: f"{name}.result" for name in (*EXPERIMENTS, *map("compare_{}".format, MODES))}
+    beside = {
+        f"{model}_{name}": f"{GLOBAL_MODE}_{model}.{name}"
+        for model, name in product(MODELS, ARTEFACTS)
+    } | {"baselines": f"{GLOBAL_MODE}_baselines.predictions"}
     metrics, page = "comprehensive_metrics", "comprehensive_model_comparison"
     html = "comprehensive_page_html"
+    read = {"evaluation": "params:evaluation", **{name: name for name in beside}}
     template = Pipeline(
         [
-            _node(across_modes.concatenate_scores, comparisons, metrics, tags=TAKES_FAILURES),
             _node(
-                across_modes.gather, {name: name for name in sources}, "found", tags=TAKES_FAILURES
+                across_modes.gather, {name: name for name in sources}, "six", tags=TAKES_FAILURES
             ),
+            _node(gather_global, read, "of_global", tags=TAKES_FAILURES),
+            _node(take_in_global, ["six", "of_global"], "found"),
+            _node(across_modes.concatenate_scores, "found", metrics),
             _node(across_modes.compare_modes, ["found", "params:evaluation"], "across"),
             _node(write_comprehensive, ["found", "across"], page),
             _node(render_comprehensive, page, html),
@@ -89,7 +101,7 @@ def create_comprehensive() -> Pipeline:
     return across_namespaces(
         template,
         namespace="comprehensive",
-        inputs=sources,
+        inputs=sources | beside,
         outputs={metrics, page, html},
         parameters={"params:evaluation"},
     )

@@ -20,8 +20,9 @@ class WindowBatches:
     smaller. With a generator, windows are shuffled anew in every pass and those without any
     observed target left out, as they teach nothing; without one they keep the order of time.
 
-    Of a global model every window is of one VD: N is 1, windows without a generator come VD by VD,
-    and the last channel is the number of the VD, its position counted from 1.
+    Of a global model every window is of one VD: N is 1, and windows without a generator come VD by
+    VD. Channels behind the calendar describe the VD; the last one is its number, its position
+    counted from 1.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class WindowBatches:
         self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
         self.target_positions = windows.target_positions
         self.one_by_one, self.first_vd = windows.one_by_one, vds.start
+        self.static = torch.from_numpy(windows.static[vds])  # [N, Q]
         starts = windows.starts(split)
         chosen = np.ones((values.shape[1] if self.one_by_one else 1, len(starts)), bool)
         if generator is not None:
@@ -78,8 +80,9 @@ class WindowBatches:
 
         channels = [cut(self.past).flatten(2), self.past_calendar[starts]]
         if self.one_by_one:
-            number = (self.first_vd + 1 + vd).float()
-            channels.append(number[:, None, None].expand(-1, channels[0].shape[1], 1))
+            number = (self.first_vd + 1 + vd).float()[:, None]
+            of_vd = torch.cat([self.static[vd], number], dim=1)  # [B, Q + 1]
+            channels.append(of_vd[:, None].expand(-1, channels[0].shape[1], -1))
         observed = cut(self.future_observed)[..., targets]
         future = cut(self.future)[..., targets].masked_fill(~observed, torch.nan)
         return torch.cat(channels, dim=2), future

@@ -73,15 +73,18 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
         "holidays": windows.holidays,
         **windows.lengths,
     }
+    tensors = {"scaler": windows.scaler, "range": windows.range, "static": windows.static_values}
     differing = [
         f"its {name} {checkpoint[name]}, theirs {own}"
         for name, own in described.items()
         if checkpoint[name] != own
     ] or [
         f"its {key} has another {name}"
-        for key, of_windows in (("scaler", windows.scaler), ("range", windows.range))
-        for name, own in of_windows.items()
-        if not np.array_equal(checkpoint[key][name].numpy(), own)
+        for key, own in tensors.items()
+        for stored in [checkpoint.get(key, {})]
+        for name in own | stored
+        if own.keys() != stored.keys()
+        or not np.array_equal(stored[name].numpy(), own[name], equal_nan=True)
     ]
     if differing:
         raise ValueError(

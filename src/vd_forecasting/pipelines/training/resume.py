@@ -98,9 +98,9 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest.update(json.dumps(labels).encode())
     series = [windows.values[:, vds], windows.observed[:, vds]]
     limits = (*windows.scaler.values(), *windows.range.values())
-    for array in (*series, *(of[vds] for of in limits), windows.calendar):
+    for array in (*series, *(of[vds] for of in limits), windows.static[vds], windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data.cast("B"))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
     return digest.hexdigest()
 
 

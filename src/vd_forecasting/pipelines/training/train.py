@@ -218,12 +218,13 @@ def describe_network(experiment: Experiment) -> dict[str, Any]:
     windows = experiment.windows
     vds = windows.parts(next(iter(windows.models)))[0]
     num_vds, num_features = vds.stop - vds.start, len(windows.features)
+    num_shared = windows.calendar.shape[1] + windows.static.shape[1]
     targets = [n * num_features + f for n in range(num_vds) for f in windows.target_positions]
     return {
         "model": experiment.model,
         "model_parameters": experiment.model_parameters.model_dump(mode="json"),
         "network": {
-            "num_channels": num_vds * num_features + windows.calendar.shape[1],
+            "num_channels": num_vds * num_features + num_shared,
             "num_vd_features": num_features,
             "target_channels": targets,
             "target_shape": [num_vds, len(windows.targets)],
@@ -246,6 +247,7 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "seed": seed,
         "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
         "range": {name: torch.from_numpy(of_vds) for name, of_vds in windows.range.items()},
+        "static": {name: torch.from_numpy(of) for name, of in windows.static_values.items()},
         **windows.lengths,
         "holidays": windows.holidays,
         "format": FORMAT,

@@ -7,6 +7,7 @@ its first step, and :mod:`.batches` cuts it out of the one array.
 
 import logging
 import math
+from collections.abc import Mapping
 from itertools import islice, pairwise
 from typing import Final
 
@@ -15,6 +16,7 @@ import xarray as xr
 
 from vd_forecasting import vd_array
 from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.datasets.hdf5_attributes import NUMBERS, TEXTS
 from vd_forecasting.days_off import is_day_off
 from vd_forecasting.parameters import (
     Calendar,
@@ -28,7 +30,7 @@ from vd_forecasting.parameters import (
 )
 from vd_forecasting.pipelines.data_engineering.possible_range import possible_range
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
-from vd_forecasting.wording import nearest, plural
+from vd_forecasting.wording import listed, nearest, plural
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +168,9 @@ def make_windows(
     The scaler is fitted on the observed values of the training split only. A missing input takes
     the last observed value before it, and the training mean where there is none: no step sees a
     later one. The type of ``windows`` says the mode, which decides whether series are forecast
-    jointly or each on its own; the range that cleaning leaves is the one for forecasts. A split too
-    short for a window and a VD without an observed value to learn from are a ValueError.
+    jointly or each on its own; a global model also gets :func:`static_values`. The range that
+    cleaning leaves is the one for forecasts. A split too short for a window and a VD without an
+    observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
     series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
@@ -176,6 +179,7 @@ def make_windows(
     train_end, val_end = bounds["train"][1], bounds["val"][1]
     phases = calendar_inputs(series["time"].values, calendar.text)  # before there is a copy
     values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
+    places = series.coords.to_dataset()
     series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
     observed = np.isfinite(values)
     low, high = possible_range(series, observed[:train_end], cleaning)
@@ -219,7 +223,45 @@ def make_windows(
         "val_end": val_end,
         "holidays": calendar.text,
     }
-    return WindowSet(xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes))
+    data = xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes)
+    if isinstance(windows, GlobalVDWindows):
+        levels = {
+            feature: np.where(observed[:train_end, :, f].any(axis=0), mean[:, f], np.nan)
+            for f, feature in enumerate(inputs)
+            if not values[:train_end, :, f].any()  # constant, so its own scaler erases it
+        }
+        data = data.assign(static_values(places, levels))
+    return WindowSet(data)
+
+
+def static_values(places: xr.Dataset, levels: Mapping[str, np.ndarray]) -> dict[str, xr.DataArray]:
+    """Numbers that describe detectors and differ between them, as ``static``.
+
+    Lanes and position from the coordinates ``places`` of a file, the ``levels`` [N] of constant
+    features, and of each road whether a detector is on it: float32 (vd, attribute), NaN where
+    unknown. Empty if there are none.
+    """
+    columns = {name: places[name].values for name in NUMBERS if name in places}
+    columns |= levels
+    if {*TEXTS} <= {*places.coords}:
+        ids, names = (places[name].values.astype(str) for name in TEXTS)
+        roads = np.where(ids == "", names, ids)
+        for road in sorted({*roads} - {""}):
+            columns[f"road {road}"] = np.where(roads == "", np.nan, roads == road)
+    labels = {"vd": places["vd"].values.astype(str), "attribute": [*columns]}
+    values = np.array([*columns.values()], "float32").reshape(-1, places.sizes["vd"]).T
+    static = xr.DataArray(values, labels, ("vd", "attribute")).where(np.isfinite(values))
+    static = static[:, (static.max("vd") > static.min("vd")).values]
+    if not static.sizes["attribute"]:
+        return {}
+    missing = static.isnull()
+    of_vds = static["vd"].values[missing.any("attribute")]
+    logger.info(
+        "global_vd: inputs that describe a detector are %s; of %s values %s are unknown%s",
+        *(listed(static["attribute"].values), f"{static.size:,}", f"{int(missing.sum()):,}"),
+        f", such as those of {of_vds[0]}" if len(of_vds) else "",
+    )
+    return {"static": static}
 
 
 def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tuple[int, int]]:

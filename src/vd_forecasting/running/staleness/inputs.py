@@ -27,7 +27,7 @@ from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, GLOBAL_MODE
 from vd_forecasting.wording import in_one_line
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ def find_unusable(
 ) -> dict[str, Failure]:
     """Why files of earlier runs cannot be read, by dataset.
 
-    What an experiment made belongs together: if any of it cannot be used, none of it is.
+    What an experiment made belongs together: if any of it cannot be used, none of it is. What the
+    comprehensive page reads of ``global_vd`` is used as it is, if it is there: the page judges it.
 
     Args:
         pipeline: that of the run.
@@ -69,7 +70,7 @@ def find_unusable(
         catalog: that of the run.
         run_params: Kedro's, of the run.
         takes_failures: whether the run makes what it can without those files. If not, none is
-            found: reading one that is missing will tell.
+            found but what the page can do without: reading one that is missing will tell.
 
     Raises:
         ValueError: one line with the command to type. What is there was made of other data, all of
@@ -77,9 +78,14 @@ def find_unusable(
     """
     read = sorted(pipeline.inputs() & makers.keys())
     read = [name for name in read if local_file(catalog.get(name))]
+    not_run = _not_run(read, makers, catalog, run_params)
+    own = {name for node in pipeline.nodes if _of_global(node) for name in node.inputs}
+    judged = {name for name in read if _of_global(makers[name])} - own
+    optional = {name: not_run[name] for name in not_run if name in judged}
+    read = [name for name in read if name not in judged]
     if not read:
-        return {}
-    there = set(filter(catalog.exists, read))
+        return optional
+    there = {*read} - not_run.keys()
     for name in sorted(there):
         if fingerprint.load_fingerprint(makers[name], catalog) is None:
             logger.warning("There is no record of how %s was made; it is used as it is.", name)
@@ -95,7 +101,7 @@ def find_unusable(
             then = _command({of.namespace}, run_params)
             found[name] = Failure(of.name, f"{failed[of.name]}; then {then}", FAILED_BEFORE)
         elif name not in there:
-            found[name] = Failure(makers[name].name, again, NOT_RUN)
+            found[name] = not_run[name]
         elif of := next((node for node in upstream if node.name in other), None):
             reason = f"{other[of.name]}; make it anew: {again}"
             found[name] = Failure(of.name, reason, USED_OTHER_DATA)
@@ -108,7 +114,7 @@ def find_unusable(
             f"{short_path(path)} is of other data: {other[first.name]}; make it anew: {again}"
         )
     if not takes_failures:
-        return {}
+        return optional
     read_of = {node.namespace for node in before.nodes} & {*EVERY_EXPERIMENT}
     trained = [name for name in makers if makers[name].namespace in {*EXPERIMENTS, *read_of}]
     files = filter(None, (local_file(catalog.get(name)) for name in trained))
@@ -118,7 +124,32 @@ def find_unusable(
     worst: dict[str | None, Failure] = {}
     for name in sorted(found, key=lambda name: STATES.index(found[name].state)):
         worst.setdefault(makers[name].namespace, found[name])
-    return {name: worst[space] for name in read if (space := makers[name].namespace) in worst}
+    unusable = {name: worst[space] for name in read if (space := makers[name].namespace) in worst}
+    return optional | unusable
+
+
+def _of_global(node: Node) -> bool:
+    return GLOBAL_MODE in str(node.namespace)
+
+
+def _not_run(
+    read: Collection[str],
+    makers: Mapping[str, Node],
+    catalog: CatalogProtocol,
+    run_params: Mapping[str, Any],
+) -> dict[str, Failure]:
+    """What has not run, by missing dataset: a node, or ``global_vd`` where nothing of it is there,
+    which nobody need have asked for."""
+    missing = [name for name in read if not catalog.exists(name)]
+    found = {}
+    for name in missing:
+        again = _command({makers[name].namespace}, run_params)
+        found[name] = Failure(makers[name].name, again, NOT_RUN)
+    of_global = {name for name in read if _of_global(makers[name])}
+    if of_global <= {*missing}:
+        again = _command({f"compare_{GLOBAL_MODE}"}, run_params)
+        found |= dict.fromkeys(of_global, Failure(GLOBAL_MODE, again, NOT_RUN))
+    return found
 
 
 def _failed(

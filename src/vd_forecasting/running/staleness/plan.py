@@ -39,6 +39,12 @@ def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogPr
     known = fingerprint.load_saved(catalog)
     files = {node.name: fingerprint.output_files(node, catalog) for node in pipeline.nodes}
 
+    def cannot_run(node: Node) -> bool:
+        """Whether nothing is there of what it reads of other nodes."""
+        inputs = fingerprint.take_fingerprint(node, makers, catalog, known)["inputs"]
+        made = [content for name, (_, content) in inputs.items() if name in makers]
+        return bool(made) and not any(made)
+
     def why(node: Node, made_again: set[str]) -> list[str]:
         depends = not made_again.isdisjoint(node.inputs)  # then its outputs are made again anyway
         paths = files[node.name]
@@ -51,7 +57,7 @@ def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogPr
                 *(f"output {short_path(paths[name])} {what}" for name, what in altered.items()),
             ]
         missing = [path for path in paths.values() if not path.is_file()]
-        if depends:
+        if depends or (missing and cannot_run(node)):
             return []
         if missing:
             return [f"output {short_path(missing[0])} is missing"]

@@ -1,4 +1,4 @@
-"""The page that compares all six experiments; its text is ``templates/comprehensive.md.j2``."""
+"""The page that compares all experiments; its text is ``templates/comprehensive.md.j2``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.running.failure import Failure
-from vd_forecasting.vocabulary import MODELS, MODES, NAMES, joined_label
+from vd_forecasting.vocabulary import MODELS, NAMES, joined_label
 from vd_forecasting.wording import count, duration, listed, number, plural
 
 
@@ -38,6 +38,8 @@ class Comprehensive:
     across: AcrossModes
     missing: list[str]
     """What is left out, and why."""
+    left_out_mode: str
+    """Why a mode that has results is not compared with the others, if there is one."""
     headlines: list[str]
     in_numbers: list[str]
     seed_caveat: str
@@ -67,6 +69,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
     page = Comprehensive(
         across,
         missing=_missing(found.failures),
+        left_out_mode=found.left_out,
         headlines=[
             verdicts.baselines_headline_of_modes(by_mode),
             verdicts.tally(by_mode, across.differences),
@@ -96,7 +99,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         tests=configs[0].test_periods,
         several_seeds=any(cost.seeds > 1 for cost in costs.values()),
         still_improving=[name for name, cost in costs.items() if cost.still_improving],
-        compared=[mode for mode in MODES if f"compare_{mode}" not in found.failures],
+        compared=[*found.scores],
         training_reports=[link(name, f"../{name}/training_report.md") for name in outcomes],
     )
     best = "How far is each model from the best?"

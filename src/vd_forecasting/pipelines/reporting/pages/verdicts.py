@@ -12,7 +12,7 @@ from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.rendering.markdown import bold, plain_list, plain_text
-from vd_forecasting.vocabulary import MODELS, MODES, NAMES
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
 from vd_forecasting.wording import (
     PRACTICALLY_EQUAL,
     ahead_ranges,
@@ -400,7 +400,7 @@ def cost_span(costs: Mapping[str, Costs]) -> list[str]:
     """How much longer an epoch of xLSTM takes, over all modes that have both; by experiment."""
     ratios = [
         costs[f"{mode}_xlstm"].seconds_per_epoch / costs[f"{mode}_lstm"].seconds_per_epoch
-        for mode in MODES
+        for mode in EVERY_MODE
         if {f"{mode}_lstm", f"{mode}_xlstm"} <= costs.keys()
     ]
     if not ratios:

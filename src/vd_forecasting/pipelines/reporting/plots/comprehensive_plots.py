@@ -1,4 +1,4 @@
-"""The plots that compare all six experiments."""
+"""The plots that compare all experiments."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from vd_forecasting.wording import change, duration, is_number, lead_time, liste
 
 
 def plot_error(question: str, across: AcrossModes) -> Figure:
-    """MAE of the six experiments, a panel per feature."""
+    """MAE of every experiment, a panel per feature."""
     by_mode = across.errors
     detail = "MAE averaged over horizons; of the baselines persistence and those better than it. "
     figure, axes = style.feature_panels(question, detail + _target(across), across.features, 3.2)

@@ -1,0 +1,120 @@
+"""``global_vd`` on the page of ``compare_all``, which does not train it: what an earlier run left.
+
+It stands there only if it was made of the same data, so that what differs are the models.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vd_forecasting.artefacts import Config, Outcome
+from vd_forecasting.parameters import Evaluation
+from vd_forecasting.pipelines.reporting.across_modes import Found, align_modes
+from vd_forecasting.pipelines.reporting.scores import (
+    align_forecasts,
+    gather_outcome,
+    score_forecasts,
+)
+from vd_forecasting.rendering.markdown import code, plain_text
+from vd_forecasting.running.failure import STATES, Failure
+from vd_forecasting.vocabulary import GLOBAL_MODE, MODELS
+from vd_forecasting.wording import lead_time
+
+ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions")
+"""All that is read of an experiment, in the order of :func:`.scores.gather_outcome`."""
+
+
+def gather_global(evaluation: Evaluation, **parts: Any) -> Found:
+    """The results of ``global_vd``: none if it never ran, and only the reason if some are missing.
+
+    ``parts`` are the artefacts of both networks, as ``lstm_config``, and the ``baselines``.
+    """
+    failures = [part for part in parts.values() if isinstance(part, Failure)]
+    failures.sort(key=lambda failure: STATES.index(failure.state))
+    if len(failures) == len(parts) and not failures[0].is_error:
+        return Found({}, {}, {})
+    try:
+        if failures:
+            of = failures[0]
+            reason = f"{code(of.node)} {of.state}, {code(of.reason)}"
+            return Found({}, {}, {}, left_out=_apart(reason))
+        outcomes = {
+            model: gather_outcome(*(parts[f"{model}_{name}"] for name in ARTEFACTS))
+            for model in MODELS
+        }
+        aligned = align_forecasts(**outcomes, baselines=parts["baselines"])
+        *_, scores = score_forecasts(aligned, evaluation)
+    except ValueError as error:
+        return Found({}, {}, {}, left_out=_apart(plain_text(error)))
+    return Found(
+        {f"{GLOBAL_MODE}_{model}": outcome for model, outcome in outcomes.items()},
+        {GLOBAL_MODE: parts["baselines"]},
+        {},
+        {GLOBAL_MODE: scores},
+    )
+
+
+def take_in_global(found: Found, of_global: Found) -> Found:
+    """All results together, or those of ``compare_all`` and what keeps ``global_vd`` apart."""
+    if not (found.outcomes and of_global.outcomes):
+        return replace(found, left_out=of_global.left_out)
+    six, own = (
+        {name: outcome.forecasts for name, outcome in results.outcomes.items()}
+        for results in (found, of_global)
+    )
+    comparable = align_modes(six, {}).comparable
+    try:
+        for outcome in of_global.outcomes.values():
+            check_same_data(outcome, next(iter(found.outcomes.values())))
+        spoilt = comparable and not align_modes(six | own, {}).comparable
+    except ValueError as error:
+        again = code(f"kedro run --pipeline compare_{GLOBAL_MODE}")
+        return replace(found, left_out=_apart(f"{plain_text(error)}; make it anew: {again}"))
+    if spoilt:
+        reason = "it forecasts none of the detectors that the other modes share"
+        return replace(found, left_out=_apart(reason))
+    return Found(
+        {**found.outcomes, **of_global.outcomes},
+        {**found.baselines, **of_global.baselines},
+        found.failures,
+        {**found.scores, **of_global.scores},
+    )
+
+
+def _apart(reason: str) -> str:
+    return f"{code(GLOBAL_MODE)} is not compared here: {reason}."
+
+
+def check_same_data(outcome: Outcome, reference: Outcome) -> None:
+    """Raise a ValueError, in one line, unless two experiments rest on the same data and splits.
+
+    Whether the cleaned data are the same shows in the scales of the detectors that both forecast:
+    every value of the training split goes into them. Truths of the test split are compared where
+    forecasts are aligned.
+    """
+    own, theirs = (_made_of(one.config) for one in (outcome, reference))
+    for name in [name for name in own if name in theirs]:  # a block may have failed
+        if own[name] != theirs[name]:
+            raise ValueError(f"its {name} is {own[name]}, that of the other modes {theirs[name]}")
+    scales = [of.forecasts.data[["mase_scale", "free_flow_speed"]] for of in (outcome, reference)]
+    one, other = xr.align(*scales, join="inner")
+    for scale in map(str, one.data_vars):
+        if not np.allclose(one[scale], other[scale], rtol=1e-6, equal_nan=True):
+            raise ValueError(f"its cleaned data are others: another {scale} in the training split")
+
+
+def _made_of(config: Config) -> dict[str, str]:
+    """The data and the splits of an experiment, in words."""
+    blocks = {f" of test block {number}": spans for number, spans in config.earlier.items()}
+    return {
+        "detector file": config.source,
+        "interval": lead_time(config.interval_minutes),
+        "number of test blocks": str(config.num_blocks),
+        **{
+            f"{name} split{of_block}": f"{span.start} to {span.end}"
+            for of_block, spans in {"": config.split, **blocks}.items()
+            for name, span in spans.items()
+        },
+    }
