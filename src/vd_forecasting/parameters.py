@@ -4,6 +4,7 @@ Kedro builds these models from ``conf/*/parameters*.yml`` before any node runs, 
 arguments are annotated with them. All forbid unknown keys, so a misspelt one fails at once.
 """
 
+import json
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -150,6 +151,15 @@ class Cleaning(Parameters):
     resample_min_observed: Annotated[float, Field(gt=0, le=1)] = 0.6
     """A coarser step with a smaller share of its steps observed is missing."""
     features: dict[str, FeatureCleaning]
+
+    @property
+    def text(self) -> str:
+        """JSON, of which ``model_validate_json`` makes the same again."""
+        rules = self.model_dump(mode="json")
+        for limits in rules["features"].values():
+            if limits["range"] is None:
+                del limits["range"]  # given, it would replace the max_rate
+        return json.dumps(rules)
 
 
 class Windows(Parameters):

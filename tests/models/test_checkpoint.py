@@ -35,7 +35,9 @@ def test_a_checkpoint_without_a_format_has_the_first_one_with_other_inputs() -> 
     first = make_checkpoint()
     del first["format"], first["holidays"], first["range"]
     for old in (first, first | {"format": 1}):
-        with pytest.raises(ValueError, match="has format 1, this version reads 2; delete it"):
+        with pytest.raises(
+            ValueError, match=f"has format 1, this version reads {FORMAT}; delete it"
+        ):
             check_checkpoint(old)
 
 
@@ -58,6 +60,9 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (change("format", value="new"), "has format 'new', this version reads"),
         (lambda whole: whole.pop("holidays"), "'holidays' .* missing or not of type str"),
+        (change("units", value={"avg_speed": "km/h"}), "'units' .* must be text by input feature"),
+        (change("units", "avg_speed", value=1), "'units' .* must be text by input feature"),
+        (change("cleaning", value="{}"), "'cleaning' of the checkpoint holds no rules: .*interval"),
         (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
         (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),
         (change("model_parameters", "hidden_size", value=16), "has shape .*, must be"),

@@ -6,8 +6,11 @@ and ``seed`` what they were trained from (a global network knows the VDs by thei
 ``vdids``); ``scaler`` the ``mean`` and ``std`` per VD and feature, in
 physical units; ``range`` the ``low`` and ``high`` between which values can lie, infinite where they
 have no limit; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
-goes in and comes out; ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`;
-``format`` is :data:`FORMAT`.
+goes in and comes out, ``units`` in which, by input feature. New data are to be cleaned by the rules
+of ``cleaning``, JSON of :class:`~vd_forecasting.parameters.Cleaning`, and put on a clock of
+``utc_offset``, "" where that is not known; ``interval_minutes`` is that after any resampling.
+``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`; ``format`` is
+:data:`FORMAT`.
 """
 
 import math
@@ -19,17 +22,18 @@ import torch
 from torch import Tensor
 
 from vd_forecasting.models import CORES, Forecaster, Network
-from vd_forecasting.wording import first_line
+from vd_forecasting.parameters import Cleaning
+from vd_forecasting.wording import first_line, one_line
 
 Checkpoint = dict[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 """Increased when the keys of a checkpoint or the inputs of a network change; one without the key
 ``format`` has 1."""
 
 KEYS = {
-    str: ("model", "holidays"),
-    dict: ("model_parameters", "network", "weights", "scaler", "range"),
+    str: ("model", "holidays", "cleaning", "utc_offset"),
+    dict: ("model_parameters", "network", "weights", "scaler", "range", "units"),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
     float: ("interval_minutes",),
@@ -140,6 +144,7 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
     vdids, features, targets = names.values()
     if unknown := [name for name in targets if name not in features]:
         raise ValueError(f"the target feature {unknown[0]!r} is not among the input features")
+    _check_data(checkpoint)
     for key in ("sequence_length", "prediction_length", "interval_minutes"):
         if isinstance(checkpoint[key], bool) or not 0 < checkpoint[key] < math.inf:
             raise ValueError(f"{key!r} of the checkpoint is {checkpoint[key]}, must be above 0")
@@ -169,6 +174,19 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
         raise ValueError("the checkpoint describes no network: it has no num_channels")
     if channels < num_vds * len(features):
         raise ValueError(f"the network has {channels} channels, too few for its VDs and features")
+
+
+def _check_data(checkpoint: Checkpoint) -> None:
+    """Check what a checkpoint says of the data that it forecasts from."""
+    units = checkpoint["units"]
+    is_text = all(isinstance(unit, str) for unit in units.values())
+    if [*units] != checkpoint["input_features"] or not is_text:
+        raise ValueError(f"'units' of the checkpoint are {units}, must be text by input feature")
+    try:
+        Cleaning.model_validate_json(checkpoint["cleaning"])
+    except ValueError as error:
+        problem = one_line(error)
+        raise ValueError(f"'cleaning' of the checkpoint holds no rules: {problem}") from error
 
 
 def _equal(found: Any, expected: int | list[int]) -> bool:

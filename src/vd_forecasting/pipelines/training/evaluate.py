@@ -70,7 +70,9 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
         "input_features": windows.features,
         "target_features": windows.targets,
         "interval_minutes": windows.interval_minutes,
+        "units": windows.units,
         "holidays": windows.holidays,
+        "utc_offset": windows.utc_offset,
         **windows.lengths,
     }
     differing = [

@@ -247,7 +247,10 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "scaler": {name: torch.from_numpy(of_vds) for name, of_vds in windows.scaler.items()},
         "range": {name: torch.from_numpy(of_vds) for name, of_vds in windows.range.items()},
         **windows.lengths,
+        "units": windows.units,
         "holidays": windows.holidays,
+        "cleaning": windows.cleaning,
+        "utc_offset": windows.utc_offset,
         "format": FORMAT,
     }
 

@@ -218,6 +218,8 @@ def make_windows(
         "train_end": train_end,
         "val_end": val_end,
         "holidays": calendar.text,
+        "cleaning": cleaning.text,
+        "utc_offset": str(series.attrs.get("utc_offset", "")),
     }
     return WindowSet(xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes))
 
