@@ -250,6 +250,13 @@ class Baselines(Parameters):
     """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""
 
 
+class Forecast(Parameters):
+    """What is forecast of a recent file."""
+
+    origins: Literal["last", "all"]
+    """From its last window, or from all of them, which are scored where the truth is there."""
+
+
 class Simulate(Parameters):
     """The simulated freeway corridor behind the sample file."""
 

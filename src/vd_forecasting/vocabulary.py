@@ -7,6 +7,8 @@ MODELS: Final = ("lstm", "xlstm")
 EXPERIMENTS: Final = tuple(f"{mode}_{model}" for mode in MODES for model in MODELS)
 EVERY_MODE: Final = (*MODES, "global_vd")  # compare_all leaves the last one out
 EVERY_EXPERIMENT: Final = tuple(f"{mode}_{model}" for mode in EVERY_MODE for model in MODELS)
+FORECASTS: Final = tuple(f"forecast_{name}" for name in EVERY_EXPERIMENT)
+"""Namespaces of forecasts of a recent file."""
 SPLITS: Final = ("train", "val", "test")
 
 SPEED: Final = "avg_speed"
