@@ -47,7 +47,7 @@ def make_checkpoint(model: str = "lstm") -> dict[str, Any]:
             "interval_minutes": 5.0,
             "units": {"avg_speed": "km/h", "lane_count": "lanes"},
             "holidays": "",
-            "cleaning": CLEANING.text,
+            "cleaning": CLEANING.model_copy(update={"interval": "5min"}).text,
             "utc_offset": "+08:00",
             "format": FORMAT,
         }

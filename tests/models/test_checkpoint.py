@@ -10,6 +10,7 @@ import torch
 from kedro.io import DatasetError
 
 from tests.make.checkpoints import make_checkpoint
+from tests.make.parameters import CLEANING
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import (
     FORMAT,
@@ -62,6 +63,7 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (lambda whole: whole.pop("holidays"), "'holidays' .* missing or not of type str"),
         (change("units", value={"avg_speed": "km/h"}), "'units' .* must be text by input feature"),
         (change("units", "avg_speed", value=1), "'units' .* must be text by input feature"),
+        (change("cleaning", value=CLEANING.text), "'cleaning' .* they have no interval"),
         (change("cleaning", value="{}"), "'cleaning' of the checkpoint holds no rules: .*interval"),
         (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
         (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),

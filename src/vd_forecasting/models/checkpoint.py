@@ -7,8 +7,9 @@ and ``seed`` what they were trained from (a global network knows the VDs by thei
 physical units; ``range`` the ``low`` and ``high`` between which values can lie, infinite where they
 have no limit; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what
 goes in and comes out, ``units`` in which, by input feature. New data are to be cleaned by the rules
-of ``cleaning``, JSON of :class:`~vd_forecasting.parameters.Cleaning`, and put on a clock of
-``utc_offset``, "" where that is not known; ``interval_minutes`` is that after any resampling.
+of ``cleaning``, JSON of :class:`~vd_forecasting.parameters.Cleaning` with the interval that they
+saw, and put on a clock of ``utc_offset``, "" where that is not known; ``interval_minutes`` is that
+after any resampling.
 ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`; ``format`` is
 :data:`FORMAT`.
 """
@@ -183,7 +184,8 @@ def _check_data(checkpoint: Checkpoint) -> None:
     if [*units] != checkpoint["input_features"] or not is_text:
         raise ValueError(f"'units' of the checkpoint are {units}, must be text by input feature")
     try:
-        Cleaning.model_validate_json(checkpoint["cleaning"])
+        if Cleaning.model_validate_json(checkpoint["cleaning"]).interval is None:
+            raise ValueError("they have no interval")
     except ValueError as error:
         problem = one_line(error)
         raise ValueError(f"'cleaning' of the checkpoint holds no rules: {problem}") from error

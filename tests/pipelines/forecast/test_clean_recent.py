@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from tests.make.recent_files import STEPS, forecast, recent_file, recent_windows, trained
-from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
+from vd_forecasting.pipelines.forecast.clean_recent import clean_recent, rules_for
 
 
 def cleaned(raw: xr.DataArray, kind: str = "joint") -> xr.DataArray:
@@ -31,6 +32,20 @@ def test_a_shorter_interval_is_resampled() -> None:
     coarse = cleaned(fine)
     assert coarse.attrs["interval_minutes"] == 5
     np.testing.assert_allclose(coarse.values[:, :, 0], recent_file().isel(vd=[0, 1]).values[..., 0])
+
+
+def test_what_adds_up_is_summed_and_its_range_is_that_of_the_interval() -> None:
+    best, *_ = trained()
+    rules = Cleaning.model_validate_json(best["cleaning"])
+    volume = FeatureCleaning(unit="veh/interval", range=(0, 500), aggregate="sum")
+    summed = rules.model_copy(update={"features": {"total_volume": volume}})
+    checkpoint = {**best, "cleaning": summed.text}
+    raw = recent_file()
+    coarse = clean_recent(minutes(raw, 5), checkpoint)
+    expected = clean_recent(raw, checkpoint)
+    np.testing.assert_allclose(coarse.values, expected.values, rtol=1e-5)
+    assert expected.sel(feature="total_volume").max() > 100
+    assert rules_for(minutes(raw, 5), checkpoint).features["total_volume"].range == (0, 100)
 
 
 def test_a_volume_of_another_time_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import xarray as xr
 from vd_forecasting.artefacts.windows import JOINT
 from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Cleaning
+from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.pipelines.data_engineering.clean import clean, with_interval
 from vd_forecasting.pipelines.data_engineering.clocks import own_interval
 from vd_forecasting.vd_array import as_interval, source_of
@@ -39,7 +41,7 @@ def clean_recent(vd_raw: xr.DataArray, best_model: Checkpoint) -> xr.DataArray:
             :func:`~vd_forecasting.pipelines.data_engineering.clean.clean` says.
     """
     source, features = source_of(vd_raw), best_model["input_features"]
-    there = {str(name) for name in vd_raw["feature"].values}
+    there = [str(name) for name in vd_raw["feature"].values]
     if missing := [name for name in features if name not in there]:
         raise ValueError(
             f"{source}: has no {missing[0]}, which the model reads; it has {', '.join(there)}"
@@ -59,7 +61,10 @@ def clean_recent(vd_raw: xr.DataArray, best_model: Checkpoint) -> xr.DataArray:
 
 
 def rules_for(raw: xr.DataArray, best_model: Checkpoint) -> Cleaning:
-    """The rules of a checkpoint for a file of another interval, if this can be resampled."""
+    """The rules of a checkpoint for a file of another interval, if this can be resampled.
+
+    The range of what adds up when resampled is that of the file's interval.
+    """
     cleaning = Cleaning.model_validate_json(best_model["cleaning"])
     own, trained = own_interval(raw), as_interval(best_model["interval_minutes"])
     if trained % own != np.timedelta64(0):
@@ -68,8 +73,17 @@ def rules_for(raw: xr.DataArray, best_model: Checkpoint) -> Cleaning:
             f"{in_words(trained)}; bring data of {in_words(trained)} or of a part of it"
         )
     nanoseconds = int(trained.astype("timedelta64[ns]").astype(np.int64))
-    resample = None if own == trained else f"{nanoseconds}ns"
-    return with_interval(cleaning, own).model_copy(update={"resample": resample})
+    longer = float(own / resampling.nanoseconds(str(cleaning.interval)))
+    changed: dict[str, Any] = {
+        "resample": None if own == trained else f"{nanoseconds}ns",
+        "features": {
+            name: limits.model_copy(update={"range": tuple(longer * end for end in limits.range)})
+            if limits.aggregate == "sum" and limits.range
+            else limits
+            for name, limits in cleaning.features.items()
+        },
+    }
+    return with_interval(cleaning, own).model_copy(update=changed)
 
 
 def chosen_vds(raw: xr.DataArray, best_model: Checkpoint) -> list[str]:
