@@ -18,9 +18,12 @@ from tests.make.recent_files import (
     without,
 )
 from tests.make.trainings import COMPUTE
-from vd_forecasting.artefacts import RecentForecasts
+from vd_forecasting.artefacts import RecentForecasts, WindowBlocks, WindowSet
+from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.baselines.forecast import forecast_by, quick_baselines
+from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
 from vd_forecasting.pipelines.forecast.flags import find_flags
+from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.forecast.table import write_table
 
 NETWORK = "lstm"
@@ -157,6 +160,18 @@ def test_origins_that_the_model_was_trained_or_validated_on_are_flagged() -> Non
 
 def make_time(step: int) -> np.datetime64:
     return np.datetime64(recent_file(first=0)["time"].values[step])
+
+
+def test_what_a_detector_never_reported_in_training_is_not_read() -> None:
+    best, windows, _ = trained()
+    observed = np.array(windows.observed)
+    observed[:, 0, 2] = False
+    data = windows.data.assign(observed=(windows.data["observed"].dims, observed))
+    blocks = WindowBlocks.of_one(WindowSet(data))
+    clean = clean_recent(recent_file(), best)
+    recent = make_recent_windows(clean, best, blocks, Forecast(origins="last"))
+    assert (recent.values[recent.file, 0, 2] == 0).all()
+    assert not find_flags(recent)["beyond_training"][0, 0, 0].all()
 
 
 def test_the_table_has_a_row_per_forecast_with_the_offset_of_the_file() -> None:

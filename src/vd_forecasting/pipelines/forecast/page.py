@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
@@ -77,8 +78,10 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
     horizons = shown_horizons(len(forecasts.horizons))
     network = forecasts.prediction.isel(origin=-1).sel(model=forecasts.network)
     flags = forecasts.data["flag"].isel(origin=-1).sel(model=forecasts.network)
-    at_origin = {name: forecasts.has(name).isel(origin=-1) for name in FLAGS}
-    counts = {name: int(of.sel(model=forecasts.network).sum()) for name, of in at_origin.items()}
+    counts = {
+        name: int(forecasts.has(name).isel(origin=-1).sel(model=forecasts.network).sum())
+        for name in FLAGS
+    }
     offset = f" (UTC{forecasts.utc_offset})" if forecasts.utc_offset else ""
     origin = time_stamp(forecasts.origins[-1], as_interval(interval))
     there = {*recent.vdids_there}
@@ -97,17 +100,9 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         num_flagged=int((flags > 0).sum()),
         steps=[lead_time(interval * step) for step in horizons],
         expected={
-            with_unit(plain_text(feature), plain_text(unit)): [
-                [
-                    code(vdid),
-                    number(_last_value(recent, vdid, feature)),
-                    *(
-                        number(float(network.sel(horizon=step, vd=vdid, feature=feature)))
-                        for step in horizons
-                    ),
-                ]
-                for vdid in forecasts.vdids[:MOST_DETECTORS]
-            ]
+            with_unit(plain_text(feature), plain_text(unit)): expected_rows(
+                recent, network.sel(feature=feature, horizon=horizons)
+            )
             for feature, unit in forecasts.units.items()
         },
         num_unshown=max(0, len(forecasts.vdids) - MOST_DETECTORS),
@@ -127,6 +122,19 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         question = "Are errors as the comparison promised?"
         figures["errors"] = partial(plot_errors, question, forecasts, drift)
     return Page(render(__package__, "forecast", **vars(view)), figures)
+
+
+def expected_rows(recent: RecentWindows, forecast: xr.DataArray) -> Rows:
+    """The last value and the forecast (horizon, vd) of a feature, a row per detector."""
+    feature, shown = str(forecast["feature"].item()), recent.vdids_there[:MOST_DETECTORS]
+    return [
+        [
+            code(vdid),
+            number(_last_value(recent, vdid, feature)),
+            *map(number, forecast.sel(vd=vdid).values.tolist()),
+        ]
+        for vdid in shown
+    ]
 
 
 def error_rows(drift: Drift, feature: str, horizons: list[int], models: list[str]) -> Rows:

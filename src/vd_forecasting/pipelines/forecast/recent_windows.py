@@ -38,6 +38,8 @@ def make_recent_windows(
             f"but a window takes {trained.sequence_length}; bring at least "
             f"{in_words(trained.sequence_length * interval)}"
         )
+    # What was never there in training has no scale, and the network knows it as zero.
+    values[:, ~trained.observed[: trained.ends["train"]].any(axis=0)] = np.nan
     values -= trained.scaler["mean"]
     values /= trained.scaler["std"]
 
