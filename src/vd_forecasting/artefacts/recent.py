@@ -20,6 +20,7 @@ FLAGS = {
     "beyond_training": "a value in the window is lower or higher than any in training",
     "seen_in_training": "the forecast time is one that the model was trained or validated on",
     "file_ends_later": "nothing is known at the last steps of the file",
+    "clock_assumed": "one of file and training data names no UTC offset: the same clock is assumed",
 }
 """What makes a forecast unsure, by the name in files; each is a bit, in this order."""
 

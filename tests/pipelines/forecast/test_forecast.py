@@ -162,6 +162,14 @@ def make_time(step: int) -> np.datetime64:
     return np.datetime64(recent_file(first=0)["time"].values[step])
 
 
+def test_a_clock_that_only_one_of_the_two_names_is_flagged() -> None:
+    raw = recent_file()
+    for named, is_flagged in ((raw, False), (raw.assign_attrs(utc_offset="+08:00"), True)):
+        assumed = forecast(named).has("clock_assumed")
+        assert bool(assumed.sel(model=[NETWORK, "ridge"]).all()) is is_flagged
+        assert not assumed.sel(model="persistence").any()
+
+
 def test_what_a_detector_never_reported_in_training_is_not_read() -> None:
     best, windows, _ = trained()
     observed = np.array(windows.observed)

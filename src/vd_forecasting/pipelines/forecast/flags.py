@@ -20,6 +20,7 @@ _START_FROM_LAST = (*_SEE_WINDOWS, "persistence")
 _CONCERNED = {
     **dict.fromkeys(("gaps", "gaps_of_others", "no_values", "beyond_training"), _SEE_WINDOWS),
     **dict.fromkeys(("no_last_value", "short_history"), _START_FROM_LAST),
+    "clock_assumed": (*_SEE_WINDOWS, "historical_average", "seasonal_naive"),
     "no_day_before": ("seasonal_naive",),
     "seen_in_training": (*_SEE_WINDOWS, "historical_average"),
 }
@@ -70,6 +71,7 @@ def find_flags(recent: RecentWindows) -> Mapping[str, Mask]:
         "beyond_training": per_vd(in_windows(beyond_training(recent).sum(axis=2), recent) > 0),
         "seen_in_training": per_window(recent.time[origins] < val_end),
         "file_ends_later": per_window(ends_later),
+        "clock_assumed": np.array(bool(recent.utc_offset) != bool(recent.file_utc_offset)),
     }
 
 

@@ -46,7 +46,7 @@ class ForecastPage:
     """In words."""
     origin: str
     missing: str
-    """Share of the values in the last window that were filled in."""
+    """Share of the values in the last window that were filled in; empty if none is missing."""
     reach: str
     """How far ahead the last horizon is."""
     clock: str
@@ -91,7 +91,7 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         name=NAMES[forecasts.network],
         mode=MODES_IN_WORDS[forecasts.mode],
         origin=f"{origin}{offset}",
-        missing=share(missing_share(recent)),
+        missing=share(missing) if (missing := missing_share(recent)) else "",
         reach=lead_time(interval * forecasts.horizons[-1]),
         clock=_clock(recent),
         left_out=[code(name) for name in recent.vdids if name not in there],
@@ -173,9 +173,7 @@ def _clock(recent: RecentWindows) -> str:
     if own == trained:
         return ""
     if not own:
-        return (
-            f"the file names no UTC offset; its clock is taken for that of the training, {trained}"
-        )
+        return f"the file names no UTC offset; its clock is taken for the training's, UTC{trained}"
     if not trained:
-        return f"the training data named no UTC offset; their clock is taken for this one, {own}"
+        return f"the training data named no UTC offset; their clock is taken for this one, UTC{own}"
     return f"the model was trained on a clock of UTC{trained}; time stamps here are of UTC{own}"
