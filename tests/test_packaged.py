@@ -11,7 +11,7 @@ import pytest
 
 from tests import PROJECT
 from tests.make.forked_runs import ForkedRuns
-from tests.make.projects import LOG_LINE, copy_of_the_project
+from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project
 from vd_forecasting import __version__
 from vd_forecasting.provenance import version_of
 
@@ -132,3 +132,26 @@ def test_the_wheel_runs_with_a_configuration_from_elsewhere(
     assert result.returncode == 0, result.stderr
     assert (empty / "data" / "08_reporting" / "data_quality.md").is_file()
     assert [line for line in result.stderr.splitlines() if not LOG_LINE.match(line)] == []
+
+
+@pytest.mark.slow
+def test_the_wheel_forecasts_a_recent_file(installed: Path, tmp_path: Path) -> None:
+    project = copy_of_the_project(tmp_path / "project")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    small = f"{SMALL},vd_file={project / 'small.h5'}"
+    for part in (["--env", "quick", "--namespace", "single_vd_lstm"], ["--pipeline", "forecast"]):
+        params = small if "single_vd_lstm" in part else f"vd_file={project / 'small.h5'}"
+        options = ["--conf-source", str(project / "conf"), *part, "--params", params]
+        result = subprocess.run(
+            [sys.executable, "-m", "vd_forecasting", *options],
+            cwd=empty,
+            env={**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert result.returncode == 0, result.stderr
+    assert (empty / "data" / "07_model_output" / "forecast" / "single_vd_lstm.csv").is_file()
+    assert (empty / "data" / "08_reporting" / "forecast" / "single_vd_lstm.md").is_file()

@@ -62,6 +62,12 @@ def test_a_range_of_an_environment_replaces_the_rate_of_volume(
     assert (volume.range, volume.max_rate) == (None, rate)
 
 
+@pytest.mark.parametrize("env", [None, "long_table", "pems", "metr_la", "taiwan"])
+def test_rules_of_cleaning_are_the_same_when_read_back_from_their_text(env: str | None) -> None:
+    rules = Cleaning.model_validate(parameters(env)["cleaning"])
+    assert Cleaning.model_validate_json(rules.text) == rules
+
+
 @pytest.mark.parametrize(("family", "other"), [("lstm", "xlstm"), ("xlstm", "lstm")])
 def test_a_family_has_its_own_file(family: str, other: str) -> None:
     text = (PROJECT / "conf" / "base" / f"parameters_{family}.yml").read_text()

@@ -2,7 +2,7 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, FORECASTS
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,8 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "__default__",
         "compare_all",
         "data_engineering",
+        "forecast",
+        "forecast_global_vd",
         "ingest",
         "reporting",
         "simulate",
@@ -83,6 +85,16 @@ def test_the_data_is_cleaned_once(pipelines: dict[str, Pipeline]) -> None:
     names = [node.name for node in pipelines["compare_all"].nodes]
     assert names.count("data_engineering.clean") == 1
     assert sum(name.endswith(".train") for name in names) == len(EXPERIMENTS)
+
+
+def test_a_forecast_makes_nothing_that_a_comparison_makes(pipelines: dict[str, Pipeline]) -> None:
+    forecasts = pipelines["forecast"] + pipelines["forecast_global_vd"]
+    assert {node.namespace for node in forecasts.nodes} == set(FORECASTS)
+    others = (pipelines[name] for name in pipelines if not name.startswith("forecast"))
+    made = {name for pipeline in others for name in pipeline.all_outputs()}
+    assert made.isdisjoint(forecasts.all_outputs())
+    files = {name for name in forecasts.inputs() if not name.startswith("params:")}
+    assert files - made == {"vd_raw"}
 
 
 def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:

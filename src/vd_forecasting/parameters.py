@@ -4,6 +4,7 @@ Kedro builds these models from ``conf/*/parameters*.yml`` before any node runs, 
 arguments are annotated with them. All forbid unknown keys, so a misspelt one fails at once.
 """
 
+import json
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -159,6 +160,15 @@ class Cleaning(Parameters):
     """A coarser step with a smaller share of its steps observed is missing."""
     features: dict[str, FeatureCleaning]
 
+    @property
+    def text(self) -> str:
+        """JSON, of which ``model_validate_json`` makes the same again."""
+        rules = self.model_dump(mode="json")
+        for limits in rules["features"].values():
+            if limits["range"] is None:
+                del limits["range"]  # given, it would replace the max_rate
+        return json.dumps(rules)
+
 
 class Windows(Parameters):
     """Inputs and outputs of a forecast, shared by all modes."""
@@ -249,6 +259,13 @@ class Baselines(Parameters):
     boosting_iterations: PositiveInt  # trees per model of the gradient boosting
     boosting_windows: PositiveInt
     """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""
+
+
+class Forecast(Parameters):
+    """What is forecast of a recent file."""
+
+    origins: Literal["last", "all"]
+    """From its last window, or from all of them, which are scored where the truth is there."""
 
 
 class Simulate(Parameters):

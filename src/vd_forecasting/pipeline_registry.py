@@ -14,6 +14,9 @@
     data_engineering ──> vd_clean ──┬──> global_vd_lstm ────────────┐
                                     └──> global_vd_xlstm ───────────┴──> compare_global_vd; only when asked for
 
+    vd_raw, a recent file ───┬──> forecast_{mode}_{model}, one for each experiment; only when asked for
+    best_model, windows ─────┘
+
 The comprehensive report takes in what compare_global_vd has left. A comparison also makes the
 forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
@@ -23,6 +26,7 @@ from kedro.pipeline import Pipeline
 from vd_forecasting.pipelines import (
     data_engineering,
     data_quality,
+    forecast,
     ingest,
     reporting,
     simulate,
@@ -85,10 +89,16 @@ def register_pipelines() -> dict[str, Pipeline]:
     compare_all = sum((comparisons[mode] for mode in MODES), comprehensive)
     reports = [experiment_report(mode, model) for mode in EVERY_MODE for model in MODELS]
     reports += [reporting.create_comparison(mode) for mode in EVERY_MODE]
+    forecasts = {
+        mode: sum((forecast.create_pipeline(mode, model) for model in MODELS), Pipeline([]))
+        for mode in EVERY_MODE
+    }
     return {
         "__default__": compare_all,
         "compare_all": compare_all,
         "data_engineering": clean,
+        "forecast": sum((forecasts[mode] for mode in MODES), Pipeline([])),
+        "forecast_global_vd": forecasts["global_vd"],
         "ingest": ingest.create_pipeline(),
         "reporting": sum(reports, comprehensive),
         "simulate": simulate.create_pipeline(),

@@ -75,7 +75,7 @@ def in_vd_blocks(vd: xr.DataArray, steps: int = 0) -> xr.DataArray:
     """
     widths = _widths(vd, steps)
     of_file = _vds_per_chunk(vd)
-    if "compression" in vd.encoding and of_file > widths[0]:
+    if "compression" in vd.encoding and of_file > widths[0] and len(widths) > 1:
         logger.warning(
             "%s: compressed in chunks of %s detectors, more than the %s read together, so that all "
             "of it is decompressed %s times; a copy with smaller chunks would be read faster",

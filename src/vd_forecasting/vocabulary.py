@@ -8,6 +8,8 @@ EXPERIMENTS: Final = tuple(f"{mode}_{model}" for mode in MODES for model in MODE
 GLOBAL_MODE: Final = "global_vd"  # compare_all leaves it out
 EVERY_MODE: Final = (*MODES, GLOBAL_MODE)
 EVERY_EXPERIMENT: Final = tuple(f"{mode}_{model}" for mode in EVERY_MODE for model in MODELS)
+FORECASTS: Final = tuple(f"forecast_{name}" for name in EVERY_EXPERIMENT)
+"""Namespaces of forecasts of a recent file."""
 SPLITS: Final = ("train", "val", "test")
 
 SPEED: Final = "avg_speed"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vd_forecasting.datasets import TrainingStateDataset, VDHDF5Dataset
 from vd_forecasting.datasets.atomic import (
     AtomicCSVDataset,
     AtomicJSONDataset,
+    AtomicTableDataset,
     AtomicTextDataset,
     replacing,
     write_problem,
@@ -281,3 +283,18 @@ def test_a_text_is_no_formula_in_a_csv_file(tmp_path: Path) -> None:
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[1:4] == ["'=1+1,-1.5", "'+a,-1.5", "'-a,-1.5"]
     pd.testing.assert_frame_equal(dataset.load(), data)
+
+
+def test_a_table_has_a_copy_as_parquet_where_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = AtomicTableDataset(filepath=str(tmp_path / "a.csv"), save_args={"index": False})
+    table = pd.DataFrame({"vdid": ["=1+1", "b"], "value": [1.5, None]})
+    dataset.save(table)
+    pd.testing.assert_frame_equal(dataset.load(), table)
+    copy = tmp_path / "a.parquet"
+    if find_spec("pyarrow"):
+        pd.testing.assert_frame_equal(pd.read_parquet(copy), table)
+    monkeypatch.setattr("vd_forecasting.datasets.atomic.find_spec", lambda name: None)
+    dataset.save(table[:1])
+    assert not copy.exists()

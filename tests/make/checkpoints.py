@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tests.make.parameters import CLEANING
 from vd_forecasting.models.checkpoint import FORMAT, build_forecaster
 
 NETWORK = {
@@ -44,7 +45,11 @@ def make_checkpoint(model: str = "lstm") -> dict[str, Any]:
             "sequence_length": 5,
             "prediction_length": 3,
             "interval_minutes": 5.0,
+            "units": {"avg_speed": "km/h", "lane_count": "lanes"},
+            "static": {},
             "holidays": "",
+            "cleaning": CLEANING.model_copy(update={"interval": "5min"}).text,
+            "utc_offset": "+08:00",
             "format": FORMAT,
         }
     )

@@ -10,6 +10,7 @@ import torch
 from kedro.io import DatasetError
 
 from tests.make.checkpoints import make_checkpoint
+from tests.make.parameters import CLEANING
 from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import (
     FORMAT,
@@ -39,7 +40,9 @@ def test_a_checkpoint_without_a_format_has_the_first_one_with_other_inputs() -> 
     first = make_checkpoint()
     del first["format"], first["holidays"], first["range"]
     for old in (first, first | {"format": 1}):
-        with pytest.raises(ValueError, match="has format 1, this version reads 2; delete it"):
+        with pytest.raises(
+            ValueError, match=f"has format 1, this version reads {FORMAT}; delete it"
+        ):
             check_checkpoint(old)
 
 
@@ -62,6 +65,10 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (change("format", value="new"), "has format 'new', this version reads"),
         (lambda whole: whole.pop("holidays"), "'holidays' .* missing or not of type str"),
+        (change("units", value={"avg_speed": "km/h"}), "'units' .* must be text by input feature"),
+        (change("units", "avg_speed", value=1), "'units' .* must be text by input feature"),
+        (change("cleaning", value=CLEANING.text), "'cleaning' .* they have no interval"),
+        (change("cleaning", value="{}"), "'cleaning' of the checkpoint holds no rules: .*interval"),
         (change("vdids", value="VD-1"), "'vdids' .* missing or not of type list"),
         (change("model", value="gru"), "model 'gru' is not known; there are lstm, xlstm"),
         (change("model_parameters", "hidden_size", value=16), "has shape .*, must be"),
@@ -96,7 +103,7 @@ def change(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             change("scaler", "std", value=torch.ones(1, 2).to_sparse()),
             "std is sparse, must be dense",
         ),
-        (change("static", value=[1]), "static: it must be a dict of tensors by name"),
+        (change("static", value=[1]), "'static' of the checkpoint is missing or not of type dict"),
         (change("static", value={"lane_num": torch.zeros(2)}), "lane_num has shape .2., must be"),
         (change("static", value={"a": torch.full((1,), torch.inf)}), "static: a is not finite"),
         (change("static", value={"a": torch.ones(1).to_sparse()}), "static: a is sparse"),

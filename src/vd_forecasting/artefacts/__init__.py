@@ -8,6 +8,7 @@ nowhere else.
 from vd_forecasting.artefacts.blocks import WindowBlocks
 from vd_forecasting.artefacts.experiment import Experiment, Outcome
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
+from vd_forecasting.artefacts.recent import RecentForecasts, RecentWindows
 from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
 from vd_forecasting.artefacts.windows import WindowSet
 
@@ -22,6 +23,8 @@ __all__ = [
     "Forecasts",
     "History",
     "Outcome",
+    "RecentForecasts",
+    "RecentWindows",
     "WindowBlocks",
     "WindowSet",
 ]

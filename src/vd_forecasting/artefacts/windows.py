@@ -99,7 +99,7 @@ class WindowSet(Labelled):
         **{"mean": "f vd feature", "std": "f vd feature", "calendar": "f time phase"},
         **{"low": "f vd feature", "high": "f vd feature"},
         **LABELS,
-        **{"phase": "T phase", "holidays": str},
+        **{"phase": "T phase", "holidays": str, "cleaning": str, "utc_offset": str},
         **dict.fromkeys(("sequence_length", "prediction_length", "train_end", "val_end"), Integral),
     }
     """Of a file: arrays, their kind of values and their dims; and attributes and their type."""
@@ -206,6 +206,16 @@ class WindowSet(Labelled):
         values = np.array([*self.static_values.values()], "float64").reshape(-1, len(self.vdids)).T
         scaled = (values - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0)
         return np.where(np.isnan(scaled), 0, scaled).astype("float32")
+
+    @property
+    def cleaning(self) -> str:
+        """The rules by which the series were cleaned, as JSON."""
+        return str(self.data.attrs["cleaning"])
+
+    @property
+    def utc_offset(self) -> str:
+        """That of the clock, such as ``+08:00``; "" where it is not known."""
+        return str(self.data.attrs["utc_offset"])
 
     @property
     def scaler(self) -> dict[str, npt.NDArray[np.float32]]:

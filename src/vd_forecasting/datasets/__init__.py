@@ -3,6 +3,7 @@
 from vd_forecasting.datasets.atomic import (
     AtomicCSVDataset,
     AtomicJSONDataset,
+    AtomicTableDataset,
     AtomicTextDataset,
     RecordDataset,
 )
@@ -19,6 +20,7 @@ from vd_forecasting.datasets.xarray_dataset import XarrayDataset
 __all__ = [
     "AtomicCSVDataset",
     "AtomicJSONDataset",
+    "AtomicTableDataset",
     "AtomicTextDataset",
     "CheckpointDataset",
     "LongTableDataset",

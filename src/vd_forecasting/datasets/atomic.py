@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar, TypeVar
@@ -254,6 +255,20 @@ def _each_text(data: pd.DataFrame, pattern: str, replacement: str) -> pd.DataFra
     """A table with this replaced in each cell that is text."""
     texts = [name for name, dtype in data.dtypes.items() if not is_numeric_dtype(dtype)]
     return data.assign(**{str(n): data[n].replace(pattern, replacement, regex=True) for n in texts})
+
+
+class AtomicTableDataset(AtomicCSVDataset):
+    """As :class:`AtomicCSVDataset`, with a copy as Parquet beside the file where pyarrow is
+    installed. The CSV file is loaded."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        super().save(data)
+        path = kedro_private.save_path(self).with_suffix(".parquet")
+        if find_spec("pyarrow") is None:
+            path.unlink(missing_ok=True)  # one of an earlier run would be of other forecasts
+            return
+        with replacing(path) as temporary:
+            data.to_parquet(temporary, index=False)
 
 
 class AtomicTextDataset(_AtomicSave, TextDataset):

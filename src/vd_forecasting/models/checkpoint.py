@@ -4,12 +4,15 @@ Keys: ``model`` and ``model_parameters`` name the core; ``network`` the fields o
 :class:`~vd_forecasting.models.forecaster.Network`; ``weights`` a state dict per trained model and
 ``seed`` what they were trained from (a global network knows the VDs by their places among
 ``vdids``); ``scaler`` the ``mean`` and ``std`` per VD and feature, in physical units; ``range`` the
-``low`` and ``high`` between which values can lie, infinite where they have no limit; ``static``,
-which older ones lack, the numbers that describe the VDs of a global network by name, NaN where
-unknown: an input is such a number minus their mean, divided by their standard deviation, and 0
-where unknown, of a VD never seen too; ``vdids``, ``input_features``, ``target_features`` and the
-window lengths say what goes in and comes out; ``holidays`` are those of
-:func:`~vd_forecasting.days_off.is_day_off`; ``format`` is :data:`FORMAT`.
+``low`` and ``high`` between which values can lie, infinite where they have no limit; ``static`` the
+numbers that describe the VDs of a global network by name, NaN where unknown: an input is such a
+number minus their mean, divided by their standard deviation, and 0 where unknown, of a VD never
+seen too; ``vdids``, ``input_features``, ``target_features`` and the window lengths say what goes in
+and comes out, ``units`` in which, by input feature. New data are to be cleaned by the rules of
+``cleaning``, JSON of :class:`~vd_forecasting.parameters.Cleaning` with the interval that they saw,
+and put on a clock of ``utc_offset``, "" where that is not known; ``interval_minutes`` is that after
+any resampling. ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day_off`; ``format`` is
+:data:`FORMAT`.
 """
 
 import math
@@ -21,17 +24,18 @@ import torch
 from torch import Tensor
 
 from vd_forecasting.models import CORES, Forecaster, Network
-from vd_forecasting.wording import first_line
+from vd_forecasting.parameters import Cleaning
+from vd_forecasting.wording import first_line, one_line
 
 Checkpoint = dict[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 """Increased when the keys of a checkpoint or the inputs of a network change; one without the key
 ``format`` has 1."""
 
 KEYS = {
-    str: ("model", "holidays"),
-    dict: ("model_parameters", "network", "weights", "scaler", "range"),
+    str: ("model", "holidays", "cleaning", "utc_offset"),
+    dict: ("model_parameters", "network", "weights", "scaler", "range", "static", "units"),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
     float: ("interval_minutes",),
@@ -143,6 +147,7 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
     vdids, features, targets = names.values()
     if unknown := [name for name in targets if name not in features]:
         raise ValueError(f"the target feature {unknown[0]!r} is not among the input features")
+    _check_data(checkpoint)
     for key in ("sequence_length", "prediction_length", "interval_minutes"):
         if isinstance(checkpoint[key], bool) or not 0 < checkpoint[key] < math.inf:
             raise ValueError(f"{key!r} of the checkpoint is {checkpoint[key]}, must be above 0")
@@ -176,8 +181,8 @@ def _check_meaning(checkpoint: Checkpoint) -> None:
 
 def _check_static(checkpoint: Checkpoint) -> None:
     """Check the numbers that describe VDs: of each VD, and each a channel of the network."""
-    static = checkpoint.get("static", {})
-    if not (isinstance(static, dict) and all(isinstance(name, str) for name in static)):
+    static = checkpoint["static"]
+    if not all(isinstance(name, str) for name in static):
         raise ValueError("static: it must be a dict of tensors by name")
     like = torch.empty(len(checkpoint["vdids"]), device="meta")
     plain = {
@@ -191,6 +196,20 @@ def _check_static(checkpoint: Checkpoint) -> None:
     free = network["num_channels"] - network["num_vd_features"] * network["target_shape"][0]
     if len(static) > free:
         raise ValueError(f"static holds {len(static)} numbers, the network has {free} inputs left")
+
+
+def _check_data(checkpoint: Checkpoint) -> None:
+    """Check what a checkpoint says of the data that it forecasts from."""
+    units = checkpoint["units"]
+    is_text = all(isinstance(unit, str) for unit in units.values())
+    if [*units] != checkpoint["input_features"] or not is_text:
+        raise ValueError(f"'units' of the checkpoint are {units}, must be text by input feature")
+    try:
+        if Cleaning.model_validate_json(checkpoint["cleaning"]).interval is None:
+            raise ValueError("they have no interval")
+    except ValueError as error:
+        problem = one_line(error)
+        raise ValueError(f"'cleaning' of the checkpoint holds no rules: {problem}") from error
 
 
 def _equal(found: Any, expected: int | list[int]) -> bool:

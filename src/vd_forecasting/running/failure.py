@@ -17,6 +17,10 @@ TAKES_FAILURES = "takes_failures"
 """Nodes with this tag also run if some of their inputs are missing; for each of those they get a
 :class:`Failure`."""
 
+NEW_DATA = "new_data"
+"""Nodes with this tag bring a detector file of their own: what they read of experiments counts as
+it was made, whatever file and rules there are now. An experiment that is not there is left out."""
+
 KEDROS_ERRORS = (DatasetError, DataValidationError, ParameterValidationError)
 CONF_ERRORS = (MissingConfigException, OmegaConfBaseException)
 USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS, *CONF_ERRORS)

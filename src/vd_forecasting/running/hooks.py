@@ -25,6 +25,7 @@ from vd_forecasting.running import claims, runners
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
 from vd_forecasting.running.failure import (
+    NEW_DATA,
     TAKES_FAILURES,
     USER_ERRORS,
     FailedDataset,
@@ -33,7 +34,11 @@ from vd_forecasting.running.failure import (
 from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
-from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure
+from vd_forecasting.running.staleness.inputs import (
+    find_untrained,
+    find_unusable,
+    forget_failure,
+)
 from vd_forecasting.running.stop import end_if_stopped
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 from vd_forecasting.wording import nearest
@@ -43,6 +48,7 @@ logger = logging.getLogger(__name__)
 NOT_IN_PARAMETER_FILES = {
     "vd_file": "write it into globals.yml",
     "num_vds": "write it into globals.yml",
+    "ingested_file": "write it into catalog.yml",
     "source_file": "write it into catalog.yml",
     "source_start": "write it into catalog.yml",
 }
@@ -104,13 +110,18 @@ class SameData:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Put failures in the place of what a report can do without, or raise a ValueError, in one
+        """Put failures in the place of what a run can do without, or raise a ValueError, in one
         line with the command that makes it anew."""
         makers = fingerprint.makers_of(pipelines.values())
         own_runner = f"{runners.__name__}." in str(run_params.get("runner"))
         takers = pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes
         takes_failures = own_runner and bool(takers)
-        found = find_unusable(pipeline, makers, catalog, run_params, takes_failures)
+        of_now = pipeline - pipeline.only_nodes_with_tags(NEW_DATA)
+        found = find_unusable(of_now, makers, catalog, run_params, takes_failures)
+        untrained = find_untrained(pipeline, makers, catalog, run_params)
+        if untrained and not own_runner:
+            raise ValueError(str(next(iter(untrained.values()))))
+        found |= untrained
         for name, failure in found.items():
             catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
 

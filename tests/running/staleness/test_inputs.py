@@ -14,6 +14,7 @@ from vd_forecasting.datasets.atomic import AtomicJSONDataset
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.running.failure import (
     FAILED_BEFORE,
+    NEW_DATA,
     NOT_RUN,
     USED_OTHER_DATA,
     Failure,
@@ -23,7 +24,12 @@ from vd_forecasting.running.staleness.fingerprint import (
     save_fingerprint,
     take_fingerprint,
 )
-from vd_forecasting.running.staleness.inputs import find_unusable, forget_failure, save_failure
+from vd_forecasting.running.staleness.inputs import (
+    find_untrained,
+    find_unusable,
+    forget_failure,
+    save_failure,
+)
 
 LSTM, XLSTM = "single_vd_lstm", "single_vd_xlstm"
 
@@ -67,6 +73,8 @@ MAKING = Pipeline(
         *experiment(XLSTM).nodes,
     ]
 )
+FORECASTING = Pipeline([Node(report, ["today", *ALIASES], "page", name="report", tags=NEW_DATA)])
+FORECASTING = across_namespaces(FORECASTING, inputs={**ALIASES, "today": "today"})
 MAKERS = makers_of([MAKING, REPORTING])
 
 
@@ -251,3 +259,53 @@ def test_reports_of_that_mode_do_without_it_in_one_line(project: Project) -> Non
     assert str(found[OF_GLOBAL]) == (
         "global_vd has not run: kedro run --namespace compare_global_vd"
     )
+
+
+# --- what forecasts new data ----------------------------------------------------------------------
+
+
+def untrained(project: Project, **changed: Any) -> dict[str, Failure]:
+    return find_untrained(FORECASTING, MAKERS, project.catalog(**changed), {"env": "quick"})
+
+
+def test_other_data_and_parameters_of_now_do_not_keep_a_model_from_a_forecast(
+    project: Project,
+) -> None:
+    project.make(LSTM, XLSTM)
+    (project.folder / "another.json").write_text("7")
+    assert untrained(project, raw="another.json", single_vd_lstm=9) == {}
+    project.make(raw="another.json")  # the cleaned data are now others
+    assert untrained(project) == {}
+
+
+def test_an_experiment_that_was_not_trained_is_left_out(project: Project) -> None:
+    project.make(LSTM)
+    again = "kedro run --namespace single_vd_xlstm --env quick"
+    assert untrained(project) == {
+        name: Failure(XLSTM, again, NOT_RUN) for name in READ if name.startswith(XLSTM)
+    }
+
+
+def test_files_of_two_trainings_are_not_used_together(project: Project) -> None:
+    project.make(LSTM, XLSTM)
+    catalog = project.catalog(single_vd_lstm=9)
+    train = next(node for node in MAKING.nodes if node.name == f"{LSTM}.train")
+    started = take_fingerprint(train, MAKERS, catalog, {})
+    SequentialRunner().run(MAKING.only_nodes(train.name), catalog)
+    save_fingerprint(train, started, MAKERS, catalog)
+    [why] = {str(failure) for failure in untrained(project).values()}
+    assert f"{LSTM}.evaluate was run with another {LSTM}.model; make it anew: kedro run" in why
+
+
+def test_a_file_that_was_changed_is_not_used(project: Project) -> None:
+    project.make(LSTM, XLSTM)
+    path = project.folder / f"{LSTM}.history.json"
+    path.write_text("99")
+    [why] = {str(failure) for failure in untrained(project).values()}
+    assert f"{path.name} was changed since it was made" in why
+
+
+def test_a_forecast_without_any_model_is_an_error(project: Project) -> None:
+    project.make()
+    with pytest.raises(ValueError, match=r"single_vd_lstm has not run: .*; single_vd_xlstm has"):
+        untrained(project)

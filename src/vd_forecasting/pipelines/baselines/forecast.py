@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,9 @@ from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of
 logger = logging.getLogger(__name__)
 
 DAYS_BACK = 7
+
+Baseline = Callable[[WindowSet], np.ndarray]
+"""Forecasts the test windows, float32 ``[W, H, N, F]`` in scaled units."""
 
 
 def forecast_baselines(
@@ -35,16 +38,28 @@ def forecast_baselines(
 
 def forecast_block(windows: WindowSet, baselines: Baselines, compute: Compute) -> BaselineForecasts:
     """The forecasts of the test windows of one block."""
-    models: dict[str, Callable[[WindowSet], np.ndarray]] = {
+    boosting: Baseline = partial(
+        forecast_gradient_boosting,
+        iterations=baselines.boosting_iterations,
+        max_windows=baselines.boosting_windows,
+    )
+    models = {**quick_baselines(baselines), "gradient_boosting": boosting}
+    return forecast_by(models, windows, compute)
+
+
+def quick_baselines(baselines: Baselines) -> dict[str, Baseline]:
+    """Those that are learnt within seconds."""
+    return {
         "seasonal_naive": forecast_seasonal_naive,
         "historical_average": forecast_historical_average,
         "ridge": partial(forecast_ridge, alphas=baselines.ridge_alphas),
-        "gradient_boosting": partial(
-            forecast_gradient_boosting,
-            iterations=baselines.boosting_iterations,
-            max_windows=baselines.boosting_windows,
-        ),
     }
+
+
+def forecast_by(
+    models: Mapping[str, Baseline], windows: WindowSet, compute: Compute
+) -> BaselineForecasts:
+    """The forecasts of the test windows by some baselines, in physical units and possible."""
     shape = (len(models), *windows.target_steps("test").shape, *windows.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
     for row, (name, forecast) in enumerate(models.items()):
@@ -67,17 +82,24 @@ def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
     may be used, values before the window included. Without any observation the forecast is the
     last value known at the origin. float32 ``[W, H, N, F]`` in scaled units.
     """
-    values, observed = windows.target_series  # [T, N, F]
-    day = round(MINUTES_PER_DAY / windows.interval_minutes)
-    origin = windows.origins("test")
+    values, _ = windows.target_series  # [T, N, F]
     forecast = windows.last_values("test")
-    for days in range(DAYS_BACK, 0, -1):  # the later day overwrites the earlier one
-        past = windows.target_steps("test") - days * day  # [W, H]
-        known = (past >= 0) & (past <= origin[:, None])
-        past = np.where(known, past, 0)
-        usable = known[..., None, None] & observed[past]  # [W, H, N, F]
+    for past, usable in earlier_days(windows):  # the later day overwrites the earlier one
         np.copyto(forecast, values[past], where=usable)
     return forecast
+
+
+def earlier_days(windows: WindowSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The steps at the same time of day as the targets, int ``[W, H]``, and what of them may be
+    used, bool ``[W, H, N, F]``: seven days before, six days before, and so on."""
+    _, observed = windows.target_series  # [T, N, F]
+    day = round(MINUTES_PER_DAY / windows.interval_minutes)
+    origin = windows.origins("test")
+    for days in range(DAYS_BACK, 0, -1):
+        past = windows.target_steps("test") - days * day
+        known = (past >= 0) & (past <= origin[:, None])
+        past = np.where(known, past, 0)
+        yield past, known[..., None, None] & observed[past]
 
 
 def forecast_historical_average(windows: WindowSet) -> np.ndarray:

@@ -18,6 +18,7 @@ from vd_forecasting.detector_clocks import (
     Cells,
     Times,
     cells_of,
+    detect_interval,
     phase_of,
     shortest_interval,
 )
@@ -66,6 +67,21 @@ def steps_between(recorded: Mask) -> npt.NDArray[np.float64]:
     return found
 
 
+def own_interval(raw: xr.DataArray) -> np.timedelta64:
+    """The interval of an array [T, N, F]: that of its quickest detector.
+
+    Fewer than two different time stamps are a ValueError.
+    """
+    order, times = _in_order(raw)
+    if len(times) == 0 or times[0] == times[-1]:
+        raise ValueError(
+            f"{source_of(raw)}: at least 2 different time stamps are needed; check "
+            "/metadata/timestamps"
+        )
+    interval = shortest_interval((times[one] for one in _each_recorded(raw, order)), times)
+    return detect_interval(times) if interval is None else interval
+
+
 def on_one_clock(
     raw: xr.DataArray, given: np.timedelta64 | None = None
 ) -> tuple[xr.DataArray, np.timedelta64 | None]:
@@ -79,8 +95,7 @@ def on_one_clock(
     """
     all_times = times_of(raw)
     blank = np.flatnonzero(np.isnat(all_times))
-    order = np.argsort(all_times, kind="stable")[: len(all_times) - len(blank)]  # NaT come last
-    times = all_times[order]
+    order, times = _in_order(raw)
     interval = shortest_interval((times[one] for one in _each_recorded(raw, order)), times)
     if interval is None or (given is not None and given != interval):
         return raw, None
@@ -118,6 +133,13 @@ def on_one_clock(
         *(source_of(raw), in_words(interval), in_words(furthest)),
     )
     return xr.DataArray(values, coords, DIMS, raw.name, raw.attrs), interval
+
+
+def _in_order(raw: xr.DataArray) -> tuple[npt.NDArray[np.intp], Times]:
+    """The order of the steps with a time stamp, and these time stamps, sorted."""
+    times = times_of(raw)
+    order = np.argsort(times, kind="stable")[: len(times) - np.isnat(times).sum()]  # NaT come last
+    return order, times[order]
 
 
 def _each_recorded(raw: xr.DataArray, order: npt.NDArray[np.intp]) -> Iterator[Mask]:

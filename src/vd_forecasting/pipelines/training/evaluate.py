@@ -70,7 +70,9 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
         "input_features": windows.features,
         "target_features": windows.targets,
         "interval_minutes": windows.interval_minutes,
+        "units": windows.units,
         "holidays": windows.holidays,
+        "utc_offset": windows.utc_offset,
         **windows.lengths,
     }
     tensors = {"scaler": windows.scaler, "range": windows.range, "static": windows.static_values}
@@ -81,7 +83,7 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
     ] or [
         f"its {key} has another {name}"
         for key, own in tensors.items()
-        for stored in [checkpoint.get(key, {})]
+        for stored in [checkpoint[key]]
         for name in own | stored
         if own.keys() != stored.keys()
         or not np.array_equal(stored[name].numpy(), own[name], equal_nan=True)

@@ -250,7 +250,10 @@ def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: i
         "range": {name: torch.from_numpy(of_vds) for name, of_vds in windows.range.items()},
         "static": {name: torch.from_numpy(of) for name, of in windows.static_values.items()},
         **windows.lengths,
+        "units": windows.units,
         "holidays": windows.holidays,
+        "cleaning": windows.cleaning,
+        "utc_offset": windows.utc_offset,
         "format": FORMAT,
     }
 

@@ -28,7 +28,9 @@ from vd_forecasting.parameters import (
     Split,
     Windows,
 )
+from vd_forecasting.pipelines.data_engineering.clean import with_interval
 from vd_forecasting.pipelines.data_engineering.possible_range import possible_range
+from vd_forecasting.pipelines.data_engineering.resample import cleaned_interval
 from vd_forecasting.vocabulary import SPLITS, TARGET_FEATURES
 from vd_forecasting.wording import listed, nearest, plural
 
@@ -222,6 +224,8 @@ def make_windows(
         "train_end": train_end,
         "val_end": val_end,
         "holidays": calendar.text,
+        "cleaning": with_interval(cleaning, cleaned_interval(series)).text,
+        "utc_offset": str(series.attrs.get("utc_offset", "")),
     }
     data = xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes)
     if isinstance(windows, GlobalVDWindows):

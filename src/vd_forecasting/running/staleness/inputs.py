@@ -18,6 +18,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.running.failure import (
     FAILED_BEFORE,
+    NEW_DATA,
     NOT_RUN,
     STATES,
     USED_OTHER_DATA,
@@ -27,7 +28,7 @@ from vd_forecasting.running.kedro_private import local_file
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, GLOBAL_MODE
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, GLOBAL_MODE, MODELS
 from vd_forecasting.wording import in_one_line
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,62 @@ def _not_run(
         again = _command({f"compare_{GLOBAL_MODE}"}, run_params)
         found |= dict.fromkeys(of_global, Failure(GLOBAL_MODE, again, NOT_RUN))
     return found
+
+
+def find_untrained(
+    pipeline: Pipeline,
+    makers: Mapping[str, Node],
+    catalog: CatalogProtocol,
+    run_params: Mapping[str, Any],
+) -> dict[str, Failure]:
+    """Why experiments cannot forecast new data, by dataset that the run reads of them.
+
+    Their files must be those that their nodes recorded, each made of the others; what these were
+    made of besides does not count. Raises ValueError, one line, if none of them can be used.
+    """
+    read = pipeline.only_nodes_with_tags(NEW_DATA).inputs() & makers.keys()
+    read -= pipeline.all_outputs()
+    command = {name: run_params[name] for name in run_params if name == "env"}
+    found: dict[str, Failure] = {}
+    for space in sorted({str(makers[name].namespace) for name in read}):
+        names = sorted(name for name in read if makers[name].namespace == space)
+        again = _command({space}, command)
+        if not all(map(catalog.exists, names)):
+            found |= dict.fromkeys(names, Failure(space, again, NOT_RUN))
+        elif why := _mixed(names, makers, catalog):
+            found |= dict.fromkeys(names, Failure(space, f"{why}; make it anew: {again}"))
+    if found and read == found.keys():
+        failures = [*dict.fromkeys(found.values())]
+        worst = [failure for failure in failures if failure.is_error] or failures
+        if len(worst) > len(MODELS):
+            raise ValueError(f"no experiment has run yet; {_command(set(), command)}")
+        raise ValueError("; ".join(map(str, worst)))
+    return found
+
+
+def _mixed(
+    names: Collection[str], makers: Mapping[str, Node], catalog: CatalogProtocol
+) -> str | None:
+    """Why files of an experiment are not those of one training; None if they are."""
+    space = makers[next(iter(names))].namespace
+    own = {node.name: node for node in makers.values() if node.namespace == space}
+    records = {}
+    for node in Pipeline(own.values()).to_outputs(*names).nodes:
+        if record := fingerprint.load_fingerprint(node, catalog):
+            records[node.name] = record
+        elif made := sorted({*names}.intersection(node.outputs)):
+            logger.warning("There is no record of how %s was made; it is used as it is.", made[0])
+    made_as = {key: file for record in records.values() for key, file in record["outputs"].items()}
+    known = fingerprint.load_saved(catalog)
+    for name in names:
+        path = fingerprint.files_of(catalog, name)[name]
+        if name in made_as and fingerprint.content_hash(path, known) != made_as[name]:
+            return f"{short_path(path)} was changed since it was made"
+    for node, record in records.items():
+        for key, (_, content) in record["inputs"].items():
+            if content != made_as.get(key, content):
+                return f"{node} was run with another {key}"
+    return None
 
 
 def _failed(

@@ -1,0 +1,98 @@
+"""Series of a recent file with what a model was trained on before them, and forecasts from them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from vd_forecasting.artefacts.forecasts import OfForecasts
+from vd_forecasting.artefacts.windows import LABELS, Labelled, WindowSet
+
+FLAGS = {
+    "gaps": "values of the detector are missing in the window; the last one before stands in",
+    "gaps_of_others": "the same of a detector that is forecast jointly with it",
+    "no_last_value": "the value at the origin is missing, from which the forecast starts",
+    "no_values": "nothing of the detector is known in the window",
+    "short_history": "the file begins too late for a stuck sensor to be recognised",
+    "no_day_before": "no value at this time of day on seven days; the last value stands in",
+    "beyond_training": "a value in the window is lower or higher than any in training",
+    "seen_in_training": "the forecast time is one that the model was trained or validated on",
+    "file_ends_later": "nothing is known at the last steps of the file",
+    "clock_assumed": "one of file and training data names no UTC offset: the same clock is assumed",
+}
+"""What makes a forecast unsure, by the name in files; each is a bit, in this order."""
+
+
+@dataclass(frozen=True)
+class RecentWindows(WindowSet):
+    """Series of the training and validation splits, of the days before a file, and of the file.
+
+    What learns from training windows and forecasts test windows does so here: the latter are those
+    of the file, also where some of the steps that they forecast lie behind its end. These count as
+    not observed.
+    """
+
+    firsts: npt.NDArray[np.int64]
+    """First input step of every test window, ``[W]``."""
+    file: slice
+    """The steps of the file, without those behind its end."""
+    vdids_there: list[str]
+    """The detectors that the file has."""
+    file_utc_offset: str
+    """Of the clock of the file, "" where it is not known; the series have that of training."""
+
+    def starts(self, split: str) -> npt.NDArray[np.int64]:
+        """First input step of every window of a split, in order of time."""
+        return self.firsts if split == "test" else super().starts(split)
+
+
+@dataclass(frozen=True)
+class RecentForecasts(Labelled, OfForecasts):
+    """Forecasts of a network and of baselines, in physical units, on the clock of the file.
+
+    ``data`` holds ``prediction`` and ``flag`` (model, origin, horizon, vd, feature), the latter the
+    sum of the bits of :data:`FLAGS`, and ``truth`` (origin, horizon, vd, feature), NaN where it is
+    not known.
+    """
+
+    NEEDS: ClassVar = {
+        "prediction": "f model origin horizon vd feature",
+        "flag": "i model origin horizon vd feature",
+        "truth": "f origin horizon vd feature",
+        **{"model": "T model", "origin": "M origin", "horizon": "i horizon", "utc_offset": str},
+        **LABELS,
+    }
+    """As of :class:`.windows.WindowSet`."""
+
+    @property
+    def network(self) -> str:
+        """``lstm`` or ``xlstm``."""
+        return str(self.data.attrs["model"])
+
+    @property
+    def experiment(self) -> str:
+        return f"{self.mode}_{self.network}"
+
+    @property
+    def models(self) -> list[str]:
+        return [str(name) for name in self.data["model"].values]
+
+    @property
+    def utc_offset(self) -> str:
+        """Of the clock, "" where it is not known."""
+        return str(self.data.attrs["utc_offset"])
+
+    @property
+    def prediction(self) -> xr.DataArray:
+        return self.data["prediction"]
+
+    @property
+    def truth(self) -> xr.DataArray:
+        return self.data["truth"]
+
+    def has(self, flag: str) -> xr.DataArray:
+        """Where forecasts have a flag, bool (model, origin, horizon, vd, feature)."""
+        found: xr.DataArray = (self.data["flag"] & 2 ** [*FLAGS].index(flag)) > 0
+        return found

@@ -1,0 +1,119 @@
+"""Does a model still do what its comparison promised? Errors then and now, and unseen values."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vd_forecasting.artefacts import RecentForecasts, RecentWindows
+from vd_forecasting.evaluation.metrics import score
+from vd_forecasting.pipelines.forecast.flags import beyond_training
+from vd_forecasting.wording import change, percent, plural, quantity
+
+logger = logging.getLogger(__name__)
+
+LOST = 0.1
+"""Share by which a network's error may exceed the promised one, and may do so relative to
+persistence's: some days are harder than others for every forecast."""
+
+UNSEEN = 0.01
+"""Share of a feature's values that may lie beyond the range of training."""
+
+LEAST_SCORED = pd.Timedelta("1D")
+"""Of origins; fewer hold a single peak, or none."""
+
+COLUMNS = ["model", "feature", "unit", "horizon", "n", "mae", "promised_mae"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What a recent file says about the model that forecasts it."""
+
+    scores: pd.DataFrame
+    """A row per model, feature and horizon, in :data:`COLUMNS`: the mean absolute error over ``n``
+    observed truths, and what the comparison promised, NaN where it promised nothing."""
+    origins: int
+    """How many are scored."""
+    comparison: str
+    """The data of the comparison."""
+    verdict: str
+    """In one line."""
+    train_again: bool
+
+
+def find_drift(
+    recent: RecentWindows, forecasts: RecentForecasts, metrics: Mapping[str, Any]
+) -> tuple[Drift, pd.DataFrame]:
+    """Compare errors, where the truth is there, with those of ``metrics.json``, and inputs with
+    those of training. Origins that the model was trained or validated on are not scored.
+
+    Returns:
+        The drift, and its scores.
+    """
+    new, scores = score_recent(forecasts, metrics)
+    reasons, remarks = list[str](), list[str]()
+    is_judged = new.size > 0 and new[-1] - new[0] >= LEAST_SCORED
+    if not new.size:
+        remarks.append("no forecast has a known truth")
+    elif not is_judged:
+        remarks.append(f"{plural(new.size, 'window')} with known truths, less than a day, are few")
+    else:
+        for feature, unit in forecasts.units.items():
+            line, lost = compare(scores[scores["feature"] == feature], forecasts.network, unit)
+            (reasons if lost else remarks).append(f"{feature} {line}")
+    beyond = beyond_training(recent)[recent.file].sum(axis=(0, 1))
+    seen = recent.observed[recent.file].sum(axis=(0, 1))
+    for feature, unseen in zip(recent.features, beyond / np.maximum(seen, 1), strict=True):
+        if unseen > UNSEEN:
+            reasons.append(f"{percent(unseen)} of {feature} lie beyond the range of training")
+    advice = "train it again" if reasons else "no need to train it again"
+    if not reasons and not is_judged:
+        advice = "not known whether to train it again"
+    verdict = f"{advice}: {'; '.join(reasons or remarks)}"
+    level = logging.WARNING if reasons else logging.INFO
+    logger.log(level, "%s on %s: %s", forecasts.experiment, forecasts.source, verdict)
+    drift = Drift(scores, int(new.size), str(metrics["source"]), verdict, bool(reasons))
+    return drift, scores
+
+
+def score_recent(
+    forecasts: RecentForecasts, metrics: Mapping[str, Any]
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """The origins that are scored, and the scores; ``n`` is 0 and ``mae`` NaN where none is."""
+    first: dict[str, Any] = {"horizon": 0, "vd": 0, "feature": 0}
+    seen = forecasts.has("seen_in_training").sel(model=forecasts.network).isel(first)
+    truth = forecasts.truth.where(~seen)
+    scored = score(truth, forecasts.prediction, 0.0, pool=["vd"])[["mae", "n"]]
+    scores = scored.drop_vars("vd", errors="ignore").to_dataframe().reset_index()
+    promised = {forecasts.network: "by_horizon", "persistence": "persistence_by_horizon"}
+    known = {
+        (model, feature, step): mae
+        for model, key in promised.items()
+        for feature, of_feature in metrics[key].items()
+        for step, mae in enumerate(of_feature["mae"], 1)
+    }
+    rows = zip(scores["model"], scores["feature"], scores["horizon"], strict=True)
+    scores["promised_mae"] = np.array([known.get(row) for row in rows], dtype="float64")
+    scores["unit"] = scores["feature"].map(forecasts.units)
+    has_truth = truth.notnull().any(["horizon", "vd", "feature"]).values
+    return forecasts.origins[has_truth], scores[COLUMNS]
+
+
+def compare(scores: pd.DataFrame, network: str, unit: str) -> tuple[str, bool]:
+    """Errors of a feature beside those promised, all horizons pooled, in words; and whether
+    those of the network exceed them by more than :data:`LOST`."""
+    now, promised = dict[str, float](), dict[str, float]()
+    for model in (network, "persistence"):
+        own = scores[(scores["model"] == model) & (scores["n"] > 0)]
+        weights = own["n"] / own["n"].sum()
+        now[model] = float((own["mae"] * weights).sum(min_count=1))
+        promised[model] = float((own["promised_mae"] * weights).sum(min_count=1))
+    own_change, of_all = (change(now[name], promised[name]) for name in now)
+    relative = (1 + own_change) / (1 + of_all) - 1 if of_all > -1 else own_change
+    changes = f"{percent(own_change, signed=True)}; persistence {percent(of_all, signed=True)}"
+    expected = quantity(promised[network], unit)
+    line = f"{quantity(now[network], unit)}, promised {expected} ({changes})"
+    return line, bool(min(own_change, relative) > LOST)

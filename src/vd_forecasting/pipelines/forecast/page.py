@@ -1,0 +1,179 @@
+"""The page of a forecast; its text is ``templates/forecast.md.j2``."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from vd_forecasting.artefacts import RecentForecasts, RecentWindows
+from vd_forecasting.artefacts.recent import FLAGS
+from vd_forecasting.pipelines.forecast.drift import Drift
+from vd_forecasting.pipelines.forecast.plots import plot_errors, plot_next
+from vd_forecasting.pipelines.forecast.table import MOST_ROWS
+from vd_forecasting.rendering.markdown import code, plain_text
+from vd_forecasting.rendering.page import Page
+from vd_forecasting.rendering.templates import render
+from vd_forecasting.vd_array import as_interval
+from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
+from vd_forecasting.wording import (
+    count,
+    lead_time,
+    number,
+    share,
+    shown_horizons,
+    time_stamp,
+    with_unit,
+)
+
+MOST_DETECTORS = 20
+
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class ForecastPage:
+    """What the template shows."""
+
+    forecasts: RecentForecasts
+    drift: Drift
+    name: str
+    """Name of the network, in print."""
+    mode: str
+    """In words."""
+    origin: str
+    missing: str
+    """Share of the values in the last window that were filled in; empty if none is missing."""
+    reach: str
+    """How far ahead the last horizon is."""
+    clock: str
+    """What is said of the clock; empty where the file and the model name the same."""
+    left_out: list[str]
+    """Detectors of the model that the file lacks."""
+    flags: Rows
+    """Flag, what it means, and number of the network's forecasts from the last origin."""
+    num_forecasts: int
+    """Of the network, from the last origin."""
+    num_flagged: int
+    """How many of these have a flag."""
+    steps: list[str]
+    """Header of the columns of shown horizons."""
+    expected: dict[str, Rows]
+    """By feature: a row per detector with the last value and forecasts of the network."""
+    num_unshown: int
+    """Detectors that the tables leave out."""
+    errors: dict[str, Rows]
+    """By feature: errors at these horizons, promised and, if scored, of this file."""
+    is_cut: bool
+    """Whether the table leaves out origins."""
+
+
+def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) -> Page:
+    """Report the forecasts from the last origin, what is unsure about them, and the errors to be
+    expected; a figure of errors too, where the truth is there."""
+    interval = forecasts.interval_minutes
+    horizons = shown_horizons(len(forecasts.horizons))
+    network = forecasts.prediction.isel(origin=-1).sel(model=forecasts.network)
+    flags = forecasts.data["flag"].isel(origin=-1).sel(model=forecasts.network)
+    counts = {
+        name: int(forecasts.has(name).isel(origin=-1).sel(model=forecasts.network).sum())
+        for name in FLAGS
+    }
+    offset = f" (UTC{forecasts.utc_offset})" if forecasts.utc_offset else ""
+    origin = time_stamp(forecasts.origins[-1], as_interval(interval))
+    there = {*recent.vdids_there}
+    view = ForecastPage(
+        forecasts,
+        drift,
+        name=NAMES[forecasts.network],
+        mode=MODES_IN_WORDS[forecasts.mode],
+        origin=f"{origin}{offset}",
+        missing=share(missing) if (missing := missing_share(recent)) else "",
+        reach=lead_time(interval * forecasts.horizons[-1]),
+        clock=_clock(recent),
+        left_out=[code(name) for name in recent.vdids if name not in there],
+        flags=[[code(name), FLAGS[name], count(n)] for name, n in counts.items() if n],
+        num_forecasts=network.size,
+        num_flagged=int((flags > 0).sum()),
+        steps=[lead_time(interval * step) for step in horizons],
+        expected={
+            with_unit(plain_text(feature), plain_text(unit)): expected_rows(
+                recent, network.sel(feature=feature, horizon=horizons)
+            )
+            for feature, unit in forecasts.units.items()
+        },
+        num_unshown=max(0, len(forecasts.vdids) - MOST_DETECTORS),
+        errors={
+            with_unit(plain_text(feature), plain_text(unit)): error_rows(
+                drift, feature, horizons, forecasts.models
+            )
+            for feature, unit in forecasts.units.items()
+        },
+        is_cut=forecasts.prediction.size > MOST_ROWS,
+    )
+    shown = forecasts.network
+    figures: dict[str, Callable[[], Figure]] = {
+        "next": partial(plot_next, f"What does {NAMES[shown]} expect?", recent, forecasts),
+    }
+    if drift.origins:
+        question = "Are errors as the comparison promised?"
+        figures["errors"] = partial(plot_errors, question, forecasts, drift)
+    return Page(render(__package__, "forecast", **vars(view)), figures)
+
+
+def expected_rows(recent: RecentWindows, forecast: xr.DataArray) -> Rows:
+    """The last value and the forecast (horizon, vd) of a feature, a row per detector."""
+    feature, shown = str(forecast["feature"].item()), recent.vdids_there[:MOST_DETECTORS]
+    return [
+        [
+            code(vdid),
+            number(_last_value(recent, vdid, feature)),
+            *map(number, forecast.sel(vd=vdid).values.tolist()),
+        ]
+        for vdid in shown
+    ]
+
+
+def error_rows(drift: Drift, feature: str, horizons: list[int], models: list[str]) -> Rows:
+    """Errors promised and of this file, a row per model and a column per horizon."""
+    own = drift.scores[drift.scores["feature"] == feature]
+    rows: Rows = []
+    for model in models:
+        by_step = own[own["model"] == model].set_index("horizon")
+        for column, where in (("promised_mae", "comparison"), ("mae", "this file")):
+            errors: pd.Series[float] = by_step.loc[horizons, column]
+            if errors.notna().any():
+                rows.append([NAMES[model], where, *map(number, errors)])
+    return rows
+
+
+def missing_share(recent: RecentWindows) -> float:
+    """Share of the values in the last window, of the detectors that the file has, that are missing
+    although the detector reported such values in training."""
+    last = recent.starts("test")[-1]
+    there = [recent.vdids.index(name) for name in recent.vdids_there]
+    usable = recent.observed[: recent.ends["train"], there].any(axis=0)
+    window = recent.observed[last : last + recent.sequence_length, there]
+    return float(1 - window[:, usable].mean())
+
+
+def _last_value(recent: RecentWindows, vdid: str, feature: str) -> float:
+    """What was measured at the last origin, in physical units; NaN if nothing was."""
+    at = recent.vdids.index(vdid), recent.targets.index(feature)
+    values, observed = (series[recent.origins("test")[-1]] for series in recent.target_series)
+    return float(recent.to_physical(values)[at]) if observed[at] else math.nan
+
+
+def _clock(recent: RecentWindows) -> str:
+    """What is said of the two clocks."""
+    own, trained = recent.file_utc_offset, recent.utc_offset
+    if own == trained:
+        return ""
+    if not own:
+        return f"the file names no UTC offset; its clock is taken for the training's, UTC{trained}"
+    if not trained:
+        return f"the training data named no UTC offset; their clock is taken for this one, UTC{own}"
+    return f"the model was trained on a clock of UTC{trained}; time stamps here are of UTC{own}"

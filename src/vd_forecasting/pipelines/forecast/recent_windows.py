@@ -1,0 +1,83 @@
+"""The series of a recent file behind those of training, scaled and imputed as these."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.artefacts import RecentWindows, WindowBlocks, WindowSet
+from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.parameters import Forecast
+from vd_forecasting.pipelines.baselines.forecast import DAYS_BACK
+from vd_forecasting.pipelines.forecast.clean_recent import FILE_OFFSET
+from vd_forecasting.pipelines.training.evaluate import check_same_windows
+from vd_forecasting.pipelines.training.windows import calendar_inputs, fill_forward
+from vd_forecasting.vd_array import DIMS, MINUTES_PER_DAY, as_interval, source_of
+from vd_forecasting.wording import in_words, plural
+
+
+def make_recent_windows(
+    clean: xr.DataArray, best_model: Checkpoint, blocks: WindowBlocks, forecast: Forecast
+) -> RecentWindows:
+    """Scale and impute a clean recent file as the windows that a model was trained on.
+
+    Before the file come the seven days that baselines look back to, where the comparison's data
+    have them; they fill gaps at its beginning too. A window counts if it lies wholly inside the
+    file and ends no later than the last step with a value. A file without one is a ValueError, and
+    so is a checkpoint that was not trained on these windows.
+    """
+    trained = blocks.last
+    check_same_windows(best_model, trained)
+    source, interval = source_of(clean), as_interval(trained.interval_minutes)
+    there = {str(name) for name in clean["vd"].values}
+    series = clean.reindex(vd=trained.vdids).sel(feature=trained.features).transpose(*DIMS)
+    values = np.array(series.values, dtype="float32")  # [T, N, P]
+    steps = 1 + np.flatnonzero(np.isfinite(values).any(axis=(1, 2))).max(initial=-1)
+    if steps < trained.sequence_length:
+        raise ValueError(
+            f"{source}: {plural(int(steps), 'step')} of {in_words(interval)} up to its last value, "
+            f"but a window takes {trained.sequence_length}; bring at least "
+            f"{in_words(trained.sequence_length * interval)}"
+        )
+    # What was never there in training has no scale, and the network knows it as zero.
+    values[:, ~trained.observed[: trained.ends["train"]].any(axis=0)] = np.nan
+    values -= trained.scaler["mean"]
+    values /= trained.scaler["std"]
+
+    start = series["time"].values[0]
+    before = DAYS_BACK * round(MINUTES_PER_DAY / trained.interval_minutes)
+    after = trained.prediction_length
+    time = start + interval * np.arange(-before, len(values) + after)
+    nothing = np.full((after, *values.shape[1:]), np.nan, "float32")
+    values = np.concatenate([observed_at(trained, time[:before]), values, nothing])
+    observed = np.isfinite(values)
+    for at in np.ndindex(values.shape[1:]):
+        column = (slice(None), *at)
+        values[column] = fill_forward(values[column], observed[column])
+
+    known = trained.data.isel(time=slice(0, trained.ends["val"]))
+    added = xr.Dataset(
+        {
+            "values": (DIMS, values),
+            "observed": (DIMS, observed),
+            "calendar": (("time", "phase"), calendar_inputs(time, trained.holidays)),
+        },
+        {"time": time},
+    )
+    over_time = {name: xr.concat([known[name], added[name]], "time") for name in added.data_vars}
+    data = known.drop_dims("time").assign(over_time).assign_attrs(source=source)
+    first = trained.ends["val"] + before
+    firsts = first + np.arange(steps - trained.sequence_length + 1)
+    return RecentWindows(
+        data,
+        firsts=firsts if forecast.origins == "all" else firsts[-1:],
+        file=slice(first, len(data["time"]) - after),
+        vdids_there=[name for name in trained.vdids if name in there],
+        file_utc_offset=str(clean.attrs.get(FILE_OFFSET, "")),
+    )
+
+
+def observed_at(windows: WindowSet, time: np.ndarray) -> np.ndarray:
+    """What was observed at some times, float32 ``[T, N, P]``, scaled; else NaN."""
+    at = pd.Index(windows.time).get_indexer(pd.Index(time))
+    seen = (at >= 0)[:, None, None] & windows.observed[at]
+    return np.where(seen, windows.values[at], np.float32(np.nan))

@@ -1,0 +1,53 @@
+"""The page of a forecast."""
+
+import pandas as pd
+import xarray as xr
+
+from tests.make.recent_files import both, recent_file, without
+from vd_forecasting.artefacts import RecentForecasts
+from vd_forecasting.pipelines.forecast.drift import find_drift
+from vd_forecasting.pipelines.forecast.page import write_page
+from vd_forecasting.rendering.page import Page
+
+
+def promised(forecasts: RecentForecasts) -> dict[str, object]:
+    of_features = {name: {"mae": [1.0, 2.0, 3.0]} for name in forecasts.features}
+    errors = {"by_horizon": of_features, "persistence_by_horizon": of_features}
+    return {"source": "made.h5", **errors}
+
+
+def page_of(raw: xr.DataArray, kind: str = "joint", origins: str = "last") -> Page:
+    recent, forecasts = both(raw, kind, origins)
+    drift, _ = find_drift(recent, forecasts, promised(forecasts))
+    return write_page(recent, forecasts, drift)
+
+
+def test_it_says_from_when_what_is_expected_and_what_was_promised() -> None:
+    raw = recent_file(first=440).assign_attrs(utc_offset="+08:00")
+    page = page_of(raw)
+    end = pd.Timestamp(raw["time"].values[-1])
+    assert f"**The 15 min after {end:%Y-%m-%d %H:%M} (UTC+08:00)**" in page.text
+    assert "| LSTM | comparison | 1.00 | 3.00 |" in page.text
+    assert "the training data named no UTC offset" in page.text
+    assert "add `forecast.origins=all`" in page.text
+    assert list(page.figures) == ["next"]
+    for draw in page.figures.values():
+        assert callable(draw)
+        draw()
+
+
+def test_a_page_of_all_origins_shows_errors() -> None:
+    page = page_of(recent_file(), "global", "all")
+    assert list(page.figures) == ["next", "errors"]
+    assert "| LSTM | this file |" in page.text
+    for draw in page.figures.values():
+        assert callable(draw)
+        draw()
+
+
+def test_it_names_detectors_that_are_left_out_and_gaps() -> None:
+    raw = recent_file(first=440).isel(vd=[0, 2])
+    page = page_of(without(raw, slice(-1, None), 0, slice(None)), "global")
+    assert "lacks 1 detector of the model, which are left out: `VD-1`" in page.text
+    assert "| `no_last_value` |" in page.text
+    assert "| `VD-0` | – |" in page.text
