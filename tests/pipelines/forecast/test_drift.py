@@ -87,5 +87,7 @@ def test_what_is_not_known_yet_is_not_scored() -> None:
     recent, forecasts = both(usual)
     drift, scores = find_drift(recent, forecasts, promised(forecasts))
     assert drift.origins == 0
-    assert drift.verdict == ("not known whether to train it again: no forecast has a known truth")
+    assert drift.verdict == (
+        "not known whether to train it again: no forecast after the training data has a truth"
+    )
     assert scores["mae"].isna().all()

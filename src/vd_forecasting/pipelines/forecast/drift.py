@@ -57,7 +57,7 @@ def find_drift(
     reasons, remarks = list[str](), list[str]()
     is_judged = new.size > 0 and new[-1] - new[0] >= LEAST_SCORED
     if not new.size:
-        remarks.append("no forecast has a known truth")
+        remarks.append("no forecast after the training data has a truth")
     elif not is_judged:
         remarks.append(f"{plural(new.size, 'window')} with known truths, less than a day, are few")
     else:

@@ -109,4 +109,4 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
 def _line(model: str) -> dict[str, Any]:
     if model == "truth":
         return {"color": style.COLOURS[model], "label": NAMES[model], "linewidth": 1.4}
-    return style.line_style(model, markersize=3.0, zorder=3 if NAMES[model].isupper() else 2)
+    return style.line_style(model, markersize=3.0)
