@@ -19,7 +19,7 @@ are added training by training; one that is there is not trained again.
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -227,7 +227,7 @@ def windows_of(found: Record, part: str, recipe: Recipe) -> WindowSet:
 def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]:
     """MAE by feature and horizon over the windows of the test split, in physical units."""
     values, observed = windows.target_series
-    steps = windows.target_steps("test")
+    steps = windows.target_steps(windows.origins("test"))
     error = abs(windows.to_physical(forecast) - windows.to_physical(values[steps]))
     mae = np.nanmean(np.where(observed[steps], error, np.nan), axis=(0, 2))  # [H, F]
     for f, feature in enumerate(windows.targets):
@@ -238,8 +238,8 @@ def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]
 def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
     """Rows of the forecasts without a network."""
     settings = parameters("base/parameters.yml")["baselines"]
-    models = {
-        "persistence": partial(WindowSet.last_values, split="test"),
+    models: dict[str, Callable[[WindowSet, np.ndarray], np.ndarray]] = {
+        "persistence": WindowSet.last_values,
         "ridge": partial(forecast_ridge, alphas=settings["ridge_alphas"]),
         BOOSTING: partial(
             forecast_gradient_boosting,
@@ -248,7 +248,7 @@ def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
         ),
     }
     for name, forecast in models.items():
-        for row in errors(windows, forecast(windows)):
+        for row in errors(windows, forecast(windows, windows.origins("test"))):
             yield {"model": name, **row}
 
 

@@ -118,7 +118,7 @@ def forecast(model: str) -> None:
     names = ("best_model", "models", "windows")
     best, models, windows = (files[f"multi_vd_{model}.{name}"].load() for name in names)
     outputs = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
-    for name, output in zip(("predictions", "fit_errors"), outputs, strict=True):
+    for name, output in zip(("predictions", "fit_errors", "validation"), outputs, strict=True):
         files[f"multi_vd_{model}.{name}"].save(output)
 
 
