@@ -93,6 +93,15 @@ class _OnWindows(Labelled, OfForecasts):
         """float32 ``(seed or model, origin, horizon, vd, feature)``."""
         return self.data["prediction"]
 
+    @property
+    def block_numbers(self) -> list[int]:
+        """The test blocks there are."""
+        return [int(number) for number in np.unique(self.data[BLOCK].values)]
+
+    def of_block(self, number: int) -> Self:
+        """Those of a test block."""
+        return replace(self, data=self.data.isel(origin=self.data[BLOCK].values == number))
+
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list."""
         return replace(self, data=self.data.sel(labels))

@@ -263,9 +263,9 @@ def test_blocks_may_choose_other_detectors(clean: xr.DataArray) -> None:
     found, _ = forecast_baselines(blocks, BASELINES, COMPUTE)
     assert found.vdids == ["VD-0", "VD-1", "VD-2"]
     trained = train(blocks)
-    lstm, fit_errors, _ = evaluate(*trained[:2], blocks, MAPE_MIN_TRUTH, COMPUTE)
+    lstm, fit_errors, validation = evaluate(*trained[:2], blocks, MAPE_MIN_TRUTH, COMPUTE)
     cost = make_cost(lstm.data)
-    outcome = gather_outcome(trained[2], trained[3], cost, fit_errors, lstm)
+    outcome = gather_outcome(trained[2], trained[3], cost, fit_errors, lstm, validation)
     assert list(outcome.config.vdids) == ["VD-0", "VD-1"]
     first = lstm.data["test_block"].values == 1
     assert lstm.truth.isel(origin=first).sel(vd="VD-1").isnull().all()

@@ -27,7 +27,7 @@ def _node(function: Callable[..., Any], inputs: Any, outputs: Any, **settings: A
 
 def create_experiment_report() -> Pipeline:
     """Report one experiment: a template, to be stamped out by namespace."""
-    artefacts = ["config", "training_history", "cost", "fit_errors", "predictions"]
+    artefacts = ["config", "training_history", "cost", "fit_errors", "predictions", "validation"]
     scored = ["predictions", "fit_errors", "params:evaluation.mape_min_truth"]
     return Pipeline(
         [
@@ -42,11 +42,24 @@ def create_experiment_report() -> Pipeline:
 def create_comparison(mode: str) -> Pipeline:
     """Compare both models of a mode, in the namespace ``compare_{mode}``."""
     found = ["errors", "congested_errors", "congestion", "differences"]
+    of_intervals = ["interval_scores", "interval_differences"]
+    with_intervals = ["params:intervals", "params:evaluation.confidence"]
     template = Pipeline(
         [
             _node(scores.align_forecasts, [*MODELS, "baselines"], "aligned"),
-            _node(scores.score_forecasts, ["aligned", "params:evaluation"], [*found, "scores"]),
-            _node(write_comparison, [*MODELS, "aligned", *found, "params:evaluation"], "page"),
+            _node(scores.align_validation, [*MODELS, "baselines_validation"], "aligned_validation"),
+            _node(scores.score_forecasts, ["aligned", "params:evaluation"], [*found, "error_rows"]),
+            _node(
+                scores.score_intervals,
+                ["aligned", "aligned_validation", *with_intervals],
+                [*of_intervals, "interval_rows"],
+            ),
+            _node(scores.join_scores, ["error_rows", "interval_rows"], "scores"),
+            _node(
+                write_comparison,
+                [*MODELS, "aligned", *found, *of_intervals, "params:evaluation"],
+                "page",
+            ),
             _node(
                 across_modes.conclude_comparison,
                 ["page", "scores", "baselines"],
@@ -60,9 +73,10 @@ def create_comparison(mode: str) -> Pipeline:
         namespace=f"compare_{mode}",
         inputs={
             "baselines": f"{mode}_baselines.predictions",
+            "baselines_validation": f"{mode}_baselines.validation",
             **{model: f"{mode}_{model}.result" for model in MODELS},
         },
-        parameters={"params:evaluation"},
+        parameters={"params:evaluation", *with_intervals},
     )
 
 
