@@ -235,10 +235,10 @@ def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]
             yield {"feature": feature, "horizon": horizon, "mae": value}
 
 
-def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
-    """Rows of the forecasts without a network."""
+def models_without_network() -> dict[str, Callable[[WindowSet, np.ndarray], np.ndarray]]:
+    """By name, what forecasts at some origins, scaled."""
     settings = parameters("base/parameters.yml")["baselines"]
-    models: dict[str, Callable[[WindowSet, np.ndarray], np.ndarray]] = {
+    return {
         "persistence": WindowSet.last_values,
         "ridge": partial(forecast_ridge, alphas=settings["ridge_alphas"]),
         BOOSTING: partial(
@@ -247,15 +247,19 @@ def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
             max_windows=settings["boosting_windows"],
         ),
     }
-    for name, forecast in models.items():
+
+
+def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
+    """Rows of the forecasts without a network."""
+    for name, forecast in models_without_network().items():
         for row in errors(windows, forecast(windows, windows.origins("test"))):
             yield {"model": name, **row}
 
 
-def train(
+def trained(
     windows: WindowSet, recipe: Recipe, model: str, size: str, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Train a network and score it: rows."""
+) -> tuple[Forecaster, dict[str, Any]]:
+    """A network at its best epoch, and about its training."""
     block = parameters(f"base/parameters_{model}.yml")
     shape: type[LSTMModel | XLSTMModel] = LSTMModel if model == "lstm" else XLSTMModel
     sizes = block["_model"] | (SMALL[model] if size == "small" else {}) | recipe.model
@@ -275,17 +279,29 @@ def train(
         *_, last = fit(Learner(forecaster, experiment, vds, seed), f"{model} {seed}")
     seconds = time.perf_counter() - started
     forecaster.load_state_dict(last["weights"])
-    forecaster.eval()
-    with torch.inference_mode():
-        batches = WindowBatches(windows, vds, "test", batch_size=512)
-        forecast = np.concatenate([forecaster(inputs).numpy() for inputs, _ in batches])
     best = last["history"]["best_epoch"]
     about = {
         "val_loss": last["history"]["epochs"][best - 1]["val"]["loss"],
         "best_epoch": best,
         "seconds": round(seconds),
     }
-    for row in errors(windows, forecast):
+    return forecaster.eval(), about
+
+
+def forecast_network(windows: WindowSet, forecaster: Forecaster, split: str) -> np.ndarray:
+    """The forecasts of a joint network, scaled: ``[W, H, N, F]``."""
+    vds = slice(0, len(windows.vdids))
+    with torch.inference_mode():
+        batches = WindowBatches(windows, vds, split, batch_size=512)
+        return np.concatenate([forecaster(inputs).numpy() for inputs, _ in batches])
+
+
+def train(
+    windows: WindowSet, recipe: Recipe, model: str, size: str, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Train a network and score it: rows."""
+    forecaster, about = trained(windows, recipe, model, size, seed)
+    for row in errors(windows, forecast_network(windows, forecaster, "test")):
         yield {"model": model, "size": size, "seed": seed, **about, **row}
 
 

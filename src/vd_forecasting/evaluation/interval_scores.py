@@ -14,6 +14,7 @@ import xarray as xr
 
 from vd_forecasting.artefacts.forecasts import RANGE
 from vd_forecasting.evaluation.aligned import (
+    DIMS,
     JOINED,
     AlignedForecasts,
     Member,
@@ -60,17 +61,20 @@ def sum_intervals(
     that block and from the test blocks before it. Detectors are read a block at a time, and of the
     intervals one member's at one horizon are held.
     """
-    parts = [_sums_of_block(block, validation, intervals) for block in forecasts.blocks()]
-    by_vd, by_origin, by_day = zip(*parts, strict=True)
+    by_vd, by_origin, by_day = [], xr.Dataset(), xr.Dataset()
+    for block in forecasts.blocks():
+        of_vds, of_origins, of_days = _sums_of_block(block, validation, intervals)
+        by_vd.append(of_vds)
+        by_origin = by_origin + of_origins if by_origin else of_origins
+        by_day = by_day + of_days if by_day else of_days
     names = [str(name) for name in forecasts.data["model"].values]
     joined = forecasts.of_several_seeds
     labels = {"model": ("member", [*names, *map(joined_name, joined)])}
-    over_time = sum(by_origin[1:], start=by_origin[0]).assign_coords(labels)
     return SummedIntervals(
-        by_origin=over_time.isel(member=slice(len(names))),
+        by_origin=by_origin.assign_coords(labels).isel(member=slice(len(names))),
         interval_minutes=forecasts.interval_minutes,
         by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
-        by_day=sum(by_day[1:], start=by_day[0]).assign_coords(labels),
+        by_day=by_day.assign_coords(labels),
         members=[*forecasts.members, *(Member(name, JOINED, best=False) for name in joined)],
         mode=forecasts.mode,
         levels=intervals.levels,
@@ -81,19 +85,18 @@ def _sums_of_block(
     block: AlignedForecasts, validation: Mapping[int, AlignedForecasts], intervals: Intervals
 ) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """Sums by detector, by origin and by day."""
-    labels: dict[str, Any] = {
-        **{"vd": block.vdids, "feature": block.features, "horizon": block.horizons}
-    }
+    labels: dict[str, Any] = {"vd": block.vdids, "feature": block.features}
+    labels["horizon"] = block.horizons
     tests = block.by_test_block()
     befores = {number: validation[number].sel(**labels) for number in tests}
     levels = sorted({*CENTRAL, *intervals.levels})
     by_vd, over_time = [], []
     for number, test in tests.items():
-        limits = [test.data[name].sel(block=number).values for name in RANGE]
+        low, high = (test.data[name].sel(block=number).values for name in RANGE)
         earlier = [tests[one] for one in tests if one < number]
         pasts = zip(*map(_by_member, (befores[number], *earlier)), strict=True)
         scored = [
-            _score(now, list(past), (limits[0], limits[1]), levels, intervals.adaptive_step)
+            _score(now, list(past), (low, high), levels, intervals.adaptive_step)
             for past, now in zip(pasts, _by_member(test), strict=True)
         ]
         by_vd.append(xr.concat([of_vds for of_vds, _ in scored], "member", data_vars="all"))
@@ -114,11 +117,10 @@ def _sums_of_block(
 
 def _by_member(block: AlignedForecasts) -> list[Forecasted]:
     """The forecasts of each member, then of the seeds joined."""
-    dims = block.truth.dims
-    truth = block.truth.values
+    truth = block.truth.transpose(*DIMS).values
     everyone = chain(block.forecast, map(block.joined, block.of_several_seeds))
     return [
-        Forecasted(block.origins, one.transpose(*dims).values, truth, block.interval_minutes)
+        Forecasted(block.origins, one.transpose(*DIMS).values, truth, block.interval_minutes)
         for one in everyone
     ]
 

@@ -9,8 +9,8 @@ Two things are done about traffic, which is not:
 - The chance to miss that an interval aims at follows what came true, as in adaptive conformal
   inference (Gibbs and Candès 2021, equation 2).
 
-Residuals are absolute. Quantiles of signed ones, each end with its own, were as wide and scored no
-better on validation data of ten records, and doubled the time.
+Residuals are absolute. Quantiles of signed ones, each end with its own, took twice the time and
+were no better: on inner data of three records of five weeks CRPS and interval score were the same.
 
 Shapes: C earlier origins, T origins, H horizons from 1, N detectors, F features, L levels.
 """
@@ -161,9 +161,9 @@ def adaptive_quantiles(
     The quantile for a chance a is the ⌈(n + 1)(1 − a)⌉-th smallest of n calibration scores;
     infinite where that is more than n for the chance aimed at. Whenever an outcome becomes known,
     the chance moves by ``step × (aimed − miss)``, miss being 1 or 0. It stays at 0 where it would
-    fall below, and the quantile is then the largest calibration score: on validation data the
-    infinite one of Gibbs and Candès made intervals 1.5 times as wide and the interval score 1.3
-    times as high, for the same coverage.
+    fall below, and the quantile is then the largest calibration score: on inner data of two
+    records the infinite one of Gibbs and Candès made intervals 1.5 times as wide and the interval
+    score 1.3 times as high, for the same coverage.
 
     Args:
         calibration: ``[C, ...]``, NaN where not known.

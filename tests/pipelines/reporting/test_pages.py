@@ -125,8 +125,10 @@ def comparison_page(found: Found, mode: str) -> Page:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
     aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
     scored = score_forecasts(aligned, EVALUATION)
-    baselines = BaselineForecasts.from_xarray(make_validation(found.baselines[mode].data))
-    validation = align_validation(lstm, xlstm, baselines)
+    before = make_validation(found.baselines[mode].data)
+    if before.sizes["block"] > 1:
+        before = in_two_blocks(before.isel(block=[0]))
+    validation = align_validation(lstm, xlstm, BaselineForecasts.from_xarray(before))
     of_intervals = score_intervals(aligned, validation, INTERVALS, EVALUATION.confidence)
     shown = (*scored[:-1], *of_intervals[:-1])
     return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION)
@@ -536,6 +538,7 @@ def trained_twice(outcome: Outcome) -> Outcome:
     return replace(
         outcome,
         forecasts=Forecasts.from_xarray(in_two_blocks(outcome.forecasts.data)),
+        validation=Forecasts.from_xarray(in_two_blocks(outcome.validation.data)),
         config=config.model_copy(update={"earlier": {1: config.split}}),
         history=History({**earlier, **history.seeds}),
     )

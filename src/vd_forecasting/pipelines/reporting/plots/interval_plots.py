@@ -19,14 +19,14 @@ from vd_forecasting.pipelines.reporting.plots.error_plots import (
 from vd_forecasting.rendering import plot_style as style
 
 _PROMISED: dict[str, Any] = {"color": "#1A1A1A", "linewidth": 0.8}
-_MOST_DAYS = 5  # with a label
+_MOST_DAYS = 3  # with a label
 
 
 def plot_calibration(question: str, errors: Errors, scores: IntervalScores) -> Figure:
-    """Share of the truths within intervals over the share promised, a panel per feature."""
+    """Share of the truths within intervals less the share promised, a panel per feature."""
     detail = (
-        "Share of the observed values within intervals of nine levels; on the line is as promised, "
-        f"below it the intervals are too narrow. Scored on {errors.scored_in_words}."
+        "Share of the observed values within intervals of nine levels, less the share promised; "
+        f"below the line the intervals are too narrow. Scored on {errors.scored_in_words}."
     )
     models = [*errors.networks, *errors.baselines]
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
@@ -35,13 +35,12 @@ def plot_calibration(question: str, errors: Errors, scores: IntervalScores) -> F
         style.title(ax, feature)
         coverage = scores.average["coverage"].sel(feature=feature, level=[*CENTRAL])
         for model in reversed(models):
-            ax.plot(promised, 100 * coverage.sel(model=model).values, **style.line_style(model))
-        ax.plot([0, 100], [0, 100], **_PROMISED)
+            excess = 100 * coverage.sel(model=model).values - promised
+            ax.plot(promised, excess, **style.line_style(model))
+        ax.axhline(0, **_PROMISED)
         ax.set_xlabel("% promised")
         _finish(ax, errors, feature)
-        ax.set_xlim(0, 100)
-        ax.set_ylim(0, 100)
-    next(iter(axes.values())).set_ylabel("% covered")
+    next(iter(axes.values())).set_ylabel("% covered − % promised")
     style.legend_below(figure, model_handles(models))
     return figure
 
