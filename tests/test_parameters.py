@@ -6,7 +6,15 @@ import pytest
 from pydantic import ValidationError
 
 from tests import PROJECT
-from vd_forecasting.parameters import Calendar, Cleaning, LSTMModel, Split, Training, XLSTMModel
+from vd_forecasting.parameters import (
+    Calendar,
+    Cleaning,
+    Intervals,
+    LSTMModel,
+    Split,
+    Training,
+    XLSTMModel,
+)
 from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EXPERIMENTS
@@ -121,6 +129,14 @@ def test_holidays_are_dates_or_a_country() -> None:
 def test_holidays_that_are_neither(holidays: object) -> None:
     with pytest.raises(ValidationError, match="holidays"):
         Calendar.model_validate({"holidays": holidays})
+
+
+@pytest.mark.parametrize("levels", [[], [0.9, 0.5], [0.5, 0.5], [0.0], [1.0], [90], 0.9])
+def test_levels_of_intervals_are_increasing_shares(levels: object) -> None:
+    block = parameters()["intervals"]
+    assert Intervals.model_validate(block).levels == (0.5, 0.9)
+    with pytest.raises(ValidationError, match="levels"):
+        Intervals.model_validate(block | {"levels": levels})
 
 
 @pytest.mark.parametrize("interval", ["-5min", "0s", "often"])

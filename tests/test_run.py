@@ -43,7 +43,11 @@ def test_every_promised_file_is_there(sequential: tuple[Path, str]) -> None:
         "data/08_reporting/comparison/comprehensive_model_comparison.html",
         "data/08_reporting/comparison/metrics.csv",
         *(f"data/08_reporting/comparison/{mode}_lstm_vs_xlstm.md" for mode in MODES),
-        *(f"data/07_model_output/{mode}_baselines/predictions.nc" for mode in MODES),
+        *(
+            f"data/07_model_output/{mode}_baselines/{name}.nc"
+            for mode in MODES
+            for name in ("predictions", "validation")
+        ),
     }
     for experiment in EXPERIMENTS:
         expected |= {
@@ -53,6 +57,7 @@ def test_every_promised_file_is_there(sequential: tuple[Path, str]) -> None:
             f"data/06_models/{experiment}/training_history.json",
             f"data/06_models/{experiment}/training.log",
             f"data/07_model_output/{experiment}/predictions.nc",
+            f"data/07_model_output/{experiment}/validation.nc",
             f"data/08_reporting/{experiment}/metrics.json",
             f"data/08_reporting/{experiment}/training_report.md",
         }

@@ -131,6 +131,23 @@ class Evaluation(Parameters):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]  # of intervals, tests, model confidence sets
 
 
+def _increasing(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if sorted(set(levels)) != [*levels]:
+        raise ValueError(f"{list(levels)} must increase, such as [0.5, 0.9]")
+    return levels
+
+
+class Intervals(Parameters):
+    """Prediction intervals, as :mod:`.evaluation.intervals` makes them."""
+
+    levels: Annotated[
+        tuple[Share, ...], Field(min_length=1, max_length=4), AfterValidator(_increasing)
+    ]
+    """Shares of the truths that shall lie within, which pages and files show."""
+    adaptive_step: Annotated[float, Field(ge=0, le=0.1)]
+    """How far a truth within or outside moves the chance that later ones are; 0: not at all."""
+
+
 class FeatureCleaning(Parameters):
     """Limits of the physically possible for one feature."""
 

@@ -66,7 +66,7 @@ def baselines(mode: str) -> Pipeline:
         create_baselines(mode),
         namespace=f"compare_{mode}",
         inputs={"vd_clean"},
-        outputs={"predictions": f"{mode}_baselines.predictions"},
+        outputs={name: f"{mode}_baselines.{name}" for name in ("predictions", "validation")},
         parameters={name: name for name in (*SHARED, "params:baselines")}
         | {"params:windows": f"params:{mode}_lstm.windows"},
     )

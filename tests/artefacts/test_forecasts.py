@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -15,3 +16,12 @@ def test_forecasts_carry_the_number_of_their_format() -> None:
     saved = Forecasts.from_xarray(make_predictions()).to_xarray()
     assert saved.attrs["format"] == FORMAT
     assert Forecasts.from_xarray(saved).to_xarray().identical(saved)
+
+
+def test_older_forecasts_say_nothing_of_the_possible_range() -> None:
+    older = Forecasts.from_xarray(make_predictions().drop_vars(["low", "high"])).data
+    for name, limit in (("low", -np.inf), ("high", np.inf)):
+        assert older[name].dims == ("block", "vd", "feature")
+        assert (older[name] == limit).all()
+    with pytest.raises(ValueError, match="low has the dims"):
+        Forecasts.from_xarray(older.assign(low=older["low"].isel(vd=0)))

@@ -19,7 +19,7 @@ are added training by training; one that is there is not trained again.
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -228,7 +228,7 @@ def windows_of(found: Record, part: str, recipe: Recipe) -> WindowSet:
 def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]:
     """MAE by feature and horizon over the windows of the test split, in physical units."""
     values, observed = windows.target_series
-    steps = windows.target_steps("test")
+    steps = windows.target_steps(windows.origins("test"))
     error = abs(windows.to_physical(forecast) - windows.to_physical(values[steps]))
     mae = np.nanmean(np.where(observed[steps], error, np.nan), axis=(0, 2))  # [H, F]
     for f, feature in enumerate(windows.targets):
@@ -236,11 +236,11 @@ def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]
             yield {"feature": feature, "horizon": horizon, "mae": value}
 
 
-def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
-    """Rows of the forecasts without a network."""
+def models_without_network() -> dict[str, Callable[[WindowSet, np.ndarray], np.ndarray]]:
+    """By name, what forecasts at some origins, scaled."""
     settings = parameters("base/parameters.yml")["baselines"]
-    models = {
-        "persistence": partial(WindowSet.last_values, split="test"),
+    return {
+        "persistence": WindowSet.last_values,
         "ridge": partial(forecast_ridge, alphas=settings["ridge_alphas"]),
         BOOSTING: partial(
             forecast_gradient_boosting,
@@ -248,15 +248,19 @@ def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
             max_windows=settings["boosting_windows"],
         ),
     }
-    for name, forecast in models.items():
-        for row in errors(windows, forecast(windows)):
+
+
+def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:
+    """Rows of the forecasts without a network."""
+    for name, forecast in models_without_network().items():
+        for row in errors(windows, forecast(windows, windows.origins("test"))):
             yield {"model": name, **row}
 
 
-def train(
+def trained(
     windows: WindowSet, recipe: Recipe, model: str, size: str, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Train a network and score it: rows."""
+) -> tuple[Forecaster, dict[str, Any]]:
+    """A network at its best epoch, and about its training."""
     block = parameters(f"base/parameters_{model}.yml")
     shape: type[LSTMModel | XLSTMModel] = LSTMModel if model == "lstm" else XLSTMModel
     small = size == "small"
@@ -278,17 +282,29 @@ def train(
         *_, last = fit(Learner(forecaster, experiment, vds, seed), f"{model} {seed}")
     seconds = time.perf_counter() - started
     forecaster.load_state_dict(last["weights"])
-    forecaster.eval()
-    with torch.inference_mode():
-        batches = WindowBatches(windows, vds, "test", batch_size=512)
-        forecast = np.concatenate([forecaster(inputs).numpy() for inputs, _ in batches])
     best = last["history"]["best_epoch"]
     about = {
         "val_loss": last["history"]["epochs"][best - 1]["val"]["loss"],
         "best_epoch": best,
         "seconds": round(seconds),
     }
-    for row in errors(windows, forecast):
+    return forecaster.eval(), about
+
+
+def forecast_network(windows: WindowSet, forecaster: Forecaster, split: str) -> np.ndarray:
+    """The forecasts of a joint network, scaled: ``[W, H, N, F]``."""
+    vds = slice(0, len(windows.vdids))
+    with torch.inference_mode():
+        batches = WindowBatches(windows, vds, split, batch_size=512)
+        return np.concatenate([forecaster(inputs).numpy() for inputs, _ in batches])
+
+
+def train(
+    windows: WindowSet, recipe: Recipe, model: str, size: str, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Train a network and score it: rows."""
+    forecaster, about = trained(windows, recipe, model, size, seed)
+    for row in errors(windows, forecast_network(windows, forecaster, "test")):
         yield {"model": model, "size": size, "seed": seed, **about, **row}
 
 

@@ -24,7 +24,7 @@ from kedro.runner import SequentialRunner
 
 from tests import PROJECT
 from tests.make.artefacts import BASELINES, make_config, make_cost, make_history
-from tests.make.parameters import make_evaluation
+from tests.make.parameters import INTERVALS, make_evaluation
 from tests.make.trainings import COMPUTE, MAPE_MIN_TRUTH, TRAINING
 from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import Experiment, WindowBlocks
@@ -62,6 +62,8 @@ def catalog() -> DataCatalog:
     entries = {name: entry for name, entry in entries.items() if name.startswith("{")}
     found = DataCatalog.from_config(entries)
     found["params:evaluation"] = MemoryDataset(make_evaluation())
+    found["params:evaluation.confidence"] = MemoryDataset(0.95)
+    found["params:intervals"] = MemoryDataset(INTERVALS)
     found["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     return found
 
@@ -118,7 +120,7 @@ def forecast(model: str) -> None:
     names = ("best_model", "models", "windows")
     best, models, windows = (files[f"multi_vd_{model}.{name}"].load() for name in names)
     outputs = evaluate(best, models, windows, MAPE_MIN_TRUTH, COMPUTE)
-    for name, output in zip(("predictions", "fit_errors"), outputs, strict=True):
+    for name, output in zip(("predictions", "fit_errors", "validation"), outputs, strict=True):
         files[f"multi_vd_{model}.{name}"].save(output)
 
 
@@ -130,17 +132,15 @@ def make_the_rest() -> None:
         files[f"multi_vd_{model}.config"].save(make_config(data))
         files[f"multi_vd_{model}.training_history"].save(make_history(data))
         files[f"multi_vd_{model}.cost"].save(make_cost(data))
-    truth = data["truth"].compute()
-    made_up = xr.concat(
-        [truth.fillna(0) + 1.0 + number for number in range(len(BASELINES))],
-        pd.Index(BASELINES, name="model"),
-    )
     attrs = {name: data.attrs[name] for name in ("mode", "source", "interval_minutes")}
-    files["multi_vd_baselines.predictions"].save(
-        xr.Dataset(
-            {"prediction": made_up, "fit_seconds": ("model", [1.0] * len(BASELINES))}, attrs=attrs
+    for split in ("predictions", "validation"):
+        truth = files[f"multi_vd_lstm.{split}"].load().truth.compute()
+        made_up = xr.concat(
+            [truth.fillna(0) + 1.0 + number for number in range(len(BASELINES))],
+            pd.Index(BASELINES, name="model"),
         )
-    )
+        arrays = {"prediction": made_up, "fit_seconds": ("model", [1.0] * len(BASELINES))}
+        files[f"multi_vd_baselines.{split}"].save(xr.Dataset(arrays, attrs=attrs))
 
 
 def report(model: str) -> None:

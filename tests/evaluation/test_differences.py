@@ -140,7 +140,7 @@ def test_intervals_hold_the_mae_and_baselines_have_none(planted: Differences) ->
 def test_p_values_are_adjusted_across_the_horizons_of_a_feature() -> None:
     aligned = noise({"lstm": 1.0, "xlstm": 0.97}, horizons=4)
     found = find_differences(summed(aligned), EVALUATION)
-    absolute = summed(aligned).by_origin["absolute"].swap_dims(member="model")
+    absolute = summed(aligned).by_origin["loss"].swap_dims(member="model")
     for feature in FEATURES:
         of_feature = absolute.sel(feature=feature)
         raw = [

@@ -36,13 +36,13 @@ def whole(forecasts: AlignedForecasts) -> SummedErrors:
 def test_tables_and_tests_rest_on_the_same_errors(
     forecasts: AlignedForecasts, whole: SummedErrors
 ) -> None:
-    for name in ("absolute", "n"):
+    for name, over_time in (("absolute", "loss"), ("n", "n")):
         by_vd = whole.by_vd[name].isel(member=slice(len(forecasts.members))).sum("vd")
-        by_origin = whole.by_origin[name].sum("origin")
+        by_origin = whole.by_origin[over_time].sum("origin")
         np.testing.assert_allclose(by_vd, by_origin.broadcast_like(by_vd).transpose(*by_vd.dims))
     error = abs(forecasts.forecast.astype("float64") - forecasts.truth)
     np.testing.assert_allclose(
-        whole.by_origin["absolute"], error.sum("vd").transpose(*whole.by_origin["absolute"].dims)
+        whole.by_origin["loss"], error.sum("vd").transpose(*whole.by_origin["loss"].dims)
     )
     np.testing.assert_array_equal(whole.by_origin["n"], forecasts.truth.notnull().sum("vd"))
 

@@ -95,6 +95,8 @@ def make_predictions(
             "persistence": (("origin", "vd", "feature"), last),
             "mase_scale": (("vd", "feature"), scale.astype("float64")),
             "free_flow_speed": (("vd",), free_flow.astype("float64")),
+            "low": (("vd", "feature"), np.full(scale.shape, -np.inf, "float32")),
+            "high": (("vd", "feature"), np.full(scale.shape, np.inf, "float32")),
         },
         coords={
             "seed": list(seeds),
@@ -136,6 +138,15 @@ def make_baselines(
         {"prediction": prediction, "fit_seconds": ("model", [0.01, 0.02, 0.5, 20.0])},
         attrs={key: predictions.attrs[key] for key in ("interval_minutes", "source", "mode")},
     )
+
+
+def make_validation(forecasts: xr.Dataset) -> xr.Dataset:
+    """Forecasts of half as many origins, all before those given, with errors of the same kind."""
+    interval = pd.Timedelta(minutes=forecasts.attrs["interval_minutes"])
+    origins = forecasts.sizes["origin"]
+    earlier = forecasts.isel(origin=slice(origins // 2, None))
+    shift = (origins + forecasts.sizes["horizon"]) * interval
+    return earlier.assign_coords(origin=earlier["origin"] - shift.to_numpy())
 
 
 def make_fit_errors(predictions: xr.Dataset) -> FitErrors:
@@ -286,4 +297,5 @@ def make_outcome(predictions: xr.Dataset, *, epochs: int = 25, seconds: float = 
         make_cost(predictions),
         make_fit_errors(predictions),
         Forecasts.from_xarray(predictions),
+        Forecasts.from_xarray(make_validation(predictions)),
     )

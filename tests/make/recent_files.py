@@ -43,7 +43,7 @@ def trained(kind: str = "joint") -> tuple[Checkpoint, WindowSet, Forecasts]:
     training = TRAINING.model_copy(update={"epochs": 1})
     best, models, *_ = train_lstm(windows, LSTM, training, MAPE_MIN_TRUTH, COMPUTE)
     blocks = WindowBlocks.of_one(windows)
-    forecasts, _ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
+    forecasts, *_ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
     return best, windows, forecasts
 
 

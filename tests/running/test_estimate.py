@@ -168,13 +168,14 @@ def test_without_an_earlier_run_only_the_disk_is_known(tmp_path: Path) -> None:
     time, memory, disk = estimate(planned, (1000, 3), catalog(tmp_path))
     assert "not known" in time
     assert "not known" in memory
-    # (1,000 × 0.2 − 31) origins × 12 horizons × 1 detector × 2 features × (2 seeds + truth) × 4 B
-    assert 169 * 12 * 2 * 3 * 4 == 48_672
-    assert disk.startswith("Disk: up to 0.0487 MB")
+    # 169 origins of test and 69 of val × 12 horizons × 1 detector × 2 features ×
+    # (2 seeds + truth) × 4 B
+    assert (169 + 69) * 12 * 2 * 3 * 4 == 68_544
+    assert disk.startswith("Disk: up to 0.0685 MB")
     every = GlobalVDWindows.model_validate({**LENGTHS, "num_vds": None})
     of_all = [replace(planned[0], windows=every)]
     *_, disk = estimate(of_all, (1000, 100), catalog(tmp_path))
-    assert disk.startswith("Disk: up to 4.87 MB")
+    assert disk.startswith("Disk: up to 6.85 MB")
     *_, unknown = estimate(planned, None, catalog(tmp_path))
     assert unknown == "Disk: not known, as the detector file cannot be read"
 

@@ -45,3 +45,5 @@ class Outcome:
     cost: Cost
     fit_errors: FitErrors
     forecasts: Forecasts
+    """Of test."""
+    validation: Forecasts

@@ -1,4 +1,4 @@
-"""Forecasts of the test split, in physical units, and the truths they are scored against.
+"""Forecasts of a split, in physical units, and the truths they are scored against.
 
 An origin is the time stamp of the last input step; a forecast is for ``horizon`` steps after it.
 The arrays may be lazy: they then stay in their file until they are asked for.
@@ -22,9 +22,11 @@ BLOCK = "test_block"
 """Coordinate of the origins: the number of the test block each is of; files of format 1 have one
 block. Along the dim ``block`` lies what each block has of its own."""
 
-_OWN = ("mase_scale", "free_flow_speed", "fit_seconds")
+RANGE = ("low", "high")
+"""Names of the lowest and the highest possible value of a detector's feature."""
+_OWN = ("mase_scale", "free_flow_speed", "fit_seconds", *RANGE)
 
-FORMAT = 2
+FORMAT = 3
 """Number of the form that files have; a file of a newer form is refused."""
 
 
@@ -91,6 +93,15 @@ class _OnWindows(Labelled, OfForecasts):
         """float32 ``(seed or model, origin, horizon, vd, feature)``."""
         return self.data["prediction"]
 
+    @property
+    def block_numbers(self) -> list[int]:
+        """The test blocks there are."""
+        return [int(number) for number in np.unique(self.data[BLOCK].values)]
+
+    def of_block(self, number: int) -> Self:
+        """Those of a test block."""
+        return replace(self, data=self.data.isel(origin=self.data[BLOCK].values == number))
+
     def sel(self, **labels: Any) -> Self:
         """Those at some labels of a dim, given as a list."""
         return replace(self, data=self.data.sel(labels))
@@ -115,7 +126,8 @@ class Forecasts(_OnWindows):
     ``data`` holds ``prediction`` (seed, origin, horizon, vd, feature); ``truth`` (origin, horizon,
     vd, feature), NaN where not observed; ``persistence`` (origin, vd, feature), the last value
     known at the origin; ``mase_scale`` (block, vd, feature) and ``free_flow_speed`` (block, vd) of
-    :mod:`vd_forecasting.pipelines.training.evaluate`.
+    :mod:`vd_forecasting.pipelines.training.evaluate`; ``low`` and ``high`` (block, vd, feature),
+    between which values can lie, infinite where a file of format 2 or older does not say.
     """
 
     NEEDS: ClassVar = {
@@ -130,6 +142,13 @@ class Forecasts(_OnWindows):
     def from_xarray(cls, data: xr.Dataset) -> Self:
         """Take over what a file held; a ValueError says what of it does not fit together."""
         found = super().from_xarray(data)
+        scale = found.data["mase_scale"]
+        unknown = zip(RANGE, (-np.inf, np.inf), strict=True)
+        missing = {name: xr.full_like(scale, of) for name, of in unknown if name not in data}
+        found = cls(found.data.assign(missing))
+        for name in RANGE:
+            if set(found.data[name].dims) != set(scale.dims):
+                raise ValueError(f"{name} has the dims {found.data[name].dims}")
         if found.best_seed not in found.seeds or len({*found.seeds}) < len(found.seeds):
             raise ValueError(f"its seeds are {found.seeds}, the best of them {found.best_seed}")
         return found

@@ -277,13 +277,13 @@ class WindowSet(Labelled):
         """The last input step of every window of a split, int ``[W]``."""
         return self.starts(split) + self.sequence_length - 1
 
-    def target_steps(self, split: str) -> npt.NDArray[np.int64]:
-        """The steps that every window of a split forecasts, int ``[W, H]``."""
-        return self.origins(split)[:, None] + np.arange(1, self.prediction_length + 1)
+    def target_steps(self, origins: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The steps that windows with these origins ``[W]`` forecast, int ``[W, H]``."""
+        return origins[:, None] + np.arange(1, self.prediction_length + 1)
 
-    def last_values(self, split: str) -> npt.NDArray[np.float32]:
-        """The last values known at the origin, for every horizon: ``[W, H, N, F]``, scaled."""
-        last = self.values[self.origins(split)][..., self.target_positions]
+    def last_values(self, origins: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The last values known at these origins, for every horizon: ``[W, H, N, F]``, scaled."""
+        last = self.values[origins][..., self.target_positions]
         return np.repeat(last[:, None], self.prediction_length, axis=1)
 
     def to_physical(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.forecasts import BLOCK, OfForecasts
+from vd_forecasting.artefacts.forecasts import BLOCK, RANGE, OfForecasts
 from vd_forecasting.vd_array import VDS_PER_CHUNK, Labelled, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
@@ -45,9 +45,10 @@ class Member:
 class AlignedForecasts(OfForecasts):
     """Forecasts of several members for the very same truths; they may still lie in their files.
 
-    Beside the arrays below ``data`` has ``mase_scale`` (block, vd, feature) and ``free_flow_speed``
-    (block, vd); the coordinates :data:`~.forecasts.BLOCK` on origin, ``model``, ``seed``
-    (:data:`NO_SEED` for baselines) and ``best`` on member, and ``unit`` on feature.
+    Beside the arrays below ``data`` has ``mase_scale``, ``low`` and ``high`` (block, vd, feature)
+    and ``free_flow_speed`` (block, vd); the coordinates :data:`~.forecasts.BLOCK` on origin,
+    ``model``, ``seed`` (:data:`NO_SEED` for baselines) and ``best`` on member, and ``unit`` on
+    feature.
     """
 
     mode: str
@@ -120,6 +121,15 @@ class AlignedForecasts(OfForecasts):
         for start in range(0, len(self.vdids), width):
             block = self.data.isel(vd=slice(start, start + width))
             yield replace(self, data=in_memory(block))
+
+    def by_test_block(self) -> dict[int, Self]:
+        """Those of each test block, by its number."""
+        numbers = self.data[BLOCK].values  # in order
+        spans = {int(one): np.searchsorted(numbers, [one, one + 1]) for one in np.unique(numbers)}
+        return {
+            number: replace(self, data=self.data.isel(origin=slice(*ends)))
+            for number, ends in spans.items()
+        }
 
     def of_mode(self, mode: str) -> "AlignedForecasts":
         """The members of one mode, without its name before theirs, and persistence."""
@@ -224,7 +234,7 @@ def align(
         members.append(_members(data["prediction"], "model", list(called.values())))
         fit_seconds |= {called[model]: time for model, time in of_mode.fit_seconds.items()}
     forecast = xr.concat(members, "member").transpose("member", *DIMS)
-    references = {name: shared[name] for name in ("mase_scale", "free_flow_speed")}
+    references = {name: shared[name] for name in ("mase_scale", "free_flow_speed", *RANGE)}
     return AlignedForecasts(
         xr.Dataset({"truth": truth, "forecast": forecast, **references}),
         mode=first.mode,

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.evaluation.aligned import mean_over_seeds
-from vd_forecasting.evaluation.errors import SummedErrors, count_days
+from vd_forecasting.evaluation.errors import LossesOverTime, SummedErrors, count_days
 from vd_forecasting.evaluation.significance import (
     MIN_DAYS,
     diebold_mariano,
@@ -35,7 +35,7 @@ ALIKE_IN_ALL_MODES = ("persistence", "seasonal_naive", "historical_average")
 
 @dataclass(frozen=True)
 class Difference:
-    """The second network's MAE relative to the first's."""
+    """The second network's mean loss, such as MAE, relative to the first's."""
 
     change: float
     """Relative; negative where the second is better."""
@@ -102,7 +102,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums of errors over detectors, of K pairs of feature and horizon."""
+    """Sums of losses over detectors, of K pairs of feature and horizon."""
 
     models: list[str]
     pairs: list[tuple[str, int]]
@@ -117,21 +117,21 @@ class _Sums:
     """[K] days that count: at least half of their origins are scored."""
 
 
-def _sums_of(summed: SummedErrors) -> _Sums:
+def _sums_of(summed: LossesOverTime) -> _Sums:
     total = xr.Dataset(
-        {"absolute": mean_over_seeds(summed.by_origin["absolute"]), "n": summed.by_origin["n"]}
+        {"loss": mean_over_seeds(summed.by_origin["loss"]), "n": summed.by_origin["n"]}
     )
     together = total.sum("horizon", skipna=False).expand_dims(horizon=[AVERAGE])
     total = xr.concat([total, together], "horizon").stack(pair=("feature", "horizon"))
-    absolute = total["absolute"].transpose("model", "origin", "pair").values
+    losses = total["loss"].transpose("model", "origin", "pair").values
     scored = total["n"].transpose("origin", "pair").values
     of_day = pd.DatetimeIndex(total["origin"].values).floor("D")
     starts = np.flatnonzero(~of_day.duplicated())
     return _Sums(
         models=[str(name) for name in total["model"].values],
         pairs=[(str(feature), int(step)) for feature, step in total["pair"].values],
-        by_origin=np.where(scored > 0, absolute, np.nan),
-        by_day=np.add.reduceat(absolute, starts, axis=1),
+        by_origin=np.where(scored > 0, losses, np.nan),
+        by_day=np.add.reduceat(losses, starts, axis=1),
         scored=np.add.reduceat(scored, starts).astype("float64"),
         days=count_days(scored > 0, total["origin"].values, summed.interval_minutes),
     )
@@ -149,6 +149,16 @@ def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Difference
         confidence=evaluation.confidence,
         days=summed.days,
     )
+
+
+def difference_between(
+    losses: LossesOverTime, confidence: float
+) -> dict[tuple[str, int], Difference]:
+    """Test the networks on any losses, by feature and horizon as :class:`Differences` holds them.
+
+    Empty unless there are two networks.
+    """
+    return _between(_sums_of(losses), confidence)
 
 
 def find_confidence_sets(

@@ -31,23 +31,12 @@ _ALL_HORIZONS = 0
 
 
 @dataclass(frozen=True)
-class SummedErrors:
-    """Sums of the errors of every member over the observed truths."""
+class LossesOverTime:
+    """Sums of the losses of every member over all detectors, on which tests rest."""
 
-    by_vd: xr.Dataset
-    """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
-    horizon, vd, feature). Behind the members of ``by_origin`` come the networks' seeds joined, each
-    by a name of its own."""
     by_origin: xr.Dataset
-    """Sums over all detectors: ``absolute`` errors (member, origin, horizon, feature) and their
-    number ``n`` (origin, horizon, feature)."""
-    members: list[Member]
-    """Of ``by_vd``."""
-    mode: str
-    spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
-    """First and last origin of each test block, by its number."""
-    units: Mapping[str, str]
-    """In words, by target feature."""
+    """``loss`` (member, origin, horizon, feature), absolute errors or another, and the number of
+    values scored, ``n`` (origin, horizon, feature)."""
     interval_minutes: float
 
     @property
@@ -56,6 +45,23 @@ class SummedErrors:
         scored = self.by_origin["n"].sum("horizon").transpose("origin", "feature") > 0
         days = count_days(scored.values, scored["origin"].values, self.interval_minutes)
         return dict(zip(map(str, scored["feature"].values), days, strict=True))
+
+
+@dataclass(frozen=True)
+class SummedErrors(LossesOverTime):
+    """Sums of the errors of every member over the observed truths; losses are absolute errors."""
+
+    by_vd: xr.Dataset
+    """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
+    horizon, vd, feature). Behind the members of ``by_origin`` come the networks' seeds joined, each
+    by a name of its own."""
+    members: list[Member]
+    """Of ``by_vd``."""
+    mode: str
+    spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
+    """First and last origin of each test block, by its number."""
+    units: Mapping[str, str]
+    """In words, by target feature."""
 
 
 def count_days(
@@ -125,7 +131,7 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
         absolute.append(error.sum("vd", skipna=False))
     for network in block.of_several_seeds:
         add_up(block.joined(network))
-    of_origins = {"absolute": xr.concat(absolute, "member"), "n": observed.sum("vd")}
+    of_origins = {"loss": xr.concat(absolute, "member"), "n": observed.sum("vd")}
     return xr.concat(of_vds, "member", data_vars="all"), xr.Dataset(of_origins)
 
 
@@ -256,7 +262,7 @@ def errors_of(summed: SummedErrors) -> Errors:
     total = summed.by_origin
     ahead = total["horizon"] * as_interval(summed.interval_minutes)
     of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
-    mae_of_hour = of_hour["absolute"] / of_hour["n"].where(of_hour["n"] > 0)
+    mae_of_hour = of_hour["loss"] / of_hour["n"].where(of_hour["n"] > 0)
     return Errors(
         by_horizon=mean_over_seeds(by_horizon),
         average=mean_over_seeds(average),

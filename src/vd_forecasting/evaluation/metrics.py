@@ -124,12 +124,17 @@ def _plain(values: xr.DataArray) -> Any:
 
 
 def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
-    """Scores as of :func:`score` with nothing pooled, a row per VD, feature, horizon and metric.
+    """Scores over (vd, feature, horizon) as of :func:`score`, a row for each and metric.
 
     The columns are ``model, vdid, feature, horizon, metric, value``; the metric ``n`` counts the
     scored points, and undefined values are NaN.
     """
-    names = [name for name in (*ERRORS, "n") if name in scores]
-    wide = scores[names].reset_coords(drop=True).rename(vd="vdid").to_dataframe().reset_index()
+    wide = (
+        scores.drop_vars("mape_left_out", errors="ignore")
+        .reset_coords(drop=True)
+        .rename(vd="vdid")
+        .to_dataframe()
+        .reset_index()
+    )
     long = wide.melt(["vdid", "feature", "horizon"], var_name="metric").assign(model=model)
     return long[["model", "vdid", "feature", "horizon", "metric", "value"]]

@@ -151,12 +151,13 @@ def estimate(
     disk = "not known, as the detector file cannot be read"
     if steps is not None:
         values = sum(
-            one.values_in(round(of_block.test * end), detectors)
+            one.values_in(round(share * end), detectors)
             for one in planned
             for end, of_block in parts[one.experiment]
+            for share in (of_block.val, of_block.test)
         )
         size = megabytes(FLOAT_BYTES * values)
-        disk = f"up to {size} of test forecasts and their truths, before compression"
+        disk = f"up to {size} of forecasts and their truths, before compression"
     return [
         f"Time of training: {_or_unknown(time, planned, seconds)}",
         f"Memory: {_or_unknown(memory, planned, step_bytes)}",

@@ -269,8 +269,8 @@ def _use_windows(path: Path, made: Any, windows: WindowSet) -> str:
     }
     for split in ("train", "val", "test"):
         if len(windows.starts(split)):
-            windows.target_steps(split)
-            windows.to_possible(windows.last_values(split))
+            windows.target_steps(windows.origins(split))
+            windows.to_possible(windows.last_values(windows.origins(split)))
             windows.forecast_coordinates(split)
     windows.forecast_attributes("lstm")
     if not (windows.models and windows.lengths and len(windows.units) == features):

@@ -26,7 +26,7 @@ from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines, forecast_block
-from vd_forecasting.pipelines.training.evaluate import forecast_test
+from vd_forecasting.pipelines.training.evaluate import forecast_split
 
 BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
 COMPUTE = Compute(threads=1, accelerator="cpu")
@@ -50,9 +50,9 @@ def test_labels_are_those_of_the_networks_forecasts(
     )
     lstm = LSTMModel(hidden_size=8, num_layers=1, dropout=0)
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
-    lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
+    lazy = forecast_split({"42": checkpoint}, windows, "test", COMPUTE, best_seed=42)
     network = lazy.data.isel(seed=0, drop=True).compute()
-    predictions = forecast_block(windows, BASELINES, COMPUTE).data
+    predictions = forecast_block(windows, BASELINES, COMPUTE)["test"].data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
@@ -64,7 +64,9 @@ def test_labels_are_those_of_the_networks_forecasts(
 
 
 def test_forecasts_are_in_physical_units() -> None:
-    predictions = forecast_block(make_joint_windows(make_clean(500)), BASELINES, COMPUTE).data
+    predictions = forecast_block(make_joint_windows(make_clean(500)), BASELINES, COMPUTE)[
+        "test"
+    ].data
     for model in MODELS:
         mean = predictions["prediction"].sel(model=model).mean(["origin", "horizon", "vd"])
         assert 60 < mean.sel(feature="avg_speed") < 100
@@ -73,7 +75,7 @@ def test_forecasts_are_in_physical_units() -> None:
 
 def test_the_same_twice() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    first, second = (forecast_block(windows, BASELINES, COMPUTE).data for _ in range(2))
+    first, second = (forecast_block(windows, BASELINES, COMPUTE)["test"].data for _ in range(2))
     xr.testing.assert_identical(first["prediction"], second["prediction"])
 
 
@@ -84,8 +86,8 @@ def test_changing_the_future_never_changes_a_forecast(
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_block(make(clean), BASELINES, COMPUTE).data["prediction"]
-    after = forecast_block(make(changed), BASELINES, COMPUTE).data["prediction"]
+    before = forecast_block(make(clean), BASELINES, COMPUTE)["test"].data["prediction"]
+    after = forecast_block(make(changed), BASELINES, COMPUTE)["test"].data["prediction"]
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(before[:, known], after[:, known])
@@ -100,7 +102,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     # Windows of test begin after validation; only the seasonal forecast looks further back.
     changed[350:400] *= 1.3
     before, after = (
-        forecast_block(make_joint_windows(data), BASELINES, COMPUTE).prediction
+        forecast_block(make_joint_windows(data), BASELINES, COMPUTE)["test"].prediction
         for data in (clean, changed)
     )
     # A value missing at the start of test is filled by the last of validation.
@@ -116,7 +118,8 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
     parameters = MultiVDWindows.model_validate(
         window_parameters({"target_features": ("total_volume",)})
     )
-    predictions = XarrayDataset(filepath=str(tmp_path / "predictions.nc"))
+    names = ("predictions", "validation")
+    files = {name: XarrayDataset(filepath=str(tmp_path / f"{name}.nc")) for name in names}
     catalog = DataCatalog(
         {
             "vd_clean": MemoryDataset(clean),
@@ -126,24 +129,27 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
             "params:calendar": MemoryDataset(CALENDAR),
             "params:baselines": MemoryDataset(BASELINES),
             "params:compute": MemoryDataset(COMPUTE),
-            "predictions": predictions,
+            **files,
         }
     )
     SequentialRunner().run(create_pipeline("multi_vd"), catalog)
     blocks = WindowBlocks.of_one(windows)
-    expected = forecast_baselines(blocks, BASELINES, COMPUTE).data.drop_vars("fit_seconds")
-    loaded = predictions.load().drop_vars("fit_seconds")
-    assert loaded.attrs.pop("format") == FORMAT
-    xr.testing.assert_identical(loaded, expected)
+    expected = forecast_baselines(blocks, BASELINES, COMPUTE)
+    for name, of_split in zip(names, expected, strict=True):
+        loaded = files[name].load().drop_vars("fit_seconds")
+        assert loaded.attrs.pop("format") == FORMAT
+        xr.testing.assert_identical(loaded, of_split.data.drop_vars("fit_seconds"))
+    for split, of_split in zip(("test", "val"), expected, strict=True):
+        np.testing.assert_array_equal(of_split.origins, windows.time[windows.origins(split)])
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 def test_every_baseline_stays_within_the_range(make: MakesWindows) -> None:
     windows = make(make_clean(500, vds=2))
-    free = forecast_block(windows, BASELINES, COMPUTE).prediction
+    free = forecast_block(windows, BASELINES, COMPUTE)["test"].prediction
     middle, std = (windows.data[name] for name in ("mean", "std"))
     narrow = WindowSet(windows.data.assign(low=middle - std / 4, high=middle + std / 4))
-    held = forecast_block(narrow, BASELINES, COMPUTE).prediction
+    held = forecast_block(narrow, BASELINES, COMPUTE)["test"].prediction
     low, high = narrow.target_range
     for model in MODELS:
         outside = (free.sel(model=model) < low) | (free.sel(model=model) > high)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from tests.make.arrays import make_clean, with_places
 from tests.make.windows import (
@@ -87,6 +86,11 @@ def test_a_global_model_also_sees_level_and_spread_of_the_vd() -> None:
     np.testing.assert_array_equal(static, described.static[vd])
 
 
+def forecast_test(windows: WindowSet, **settings: int) -> np.ndarray:
+    found: np.ndarray = forecast_gradient_boosting(windows, windows.origins("test"), **settings)
+    return found
+
+
 def test_a_holiday_is_an_input() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     windows.day_off[288:] = 1  # the second day
@@ -97,22 +101,23 @@ def test_a_holiday_is_an_input() -> None:
 def test_trees_learn_what_the_last_value_does_not_tell() -> None:
     clean = make_clean(1500, vds=2)
     windows = make_joint_windows(clean)
-    forecast = forecast_gradient_boosting(windows, **{**SETTINGS, "iterations": 40})
+    forecast = forecast_test(windows, **{**SETTINGS, "iterations": 40})
     truth = (windows.data["values"].where(windows.data["observed"])).to_numpy()
-    truth = truth[windows.target_steps("test")][..., :2]
+    truth = truth[windows.target_steps(windows.origins("test"))][..., :2]
     error, persisted = (
-        np.nanmean(abs(each - truth)) for each in (forecast, windows.last_values("test"))
+        np.nanmean(abs(each - truth))
+        for each in (forecast, windows.last_values(windows.origins("test")))
     )
     assert error < 0.85 * persisted
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
-def test_few_vds_know_nothing_of_each_other(make: Callable[..., xr.Dataset]) -> None:
+def test_few_vds_know_nothing_of_each_other(make: Callable[..., WindowSet]) -> None:
     clean = make_clean(400, vds=2)
     changed = clean.copy()
     changed[:, 1] *= 1.5
-    before = forecast_gradient_boosting(make(clean), **SETTINGS)
-    after = forecast_gradient_boosting(make(changed), **SETTINGS)
+    before = forecast_test(make(clean), **SETTINGS)
+    after = forecast_test(make(changed), **SETTINGS)
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
 
@@ -124,16 +129,16 @@ def test_vds_that_share_models_learn_from_each_other_but_are_forecast_from_their
     if make is make_joint_windows:
         monkeypatch.setattr(gradient_boosting, "OWN_MODELS", 1)
     windows = make(make_clean(400, vds=2))
-    before = forecast_gradient_boosting(windows, **SETTINGS)
+    before = forecast_test(windows, **SETTINGS)
     end = windows.ends["train"]
     other_past = WindowSet(windows.data.copy(deep=True))
     other_past.values[end:, 1] *= 1.5
-    after = forecast_gradient_boosting(other_past, **SETTINGS)
+    after = forecast_test(other_past, **SETTINGS)
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
     other_lesson = WindowSet(windows.data.copy(deep=True))
     other_lesson.values[:end, 1] *= 1.5
-    after = forecast_gradient_boosting(other_lesson, **SETTINGS)
+    after = forecast_test(other_lesson, **SETTINGS)
     assert not np.array_equal(before[:, :, 0], after[:, :, 0])
 
 
@@ -145,8 +150,8 @@ def test_a_target_that_was_not_observed_is_never_used() -> None:
     wild = WindowSet(windows.data.copy(deep=True))
     wild.values[end - 2 : end] = 1e3
     np.testing.assert_array_equal(
-        forecast_gradient_boosting(windows, **SETTINGS),
-        forecast_gradient_boosting(wild, **SETTINGS),
+        forecast_test(windows, **SETTINGS),
+        forecast_test(wild, **SETTINGS),
     )
 
 
@@ -157,14 +162,16 @@ def test_an_output_never_observed_stays_at_the_last_value(
     monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
     windows = make_joint_windows(make_clean(400, vds=2))
     windows.data["observed"][: windows.ends["train"], 1, 0] = False
-    forecast = forecast_gradient_boosting(windows, **SETTINGS)
-    np.testing.assert_array_equal(forecast[:, :, 1, 0], windows.last_values("test")[:, :, 1, 0])
+    forecast = forecast_test(windows, **SETTINGS)
+    np.testing.assert_array_equal(
+        forecast[:, :, 1, 0], windows.last_values(windows.origins("test"))[:, :, 1, 0]
+    )
 
 
 def test_of_many_windows_some_are_drawn() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     assert len(windows.origins("train")) > 100
     few = {**SETTINGS, "max_windows": 100}
-    one = forecast_gradient_boosting(windows, **few)
-    np.testing.assert_array_equal(one, forecast_gradient_boosting(windows, **few))
-    assert not np.array_equal(one, forecast_gradient_boosting(windows, **SETTINGS))
+    one = forecast_test(windows, **few)
+    np.testing.assert_array_equal(one, forecast_test(windows, **few))
+    assert not np.array_equal(one, forecast_test(windows, **SETTINGS))

@@ -30,6 +30,10 @@ from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 ALL = slice(0, 2)
 
 
+def forecast_test(windows: WindowSet, alphas: list[float]) -> np.ndarray:
+    return forecast_ridge(windows, windows.origins("test"), alphas)
+
+
 def inputs_and_changes(
     windows: WindowSet, vds: slice, split: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,7 +48,7 @@ def inputs_and_changes(
     own = len(windows.features) * (vds.stop - vds.start)
     past, others = inputs[..., :own].numpy(), inputs[:, -1, own:].numpy()
     flat = np.hstack([past.reshape(len(past), -1), others]).astype("float64")
-    last = windows.last_values(split)[:, :, vds].reshape(len(flat), -1)
+    last = windows.last_values(windows.origins(split))[:, :, vds].reshape(len(flat), -1)
     return flat, targets.numpy().reshape(len(flat), -1) - last, last
 
 
@@ -64,7 +68,7 @@ def ridge_by_sklearn(windows: WindowSet, vds: slice, alpha: float) -> np.ndarray
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
 def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
     windows = make(make_clean(400, vds=2, missing=missing))
-    forecast = forecast_ridge(windows, [10.0])
+    forecast = forecast_test(windows, [10.0])
     for vds in windows.models.values():
         expected = ridge_by_sklearn(windows, vds, 10.0)
         own = forecast[:, :, vds].reshape(expected.shape)
@@ -75,7 +79,7 @@ def test_ridge_is_scikit_learns(make: MakesWindows, missing: float) -> None:
 def test_a_global_ridge_is_scikit_learns_on_the_windows_of_all_vds(missing: float) -> None:
     """... and on what describes them."""
     windows = make_global_windows(with_places(make_clean(400, vds=3, missing=missing)))
-    forecast = forecast_ridge(windows, [10.0])
+    forecast = forecast_test(windows, [10.0])
     parts = windows.parts("global")
     x, y, _ = map(
         np.concatenate,
@@ -113,9 +117,9 @@ def ridge_predictions(windows: WindowSet, weights: np.ndarray) -> np.ndarray:
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.1))
-    whole = forecast_ridge(windows, [10.0])
+    whole = forecast_test(windows, [10.0])
     monkeypatch.setattr(ridge, "BLOCK", 7)
-    np.testing.assert_allclose(forecast_ridge(windows, [10.0]), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(forecast_test(windows, [10.0]), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_a_linear_series_is_forecast_almost_exactly() -> None:
@@ -126,8 +130,8 @@ def test_a_linear_series_is_forecast_almost_exactly() -> None:
         for f in range(3):
             clean[:, n, f] = 50 + 20 * np.sin(2 * np.pi * steps / (17 + 5 * n + 3 * f))
     windows = make_joint_windows(clean)
-    forecast = physical(windows, forecast_ridge(windows, [1e-6]))
-    truth = clean.to_numpy()[windows.target_steps("test")][..., :2]
+    forecast = physical(windows, forecast_test(windows, [1e-6]))
+    truth = clean.to_numpy()[windows.target_steps(windows.origins("test"))][..., :2]
     np.testing.assert_allclose(forecast, truth, atol=0.01)
 
 
@@ -137,23 +141,27 @@ def test_a_target_that_was_not_observed_is_never_used() -> None:
     windows.data["observed"][end - 2 : end] = False  # targets of training windows, inputs of none
     wild = WindowSet(windows.data.copy(deep=True))
     wild.values[end - 2 : end] = 1e3
-    np.testing.assert_array_equal(forecast_ridge(windows, [10.0]), forecast_ridge(wild, [10.0]))
+    np.testing.assert_array_equal(forecast_test(windows, [10.0]), forecast_test(wild, [10.0]))
     wild.observed[end - 2 : end] = True
-    assert not np.array_equal(forecast_ridge(windows, [10.0]), forecast_ridge(wild, [10.0]))
+    assert not np.array_equal(forecast_test(windows, [10.0]), forecast_test(wild, [10.0]))
 
 
 def test_an_output_never_observed_stays_at_the_last_value() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     windows.data["observed"][: windows.ends["train"], 1, 0] = False
-    forecast = forecast_ridge(windows, [10.0])
-    np.testing.assert_array_equal(forecast[:, :, 1, 0], windows.last_values("test")[:, :, 1, 0])
-    assert not np.array_equal(forecast[:, :, 0, 0], windows.last_values("test")[:, :, 0, 0])
+    forecast = forecast_test(windows, [10.0])
+    np.testing.assert_array_equal(
+        forecast[:, :, 1, 0], windows.last_values(windows.origins("test"))[:, :, 1, 0]
+    )
+    assert not np.array_equal(
+        forecast[:, :, 0, 0], windows.last_values(windows.origins("test"))[:, :, 0, 0]
+    )
 
 
 def test_a_constant_input_is_harmless() -> None:
     clean = make_clean(400, vds=2)
     clean[:, :, 2] = 3.0
-    assert np.isfinite(forecast_ridge(make_joint_windows(clean), [10.0])).all()
+    assert np.isfinite(forecast_test(make_joint_windows(clean), [10.0])).all()
 
 
 def test_alpha_is_the_best_on_validation() -> None:
@@ -179,8 +187,8 @@ def test_independent_models_do_not_know_each_other() -> None:
     changed = clean.copy()
     changed[:, 1] *= 1.5
     changed[::3, 1] = np.nan
-    before = forecast_ridge(make_independent_windows(clean), [10.0])
-    after = forecast_ridge(make_independent_windows(changed), [10.0])
+    before = forecast_test(make_independent_windows(clean), [10.0])
+    after = forecast_test(make_independent_windows(changed), [10.0])
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
 
@@ -198,7 +206,7 @@ def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:
         num_vds=2,
     )
     windows = make_multi_vd_windows(clean, parameters, SPLIT, CLEANING, CALENDAR)
-    forecast = physical(windows, forecast_ridge(windows, configured["baselines"]["ridge_alphas"]))
-    truth = clean.to_numpy()[windows.target_steps("test")[:, -1]]
+    forecast = physical(windows, forecast_test(windows, configured["baselines"]["ridge_alphas"]))
+    truth = clean.to_numpy()[windows.target_steps(windows.origins("test"))[:, -1]]
     mae = np.nanmean(abs(forecast[:, -1] - truth), axis=(0, 1))
     np.testing.assert_allclose(mae, [4.169, 20.40, 2.797], rtol=0.02)

@@ -88,7 +88,8 @@ def test_baselines_do_what_they_do_on_the_test_split() -> None:
 def test_baselines_equal_those_of_the_comparison() -> None:
     _, windows, _ = trained()
     recent = forecast(recent_file(last=STEPS - 3), origins="all")
-    same = forecast_by(quick_baselines(BASELINES), windows, COMPUTE).prediction
+    by_split = forecast_by(quick_baselines(BASELINES), windows, ["test"], COMPUTE)
+    same = by_split["test"].prediction
     origins = [origin for origin in recent.origins if origin in same["origin"].values]
     assert len(origins) > 50
     for model in ("ridge", "historical_average", "seasonal_naive"):

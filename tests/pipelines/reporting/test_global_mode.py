@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.make.artefacts import make_baselines, make_outcome, make_predictions
-from tests.make.parameters import make_evaluation
+from tests.make.artefacts import make_baselines, make_outcome, make_predictions, make_validation
+from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Outcome
 from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.global_mode import (
@@ -43,14 +43,20 @@ def parts_of(vdids: list[str], **shape: Any) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for model in MODELS:
         found = outcome(f"global_vd_{model}", vdids, **shape)
-        of_model = (found.config, found.history, found.cost, found.fit_errors, found.forecasts)
+        of_model = (
+            *(found.config, found.history, found.cost, found.fit_errors),
+            *(found.forecasts, found.validation),
+        )
         parts |= {f"{model}_{name}": part for name, part in zip(ARTEFACTS, of_model, strict=True)}
     baselines = make_baselines(parts["lstm_predictions"].data.isel(block=0, drop=True))
-    return parts | {"baselines": BaselineForecasts.from_xarray(baselines)}
+    return parts | {
+        "baselines": BaselineForecasts.from_xarray(baselines),
+        "baselines_validation": BaselineForecasts.from_xarray(make_validation(baselines)),
+    }
 
 
 def taken(six: Found, parts: dict[str, Any]) -> Found:
-    return take_in_global(six, gather_global(make_evaluation(), **parts))
+    return take_in_global(six, gather_global(make_evaluation(), INTERVALS, **parts))
 
 
 def reason(six: Found, parts: dict[str, Any]) -> str:

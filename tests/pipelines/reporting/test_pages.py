@@ -16,8 +16,14 @@ from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
 from tests import PROJECT
-from tests.make.artefacts import BASELINES, make_baselines, make_outcome, make_predictions
-from tests.make.parameters import make_evaluation
+from tests.make.artefacts import (
+    BASELINES,
+    make_baselines,
+    make_outcome,
+    make_predictions,
+    make_validation,
+)
+from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
@@ -34,8 +40,10 @@ from vd_forecasting.pipelines.reporting.pages.comprehensive import write_compreh
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
 from vd_forecasting.pipelines.reporting.scores import (
     align_forecasts,
+    align_validation,
     score_experiment,
     score_forecasts,
+    score_intervals,
 )
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
@@ -119,7 +127,13 @@ def comparison_page(found: Found, mode: str) -> Page:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
     aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
     scored = score_forecasts(aligned, EVALUATION)
-    return write_comparison(lstm, xlstm, aligned, *scored[:-1], EVALUATION)
+    before = make_validation(found.baselines[mode].data)
+    if before.sizes["block"] > 1:
+        before = in_two_blocks(before.isel(block=[0]))
+    validation = align_validation(lstm, xlstm, BaselineForecasts.from_xarray(before))
+    of_intervals = score_intervals(aligned, validation, INTERVALS, EVALUATION.confidence)
+    shown = (*scored[:-1], *of_intervals[:-1])
+    return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION)
 
 
 def differences_of(found: Found, mode: str) -> Differences:
@@ -563,6 +577,7 @@ def trained_twice(outcome: Outcome) -> Outcome:
     return replace(
         outcome,
         forecasts=Forecasts.from_xarray(in_two_blocks(outcome.forecasts.data)),
+        validation=Forecasts.from_xarray(in_two_blocks(outcome.validation.data)),
         config=config.model_copy(update={"earlier": {1: config.split}}),
         history=History({**earlier, **history.seeds}),
     )

@@ -21,8 +21,9 @@ from tests.make.artefacts import (
     make_baselines,
     make_outcome,
     make_predictions,
+    make_validation,
 )
-from tests.make.parameters import make_evaluation
+from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, History
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.pipeline_registry import experiment_report
@@ -44,16 +45,20 @@ from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import NOT_RUN, FailedDataset, Failure
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, MODELS, MODES
 
-ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions")
+ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions", "validation")
 OF_GLOBAL = {
     *(f"global_vd_{model}.{name}" for model in MODELS for name in ARTEFACTS),
     "global_vd_baselines.predictions",
+    "global_vd_baselines.validation",
 }
 REPORT_PLOTS = ("learning_curves", "metric_evolution", "forecast", "error_by_horizon")
 COMPARISON_PLOTS = (
     "learning_curves",
     "error_by_horizon",
     "gain_by_horizon",
+    "calibration",
+    "coverage_by_horizon",
+    "coverage_by_day",
     "congestion_by_horizon",
     "difference_by_horizon",
     "error_by_hour",
@@ -70,6 +75,8 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
     catalog = DataCatalog()
     catalog["params:evaluation"] = MemoryDataset(make_evaluation())
     catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
+    catalog["params:evaluation.confidence"] = MemoryDataset(0.95)
+    catalog["params:intervals"] = MemoryDataset(INTERVALS)
     for name, dataset in predictions.items():
         outcome = make_outcome(dataset, **settings)
         catalog[f"{name}.config"] = MemoryDataset(outcome.config)
@@ -77,12 +84,17 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
         catalog[f"{name}.cost"] = MemoryDataset(outcome.cost)
         catalog[f"{name}.fit_errors"] = MemoryDataset(outcome.fit_errors)
         catalog[f"{name}.predictions"] = MemoryDataset(outcome.forecasts)
+        catalog[f"{name}.validation"] = MemoryDataset(outcome.validation)
         catalog[f"{name}.result"] = MemoryDataset(outcome)
         mode, _, model = name.rpartition("_")
         if model == "lstm":
-            catalog[f"{mode}_baselines.predictions"] = MemoryDataset(
-                BaselineForecasts.from_xarray(make_baselines(dataset))
-            )
+            baselines = make_baselines(dataset)
+            for split, data in (
+                ("predictions", baselines),
+                ("validation", make_validation(baselines)),
+            ):
+                made = BaselineForecasts.from_xarray(data)
+                catalog[f"{mode}_baselines.{split}"] = MemoryDataset(made)
     return catalog
 
 
@@ -112,7 +124,10 @@ def test_a_comparison_reads_outcomes_and_baselines_and_writes_its_own_namespace(
     pipeline = create_comparison(mode)
     assert pipeline.inputs() == {
         "params:evaluation",
+        "params:evaluation.confidence",
+        "params:intervals",
         f"{mode}_baselines.predictions",
+        f"{mode}_baselines.validation",
         f"{mode}_lstm.result",
         f"{mode}_xlstm.result",
     }
@@ -174,10 +189,11 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     metrics = outputs["comprehensive_metrics"]
     assert set(metrics["mode"]) == set(EVERY_MODE)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
-    # vds × horizons × features × (6 metrics and n) × runs in each mode, on all steps and congested
-    # ones; and of congestion as an event 4 scores × horizons and 3 of queues, in each mode
+    # vds × horizons × features × 7 × runs in each mode: 6 metrics and n, on all steps and congested
+    # ones, and of intervals 3 scores for each of 2 levels and the CRPS; of congestion as an event 4
+    # scores × horizons and 3 of queues, in each mode
     runs = 3 + 3 + 5
-    assert len(metrics) == (1 + 2 + 2 + 3) * 3 * 3 * 7 * runs * 2 + 4 * (4 * 3 + 3) * runs
+    assert len(metrics) == (1 + 2 + 2 + 3) * 3 * 3 * 7 * runs * 3 + 4 * (4 * 3 + 3) * runs
     assert metrics["seed"].dropna().unique().tolist() == ["1", "2", "joined"]
     kinds: dict[str, type] = {
         "training_report": Page,
@@ -309,10 +325,13 @@ def check_figure(name: str, draw: Figure | Callable[[], Figure] | bytes) -> Figu
 def test_artefacts_of_different_runs_are_not_reported(other: dict[str, Any], told: str) -> None:
     shape: dict[str, Any] = {"vdids": ["A", "B"], "origins": 40, "horizons": 2}
     of = make_outcome(make_predictions("multi_vd", "lstm", **shape))
-    forecasts = make_outcome(make_predictions("multi_vd", "lstm", **{**shape, **other})).forecasts
-    gather_outcome(of.config, of.history, of.cost, of.fit_errors, of.forecasts)
-    with pytest.raises(ValueError, match=f"of different runs: .*{told}"):
-        gather_outcome(of.config, of.history, of.cost, of.fit_errors, forecasts)
+    another = make_outcome(make_predictions("multi_vd", "lstm", **{**shape, **other}))
+    records = (of.config, of.history, of.cost, of.fit_errors)
+    gather_outcome(*records, of.forecasts, of.validation)
+    with pytest.raises(ValueError, match=f"predictions.nc .* of different runs: .*{told}"):
+        gather_outcome(*records, another.forecasts, of.validation)
+    with pytest.raises(ValueError, match=f"validation.nc .* of different runs: .*{told}"):
+        gather_outcome(*records, of.forecasts, another.validation)
 
 
 FAILED = Failure("single_vd_xlstm.train", "a | reason `with` signs\nof <Markdown>")

@@ -239,7 +239,7 @@ def test_a_block_whose_training_fails_is_named_and_left_out(
     assert "multi_vd_lstm: test block 1: diverged in epoch 1" in caplog.text
     lstm = forecast(found, blocks)
     assert set(lstm.data["test_block"].values) == {2}
-    baselines = forecast_baselines(blocks, BASELINES, COMPUTE)
+    baselines, _ = forecast_baselines(blocks, BASELINES, COMPUTE)
     aligned = align({"lstm": lstm}, {"": baselines})
     assert set(aligned.data["test_block"].values) == {2}
 
@@ -260,12 +260,12 @@ def test_blocks_may_choose_other_detectors(clean: xr.DataArray) -> None:
     )
     blocks = make_independent_multi_vd_blocks(late, parameters, TWO, strict, CALENDAR)
     assert [of.vdids for of in blocks.blocks.values()] == [["VD-0", "VD-2"], ["VD-0", "VD-1"]]
-    found = forecast_baselines(blocks, BASELINES, COMPUTE)
+    found, _ = forecast_baselines(blocks, BASELINES, COMPUTE)
     assert found.vdids == ["VD-0", "VD-1", "VD-2"]
     trained = train(blocks)
-    lstm, fit_errors = evaluate(*trained[:2], blocks, MAPE_MIN_TRUTH, COMPUTE)
+    lstm, fit_errors, validation = evaluate(*trained[:2], blocks, MAPE_MIN_TRUTH, COMPUTE)
     cost = make_cost(lstm.data)
-    outcome = gather_outcome(trained[2], trained[3], cost, fit_errors, lstm)
+    outcome = gather_outcome(trained[2], trained[3], cost, fit_errors, lstm, validation)
     assert list(outcome.config.vdids) == ["VD-0", "VD-1"]
     first = lstm.data["test_block"].values == 1
     assert lstm.truth.isel(origin=first).sel(vd="VD-1").isnull().all()
@@ -279,7 +279,7 @@ def test_blocks_may_choose_other_detectors(clean: xr.DataArray) -> None:
 
 def test_errors_of_the_blocks_make_those_of_all(blocks: WindowBlocks, trained: Trained) -> None:
     lstm = forecast(trained, blocks)
-    baselines = forecast_baselines(blocks, BASELINES, COMPUTE)
+    baselines, _ = forecast_baselines(blocks, BASELINES, COMPUTE)
     errors = errors_of(sum_errors(align({"lstm": lstm}, {"": baselines}), MAPE_MIN_TRUTH))
     error = abs(lstm.data["prediction"].sel(seed=42) - lstm.truth)
     for block in (1, 2):

@@ -40,7 +40,7 @@ from vd_forecasting.pipelines.training.evaluate import (
     check_same_windows,
     evaluate,
     fit_errors,
-    forecast_test,
+    forecast_split,
     free_flow_speed,
     mase_scale,
 )
@@ -137,7 +137,7 @@ def test_forecasts_lie_within_the_range_of_the_windows(make) -> None:  # type: i
     checkpoint = untrained(narrow)
     free = untrained(windows)
     found, raw = (
-        forecast_test({"42": one}, of, COMPUTE, best_seed=42)
+        forecast_split({"42": one}, of, "test", COMPUTE, best_seed=42)
         for one, of in ((checkpoint, narrow), (free, windows))
     )
     low, high = narrow.target_range
@@ -169,7 +169,7 @@ def test_forecasts_lie_within_the_range_of_the_windows(make) -> None:  # type: i
 def test_history_and_errors_at_the_chosen_epoch_agree(make) -> None:  # type: ignore[no-untyped-def]
     windows = make()
     checkpoint, _, _, history = train_lstm(windows, LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE)
-    _, errors = evaluate(
+    _, errors, _ = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
     [fit] = history["42"].values()
@@ -184,7 +184,9 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
     """A window of the training split after the other, without batches, blocks or sums."""
     windows = make()
     models = {str(seed): untrained(windows, seed) for seed in (3, 7)}
-    _, errors = evaluate(models["7"], models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE)
+    _, errors, _ = evaluate(
+        models["7"], models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
+    )
     target = windows.features.index("total_volume")
     scale = mase_scale(windows).sel(feature="total_volume").values
     absolute, scaled, n = [], [], 0
@@ -292,10 +294,10 @@ def test_windows_with_other_descriptions_are_not_those_of_the_checkpoint() -> No
 def test_a_forecast_of_a_global_model_depends_on_its_own_vd_alone() -> None:
     windows = global_windows()
     checkpoint = untrained(windows)
-    whole = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42).prediction
+    whole = forecast_split({"42": checkpoint}, windows, "test", COMPUTE, best_seed=42).prediction
     changed = WindowSet(windows.data.copy(deep=True))
     changed.values[:, 0] += 1.0
-    other = forecast_test({"42": checkpoint}, changed, COMPUTE, best_seed=42).prediction
+    other = forecast_split({"42": checkpoint}, changed, "test", COMPUTE, best_seed=42).prediction
     np.testing.assert_array_equal(other.isel(vd=[1, 2]), whole.isel(vd=[1, 2]))
     assert (other.isel(vd=0) != whole.isel(vd=0)).any()
 
@@ -324,7 +326,7 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     among = models["42"]["weights"]["joint"]
     assert all(torch.equal(alone[name], among[name]) for name in alone)
 
-    predictions, fit_errors = evaluate(
+    predictions, fit_errors, _ = evaluate(
         best, models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
     _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
@@ -414,7 +416,7 @@ def test_training_learns() -> None:
     evaluated = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
+    _, metrics = score_experiment(*evaluated[:2], MAPE_MIN_TRUTH)
     assert (
         metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
     )
@@ -491,19 +493,19 @@ def untrained(windows: WindowSet, seed: int = 42) -> dict:  # type: ignore[type-
     return checkpoint
 
 
-def forecasts_of(checkpoint: dict, windows: WindowSet) -> xr.Dataset:  # type: ignore[type-arg]
-    """The test forecasts of a checkpoint."""
-    lazy = forecast_test({"42": checkpoint}, windows, COMPUTE, best_seed=42)
+def forecasts_of(checkpoint: dict, windows: WindowSet, split: str = "test") -> xr.Dataset:  # type: ignore[type-arg]
+    """The forecasts of a checkpoint."""
+    lazy = forecast_split({"42": checkpoint}, windows, split, COMPUTE, best_seed=42)
     return lazy.data.compute()
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
-def test_truth_and_persistence_are_the_observed_series(
-    make: MakesWindows,
-) -> None:
+def test_truth_and_persistence_are_the_observed_series(make: MakesWindows, split: str) -> None:
     clean = make_clean(500)
     windows = make(clean)
-    predictions = forecasts_of(untrained(windows), windows)
+    predictions = forecasts_of(untrained(windows), windows, split)
+    np.testing.assert_array_equal(predictions["origin"], windows.time[windows.origins(split)])
     series = clean.sel(vd=predictions["vd"], feature=predictions["feature"])
     step = np.timedelta64(5, "m")
     for horizon in (1, 2, 3):
@@ -514,7 +516,7 @@ def test_truth_and_persistence_are_the_observed_series(
     filled = pd.DataFrame(series.to_numpy().reshape(len(series), -1)).ffill().to_numpy()
     last = series.copy(data=filled.reshape(series.shape)).sel(time=predictions["origin"].to_numpy())
     np.testing.assert_allclose(predictions["persistence"], last, rtol=1e-4, atol=1e-3)
-    assert len(predictions["origin"]) == len(windows.starts("test"))
+    assert len(predictions["origin"]) == len(windows.starts(split))
 
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows])
@@ -543,7 +545,7 @@ def test_metrics_by_hand() -> None:
     evaluated = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    _, metrics = score_experiment(*evaluated, MAPE_MIN_TRUTH)
+    _, metrics = score_experiment(*evaluated[:2], MAPE_MIN_TRUTH)
     predictions = evaluated[0].data.compute()
     error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(float(abs(error).mean()), rel=1e-5)

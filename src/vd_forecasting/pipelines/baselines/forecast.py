@@ -1,8 +1,8 @@
-"""Forecast the test windows of a mode without a network, or by the clock alone."""
+"""Forecast the windows of a mode without a network, or by the clock alone."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,33 +18,41 @@ from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of
 logger = logging.getLogger(__name__)
 
 DAYS_BACK = 7
+SPLITS = ("val", "test")
+"""Whose windows are forecast."""
 
-Baseline = Callable[[WindowSet], np.ndarray]
-"""Forecasts the test windows, float32 ``[W, H, N, F]`` in scaled units."""
+Baseline = Callable[[WindowSet, np.ndarray], np.ndarray]
+"""Forecasts the windows at origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units."""
 
 
 def forecast_baselines(
     blocks: WindowBlocks, baselines: Baselines, compute: Compute
-) -> BaselineForecasts:
-    """The forecasts of every test window, in physical units and possible, by every baseline, which
-    learns anew for every test block."""
+) -> tuple[BaselineForecasts, BaselineForecasts]:
+    """The forecasts of every window of test and of validation, in physical units and possible, by
+    every baseline, which learns anew for every test block."""
     parts = {}
     for number, of_block in blocks.blocks.items():
         if blocks.label(number):
             logger.info("%s_baselines: test block %d", of_block.mode, number)
         parts[number] = forecast_block(of_block, baselines, compute)
-    return BaselineForecasts.of_blocks(parts)
+    validation, test = (
+        BaselineForecasts.of_blocks({number: of[split] for number, of in parts.items()})
+        for split in SPLITS
+    )
+    return test, validation
 
 
-def forecast_block(windows: WindowSet, baselines: Baselines, compute: Compute) -> BaselineForecasts:
-    """The forecasts of the test windows of one block."""
+def forecast_block(
+    windows: WindowSet, baselines: Baselines, compute: Compute
+) -> dict[str, BaselineForecasts]:
+    """The forecasts of the windows of one block, by split."""
     boosting: Baseline = partial(
         forecast_gradient_boosting,
         iterations=baselines.boosting_iterations,
         max_windows=baselines.boosting_windows,
     )
     models = {**quick_baselines(baselines), "gradient_boosting": boosting}
-    return forecast_by(models, windows, compute)
+    return forecast_by(models, windows, SPLITS, compute)
 
 
 def quick_baselines(baselines: Baselines) -> dict[str, Baseline]:
@@ -57,62 +65,69 @@ def quick_baselines(baselines: Baselines) -> dict[str, Baseline]:
 
 
 def forecast_by(
-    models: Mapping[str, Baseline], windows: WindowSet, compute: Compute
-) -> BaselineForecasts:
-    """The forecasts of the test windows by some baselines, in physical units and possible."""
-    shape = (len(models), *windows.target_steps("test").shape, *windows.target_scaler[0].shape)
+    models: Mapping[str, Baseline], windows: WindowSet, splits: Sequence[str], compute: Compute
+) -> dict[str, BaselineForecasts]:
+    """The forecasts of the windows of some splits by some baselines, in physical units and
+    possible; all splits take one learning."""
+    of_split = {split: windows.origins(split) for split in splits}
+    origins = np.concatenate([*of_split.values()])
+    shape = (len(models), *windows.target_steps(origins).shape, *windows.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
     for row, (name, forecast) in enumerate(models.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
-            prediction[row] = windows.to_possible(forecast(windows))
+            prediction[row] = windows.to_possible(forecast(windows, origins))
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")
-    arrays = {"prediction": (dims, prediction), "fit_seconds": ("model", seconds)}
-    labels = {"model": list(models), **windows.forecast_coordinates("test")}
-    attributes = windows.forecast_attributes("baselines")
-    return BaselineForecasts(xr.Dataset(arrays, labels, attributes))
+    attributes, forecasts, first = windows.forecast_attributes("baselines"), {}, 0
+    for split, own in of_split.items():
+        rows = slice(first, first := first + len(own))
+        arrays = {"prediction": (dims, prediction[:, rows]), "fit_seconds": ("model", seconds)}
+        labels = {"model": list(models), **windows.forecast_coordinates(split)}
+        forecasts[split] = BaselineForecasts(xr.Dataset(arrays, labels, attributes))
+    return forecasts
 
 
-def forecast_seasonal_naive(windows: WindowSet) -> np.ndarray:
+def forecast_seasonal_naive(windows: WindowSet, origins: np.ndarray) -> np.ndarray:
     """Forecast the value observed at the same time of day, on the latest earlier day that has one.
 
     The days searched are one to seven days before the target. Whatever lies at or before the origin
     may be used, values before the window included. Without any observation the forecast is the
-    last value known at the origin. float32 ``[W, H, N, F]`` in scaled units.
+    last value known at the origin. At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units.
     """
     values, _ = windows.target_series  # [T, N, F]
-    forecast = windows.last_values("test")
-    for past, usable in earlier_days(windows):  # the later day overwrites the earlier one
+    forecast = windows.last_values(origins)
+    for past, usable in earlier_days(windows, origins):  # the later day overwrites the earlier one
         np.copyto(forecast, values[past], where=usable)
     return forecast
 
 
-def earlier_days(windows: WindowSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def earlier_days(
+    windows: WindowSet, origins: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The steps at the same time of day as the targets, int ``[W, H]``, and what of them may be
     used, bool ``[W, H, N, F]``: seven days before, six days before, and so on."""
     _, observed = windows.target_series  # [T, N, F]
     day = round(MINUTES_PER_DAY / windows.interval_minutes)
-    origin = windows.origins("test")
     for days in range(DAYS_BACK, 0, -1):
-        past = windows.target_steps("test") - days * day
-        known = (past >= 0) & (past <= origin[:, None])
+        past = windows.target_steps(origins) - days * day
+        known = (past >= 0) & (past <= origins[:, None])
         past = np.where(known, past, 0)
         yield past, known[..., None, None] & observed[past]
 
 
-def forecast_historical_average(windows: WindowSet) -> np.ndarray:
+def forecast_historical_average(windows: WindowSet, origins: np.ndarray) -> np.ndarray:
     """The mean of the training split at the same time of day and day of week.
 
     A bin is as long as the interval of the data. One without an observed training value takes the
     mean of its time of day over all days, and where there is none either, the training mean.
-    float32 ``[W, H, N, F]`` in scaled units.
+    At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units.
     """
     train = slice(0, windows.ends["train"])
     values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
     interval = windows.interval_minutes
-    steps = windows.target_steps("test")  # [W, H]
+    steps = windows.target_steps(origins)  # [W, H]
     forecast = np.array(np.nan)
     for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
         bins = (minute_of_week(windows.time) % period // interval).astype("int64")  # [T]

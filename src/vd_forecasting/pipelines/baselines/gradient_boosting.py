@@ -37,17 +37,19 @@ MAX_BINS = 63
 
 
 @threadpool_limits.wrap(limits=1, user_api="openmp")
-def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows: int) -> np.ndarray:
-    """Forecasts of the test windows, float32 ``[W, H, N, F]`` in scaled units.
+def forecast_gradient_boosting(
+    windows: WindowSet, origins: np.ndarray, iterations: int, max_windows: int
+) -> np.ndarray:
+    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units.
 
     Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
     values, observed = windows.values, windows.observed
-    train, test = windows.origins("train"), windows.origins("test")
+    train = windows.origins("train")
     random = np.random.default_rng(SEED)
-    forecast = windows.last_values("test")
+    forecast = windows.last_values(origins)
     sharing = list(windows.models.values())  # VDs, by position, that share models
     if len(windows.vdids) <= OWN_MODELS and not windows.one_by_one:
         sharing = [slice(n, n + 1) for n in range(len(windows.vdids))]
@@ -70,7 +72,7 @@ def forecast_gradient_boosting(windows: WindowSet, iterations: int, max_windows:
                     random_state=SEED,
                 ).fit(inputs[seen], changes[seen])
                 for n in np.unique(vd[row][seen]):
-                    known = lagged_inputs(windows, np.full(len(test), n), test)
+                    known = lagged_inputs(windows, np.full(len(origins), n), origins)
                     questions = np.column_stack(
                         [np.tile(known, (len(horizons), 1)), np.repeat(horizons, len(known))]
                     )

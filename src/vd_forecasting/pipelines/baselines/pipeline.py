@@ -3,7 +3,7 @@
 ::
 
     vd_clean ──► make_windows ──► baseline_windows, in memory
-    baseline_windows ──► forecast_baselines ──► predictions
+    baseline_windows ──► forecast_baselines ──► predictions, validation
 """
 
 from kedro.pipeline import Node, Pipeline
@@ -15,5 +15,6 @@ from vd_forecasting.pipelines.training.pipeline import windows_node
 def create_pipeline(mode: str) -> Pipeline:
     """Windows and forecasts of one mode, not yet in a namespace."""
     inputs = ["baseline_windows", "params:baselines", "params:compute"]
-    forecast = Node(forecast_baselines, inputs, "predictions", name="forecast_baselines")
+    outputs = ["predictions", "validation"]
+    forecast = Node(forecast_baselines, inputs, outputs, name="forecast_baselines")
     return Pipeline([windows_node(mode, "baseline_windows"), forecast])

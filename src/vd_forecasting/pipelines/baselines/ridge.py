@@ -26,12 +26,12 @@ BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
 
 
-def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
-    """Forecasts of the test windows, float32 ``[W, H, N, F]`` in scaled units.
+def forecast_ridge(windows: WindowSet, origins: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units.
 
     Every model takes the best of some penalties.
     """
-    forecast = windows.last_values("test")
+    forecast = windows.last_values(origins)
     for name in windows.models:
         parts = windows.parts(name)
         equations = NormalEquations(windows, parts)
@@ -39,7 +39,7 @@ def forecast_ridge(windows: WindowSet, alphas: Sequence[float]) -> np.ndarray:
         logger.info("%s_baselines: ridge %s: alpha %g", windows.mode, name, alpha)
         weights = equations.solve([alpha], np.arange(equations.moments.shape[1]))[0]
         for vds in parts:
-            blocks = input_blocks(windows, vds, windows.origins("test"))
+            blocks = input_blocks(windows, vds, origins)
             changes = np.concatenate([inputs @ weights for inputs in blocks])
             forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
     return forecast
@@ -152,6 +152,7 @@ def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
     float32 ``[W, K]``, horizon, VD and target feature flattened; NaN where not observed.
     """
     values, observed = (series[:, vds] for series in windows.target_series)  # [T, N, F]
-    steps = windows.target_steps(split)  # [W, H]
-    changes = values[steps] - values[windows.origins(split)][:, None]
+    origins = windows.origins(split)
+    steps = windows.target_steps(origins)  # [W, H]
+    changes = values[steps] - values[origins][:, None]
     return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

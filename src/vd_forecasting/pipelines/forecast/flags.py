@@ -30,7 +30,7 @@ _CONCERNED = {
 def flags_of(models: list[str], recent: RecentWindows) -> npt.NDArray[np.int32]:
     """The sum of the bits of :data:`~vd_forecasting.artefacts.recent.FLAGS` that apply to the
     forecasts of each model, ``[M, W, H, N, F]``."""
-    shape = (*recent.target_steps("test").shape, *recent.target_scaler[0].shape)
+    shape = (*recent.target_steps(recent.origins("test")).shape, *recent.target_scaler[0].shape)
     found = find_flags(recent)
     flags = np.zeros((len(models), *shape), "int32")
     for bit, name in enumerate(FLAGS):
@@ -49,7 +49,7 @@ def find_flags(recent: RecentWindows) -> Mapping[str, Mask]:
     missing = in_windows((~recent.observed & usable).sum(axis=2), recent)  # [W, N]
     of_all = missing.sum(axis=1, keepdims=True)
     history = (origins - recent.file.start + 1) * as_interval(recent.interval_minutes)  # [W]
-    days = np.any([known for _, known in earlier_days(recent)], axis=0)  # [W, H, N, F]
+    days = np.any([known for _, known in earlier_days(recent, origins)], axis=0)  # [W, H, N, F]
     val_end = recent.time[recent.ends["val"] - 1]
     last = np.flatnonzero(recent.observed[recent.file].any(axis=(1, 2))).max() + recent.file.start
     ends_later = (origins == last) & (last < recent.file.stop - 1)

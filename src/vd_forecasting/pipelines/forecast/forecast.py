@@ -10,7 +10,7 @@ from vd_forecasting.parameters import Baselines, Compute
 from vd_forecasting.pipelines.baselines.forecast import forecast_by, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
-from vd_forecasting.pipelines.training.evaluate import forecast_test
+from vd_forecasting.pipelines.training.evaluate import forecast_split
 
 DIMS = ("model", "origin", "horizon", "vd", "feature")
 
@@ -22,8 +22,8 @@ def forecast_recent(
 
     They are made as ``evaluate`` makes those of the test split, from detectors that the file has.
     """
-    of_network = forecast_test({"": best_model}, recent, compute, best_model["seed"]).data
-    of_baselines = forecast_by(quick_baselines(baselines), recent, compute)
+    of_network = forecast_split({"": best_model}, recent, "test", compute, best_model["seed"]).data
+    of_baselines = forecast_by(quick_baselines(baselines), recent, ["test"], compute)["test"]
     persistence = of_network["persistence"].expand_dims(horizon=of_network["horizon"])
     by_model = {
         best_model["model"]: of_network["prediction"].isel(seed=0),

@@ -10,26 +10,30 @@ import numpy as np
 import xarray as xr
 
 from vd_forecasting.artefacts import Config, Outcome
-from vd_forecasting.parameters import Evaluation
+from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.pipelines.reporting.across_modes import Found, align_modes
 from vd_forecasting.pipelines.reporting.scores import (
     align_forecasts,
+    align_validation,
     gather_outcome,
+    join_scores,
     score_forecasts,
+    score_intervals,
 )
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.running.failure import STATES, Failure
 from vd_forecasting.vocabulary import GLOBAL_MODE, MODELS
 from vd_forecasting.wording import lead_time
 
-ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions")
+ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions", "validation")
 """All that is read of an experiment, in the order of :func:`.scores.gather_outcome`."""
 
 
-def gather_global(evaluation: Evaluation, **parts: Any) -> Found:
+def gather_global(evaluation: Evaluation, intervals: Intervals, **parts: Any) -> Found:
     """The results of ``global_vd``: none if it never ran, and only the reason if some are missing.
 
-    ``parts`` are the artefacts of both networks, as ``lstm_config``, and the ``baselines``.
+    ``parts`` are the artefacts of both networks, as ``lstm_config``, the ``baselines`` and, of the
+    validation split, ``baselines_validation``.
     """
     failures = [part for part in parts.values() if isinstance(part, Failure)]
     failures.sort(key=lambda failure: STATES.index(failure.state))
@@ -45,14 +49,16 @@ def gather_global(evaluation: Evaluation, **parts: Any) -> Found:
             for model in MODELS
         }
         aligned = align_forecasts(**outcomes, baselines=parts["baselines"])
-        *_, scores = score_forecasts(aligned, evaluation)
+        validation = align_validation(**outcomes, validation=parts["baselines_validation"])
+        *_, of_errors = score_forecasts(aligned, evaluation)
+        *_, of_intervals = score_intervals(aligned, validation, intervals, evaluation.confidence)
     except ValueError as error:
         return Found({}, {}, {}, left_out=_apart(plain_text(error)))
     return Found(
         {f"{GLOBAL_MODE}_{model}": outcome for model, outcome in outcomes.items()},
         {GLOBAL_MODE: parts["baselines"]},
         {},
-        {GLOBAL_MODE: scores},
+        {GLOBAL_MODE: join_scores(of_errors, of_intervals)},
     )
 
 

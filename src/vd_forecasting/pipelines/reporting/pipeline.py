@@ -47,11 +47,24 @@ def create_experiment_report() -> Pipeline:
 def create_comparison(mode: str) -> Pipeline:
     """Compare both models of a mode, in the namespace ``compare_{mode}``."""
     found = ["errors", "congested_errors", "congestion", "differences"]
+    of_intervals = ["interval_scores", "interval_differences"]
+    with_intervals = ["params:intervals", "params:evaluation.confidence"]
     template = Pipeline(
         [
             _node(scores.align_forecasts, [*MODELS, "baselines"], "aligned"),
-            _node(scores.score_forecasts, ["aligned", "params:evaluation"], [*found, "scores"]),
-            _node(write_comparison, [*MODELS, "aligned", *found, "params:evaluation"], "page"),
+            _node(scores.align_validation, [*MODELS, "baselines_validation"], "aligned_validation"),
+            _node(scores.score_forecasts, ["aligned", "params:evaluation"], [*found, "error_rows"]),
+            _node(
+                scores.score_intervals,
+                ["aligned", "aligned_validation", *with_intervals],
+                [*of_intervals, "interval_rows"],
+            ),
+            _node(scores.join_scores, ["error_rows", "interval_rows"], "scores"),
+            _node(
+                write_comparison,
+                [*MODELS, "aligned", *found, *of_intervals, "params:evaluation"],
+                "page",
+            ),
             _node(
                 across_modes.conclude_comparison,
                 ["page", "scores", "baselines"],
@@ -65,9 +78,10 @@ def create_comparison(mode: str) -> Pipeline:
         namespace=f"compare_{mode}",
         inputs={
             "baselines": f"{mode}_baselines.predictions",
+            "baselines_validation": f"{mode}_baselines.validation",
             **{model: f"{mode}_{model}.result" for model in MODELS},
         },
-        parameters={"params:evaluation"},
+        parameters={"params:evaluation", *with_intervals},
     )
 
 
@@ -81,16 +95,24 @@ def create_comprehensive() -> Pipeline:
     beside = {
         f"{model}_{name}": f"{GLOBAL_MODE}_{model}.{name}"
         for model, name in product(MODELS, ARTEFACTS)
-    } | {"baselines": f"{GLOBAL_MODE}_baselines.predictions"}
+    } | {
+        "baselines": f"{GLOBAL_MODE}_baselines.predictions",
+        "baselines_validation": f"{GLOBAL_MODE}_baselines.validation",
+    }
     metrics, page = "comprehensive_metrics", "comprehensive_model_comparison"
     html = "comprehensive_page_html"
-    read = {"evaluation": "params:evaluation", **{name: name for name in beside}}
+    settings = {name: f"params:{name}" for name in ("evaluation", "intervals")}
     template = Pipeline(
         [
             _node(
                 across_modes.gather, {name: name for name in sources}, "six", tags=TAKES_FAILURES
             ),
-            _node(gather_global, read, "of_global", tags=TAKES_FAILURES),
+            _node(
+                gather_global,
+                settings | {name: name for name in beside},
+                "of_global",
+                tags=TAKES_FAILURES,
+            ),
             _node(take_in_global, ["six", "of_global"], "found"),
             _node(across_modes.concatenate_scores, "found", metrics),
             _node(across_modes.compare_modes, ["found", "params:evaluation"], "across"),
@@ -103,5 +125,5 @@ def create_comprehensive() -> Pipeline:
         namespace="comprehensive",
         inputs=sources | beside,
         outputs={metrics, page, html},
-        parameters={"params:evaluation"},
+        parameters={*settings.values()},
     )

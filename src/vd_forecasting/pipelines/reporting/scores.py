@@ -1,5 +1,7 @@
 """The outcome and the scores of one experiment, and the scores of both models of a mode."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -23,10 +25,24 @@ from vd_forecasting.evaluation.congestion import (
     congestion_scores,
     count_congestion,
 )
-from vd_forecasting.evaluation.differences import Differences, find_differences
+from vd_forecasting.evaluation.differences import (
+    AVERAGE,
+    Difference,
+    Differences,
+    difference_between,
+    find_differences,
+)
 from vd_forecasting.evaluation.errors import Errors, Json, SummedErrors, errors_of, sum_errors
+from vd_forecasting.evaluation.interval_scores import (
+    SCORES,
+    IntervalScores,
+    SummedIntervals,
+    interval_scores_of,
+    scores_of,
+    sum_intervals,
+)
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
-from vd_forecasting.parameters import Evaluation
+from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.vocabulary import SPEED
 
@@ -34,27 +50,33 @@ SCORE_COLUMNS = ["mode", "model", "seed", "block", "vdid", "feature", "horizon",
 
 
 def gather_outcome(
-    config: Config, history: History, cost: Cost, fit_errors: FitErrors, forecasts: Forecasts
+    config: Config,
+    history: History,
+    cost: Cost,
+    fit_errors: FitErrors,
+    forecasts: Forecasts,
+    validation: Forecasts,
 ) -> Outcome:
     """All that reports read of an experiment; a ValueError if its parts are of different runs."""
     # Behind the detectors of the last test block come others that only an earlier one has.
-    chosen = forecasts.vdids[: len(config.vdids) if config.earlier else None]
-    pairs: dict[str, tuple[object, object]] = {
-        "experiment": (config.experiment, forecasts.experiment),
-        "source": (config.source, forecasts.source),
-        "vdids": (list(config.vdids), chosen),
-        "target_features": (list(config.target_features), forecasts.features),
-        "interval_minutes": (config.interval_minutes, forecasts.interval_minutes),
-        "prediction_length": (config.windows.prediction_length, len(forecasts.horizons)),
-        "seeds": (sorted(config.training.seeds), sorted(forecasts.seeds)),
-    }
-    for name, (own, other) in pairs.items():
-        if own != other:
-            raise ValueError(
-                f"config.json and predictions.nc of {config.experiment} are of different runs: "
-                f"{name} {own} and {other}; kedro run --namespace {config.experiment}"
-            )
-    return Outcome(config, history, cost, fit_errors, forecasts)
+    for file, found in (("predictions", forecasts), ("validation", validation)):
+        chosen = found.vdids[: len(config.vdids) if config.earlier else None]
+        pairs: dict[str, tuple[object, object]] = {
+            "experiment": (config.experiment, found.experiment),
+            "source": (config.source, found.source),
+            "vdids": (list(config.vdids), chosen),
+            "target_features": (list(config.target_features), found.features),
+            "interval_minutes": (config.interval_minutes, found.interval_minutes),
+            "prediction_length": (config.windows.prediction_length, len(found.horizons)),
+            "seeds": (sorted(config.training.seeds), sorted(found.seeds)),
+        }
+        for name, (own, other) in pairs.items():
+            if own != other:
+                raise ValueError(
+                    f"config.json and {file}.nc of {config.experiment} are of different runs: "
+                    f"{name} {own} and {other}; kedro run --namespace {config.experiment}"
+                )
+    return Outcome(config, history, cost, fit_errors, forecasts, validation)
 
 
 def conclude_experiment(outcome: Outcome, training_report: Page, metrics: Json) -> Outcome:
@@ -111,6 +133,47 @@ def align_forecasts(
     return align({"lstm": lstm.forecasts, "xlstm": xlstm.forecasts}, {"": baselines})
 
 
+def align_validation(
+    lstm: Outcome, xlstm: Outcome, validation: BaselineForecasts
+) -> dict[int, AlignedForecasts]:
+    """The same of the validation split of each test block, by its number."""
+    networks = {"lstm": lstm.validation, "xlstm": xlstm.validation}
+    common = set(validation.block_numbers).intersection(
+        *(of_network.block_numbers for of_network in networks.values())
+    )
+    return {
+        number: align(
+            {name: of_network.of_block(number) for name, of_network in networks.items()},
+            {"": validation.of_block(number)},
+        )
+        for number in sorted(common)
+    }
+
+
+def score_intervals(
+    forecasts: AlignedForecasts,
+    validation: Mapping[int, AlignedForecasts],
+    intervals: Intervals,
+    confidence: float,
+) -> tuple[IntervalScores, dict[str, Difference], pd.DataFrame]:
+    """Score prediction intervals around the forecasts of networks and baselines alike.
+
+    Returns:
+        The scores, the difference between the networks' CRPS by feature, all horizons together, and
+        all scores as of :func:`score_forecasts`: ``coverage_0.9``, ``width_0.9`` and
+        ``winkler_0.9`` of each level and ``crps``.
+    """
+    summed = sum_intervals(forecasts, validation, intervals)
+    differences = difference_between(summed, confidence)
+    of_average = {feature: of for (feature, step), of in differences.items() if step == AVERAGE}
+    return interval_scores_of(summed), of_average, _tidy(summed, partial(by_level, summed.levels))
+
+
+def join_scores(of_errors: pd.DataFrame, of_intervals: pd.DataFrame) -> pd.DataFrame:
+    """All scores of a comparison in one frame."""
+    return pd.concat([of_errors, of_intervals], ignore_index=True)
+
+
 def score_forecasts(
     forecasts: AlignedForecasts, evaluation: Evaluation
 ) -> tuple[Errors, Errors, Congestion, Differences, pd.DataFrame]:
@@ -130,7 +193,8 @@ def score_forecasts(
         sum_errors(steps, evaluation.mape_min_truth) for steps in (forecasts, in_congestion)
     )
     counted = count_congestion(forecasts, evaluation.congestion_speed)
-    frames = [_tidy(summed), _tidy(congested), _tidy_events(counted, forecasts.mode)]
+    frames = [_tidy(of, from_sums) for of in (summed, congested)]
+    frames.append(_tidy_events(counted, forecasts.mode))
     frames[1]["metric"] += "_congested"
     return (
         *(errors_of(summed), errors_of(congested), congestion_of(counted)),
@@ -138,12 +202,25 @@ def score_forecasts(
     )
 
 
-def _tidy(summed: SummedErrors) -> pd.DataFrame:
+def by_level(levels: tuple[float, ...], sums: xr.Dataset) -> xr.Dataset:
+    """Scores of intervals from sums, each level's under a name of its own: ``coverage_0.9``."""
+    scores = scores_of(sums)
+    of_levels = {
+        f"{name}_{level:g}": scores[name].sel(level=level, drop=True)
+        for level in levels
+        for name in SCORES
+    }
+    return xr.Dataset({**of_levels, "crps": scores["crps"]})
+
+
+def _tidy(
+    summed: SummedErrors | SummedIntervals, scores_from: Callable[[xr.Dataset], xr.Dataset]
+) -> pd.DataFrame:
     numbers = [int(number) for number in summed.by_vd["block"].values]
     frames = []
     for block in ["all", *(numbers if len(numbers) > 1 else [])]:
         own = numbers if block == "all" else [block]
-        scores = from_sums(summed.by_vd.sel(block=own).sum("block", skipna=False))
+        scores = scores_from(summed.by_vd.sel(block=own).sum("block", skipna=False))
         for position, member in enumerate(summed.members):
             frame = tidy(scores.isel(member=position, drop=True), member.model)
             frames.append(_of_member(frame.assign(block=str(block)), member, summed.mode))

@@ -1,4 +1,4 @@
-"""Forecast the test split with the trained models, and add up the errors of the other splits."""
+"""Forecast test and validation with the trained models, and add up errors of the other splits."""
 
 from collections.abc import Callable
 from secrets import token_hex
@@ -35,14 +35,14 @@ def evaluate(
     blocks: WindowBlocks,
     mape_min_truth: float,
     compute: Compute,
-) -> tuple[Forecasts, FitErrors]:
-    """The forecasts of :func:`forecast_test`, and the errors on the other splits.
+) -> tuple[Forecasts, FitErrors, Forecasts]:
+    """The forecasts of test, the errors on train and validation, and the forecasts of validation.
 
     All are of every seed's models for every test block; errors are means over both.
     """
     check_same_windows(best_model, blocks.last)
     seeds = dict.fromkeys(checkpoint["seed"] for checkpoint in models.values())
-    forecasts: dict[int, Forecasts] = {}
+    forecasts: dict[str, dict[int, Forecasts]] = {"test": {}, "val": {}}
     errors: dict[str, list[xr.Dataset]] = {"train": [], "val": []}
     for number, windows in blocks.blocks.items():
         keys = [key_of(seed, None if number == blocks.count else number) for seed in seeds]
@@ -54,13 +54,15 @@ def evaluate(
         with torch_threads(compute.threads):
             for split in errors:
                 errors[split] += fit_errors(of_block, windows, split, mape_min_truth)
-        best_seed = best_model["seed"]
-        forecasts[number] = forecast_test(of_block, windows, compute, best_seed)
+        for split, by_block in forecasts.items():
+            own = forecast_split(of_block, windows, split, compute, best_model["seed"])
+            by_block[number] = own
     means = {
         split: by_feature(xr.concat(of_split, "seed").mean("seed", skipna=False))
         for split, of_split in errors.items()
     }
-    return Forecasts.of_blocks(forecasts), FitErrors.model_validate(means)
+    test, validation = (Forecasts.of_blocks(by_block) for by_block in forecasts.values())
+    return test, FitErrors.model_validate(means), validation
 
 
 def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
@@ -121,21 +123,21 @@ def _each_part(windows: WindowSet) -> list[tuple[str, slice]]:
     return [(name, vds) for name in windows.models for vds in windows.parts(name)]
 
 
-def forecast_test(
-    models: dict[str, Checkpoint], windows: WindowSet, compute: Compute, best_seed: int
+def forecast_split(
+    models: dict[str, Checkpoint], windows: WindowSet, split: str, compute: Compute, best_seed: int
 ) -> Forecasts:
-    """Forecast every window of the test split.
+    """Forecast every window of a split.
 
     Forecasts and truths are dask arrays: a block of origins and detectors is made when it is asked
     for, and nothing is kept. Forecasts lie within the range of the windows.
     """
     forecasters = [load_forecasters(checkpoint) for checkpoint in models.values()]
     batches = [
-        (name, vds.start, WindowBatches(windows, vds, "test", WINDOWS_AT_ONCE))
+        (name, vds.start, WindowBatches(windows, vds, split, WINDOWS_AT_ONCE))
         for name, vds in _each_part(windows)
     ]
     mean, std = windows.target_scaler
-    origins = windows.origins("test")
+    origins = windows.origins(split)
 
     def batches_in(vds: slice) -> list[tuple[str, WindowBatches]]:
         return [(name, of) for name, first, of in batches if vds.start <= first < vds.stop]
@@ -165,7 +167,9 @@ def forecast_test(
         "mase_scale": mase_scale(windows).drop_vars("unit"),
         "free_flow_speed": free_flow_speed(windows),
     }
-    seeds, labels = [one["seed"] for one in models.values()], windows.forecast_coordinates("test")
+    for name, limit in zip(("low", "high"), windows.target_range, strict=True):
+        arrays[name] = (("vd", "feature"), limit)
+    seeds, labels = [one["seed"] for one in models.values()], windows.forecast_coordinates(split)
     attributes = windows.forecast_attributes(next(iter(models.values()))["model"])
     attributes["best_seed"] = best_seed
     return Forecasts(xr.Dataset(arrays, {"seed": seeds, **labels}, attributes))

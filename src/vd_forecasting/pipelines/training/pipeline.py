@@ -5,7 +5,7 @@
     vd_clean ──► make_windows ──► windows
     windows ──► begin_training ──► training_state, the folder a training resumes from
     windows, training_state ──► train ──► best_model, models, config, training_history
-    best_model, models, windows ──► evaluate ──► predictions, fit_errors
+    best_model, models, windows ──► evaluate ──► predictions, fit_errors, validation
     best_model, windows ──► measure_cost ──► cost
 """
 
@@ -51,7 +51,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             Node(
                 evaluate,
                 inputs=["best_model", "models", "windows", *scoring],
-                outputs=["predictions", "fit_errors"],
+                outputs=["predictions", "fit_errors", "validation"],
                 name="evaluate",
             ),
             Node(measure_cost, ["best_model", *training], "cost", name="measure_cost"),

@@ -289,7 +289,7 @@ def describe_split(windows: WindowSet) -> dict[str, SplitSpan]:
     split = {}
     for name in SPLITS:
         starts = windows.starts(name)
-        ends = windows.time[[starts[0], windows.target_steps(name)[-1, -1]]]
+        ends = windows.time[[starts[0], windows.target_steps(windows.origins(name))[-1, -1]]]
         start, end = (pd.Timestamp(time).isoformat() for time in ends)
         split[name] = SplitSpan(start=start, end=end, windows=len(starts))
     return split

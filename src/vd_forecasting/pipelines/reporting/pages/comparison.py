@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
 from vd_forecasting.evaluation.congestion import Congestion, queue_steps
-from vd_forecasting.evaluation.differences import Differences
+from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.evaluation.interval_scores import IntervalScores
 from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
-from vd_forecasting.pipelines.reporting.plots import error_plots
+from vd_forecasting.pipelines.reporting.plots import error_plots, interval_plots
 from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_fans, plot_forecast
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
 from vd_forecasting.rendering.markdown import code, link, plain_text
@@ -56,6 +57,11 @@ class Comparison:
     by_block: dict[str, tables.Rows]
     """Errors in each test block, by feature; empty rows where there is a single one."""
     winners_by_block: list[str]
+    intervals: IntervalScores
+    interval_columns: list[str]
+    by_interval: dict[str, tables.Rows]
+    """Scores of prediction intervals of every model, by feature."""
+    crps_differences: tables.Rows
     left_out_of_mape: list[str]
     in_congestion: tables.Rows
     """Empty if no step is congested."""
@@ -80,9 +86,14 @@ def write_comparison(
     congested_errors: Errors,
     congestion: Congestion,
     differences: Differences,
+    intervals: IntervalScores,
+    crps_differences: Mapping[str, Difference],
     evaluation: Evaluation,
 ) -> Page:
-    """Compare both models of a mode; ``congested_errors`` are those on congested steps alone."""
+    """Compare both models of a mode; ``congested_errors`` are those on congested steps alone.
+
+    ``crps_differences`` are between the networks, by feature.
+    """
     outcomes = {"lstm": lstm, "xlstm": xlstm}
     configs = {model: outcome.config for model, outcome in outcomes.items()}
     costs = {model: Costs(outcome) for model, outcome in outcomes.items()}
@@ -127,6 +138,10 @@ def write_comparison(
             for feature in errors.features
         },
         winners_by_block=verdicts.winners_by_block(errors) if len(errors.spans) > 1 else [],
+        intervals=intervals,
+        interval_columns=tables.interval_columns(intervals.levels),
+        by_interval={f: tables.interval_rows(errors, intervals, f) for f in errors.features},
+        crps_differences=tables.crps_difference_rows(crps_differences),
         left_out_of_mape=[
             f"{plain_text(feature)} {tables.left_out_of_mape(errors, feature)}"
             for feature in errors.features
@@ -179,6 +194,25 @@ def _figures(
             "Is xLSTM better than LSTM, and is that more than chance?",
             errors,
             differences,
+        ),
+        "calibration": partial(
+            interval_plots.plot_calibration,
+            "Do the intervals cover as many values as they promise?",
+            errors,
+            comparison.intervals,
+        ),
+        "coverage_by_horizon": partial(
+            interval_plots.plot_coverage_by_horizon,
+            "Do they cover as many at every time ahead?",
+            errors,
+            comparison.intervals,
+        ),
+        "coverage_by_day": partial(
+            interval_plots.plot_coverage_by_day,
+            "Do they cover as many on every day?",
+            errors,
+            comparison.intervals,
+            [*errors.networks, "persistence"],
         ),
         "congestion_by_horizon": partial(
             error_plots.plot_congestion_by_horizon,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from vd_forecasting.artefacts import Config
 from vd_forecasting.days_off import is_country
 from vd_forecasting.evaluation.congestion import Congestion
-from vd_forecasting.evaluation.differences import AVERAGE, Differences
+from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.evaluation.interval_scores import IntervalScores
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.rendering.markdown import bold, code, plain_text
 from vd_forecasting.vocabulary import MODELS, NAMES
@@ -212,22 +213,63 @@ def event_rows(errors: Errors, congestion: Congestion) -> Rows:
     return rows
 
 
+def interval_columns(levels: Sequence[float]) -> list[str]:
+    """Headers of :func:`interval_rows`, behind the model's."""
+    widest = f"{100 * levels[-1]:g} %"
+    covered = [f"coverage {100 * level:g} %" for level in levels]
+    return [*covered, f"width {widest}", f"Winkler {widest}", "CRPS", "skill"]
+
+
+def interval_rows(errors: Errors, scores: IntervalScores, feature: str) -> Rows:
+    """A row per network and baseline: coverage of each level, width and Winkler score of the
+    widest, CRPS and how much lower it is than persistence's; all horizons together.
+
+    The lowest Winkler score and CRPS are bold.
+    """
+    widest, models = scores.levels[-1], [*errors.labels]
+    columns = [
+        [percent(scores.at("coverage", model, feature, level)[0]) for model in models]
+        for level in scores.levels
+    ]
+    columns.append([with_sd(*scores.at("width", model, feature, widest)) for model in models])
+    for score, level in (("winkler", widest), ("crps", None)):
+        found = [scores.at(score, model, feature, level) for model in models]
+        lowest = min((value for value, _ in found if is_number(value)), default=math.nan)
+        columns.append([bold(with_sd(*of)) if of[0] == lowest else with_sd(*of) for of in found])
+    reference, _ = scores.at("crps", "persistence", feature)
+    columns.append(
+        [
+            NOTHING
+            if model == "persistence"
+            else percent(-change(scores.at("crps", model, feature)[0], reference))
+            for model in models
+        ]
+    )
+    return [list(row) for row in zip(errors.labels.values(), *columns, strict=True)]
+
+
+def crps_difference_rows(differences: Mapping[str, Difference]) -> Rows:
+    """A row per feature: the second network's CRPS against the first's, all horizons together."""
+    return [[plain_text(name), *_difference_cells(of)] for name, of in differences.items()]
+
+
 def difference_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
     """A row per horizon: the second network against the first, with interval and test."""
     rows = []
     for step, label in _horizon_rows(errors).items():
-        difference = differences.between[feature, step or AVERAGE]
-        ends = (percent(end, signed=True) for end in (difference.low, difference.high))
-        rows.append(
-            [
-                label,
-                percent(difference.change, signed=True),
-                " to ".join(ends) if difference.is_tested else NOTHING,
-                verdicts.p_in_words(difference.p_value).removeprefix("= "),
-                _OUTCOMES[verdicts.decided(difference)] if difference.is_tested else NOTHING,
-            ]
-        )
+        rows.append([label, *_difference_cells(differences.between[feature, step or AVERAGE])])
     return rows
+
+
+def _difference_cells(difference: Difference) -> list[str]:
+    """Change, interval, p-value and which network is better."""
+    ends = (percent(end, signed=True) for end in (difference.low, difference.high))
+    return [
+        percent(difference.change, signed=True),
+        " to ".join(ends) if difference.is_tested else NOTHING,
+        verdicts.p_in_words(difference.p_value).removeprefix("= "),
+        _OUTCOMES[verdicts.decided(difference)] if difference.is_tested else NOTHING,
+    ]
 
 
 def persistence_rows(errors: Errors, model: str, feature: str) -> Rows:

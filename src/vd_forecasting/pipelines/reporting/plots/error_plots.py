@@ -48,17 +48,17 @@ def plot_error_by_horizon(
 
 def draw_by_horizon(ax: Axes, errors: Errors, feature: str) -> None:
     """Lines of MAE, of every network and baseline, into one panel."""
-    lead_times, _ = _lead_times(errors)
+    lead_times, _ = lead_times_of(errors)
     for model in [*errors.baselines, *errors.networks]:
         values = [errors.at("mae", model, feature, step) for step in errors.horizons]
-        ax.plot(lead_times, values, **_horizon_line(model, len(lead_times)))
-    _horizon_axis(ax, errors)
+        ax.plot(lead_times, values, **horizon_line(model, len(lead_times)))
+    horizon_axis(ax, errors)
     if not errors.count(feature):
         style.say_empty(ax, "nothing observed, nothing scored")
 
 
 def _draw_bands(ax: Axes, errors: Errors, tested: Differences, feature: str) -> None:
-    lead_times, _ = _lead_times(errors)
+    lead_times, _ = lead_times_of(errors)
     for model in errors.networks:
         ends = (tested.mae_low, tested.mae_high)
         low, high = (of.sel(model=model, feature=feature).values for of in ends)
@@ -76,7 +76,7 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
         f"than persistence on average. Scored on {errors.scored_in_words}."
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
-    lead_times, _ = _lead_times(errors)
+    lead_times, _ = lead_times_of(errors)
     for feature, ax in axes.items():
         mae = errors.by_horizon["mae"].sel(feature=feature)
         reference = mae.sel(model="persistence")
@@ -84,7 +84,7 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
         for model in [*strong_baselines(errors, feature), *errors.networks]:
             if model != "persistence":
                 skill = 100 * (mae.sel(model=model) / reference - 1)
-                ax.plot(lead_times, skill.values, **_horizon_line(model, len(lead_times)))
+                ax.plot(lead_times, skill.values, **horizon_line(model, len(lead_times)))
         if not reference.notnull().any():
             style.say_empty(ax, "nothing observed, nothing scored")
         ax.axhline(0, **style.line_style("persistence"))
@@ -106,7 +106,7 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
         f"Scored on {errors.scored_in_words}. {intervals}"
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
-    colour, (lead_times, _) = style.COLOURS["xlstm"], _lead_times(errors)
+    colour, (lead_times, _) = style.COLOURS["xlstm"], lead_times_of(errors)
     for feature, ax in axes.items():
         between = [differences.between[feature, step] for step in errors.horizons]
         low, middle, high = (
@@ -116,7 +116,7 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
         ax.fill_between(lead_times, low, high, color=colour, alpha=0.2, linewidth=0)
         if len(lead_times) == 1:  # a band of no width would not be seen
             ax.vlines(lead_times, low, high, color=colour, alpha=0.4)
-        ax.plot(lead_times, middle, **_horizon_line("xlstm", len(lead_times)))
+        ax.plot(lead_times, middle, **horizon_line("xlstm", len(lead_times)))
         ax.axhline(0, **style.line_style("lstm", marker=""))
         if not np.isfinite(middle).any():
             style.say_empty(ax, "nothing to compare")
@@ -138,13 +138,13 @@ def plot_congestion_by_horizon(
     )
     panels = {"precision": "precision", "recall": "recall", "f1": "F1"}
     figure, axes = style.feature_panels(question, detail, list(panels), 3.4, sharey=True)
-    lead_times, _ = _lead_times(congestion)
+    lead_times, _ = lead_times_of(congestion)
     for score, ax in axes.items():
         style.title(ax, panels[score])
         for model in reversed(models):
             values = congestion.by_horizon[score].sel(model=model).values
-            ax.plot(lead_times, values, **_horizon_line(model, len(lead_times)))
-        _horizon_axis(ax, congestion)
+            ax.plot(lead_times, values, **horizon_line(model, len(lead_times)))
+        horizon_axis(ax, congestion)
         ax.set_ylim(0, 1.02)
     style.legend_below(figure, model_handles(models))
     return figure
@@ -152,7 +152,7 @@ def plot_congestion_by_horizon(
 
 def _finish_relative(ax: Axes, errors: Errors, feature: str) -> None:
     style.title(ax, feature)
-    _horizon_axis(ax, errors)
+    horizon_axis(ax, errors)
     ax.yaxis.set_major_formatter(signed_percent)
 
 
@@ -325,7 +325,7 @@ def model_handles(models: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], **style.line_style(model)) for model in models]
 
 
-def _lead_times(errors: Errors | Congestion) -> tuple[list[float], str]:
+def lead_times_of(errors: Errors | Congestion) -> tuple[list[float], str]:
     """Of every horizon, and their unit."""
     minutes = [step * errors.interval_minutes for step in errors.horizons]
     if minutes[-1] > 300:
@@ -333,8 +333,9 @@ def _lead_times(errors: Errors | Congestion) -> tuple[list[float], str]:
     return minutes, "minutes"
 
 
-def _horizon_axis(ax: Axes, errors: Errors | Congestion) -> None:
-    lead_times, unit = _lead_times(errors)
+def horizon_axis(ax: Axes, errors: Errors | Congestion) -> None:
+    """Minutes or hours ahead as the axis of horizons."""
+    lead_times, unit = lead_times_of(errors)
     ax.set_xlabel(f"{unit} ahead")
     if len(lead_times) <= 12:
         ticks = lead_times if len(lead_times) <= 6 else lead_times[1::2]
@@ -344,7 +345,8 @@ def _horizon_axis(ax: Axes, errors: Errors | Congestion) -> None:
     ax.margins(x=0.04)
 
 
-def _horizon_line(model: str, horizons: int) -> dict[str, Any]:
+def horizon_line(model: str, horizons: int) -> dict[str, Any]:
+    """How a model's line over so many horizons is drawn."""
     if horizons == 1:  # a line of one point would not be seen
         point = {"marker": style.MARKERS[model], "markersize": 6}
         if model not in MODELS:

@@ -1,0 +1,215 @@
+"""Do prediction intervals cover what they promise, and how wide are they?
+
+A score is a mean over observed truths, made of sums that can be added, as in :mod:`.errors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vd_forecasting.artefacts.forecasts import RANGE
+from vd_forecasting.evaluation.aligned import (
+    DIMS,
+    JOINED,
+    AlignedForecasts,
+    Member,
+    deviation_over_seeds,
+    mean_over_seeds,
+)
+from vd_forecasting.evaluation.errors import LossesOverTime
+from vd_forecasting.evaluation.intervals import Floats, Forecasted, interval_bounds
+from vd_forecasting.parameters import Intervals
+from vd_forecasting.vocabulary import joined_name
+
+CENTRAL: Final = tuple(n / 10 for n in range(1, 10))
+"""Levels whose ends are, with the forecast for the median, the quantiles 0.05, 0.10, … 0.95."""
+
+SCORES: Final = ("coverage", "width", "winkler")
+"""Those that each level has."""
+
+
+@dataclass(frozen=True)
+class SummedIntervals(LossesOverTime):
+    """Sums over the observed truths; losses over time are the CRPS."""
+
+    by_vd: xr.Dataset
+    """Over the origins of each test block: ``coverage``, ``width`` and the interval score
+    ``winkler`` (member, block, level, horizon, vd, feature); ``crps`` and the number ``n``
+    without level. Behind the members of ``by_origin`` come the networks'
+    seeds joined, each by a name of its own."""
+    by_day: xr.Dataset
+    """Over detectors and horizons: ``coverage`` (member, level, day, feature) and ``n`` (day,
+    feature), by the day of the origin."""
+    members: list[Member]
+    """Of ``by_vd``."""
+    mode: str
+    levels: tuple[float, ...]
+    """Those to show; there are :data:`CENTRAL` too."""
+
+
+def sum_intervals(
+    forecasts: AlignedForecasts, validation: Mapping[int, AlignedForecasts], intervals: Intervals
+) -> SummedIntervals:
+    """Put intervals around the forecasts of all members, seeds joined among them, and add up.
+
+    Each member has its own intervals. Those of a test block are learnt from the ``validation`` of
+    that block and from the test blocks before it. Detectors are read a block at a time, and of the
+    intervals one member's at one horizon are held.
+    """
+    by_vd, by_origin, by_day = [], xr.Dataset(), xr.Dataset()
+    for block in forecasts.blocks():
+        of_vds, of_origins, of_days = _sums_of_block(block, validation, intervals)
+        by_vd.append(of_vds)
+        by_origin = by_origin + of_origins if by_origin else of_origins
+        by_day = by_day + of_days if by_day else of_days
+    names = [str(name) for name in forecasts.data["model"].values]
+    joined = forecasts.of_several_seeds
+    labels = {"model": ("member", [*names, *map(joined_name, joined)])}
+    return SummedIntervals(
+        by_origin=by_origin.assign_coords(labels).isel(member=slice(len(names))),
+        interval_minutes=forecasts.interval_minutes,
+        by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
+        by_day=by_day.assign_coords(labels),
+        members=[*forecasts.members, *(Member(name, JOINED, best=False) for name in joined)],
+        mode=forecasts.mode,
+        levels=intervals.levels,
+    )
+
+
+def _sums_of_block(
+    block: AlignedForecasts, validation: Mapping[int, AlignedForecasts], intervals: Intervals
+) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Sums by detector, by origin and by day."""
+    labels: dict[str, Any] = {"vd": block.vdids, "feature": block.features}
+    labels["horizon"] = block.horizons
+    tests = block.by_test_block()
+    befores = {number: validation[number].sel(**labels) for number in tests}
+    levels = sorted({*CENTRAL, *intervals.levels})
+    by_vd, over_time = [], []
+    for number, test in tests.items():
+        low, high = (test.data[name].sel(block=number).values for name in RANGE)
+        earlier = [tests[one] for one in tests if one < number]
+        pasts = zip(*map(_by_member, (befores[number], *earlier)), strict=True)
+        scored = [
+            _score(now, list(past), (low, high), levels, intervals.adaptive_step)
+            for past, now in zip(pasts, _by_member(test), strict=True)
+        ]
+        by_vd.append(xr.concat([of_vds for of_vds, _ in scored], "member", data_vars="all"))
+        over_time.append(xr.concat([of_time for _, of_time in scored], "member"))
+    total = xr.concat(over_time, "origin").assign_coords(
+        origin=block.origins, horizon=block.horizons, feature=block.features, level=levels
+    )
+    n = block.truth.notnull().sum("vd").drop_vars("unit", errors="ignore")
+    day = total["origin"].dt.floor("D").rename("day")
+    by_day = {"coverage": total["coverage"].groupby(day).sum(skipna=False)}
+    by_day["n"] = n.sum("horizon").groupby(day).sum()
+    return (
+        xr.concat(by_vd, pd.Index([*tests], name="block")).assign_coords(**labels, level=levels),
+        xr.Dataset({"loss": total["loss"], "n": n}),
+        xr.Dataset(by_day),
+    )
+
+
+def _by_member(block: AlignedForecasts) -> list[Forecasted]:
+    """The forecasts of each member, then of the seeds joined."""
+    truth = block.truth.transpose(*DIMS).values
+    everyone = chain(block.forecast, map(block.joined, block.of_several_seeds))
+    return [
+        Forecasted(block.origins, one.transpose(*DIMS).values, truth, block.interval_minutes)
+        for one in everyone
+    ]
+
+
+def _score(
+    now: Forecasted,
+    past: Sequence[Forecasted],
+    possible: tuple[Floats, Floats],
+    levels: Sequence[float],
+    step: float,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Sums over the origins, and over the detectors; of coverage the latter over horizons too."""
+    missing = 1 - np.array(levels)[:, None, None, None]
+    central = np.isin(levels, CENTRAL)
+    of_vds: dict[str, list[Floats]] = {name: [] for name in (*SCORES, "crps", "n")}
+    crps_over_time, coverage_over_time = [], np.zeros(())
+    for at, (lower, upper) in enumerate(interval_bounds(past, now, possible, levels, step)):
+        truth = now.truth[:, at].astype("float64")
+        known = np.isfinite(truth)
+        inside = np.where(np.isnan(lower), np.nan, (lower <= truth) & (truth <= upper))
+        outside = np.maximum(lower - truth, 0) + np.maximum(truth - upper, 0)
+        width = upper - lower
+        winkler = width + 2 / missing * outside
+        # Twice the mean pinball loss: that of both ends is the Winkler score times missing / 2.
+        pinball = (missing * winkler)[central].sum(0) + abs(truth - now.forecast[:, at])
+        crps = pinball / (2 * central.sum() + 1)
+        scores = dict(zip(of_vds, (inside, width, winkler, crps, known), strict=True))
+        counted = {name: np.where(known, values, 0) for name, values in scores.items()}
+        for name, values in counted.items():
+            of_vds[name].append(values.sum(-3))
+        crps_over_time.append(counted["crps"].sum(-2))
+        coverage_over_time = coverage_over_time + counted["coverage"].sum(-2)
+    dims = ("horizon", "vd", "feature")
+    sums = {
+        name: (("level", *dims) if name in SCORES else dims, np.stack(values, axis=-3))
+        for name, values in of_vds.items()
+    }
+    over_time = {
+        "loss": (("origin", "horizon", "feature"), np.stack(crps_over_time, axis=1)),
+        "coverage": (("level", "origin", "feature"), coverage_over_time),
+    }
+    return xr.Dataset(sums), xr.Dataset(over_time)
+
+
+def scores_of(sums: xr.Dataset) -> xr.Dataset:
+    """Coverage, mean width, Winkler score and CRPS from sums; NaN without any truth."""
+    n = sums["n"].where(sums["n"] > 0)
+    return xr.Dataset({str(name): sums[name] / n for name in sums if name != "n"})
+
+
+@dataclass(frozen=True)
+class IntervalScores:
+    """Scores of networks and baselines, pooled over detectors; a network's are means over seeds.
+
+    Where a network has several seeds, these are also there joined.
+    """
+
+    by_horizon: xr.Dataset
+    """``coverage``, ``width`` and ``winkler`` (model, level, horizon, feature) and ``crps`` (model,
+    horizon, feature)."""
+    average: xr.Dataset
+    """The same of all horizons together."""
+    average_sd: xr.Dataset
+    """Standard deviations over the seeds; NaN where there is one."""
+    by_day: xr.DataArray
+    """Coverage (model, level, day, feature)."""
+    levels: tuple[float, ...]
+    """Those to show; there are :data:`CENTRAL` too."""
+
+    def at(
+        self, score: str, model: str, feature: str, level: float | None = None
+    ) -> tuple[float, float]:
+        """A value of all horizons together and its standard deviation; CRPS has no level."""
+        labels = {"model": model, "feature": feature} | ({} if level is None else {"level": level})
+        value, sd = (float(of[score].sel(labels)) for of in (self.average, self.average_sd))
+        return value, sd
+
+
+def interval_scores_of(summed: SummedIntervals) -> IntervalScores:
+    """The scores that sums amount to."""
+
+    def pooled(*dims: str) -> xr.Dataset:
+        return scores_of(summed.by_vd.sum(dims, skipna=False))
+
+    average = pooled("block", "horizon", "vd")
+    return IntervalScores(
+        by_horizon=mean_over_seeds(pooled("block", "vd")),
+        average=mean_over_seeds(average),
+        average_sd=deviation_over_seeds(average),
+        by_day=mean_over_seeds(scores_of(summed.by_day))["coverage"],
+        levels=summed.levels,
+    )
