@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from tests.make.arrays import make_clean
+from tests.make.parameters import INTERVALS
 from tests.make.trainings import (
     COMPUTE,
     LSTM,
@@ -37,14 +38,19 @@ MAKE = {"joint": joint_windows, "independent": independent_windows, "global": gl
 
 
 @cache
-def trained(kind: str = "joint") -> tuple[Checkpoint, WindowSet, Forecasts]:
-    """Checkpoint, windows and test forecasts of an LSTM of 3 VDs or two of them."""
+def evaluated(kind: str = "joint") -> tuple[Checkpoint, WindowSet, Forecasts, Forecasts]:
+    """Checkpoint, windows, and forecasts of test and validation of an LSTM of 3 VDs or two."""
     windows = MAKE[kind](make_clean(STEPS))
     training = TRAINING.model_copy(update={"epochs": 1})
     best, models, *_ = train_lstm(windows, LSTM, training, MAPE_MIN_TRUTH, COMPUTE)
     blocks = WindowBlocks.of_one(windows)
-    forecasts, *_ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
-    return best, windows, forecasts
+    forecasts, _, validation = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
+    return best, windows, forecasts, validation
+
+
+def trained(kind: str = "joint") -> tuple[Checkpoint, WindowSet, Forecasts]:
+    """The same without validation."""
+    return evaluated(kind)[:3]
 
 
 def recent_file(first: int = 380, last: int = STEPS) -> xr.DataArray:
@@ -70,7 +76,9 @@ def both(
 ) -> tuple[RecentWindows, RecentForecasts]:
     """What is forecast from, and the forecasts."""
     recent = recent_windows(raw, kind, origins)
-    return recent, forecast_recent(recent, trained(kind)[0], BASELINES, COMPUTE)
+    best = trained(kind)[0]
+    asked = Forecast(origins=origins)
+    return recent, forecast_recent(recent, best, BASELINES, asked, INTERVALS, COMPUTE)
 
 
 def without(raw: xr.DataArray, steps: slice, vd: int | slice, feature: int | slice) -> xr.DataArray:

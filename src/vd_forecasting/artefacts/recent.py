@@ -54,7 +54,8 @@ class RecentForecasts(Labelled, OfForecasts):
 
     ``data`` holds ``prediction`` and ``flag`` (model, origin, horizon, vd, feature), the latter the
     sum of the bits of :data:`FLAGS`, and ``truth`` (origin, horizon, vd, feature), NaN where it is
-    not known.
+    not known. ``lower_90`` and ``upper_90`` are the ends of intervals that 90 % of the truths are
+    to lie in, as many of these as there are levels, from the lowest.
     """
 
     NEEDS: ClassVar = {
@@ -91,6 +92,16 @@ class RecentForecasts(Labelled, OfForecasts):
     @property
     def truth(self) -> xr.DataArray:
         return self.data["truth"]
+
+    @property
+    def levels(self) -> list[str]:
+        """Of the intervals, in per cent."""
+        names = (str(name) for name in self.data.data_vars)
+        return [name.removeprefix("lower_") for name in names if name.startswith("lower_")]
+
+    def ends(self, level: str) -> tuple[xr.DataArray, xr.DataArray]:
+        """Lower and upper ends of the intervals of a level, each like ``prediction``."""
+        return self.data[f"lower_{level}"], self.data[f"upper_{level}"]
 
     def has(self, flag: str) -> xr.DataArray:
         """Where forecasts have a flag, bool (model, origin, horizon, vd, feature)."""

@@ -81,6 +81,14 @@ def test_values_beyond_those_of_training_are_a_reason() -> None:
     assert "of avg_speed lie beyond the range of training" in drift.verdict
 
 
+def test_intervals_that_no_longer_cover_are_a_reason() -> None:
+    recent, forecasts = both(recent_file(first=0), origins="all")
+    points = dict.fromkeys(("lower_90", "upper_90"), forecasts.prediction)
+    narrow = RecentForecasts(forecasts.data.assign(points))
+    drift, _ = find_drift(recent, narrow, promised(forecasts))
+    assert drift.verdict == ("train it again: 0.0 % of the truths lie within the 90 % intervals")
+
+
 def test_what_is_not_known_yet_is_not_scored() -> None:
     raw = recent_file(first=400)
     usual = raw.copy(data=np.tile(np.array([80, 120, 10], "float32"), (*raw.shape[:2], 1)))

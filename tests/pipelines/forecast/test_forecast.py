@@ -1,16 +1,18 @@
 """From a recent file to forecasts, as ``evaluate`` makes them."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.make.parameters import CLEANING
+from tests.make.parameters import CLEANING, INTERVALS
 from tests.make.recent_files import (
     BASELINES,
     STEPS,
+    evaluated,
     forecast,
     recent_file,
     recent_windows,
@@ -19,6 +21,7 @@ from tests.make.recent_files import (
 )
 from tests.make.trainings import COMPUTE
 from vd_forecasting.artefacts import RecentForecasts, WindowBlocks, WindowSet
+from vd_forecasting.evaluation.intervals import Forecasted, interval_bounds
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.baselines.forecast import forecast_by, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
@@ -97,6 +100,47 @@ def test_baselines_equal_those_of_the_comparison() -> None:
         np.testing.assert_allclose(own.values, other.values, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["joint", "global"])
+def test_intervals_are_those_that_the_validation_of_evaluate_gives(kind: str) -> None:
+    _, windows, _, validation = evaluated(kind)
+    recent = forecast(recent_file(first=450), kind, "all")
+    past, now = (
+        Forecasted(one.origins, one.prediction.isel(at).values, one.truth.values, 5.0)
+        for one, at in ((validation, {"seed": 0}), (recent, {"model": 0}))
+    )
+    levels, step = INTERVALS.levels, INTERVALS.adaptive_step
+    bounds = interval_bounds([past], now, windows.target_range, levels, step)
+    for at, expected in enumerate(bounds):
+        for row, level in enumerate(("50", "90")):
+            for end, values in zip(recent.ends(level), expected, strict=True):
+                own = end.isel(model=0, horizon=at).transpose("origin", "vd", "feature")
+                np.testing.assert_allclose(own, values[row], rtol=1e-3, atol=1e-3)
+
+
+def test_intervals_hold_the_forecast_and_the_narrower_ones() -> None:
+    recent = forecast(recent_file(first=450), origins="all")
+    assert recent.levels == ["50", "90"]
+    ends = [recent.ends("90")[0], recent.ends("50")[0], recent.prediction]
+    ends += [recent.ends("50")[1], recent.ends("90")[1]]
+    for low, high in pairwise(ends):
+        assert bool((low <= high).all())
+    assert float(recent.ends("90")[0].min()) >= 0, "no speed, volume or occupancy is negative"
+
+
+def test_the_last_interval_follows_what_came_true_in_the_file_before() -> None:
+    of_last, of_all = (forecast(recent_file(), origins=origins) for origins in ("last", "all"))
+    xr.testing.assert_identical(of_last.data, of_all.data.isel(origin=[-1]))
+
+
+def test_no_interval_knows_what_comes_later() -> None:
+    raw = recent_file(first=450)
+    later = raw.copy(data=np.where(np.arange(50)[:, None, None] < 30, raw.values, raw.values / 2))
+    both = (forecast(file, origins="all").data for file in (raw, later))
+    one, other = (data.isel(origin=slice(24)) for data in both)
+    xr.testing.assert_identical(one.drop_vars("truth"), other.drop_vars("truth"))
+    assert not one["truth"].identical(other["truth"])
+
+
 def make_day_before(raw: xr.DataArray) -> np.ndarray:
     """What was measured a day before the targets, ``[H, N, F]``, of the joint experiment."""
     times = raw["time"].values[-1] + np.timedelta64(5, "m") * np.arange(1, 4)
@@ -135,7 +179,7 @@ def test_little_history_is_flagged(steps: int, is_short: bool) -> None:
     recent = recent_windows(recent_file(first=STEPS - steps))
     assert not find_flags(recent)["short_history"].any()  # these rules know no stuck sensor
     ruled = replace(recent, data=recent.data.assign_attrs(cleaning=CLEANING.text))
-    assert bool(find_flags(ruled)["short_history"].all()) is is_short
+    assert bool(find_flags(ruled)["short_history"][-1].all()) is is_short
 
 
 def test_values_beyond_those_of_training_are_flagged() -> None:
@@ -145,7 +189,7 @@ def test_values_beyond_those_of_training_are_flagged() -> None:
     usual = find_flags(recent_windows(raw.copy(data=values)))["beyond_training"]
     values[-2, 0, 1] = 900.0
     unusual = find_flags(recent_windows(raw.copy(data=values)))["beyond_training"]
-    assert (usual[0, 0, :, 0].tolist(), unusual[0, 0, :, 0].tolist()) == (
+    assert (usual[-1, 0, :, 0].tolist(), unusual[-1, 0, :, 0].tolist()) == (
         [False, False],
         [True, False],
     )
@@ -190,7 +234,7 @@ def test_the_table_has_a_row_per_forecast_with_the_offset_of_the_file() -> None:
     assert len(table) == recent.prediction.size
     assert [*table] == [
         *("model", "vdid", "feature", "unit", "origin", "horizon", "time"),
-        *("forecast", "measured", "flag"),
+        *("forecast", "lower_50", "upper_50", "lower_90", "upper_90", "measured", "flag"),
     ]
     row = table[
         (table["model"] == "ridge")
@@ -209,9 +253,9 @@ def test_the_table_has_a_row_per_forecast_with_the_offset_of_the_file() -> None:
 
 def test_another_array_of_numbers_is_a_column() -> None:
     recent = forecast(recent_file())
-    wider = recent.data.assign(upper_90=recent.prediction + 1)
+    wider = recent.data.assign(another=recent.prediction + 1)
     table = write_table(RecentForecasts(wider))
-    np.testing.assert_allclose(table["upper_90"] - table["forecast"], 1, rtol=1e-5)
+    np.testing.assert_allclose(table["another"] - table["forecast"], 1, rtol=1e-5)
 
 
 def test_a_table_for_a_spreadsheet_keeps_the_latest_origins(

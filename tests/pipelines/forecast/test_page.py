@@ -1,5 +1,7 @@
 """The page of a forecast."""
 
+import re
+
 import pandas as pd
 import xarray as xr
 
@@ -27,6 +29,8 @@ def test_it_says_from_when_what_is_expected_and_what_was_promised() -> None:
     page = page_of(raw)
     end = pd.Timestamp(raw["time"].values[-1])
     assert f"**The 15 min after {end:%Y-%m-%d %H:%M} (UTC+08:00)**" in page.text
+    assert "In brackets: the interval that 90 % of the truths are to lie in." in page.text
+    assert re.search(r"\| `VD-0` \| [\d.]+ \| [\d.]+ \([\d.]+ to [\d.]+\) \|", page.text)
     assert "| LSTM | comparison | 1.00 | 3.00 |" in page.text
     assert "the training data named no UTC offset" in page.text
     assert "add `forecast.origins=all`" in page.text

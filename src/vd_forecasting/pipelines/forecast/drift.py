@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
 from vd_forecasting.evaluation.metrics import score
@@ -21,6 +22,9 @@ persistence's: some days are harder than others for every forecast."""
 
 UNSEEN = 0.01
 """Share of a feature's values that may lie beyond the range of training."""
+
+UNCOVERED = 0.1
+"""By how much fewer truths than promised may lie within the widest interval."""
 
 LEAST_SCORED = pd.Timedelta("1D")
 """Of origins; fewer hold a single peak, or none."""
@@ -64,6 +68,10 @@ def find_drift(
         for feature, unit in forecasts.units.items():
             line, lost = compare(scores[scores["feature"] == feature], forecasts.network, unit)
             (reasons if lost else remarks).append(f"{feature} {line}")
+        promised, covered = coverage(forecasts)
+        line = f"{percent(covered)} of the truths lie within the {promised} % intervals"
+        lost = covered < float(promised) / 100 - UNCOVERED
+        (reasons if lost else remarks).append(line)
     beyond = beyond_training(recent)[recent.file].sum(axis=(0, 1))
     seen = recent.observed[recent.file].sum(axis=(0, 1))
     for feature, unseen in zip(recent.features, beyond / np.maximum(seen, 1), strict=True):
@@ -83,9 +91,7 @@ def score_recent(
     forecasts: RecentForecasts, metrics: Mapping[str, Any]
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """The origins that are scored, and the scores; ``n`` is 0 and ``mae`` NaN where none is."""
-    first: dict[str, Any] = {"horizon": 0, "vd": 0, "feature": 0}
-    seen = forecasts.has("seen_in_training").sel(model=forecasts.network).isel(first)
-    truth = forecasts.truth.where(~seen)
+    truth = unseen_truth(forecasts)
     scored = score(truth, forecasts.prediction, 0.0, pool=["vd"])[["mae", "n"]]
     scores = scored.drop_vars("vd", errors="ignore").to_dataframe().reset_index()
     promised = {forecasts.network: "by_horizon", "persistence": "persistence_by_horizon"}
@@ -100,6 +106,21 @@ def score_recent(
     scores["unit"] = scores["feature"].map(forecasts.units)
     has_truth = truth.notnull().any(["horizon", "vd", "feature"]).values
     return forecasts.origins[has_truth], scores[COLUMNS]
+
+
+def unseen_truth(forecasts: RecentForecasts) -> xr.DataArray:
+    """The truths (origin, horizon, vd, feature), NaN where the model was trained or validated."""
+    first: dict[str, Any] = {"horizon": 0, "vd": 0, "feature": 0}
+    seen = forecasts.has("seen_in_training").sel(model=forecasts.network).isel(first)
+    return forecasts.truth.where(~seen)
+
+
+def coverage(forecasts: RecentForecasts) -> tuple[str, float]:
+    """The level of the widest intervals, and the share of the network's that hold the truth."""
+    level, truth = forecasts.levels[-1], unseen_truth(forecasts)
+    lower, upper = (end.sel(model=forecasts.network) for end in forecasts.ends(level))
+    within = (truth >= lower) & (truth <= upper)
+    return level, float(within.where(truth.notnull()).mean())
 
 
 def compare(scores: pd.DataFrame, network: str, unit: str) -> tuple[str, bool]:

@@ -61,8 +61,11 @@ class ForecastPage:
     """How many of these have a flag."""
     steps: list[str]
     """Header of the columns of shown horizons."""
+    level: str
+    """Of the widest intervals, in per cent."""
     expected: dict[str, Rows]
-    """By feature: a row per detector with the last value and forecasts of the network."""
+    """By feature: a row per detector with the last value, and forecasts of the network with the
+    widest interval in brackets."""
     num_unshown: int
     """Detectors that the tables leave out."""
     errors: dict[str, Rows]
@@ -76,8 +79,7 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
     expected; a figure of errors too, where the truth is there."""
     interval = forecasts.interval_minutes
     horizons = shown_horizons(len(forecasts.horizons))
-    network = forecasts.prediction.isel(origin=-1).sel(model=forecasts.network)
-    flags = forecasts.data["flag"].isel(origin=-1).sel(model=forecasts.network)
+    network = forecasts.data.isel(origin=-1).sel(model=forecasts.network)
     counts = {
         name: int(forecasts.has(name).isel(origin=-1).sel(model=forecasts.network).sum())
         for name in FLAGS
@@ -96,12 +98,13 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         clock=_clock(recent),
         left_out=[code(name) for name in recent.vdids if name not in there],
         flags=[[code(name), FLAGS[name], count(n)] for name, n in counts.items() if n],
-        num_forecasts=network.size,
-        num_flagged=int((flags > 0).sum()),
+        num_forecasts=network["prediction"].size,
+        num_flagged=int((network["flag"] > 0).sum()),
         steps=[lead_time(interval * step) for step in horizons],
+        level=forecasts.levels[-1],
         expected={
             with_unit(plain_text(feature), plain_text(unit)): expected_rows(
-                recent, network.sel(feature=feature, horizon=horizons)
+                recent, network.sel(feature=feature, horizon=horizons), forecasts.levels[-1]
             )
             for feature, unit in forecasts.units.items()
         },
@@ -124,14 +127,21 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
     return Page(render(__package__, "forecast", **vars(view)), figures)
 
 
-def expected_rows(recent: RecentWindows, forecast: xr.DataArray) -> Rows:
-    """The last value and the forecast (horizon, vd) of a feature, a row per detector."""
+def expected_rows(recent: RecentWindows, forecast: xr.Dataset, level: str) -> Rows:
+    """The last value of a feature, and the forecast (horizon, vd) with the interval of a level in
+    brackets; a row per detector."""
     feature, shown = str(forecast["feature"].item()), recent.vdids_there[:MOST_DETECTORS]
+    names = ("prediction", f"lower_{level}", f"upper_{level}")
     return [
         [
             code(vdid),
             number(_last_value(recent, vdid, feature)),
-            *map(number, forecast.sel(vd=vdid).values.tolist()),
+            *(
+                f"{number(point)} ({number(low)} to {number(high)})"
+                for point, low, high in zip(
+                    *(forecast[name].sel(vd=vdid).values.tolist() for name in names), strict=True
+                )
+            ),
         ]
         for vdid in shown
     ]

@@ -35,14 +35,14 @@ def _node(function: Callable[..., Any], inputs: list[str], outputs: Any) -> Node
 def create_pipeline(mode: str, model: str) -> Pipeline:
     """Forecast with the model of one experiment, in the namespace ``forecast_{mode}_{model}``."""
     experiment = f"{mode}_{model}"
-    learnt = ["params:baselines", "params:compute"]
+    settings = [f"params:{name}" for name in ("baselines", "forecast", "intervals", "compute")]
     template = Pipeline(
         [
             _node(clean_recent, ["vd_raw", "best_model"], "clean"),
             _node(
                 make_recent_windows, ["clean", "best_model", "windows", "params:forecast"], "recent"
             ),
-            _node(forecast_recent, ["recent", "best_model", *learnt], "forecasts"),
+            _node(forecast_recent, ["recent", "best_model", *settings], "forecasts"),
             _node(find_drift, ["recent", "forecasts", "metrics"], ["drift", "scores"]),
             _node(write_table, ["forecasts"], "table"),
             _node(write_page, ["recent", "forecasts", "drift"], "page"),
@@ -56,5 +56,5 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             "vd_raw": "vd_raw",
             **{name: f"{experiment}.{name}" for name in ("best_model", "windows", "metrics")},
         },
-        parameters={"params:forecast", *learnt},
+        parameters={*settings},
     )

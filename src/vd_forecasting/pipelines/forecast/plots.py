@@ -51,6 +51,8 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
         f"Up to {pd.Timestamp(origin):%Y-%m-%d %H:%M} ({clock}), and the next "
         f"{lead_time(forecasts.interval_minutes * len(forecasts.horizons))}."
     )
+    shares = " and ".join(forecasts.levels)
+    detail += f" Shaded: where {shares} % of the truths are to lie."
     if len(vdids) < len(forecasts.vdids):
         detail += (
             f" {len(vdids)} of {len(forecasts.vdids)} detectors, those for which most change is "
@@ -68,6 +70,14 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
                 # Lines begin where the measured one ends.
                 start = values[-1:] if model == forecasts.network else [np.nan]
                 ax.plot(ahead, np.concatenate([start, of_model]), **_line(model))
+            for level in forecasts.levels:
+                ends = (
+                    end.isel(origin=-1).sel(model=forecasts.network, vd=vdid, feature=feature)
+                    for end in forecasts.ends(level)
+                )
+                lower, upper = (np.concatenate([values[-1:], end.values]) for end in ends)
+                colour = style.COLOURS[forecasts.network]
+                ax.fill_between(ahead, lower, upper, color=colour, alpha=0.15, linewidth=0)
             ax.axvline(mdates.date2num(origin), color="#999999", linewidth=0.8, zorder=0)
             if not np.isfinite(values).any():
                 style.say_empty(ax, "nothing measured")

@@ -14,12 +14,17 @@ from vd_forecasting.pipelines.training.windows import calendar_inputs, fill_forw
 from vd_forecasting.vd_array import DIMS, MINUTES_PER_DAY, as_interval, source_of
 from vd_forecasting.wording import in_words, plural
 
+ADAPTING_DAYS = 7
+"""The step of adaptive intervals makes them follow within some days."""
+
 
 def make_recent_windows(
     clean: xr.DataArray, best_model: Checkpoint, blocks: WindowBlocks, forecast: Forecast
 ) -> RecentWindows:
     """Scale and impute a clean recent file as the windows that a model was trained on.
 
+    With ``forecast.origins: last`` there are windows of the last :data:`ADAPTING_DAYS` days, as the
+    intervals of the last one follow what came true of the others.
     Before the file come the seven days that baselines look back to, where the comparison's data
     have them; they fill gaps at its beginning too. A window counts if it lies wholly inside the
     file and ends no later than the last step with a value. A file without one is a ValueError, and
@@ -67,9 +72,10 @@ def make_recent_windows(
     data = known.drop_dims("time").assign(over_time).assign_attrs(source=source)
     first = trained.ends["val"] + before
     firsts = first + np.arange(steps - trained.sequence_length + 1)
+    adapting = ADAPTING_DAYS * round(MINUTES_PER_DAY / trained.interval_minutes)
     return RecentWindows(
         data,
-        firsts=firsts if forecast.origins == "all" else firsts[-1:],
+        firsts=firsts if forecast.origins == "all" else firsts[-adapting:],
         file=slice(first, len(data["time"]) - after),
         vdids_there=[name for name in trained.vdids if name in there],
         file_utc_offset=str(clean.attrs.get(FILE_OFFSET, "")),
