@@ -139,7 +139,7 @@ def test_a_comparison_reads_outcomes_and_baselines_and_writes_its_own_namespace(
 def test_the_comprehensive_report_reads_the_results_of_experiments_and_comparisons() -> None:
     pipeline = create_comprehensive()
     assert pipeline.inputs() == (
-        {"params:evaluation"}
+        {"params:evaluation", "params:intervals"}
         | {f"{name}.result" for name in EXPERIMENTS}
         | {f"compare_{mode}.result" for mode in MODES}
         | OF_GLOBAL
