@@ -2,7 +2,7 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, FORECASTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, EXPORTS, FORECASTS
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,7 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "__default__",
         "compare_all",
         "data_engineering",
+        "export",
         "forecast",
         "forecast_global_vd",
         "ingest",
@@ -95,6 +96,14 @@ def test_a_forecast_makes_nothing_that_a_comparison_makes(pipelines: dict[str, P
     assert made.isdisjoint(forecasts.all_outputs())
     files = {name for name in forecasts.inputs() if not name.startswith("params:")}
     assert files - made == {"vd_raw"}
+
+
+def test_an_export_makes_nothing_that_a_comparison_makes(pipelines: dict[str, Pipeline]) -> None:
+    exports = pipelines["export"]
+    assert {node.namespace for node in exports.nodes} == set(EXPORTS)
+    made = {name for key in pipelines if key != "export" for name in pipelines[key].all_outputs()}
+    assert made.isdisjoint(exports.all_outputs())
+    assert exports.inputs() <= made
 
 
 def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:

@@ -17,6 +17,8 @@
     vd_raw, a recent file ───┬──> forecast_{mode}_{model}, one for each experiment; only when asked for
     best_model, windows ─────┘
 
+    best_model ──> export_{mode}_{model}, one for each of the six; only when asked for
+
 The comprehensive report takes in what compare_global_vd has left. A comparison also makes the
 forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
@@ -26,6 +28,7 @@ from kedro.pipeline import Pipeline
 from vd_forecasting.pipelines import (
     data_engineering,
     data_quality,
+    export,
     forecast,
     ingest,
     reporting,
@@ -93,10 +96,12 @@ def register_pipelines() -> dict[str, Pipeline]:
         mode: sum((forecast.create_pipeline(mode, model) for model in MODELS), Pipeline([]))
         for mode in EVERY_MODE
     }
+    exports = [export.create_pipeline(mode, model) for mode in MODES for model in MODELS]
     return {
         "__default__": compare_all,
         "compare_all": compare_all,
         "data_engineering": clean,
+        "export": sum(exports, Pipeline([])),
         "forecast": sum((forecasts[mode] for mode in MODES), Pipeline([])),
         "forecast_global_vd": forecasts["global_vd"],
         "ingest": ingest.create_pipeline(),

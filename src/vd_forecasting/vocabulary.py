@@ -10,6 +10,10 @@ EVERY_MODE: Final = (*MODES, GLOBAL_MODE)
 EVERY_EXPERIMENT: Final = tuple(f"{mode}_{model}" for mode in EVERY_MODE for model in MODELS)
 FORECASTS: Final = tuple(f"forecast_{name}" for name in EVERY_EXPERIMENT)
 """Namespaces of forecasts of a recent file."""
+EXPORTS: Final = tuple(f"export_{name}" for name in EXPERIMENTS)
+"""Namespaces of models for other programs."""
+OF_ONE_EXPERIMENT: Final = (*EVERY_EXPERIMENT, *FORECASTS, *EXPORTS)
+"""Namespaces that end with the name of the experiment that they make or use."""
 SPLITS: Final = ("train", "val", "test")
 
 SPEED: Final = "avg_speed"

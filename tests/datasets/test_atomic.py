@@ -20,6 +20,7 @@ from kedro.io import DataCatalog, DatasetError, Version
 
 from vd_forecasting.datasets import TrainingStateDataset, VDHDF5Dataset
 from vd_forecasting.datasets.atomic import (
+    AtomicBytesDataset,
     AtomicCSVDataset,
     AtomicJSONDataset,
     AtomicTableDataset,
@@ -34,6 +35,7 @@ EXAMPLES: dict[str, tuple[type[Any], Any]] = {
     "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
     "csv": (AtomicCSVDataset, pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})),
     "txt": (AtomicTextDataset, "line\nanother\n"),
+    "onnx": (AtomicBytesDataset, b"\x08\x00\xff"),
 }
 
 

@@ -1,6 +1,7 @@
 """Catalog datasets: everything that touches files."""
 
 from vd_forecasting.datasets.atomic import (
+    AtomicBytesDataset,
     AtomicCSVDataset,
     AtomicJSONDataset,
     AtomicTableDataset,
@@ -18,6 +19,7 @@ from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
 from vd_forecasting.datasets.xarray_dataset import XarrayDataset
 
 __all__ = [
+    "AtomicBytesDataset",
     "AtomicCSVDataset",
     "AtomicJSONDataset",
     "AtomicTableDataset",

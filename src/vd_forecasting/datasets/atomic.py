@@ -209,6 +209,17 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
         return self.filepath.is_file()
 
 
+class AtomicBytesDataset(FileDataset[bytes, bytes]):
+    """A file of a format that others define, as its bytes, saved atomically."""
+
+    def load(self) -> bytes:
+        return self.filepath.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        with replacing(self.filepath) as temporary:
+            temporary.write_bytes(data)
+
+
 class _AtomicSave:
     """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic, and
     the file is UTF-8 whatever the locale."""

@@ -18,8 +18,9 @@ TAKES_FAILURES = "takes_failures"
 :class:`Failure`."""
 
 NEW_DATA = "new_data"
-"""Nodes with this tag bring a detector file of their own: what they read of experiments counts as
-it was made, whatever file and rules there are now. An experiment that is not there is left out."""
+"""Nodes with this tag use trained models on data of their own, or hand them on: what they read of
+experiments counts as it was made, whatever file and rules there are now. An experiment that is not
+there is left out."""
 
 KEDROS_ERRORS = (DatasetError, DataValidationError, ParameterValidationError)
 CONF_ERRORS = (MissingConfigException, OmegaConfBaseException)

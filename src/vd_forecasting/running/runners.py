@@ -36,7 +36,7 @@ from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.running.stop import heed
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, FORECASTS, GLOBAL_MODE
+from vd_forecasting.vocabulary import GLOBAL_MODE, OF_ONE_EXPERIMENT
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class _KeepsGoing(Runner):
         NodesFailed, if any failed, in an earlier run included."""
         takers = [node.name for node in pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes]
         spaces = {node.namespace for node in pipeline.nodes}
-        experiments = spaces.intersection((*EVERY_EXPERIMENT, *FORECASTS))
+        experiments = spaces.intersection(OF_ONE_EXPERIMENT)
         keep_going = len(experiments) > 1 or bool(takers)
         run = _Run(self, self.workers(pipeline), task, release, keep_going)
         for name in sorted(pipeline.inputs()):

@@ -16,7 +16,8 @@ except ImportError:  # numba is late with new versions of Python
 
 
 def kernels_for(x: Tensor) -> ModuleType:
-    """The compiled kernels where they apply, else those in plain torch."""
-    if COMPILED is not None and x.device.type == "cpu" and x.dtype == torch.float32:
+    """The compiled kernels where they apply, else those in plain torch, which export can trace."""
+    is_plain = x.device.type == "cpu" and x.dtype == torch.float32
+    if COMPILED is not None and is_plain and not torch.compiler.is_compiling():
         return COMPILED
     return torch_kernels

@@ -73,12 +73,10 @@ def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tenso
     steps, length = scores.shape[2:]
     input_gate, forget_gate = gates.permute(2, 3, 0, 1)  # [H, B, S]
     decay = functional.logsigmoid(forget_gate).cumsum(-1)
-    highest, strongest = (input_gate - decay).cummax(-1)
-    late_decay, strongest = decay[..., -steps:], strongest[..., -steps:]
-    stabilizer = late_decay + highest[..., -steps:]
-    exponent = (late_decay.unsqueeze(-1) - decay.unsqueeze(-2)) + input_gate.unsqueeze(-2)
+    exponent = (decay[..., -steps:].unsqueeze(-1) - decay.unsqueeze(-2)) + input_gate.unsqueeze(-2)
     future = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(length - steps + 1)
-    weights = exponent.sub_(stabilizer.unsqueeze(-1)).masked_fill_(future, -torch.inf).exp_()
+    stabilizer, strongest = exponent.masked_fill_(future, -torch.inf).max(-1)
+    weights = exponent.sub_(stabilizer.unsqueeze(-1)).exp_()
     total = scores.mul_(weights).sum(-1)
     floor = torch.exp(-stabilizer)
     sign = torch.where(total.abs() >= floor, torch.where(total > 0, 1.0, -1.0), 0.0)

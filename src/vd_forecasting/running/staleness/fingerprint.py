@@ -23,7 +23,7 @@ from vd_forecasting.datasets import PageDataset
 from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, FORECASTS, MODELS
+from vd_forecasting.vocabulary import MODELS, OF_ONE_EXPERIMENT
 
 logger = logging.getLogger(__name__)
 
@@ -188,9 +188,9 @@ def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
 
 
 def _other_models(namespace: str | None) -> frozenset[str]:
-    """Modules that an experiment and its forecasts do not use, though the table of models leads to
-    them."""
-    if namespace not in (*EVERY_EXPERIMENT, *FORECASTS):
+    """Modules that an experiment, its forecasts and its export do not use, though the table of
+    models leads to them."""
+    if namespace not in OF_ONE_EXPERIMENT:
         return frozenset()
     own = namespace.rpartition("_")[2]
     return frozenset(f"{PACKAGE}.models.{model}" for model in MODELS if model != own)
