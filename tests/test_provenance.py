@@ -137,7 +137,8 @@ def test_a_module_changes_with_what_it_reaches_and_with_nothing_else(
 @pytest.fixture(scope="module")
 def everything() -> Pipeline:
     pipelines = register_pipelines()
-    return pipelines["compare_all"] + pipelines["ingest"] + pipelines["forecast"]
+    asked_for = (pipelines[name] for name in ("ingest", "forecast", "export"))
+    return sum(asked_for, pipelines["compare_all"])
 
 
 def changed_nodes(pipeline: Pipeline, name: str) -> set[str]:
@@ -175,19 +176,22 @@ def test_a_core_is_used_by_its_own_experiments(
     module = f"vd_forecasting.models.{model}"
     changed = changed_nodes(everything, module)
     own = [experiment for experiment in EXPERIMENTS if not experiment.endswith(f"_{other}")]
-    forecasts = {name for name in changed if name.startswith("forecast_")}
-    assert changed - forecasts == {
+    users = {name for name in changed if name.startswith(("forecast_", "export_"))}
+    assert changed - users == {
         f"{experiment}.{node}"
         for experiment in own
         for node in ("begin_training", "train", "evaluate", "measure_cost")
     }
-    assert {name.split(".")[0] for name in forecasts} == {f"forecast_{name}" for name in own}
+    assert {name.split(".")[0] for name in users} == {
+        f"{use}_{name}" for use in ("forecast", "export") for name in own
+    }
 
 
 def test_the_compiled_kernels_count_for_the_xlstm(everything: Pipeline) -> None:
     module = "vd_forecasting.models.fused_xlstm.numba_kernels"
     changed = changed_nodes(everything, module)
-    assert {name.split(".")[0].removeprefix("forecast_") for name in changed} == {
+    spaces = {name.split(".")[0] for name in changed}
+    assert {name.removeprefix("forecast_").removeprefix("export_") for name in spaces} == {
         experiment for experiment in EXPERIMENTS if experiment.endswith("xlstm")
     }
 
