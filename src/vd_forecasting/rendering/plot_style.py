@@ -14,11 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES, REFITTED
 
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
 # solid for networks and for no baseline.
 _LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
+    "lstm_refitted": ("#0072B2", "*", "-"),
+    "xlstm_refitted": ("#D55E00", "*", "-"),
     "lstm": ("#0072B2", "o", "-"),
     "xlstm": ("#D55E00", "D", "-"),
     "gradient_boosting": ("#009E73", "^", (0, (5, 1.5))),
@@ -118,9 +120,9 @@ def figure_without_data(question: str, reason: str) -> Figure:
 def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for what a model forecast."""
     style: dict[str, Any] = {"color": COLOURS[model], "label": NAMES[model]}
-    if model not in MODELS:
+    if model not in {*MODELS, *REFITTED.values()}:
         style |= {"linestyle": _LOOKS[model][2], "linewidth": 1.6, "marker": "", "zorder": 1.5}
-    elif model == "xlstm":  # where both run on top of each other, both still show
+    elif model != "lstm":  # where both run on top of each other, both still show
         style |= {"linewidth": 1.3, "marker": MARKERS[model], "markersize": 3.5}
     else:
         style |= {"linewidth": 2.4, "marker": MARKERS[model], "markersize": 6.0}

@@ -299,8 +299,8 @@ class FinishedTrainings:
 
 
 def clear_states(nodes: Iterable[Node], catalog: CatalogProtocol) -> None:
-    """Remove the states that trainings among the nodes have saved."""
+    """Remove the states that trainings among the nodes have saved, but for those to keep."""
     for name in {name for node in nodes for name in node.inputs}:
         dataset = catalog.get(name)
-        if isinstance(dataset, TrainingStateDataset):
+        if isinstance(dataset, TrainingStateDataset) and not dataset.keep:
             dataset.load().clear()

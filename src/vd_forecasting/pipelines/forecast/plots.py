@@ -27,7 +27,7 @@ def shown_detectors(forecasts: RecentForecasts) -> list[str]:
     Changes are relative to the spread of the file, so that features count alike.
     """
     last = forecasts.prediction.isel(origin=-1)
-    expected = abs(last.sel(model=forecasts.network) - last.sel(model="persistence"))
+    expected = abs(last.sel(model=forecasts.best_informed) - last.sel(model="persistence"))
     scale = expected.mean(["horizon", "vd"])
     most = (expected / scale.where(scale > 0)).mean(["horizon", "feature"]).fillna(0).values
     chosen = sorted(np.argsort(-most, kind="stable")[:MOST_DETECTORS])
@@ -36,7 +36,11 @@ def shown_detectors(forecasts: RecentForecasts) -> list[str]:
 
 def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) -> Figure:
     """What was measured in the last hours, and what is forecast from the last origin."""
-    vdids, features = shown_detectors(forecasts), forecasts.features
+    vdids, features, network = (
+        shown_detectors(forecasts),
+        forecasts.features,
+        forecasts.best_informed,
+    )
     last = forecasts.prediction.isel(origin=-1)
     step, origin = as_interval(forecasts.interval_minutes), forecasts.origins[-1]
     time = recent.time + shift(recent.utc_offset, recent.file_utc_offset)
@@ -68,15 +72,15 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
             for model in reversed(forecasts.models):
                 of_model = last.sel(model=model, vd=vdid, feature=feature).values
                 # Lines begin where the measured one ends.
-                start = values[-1:] if model == forecasts.network else [np.nan]
+                start = values[-1:] if model == network else [np.nan]
                 ax.plot(ahead, np.concatenate([start, of_model]), **_line(model))
             for level in forecasts.levels:
                 ends = (
-                    end.isel(origin=-1).sel(model=forecasts.network, vd=vdid, feature=feature)
+                    end.isel(origin=-1).sel(model=network, vd=vdid, feature=feature)
                     for end in forecasts.ends(level)
                 )
                 lower, upper = (np.concatenate([values[-1:], end.values]) for end in ends)
-                colour = style.COLOURS[forecasts.network]
+                colour = style.COLOURS[network]
                 ax.fill_between(ahead, lower, upper, color=colour, alpha=0.15, linewidth=0)
             ax.axvline(mdates.date2num(origin), color="#999999", linewidth=0.8, zorder=0)
             if not np.isfinite(values).any():
@@ -96,12 +100,13 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
 
 
 def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figure:
-    """MAE by horizon of all models, and the network's and persistence's in the comparison."""
+    """MAE by horizon of all models that have not seen the truths, and the network's and
+    persistence's in the comparison."""
     detail = "Thin lines without markers: the errors that the comparison promised."
     figure, axes = style.feature_panels(question, detail, forecasts.features, 3.4)
     minutes = forecasts.interval_minutes * np.array(forecasts.horizons)
     for feature, ax in axes.items():
-        for model in reversed(forecasts.models):
+        for model in reversed(forecasts.scored):
             own = drift.scores[
                 (drift.scores["model"] == model) & (drift.scores["feature"] == feature)
             ]
@@ -111,7 +116,7 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
         style.title(ax, f"MAE of {with_unit(feature, forecasts.units[feature])}")
         ax.set_xlabel("minutes ahead")
         style.start_at_zero(ax)
-    handles = [Line2D([], [], **style.line_style(name)) for name in forecasts.models]
+    handles = [Line2D([], [], **style.line_style(name)) for name in forecasts.scored]
     style.legend_below(figure, handles)
     return figure
 
