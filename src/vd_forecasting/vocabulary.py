@@ -25,8 +25,8 @@ REFITTED: Final = {model: f"{model}_refitted" for model in MODELS}
 """Name, among models, of a network of this kind that was trained on everything."""
 
 NAMES: Final = {  # in print
-    "lstm_refitted": "LSTM, trained on everything",
-    "xlstm_refitted": "xLSTM, trained on everything",
+    "lstm_refitted": "LSTM trained on everything",
+    "xlstm_refitted": "xLSTM trained on everything",
     "lstm": "LSTM",
     "xlstm": "xLSTM",
     "gradient_boosting": "gradient boosting",

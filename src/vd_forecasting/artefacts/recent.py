@@ -121,6 +121,22 @@ class RecentForecasts(Labelled, OfForecasts):
         return [str(name) for name in self.data["model"].values]
 
     @property
+    def refit_windows(self) -> tuple[int, int]:
+        """How many windows of the comparison and of the file the refitted network learnt from."""
+        comparison, file = self.data.attrs["refit_windows"]
+        return int(comparison), int(file)
+
+    @property
+    def refit_until(self) -> np.datetime64:
+        """The last time stamp among these, on the clock of the file."""
+        return np.datetime64(self.data.attrs["refit_until"])
+
+    @property
+    def refit_epochs(self) -> list[int]:
+        """For how many epochs, one number per network."""
+        return [int(epochs) for epochs in np.atleast_1d(self.data.attrs["refit_epochs"])]
+
+    @property
     def scored(self) -> list[str]:
         """All models but the refitted one, which has seen the truths."""
         return [name for name in self.models if name != self.refitted]

@@ -19,8 +19,6 @@ from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES, REFITTED
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
 # solid for networks and for no baseline.
 _LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
-    "lstm_refitted": ("#0072B2", "*", "-"),
-    "xlstm_refitted": ("#D55E00", "*", "-"),
     "lstm": ("#0072B2", "o", "-"),
     "xlstm": ("#D55E00", "D", "-"),
     "gradient_boosting": ("#009E73", "^", (0, (5, 1.5))),
@@ -30,6 +28,7 @@ _LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
     "persistence": ("#8C8C8C", "|", "--"),
     "truth": ("#1A1A1A", "", "-"),
 }
+_LOOKS.update({REFITTED[model]: _LOOKS[model] for model in MODELS})
 COLOURS: Final = {name: colour for name, (colour, _, _) in _LOOKS.items()}
 MARKERS: Final = {name: marker for name, (_, marker, _) in _LOOKS.items()}
 MODE_MARKERS: Final = dict(zip(EVERY_MODE, "os^D", strict=True))
@@ -122,7 +121,7 @@ def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     style: dict[str, Any] = {"color": COLOURS[model], "label": NAMES[model]}
     if model not in {*MODELS, *REFITTED.values()}:
         style |= {"linestyle": _LOOKS[model][2], "linewidth": 1.6, "marker": "", "zorder": 1.5}
-    elif model != "lstm":  # where both run on top of each other, both still show
+    elif model.startswith("xlstm"):  # where both run on top of each other, both still show
         style |= {"linewidth": 1.3, "marker": MARKERS[model], "markersize": 3.5}
     else:
         style |= {"linewidth": 2.4, "marker": MARKERS[model], "markersize": 6.0}

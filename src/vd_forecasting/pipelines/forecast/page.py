@@ -33,8 +33,6 @@ from vd_forecasting.wording import (
 
 MOST_DETECTORS = 20
 
-REFIT = ("windows", "until", "epochs")
-
 Rows = list[list[str]]
 
 
@@ -189,10 +187,10 @@ def _refit(forecasts: RecentForecasts) -> list[str]:
     """What the page says of a refit."""
     if not forecasts.refitted:
         return []
-    windows, until, epochs = (forecasts.data.attrs[f"refit_{key}"] for key in REFIT)
-    least, most = min(epochs), max(epochs)
-    span = plural(most, "epoch") if least == most else f"{least} to {most} epochs"
-    return [*map(count, windows), _stamp(np.datetime64(until), forecasts), span]
+    least, most = min(forecasts.refit_epochs), max(forecasts.refit_epochs)
+    epochs = plural(most, "epoch") if least == most else f"{least} to {most} epochs"
+    windows, until = forecasts.refit_windows, _stamp(forecasts.refit_until, forecasts)
+    return [*map(count, windows), until, epochs]
 
 
 def _stamp(time: np.datetime64, forecasts: RecentForecasts) -> str:

@@ -36,11 +36,8 @@ def shown_detectors(forecasts: RecentForecasts) -> list[str]:
 
 def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) -> Figure:
     """What was measured in the last hours, and what is forecast from the last origin."""
-    vdids, features, network = (
-        shown_detectors(forecasts),
-        forecasts.features,
-        forecasts.best_informed,
-    )
+    vdids, features = shown_detectors(forecasts), forecasts.features
+    network = forecasts.best_informed
     last = forecasts.prediction.isel(origin=-1)
     step, origin = as_interval(forecasts.interval_minutes), forecasts.origins[-1]
     time = recent.time + shift(recent.utc_offset, recent.file_utc_offset)
@@ -68,12 +65,12 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
         of_row[0].set_ylabel(with_unit(feature, forecasts.units[feature]))
         for vdid, ax in zip(vdids, of_row, strict=True):
             values = measured[:, recent.vdids.index(vdid), row]
-            ax.plot(time[known], values, **_line("truth"))
+            ax.plot(time[known], values, **_line("truth", forecasts))
             for model in reversed(forecasts.models):
                 of_model = last.sel(model=model, vd=vdid, feature=feature).values
                 # Lines begin where the measured one ends.
                 start = values[-1:] if model == network else [np.nan]
-                ax.plot(ahead, np.concatenate([start, of_model]), **_line(model))
+                ax.plot(ahead, np.concatenate([start, of_model]), **_line(model, forecasts))
             for level in forecasts.levels:
                 ends = (
                     end.isel(origin=-1).sel(model=network, vd=vdid, feature=feature)
@@ -95,7 +92,7 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
             ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_xlim(*mdates.date2num([time[known][0], ahead[-1]]))
     names = ["truth", *forecasts.models]
-    style.legend_below(figure, [Line2D([], [], **_line(name)) for name in names])
+    style.legend_below(figure, [Line2D([], [], **_line(name, forecasts)) for name in names])
     return figure
 
 
@@ -121,7 +118,9 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
     return figure
 
 
-def _line(model: str) -> dict[str, Any]:
+def _line(model: str, forecasts: RecentForecasts) -> dict[str, Any]:
     if model == "truth":
         return {"color": style.COLOURS[model], "label": NAMES[model], "linewidth": 1.4}
+    if model == forecasts.network and forecasts.refitted:  # which has its colour
+        return style.line_style(model, linewidth=0.9, marker="")
     return style.line_style(model, markersize=3.0)
