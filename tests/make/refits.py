@@ -37,6 +37,15 @@ def compared(kind: str = "joint", model: str = "lstm") -> Compared:
     return best, windows, config, history
 
 
+def ended_with(of: Compared, *epochs: int) -> Compared:
+    """As if the comparison had kept the weights of these epochs, one for each network."""
+    best, windows, config, history = of
+    records = history.model_dump(mode="json")
+    for fit, epoch in zip(records["7"].values(), epochs, strict=True):
+        fit["best_epoch"] = epoch
+    return best, windows, config, History.model_validate(records)
+
+
 def later_file(first: int, last: int) -> xr.DataArray:
     """Steps on the grid of the comparison, which has the steps 0 to 499."""
     file = make_clean(800, seed=1).isel(time=slice(first, last))

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 import xarray as xr
 
 from tests.make.parameters import INTERVALS
-from tests.make.recent_files import BASELINES, STEPS, recent_file, without
+from tests.make.recent_files import BASELINES, STEPS, without
 from tests.make.refits import (
     Compared,
     compared,
+    ended_with,
     later_file,
     older_file,
     refitted,
@@ -191,18 +192,14 @@ def test_epochs_and_rates_are_those_of_the_comparison(tmp_path: Path) -> None:
 
 
 def test_each_network_has_its_own_number_of_epochs(tmp_path: Path) -> None:
-    best, windows, config, history = compared("independent")
-    records = history.model_dump(mode="json")
-    records["7"]["VD-0"]["best_epoch"] = 2
-    records["7"]["VD-2"]["best_epoch"] = 3
-    of = best, windows, config, History.model_validate(records)
+    of = ended_with(compared("independent"), 1, 3)
     [again] = refitted(later_file(500, 560), of, tmp_path)
-    assert again.epochs == [2, 3]
+    assert again.epochs == [1, 3]
     assert len([*tmp_path.iterdir()]) == 2
 
 
 def test_it_learns_from_the_file_and_differs_in_its_weights_only() -> None:
-    best, *_ = of = compared()
+    best, *_ = of = ended_with(compared(), 2)
     [again], [other] = (refitted(later_file(500, last), of) for last in (560, 561))
     for one, two in ((again.checkpoint, best), (again.checkpoint, other.checkpoint)):
         same = {**one, "weights": None}, {**two, "weights": None}
@@ -217,6 +214,7 @@ def test_killed_after_every_epoch_it_ends_as_if_it_had_not_been(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     of, raw = compared(kind), later_file(480, 560)
+    of = of if kind == "joint" else ended_with(of, 2, 3)
     [whole] = refitted(raw, of)
     caplog.clear()
     caplog.set_level(logging.INFO)
@@ -234,13 +232,13 @@ def test_killed_after_every_epoch_it_ends_as_if_it_had_not_been(
 def test_the_same_data_are_not_trained_on_again_and_others_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    of = compared()
+    of = ended_with(compared(), 2)
     [first] = refitted(later_file(500, 560), of, tmp_path)
     caplog.clear()
     caplog.set_level(logging.INFO)
     [second] = refitted(later_file(500, 560), of, tmp_path)
     assert dumped(first.checkpoint) == dumped(second.checkpoint)
-    assert caplog.messages[1:] == ["multi_vd_lstm refit: was trained before, 7 epochs"]
+    assert caplog.messages[1:] == ["multi_vd_lstm refit: was trained before, 2 epochs"]
     caplog.clear()
     [third] = refitted(later_file(500, 570), of, tmp_path)
     assert dumped(third.checkpoint) != dumped(first.checkpoint)
@@ -250,7 +248,7 @@ def test_the_same_data_are_not_trained_on_again_and_others_are(
 
 def test_states_of_networks_that_are_no_more_are_removed(tmp_path: Path) -> None:
     TrainingState(tmp_path).save("8-joint", {"weights": {}})
-    refitted(later_file(500, 560), compared(), tmp_path)
+    refitted(later_file(500, 560), ended_with(compared(), 1), tmp_path)
     assert TrainingState(tmp_path).load("8-joint") is None
 
 
@@ -286,11 +284,12 @@ def test_records_of_another_training_are_refused_in_one_line(change: str) -> Non
 # --- its forecasts --------------------------------------------------------------------------------
 
 
+@cache
 def forecasts_of(
-    raw: xr.DataArray, origins: str = "last", kind: str = "joint"
+    first: int, last: int, origins: str = "last", kind: str = "joint"
 ) -> tuple[RecentForecasts, RecentForecasts]:
-    """With a refitted network, and without."""
-    of = compared(kind)
+    """Those of a file, with a refitted network and without."""
+    of, raw = ended_with(compared(kind), 2), later_file(first, last)
     recent, best = windows_of(raw, of, origins), of[0]
     asked = Forecast.model_validate({"origins": origins})
     arguments = (recent, best, BASELINES, asked, INTERVALS, COMPUTE)
@@ -299,23 +298,21 @@ def forecasts_of(
 
 @pytest.mark.parametrize("kind", ["joint", "global"])
 def test_it_is_one_more_model_and_all_others_forecast_as_without_it(kind: str) -> None:
-    with_it, without_it = forecasts_of(later_file(480, 560), kind=kind)
+    with_it, without_it = forecasts_of(480, 560, kind=kind)
     assert with_it.models == ["lstm_refitted", *without_it.models]
     assert with_it.scored == without_it.models
     others = with_it.data.sel(model=without_it.models)
     xr.testing.assert_equal(others, without_it.data)
     own, network = (with_it.prediction.sel(model=name) for name in ("lstm_refitted", "lstm"))
     assert float(abs(own - network).max()) > 0
-    [fit] = compared(kind)[3].seeds["7"].values()
-    assert with_it.refit_epochs == [fit.best_epoch]
+    assert with_it.refit_epochs == [2]
     assert with_it.refit_windows == (STEPS - 8, 60 - 8)
     assert with_it.refit_until == later_file(480, 560)["time"].values[-1]
     assert "refit_until" not in without_it.data.attrs
 
 
 def test_forecast_times_that_it_was_trained_on_are_flagged() -> None:
-    raw = later_file(380, 560)
-    forecasts, _ = forecasts_of(raw, "all")
+    forecasts, _ = forecasts_of(380, 560, "all")
     first = {"horizon": 0, "vd": 0, "feature": 0}
     own, network = (
         forecasts.has("seen_in_training").sel(model=name).isel(first).values
@@ -323,10 +320,11 @@ def test_forecast_times_that_it_was_trained_on_are_flagged() -> None:
     )
     assert own.tolist() == [True] * (len(own) - 1) + [False]
     np.testing.assert_array_equal(network, forecasts.origins < later_time(399))
-    last, _ = forecasts_of(raw)
+    last, _ = forecasts_of(480, 560)
     assert not last.has("seen_in_training").sel(model="lstm_refitted").any()
-    within, _ = forecasts_of(later_file(300, 400))
+    within, _ = forecasts_of(300, 400)
     assert bool(within.has("seen_in_training").sel(model="lstm_refitted").all())
+    assert within.refit_windows == (STEPS - 8, 0)
 
 
 def later_time(step: int) -> np.datetime64:
@@ -345,7 +343,7 @@ def test_nothing_that_it_was_trained_on_lies_beyond_its_training() -> None:
 
 
 def test_its_intervals_are_as_wide_as_those_of_the_network() -> None:
-    forecasts, _ = forecasts_of(later_file(450, 560), "all")
+    forecasts, _ = forecasts_of(380, 560, "all")
     low = np.zeros(())
     for level in forecasts.levels:
         lower, upper = (
@@ -367,10 +365,10 @@ def promised(forecasts: RecentForecasts) -> dict[str, object]:
 
 
 def test_drift_is_judged_as_without_it() -> None:
-    recent = windows_of(later_file(480, 560), compared(), "all")
+    recent = windows_of(later_file(380, 560), compared(), "all")
     (first, scores), (second, others) = (
         find_drift(recent, forecasts, promised(forecasts))
-        for forecasts in forecasts_of(later_file(480, 560), "all")
+        for forecasts in forecasts_of(380, 560, "all")
     )
     assert first.verdict == second.verdict
     assert (scores["n"] > 0).all()
@@ -378,9 +376,9 @@ def test_drift_is_judged_as_without_it() -> None:
 
 
 def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_these_are() -> None:
-    raw = later_file(480, 560).assign_attrs(utc_offset="+08:00")
+    raw = later_file(380, 560)
     recent = windows_of(raw, compared(), "all")
-    forecasts, _ = forecasts_of(raw, "all")
+    forecasts, _ = forecasts_of(380, 560, "all")
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
     page = write_page(recent, forecasts, drift)
     text = " ".join(page.text.split())
@@ -388,7 +386,7 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
     until = str(raw["time"].values[-1])[:16].replace("T", " ")
     assert (
         "It was trained again on 492 windows of the comparison's data and 52 of the file behind "
-        f"them, up to {until} (UTC+08:00), for 7 epochs, as the comparison chose." in text
+        f"them, up to {until}, for 2 epochs, as the comparison chose." in text
     )
     assert "No error of it can be measured, as it has seen everything." in text
     assert "- The LSTM of the comparison: " in text
@@ -404,16 +402,12 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
 
 
 def test_a_page_names_the_span_of_epochs_of_several_networks() -> None:
-    of = compared("independent")
-    raw = later_file(500, 560)
+    of = ended_with(compared("independent"), 1, 3)
+    raw = later_file(500, 560).assign_attrs(utc_offset="+08:00")
     recent, asked = windows_of(raw, of), Forecast(origins="last")
-    [again] = refitted(raw, of)
-    several = replace(again, epochs=[3, 5])
-    forecasts = forecast_recent(recent, of[0], BASELINES, asked, INTERVALS, COMPUTE, [several])
+    arguments = (recent, of[0], BASELINES, asked, INTERVALS, COMPUTE)
+    forecasts = forecast_recent(*arguments, refitted(raw, of))
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    assert "for 3 to 5 epochs" in " ".join(write_page(recent, forecasts, drift).text.split())
-
-
-def test_a_file_of_the_comparison_alone_can_be_forecast_with_it() -> None:
-    forecasts, _ = forecasts_of(recent_file())
-    assert forecasts.refit_windows == (STEPS - 8, 0)
+    assert "(UTC+08:00), for 1 to 3 epochs" in " ".join(
+        write_page(recent, forecasts, drift).text.split()
+    )
