@@ -39,6 +39,7 @@ from vd_forecasting.pipelines.forecast.flags import find_flags
 from vd_forecasting.pipelines.forecast.forecast import forecast_recent
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.pipelines.forecast.refit import SETTINGS, all_windows, rates_of, refit
+from vd_forecasting.pipelines.training import loop
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.train import train_seeds
 
@@ -259,6 +260,31 @@ def test_nothing_is_trained_unless_it_is_asked_for(tmp_path: Path) -> None:
     asked = Forecast(origins="last")
     assert refit(recent, best, blocks, config, history, asked, COMPUTE, state) == []
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (17, "diverged in epoch 2, step 2 of 17: the training loss is not finite"),
+        (33, "diverged at its end: a weight is not finite"),
+    ],
+)
+def test_a_divergence_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, steps: int, problem: str
+) -> None:
+    """After so many steps; two epochs have 34."""
+    before = loop.move_average
+
+    def spoil(average: list[torch.Tensor], current: list[torch.Tensor], done: int) -> None:
+        before(average, current, done)
+        if done == steps:
+            for weights in (average, current):
+                weights[0].fill_(torch.nan)
+
+    monkeypatch.setattr(loop, "move_average", spoil)
+    with pytest.raises(ValueError, match=f"^multi_vd_lstm refit: {problem}") as caught:
+        refitted(later_file(500, 560), ended_with(compared(), 2))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("change", ["seed", "model", "epoch", "config"])

@@ -225,8 +225,8 @@ def fit_at(
 ) -> Iterator[State]:
     """Train for an epoch at each of these learning rates, without validation.
 
-    Other arguments are as of :func:`fit`. It is a ValueError if there is nothing to train on or a
-    loss is not finite.
+    Other arguments are as of :func:`fit`. It is a ValueError if there is nothing to train on, or a
+    loss or a weight at the end is not finite.
 
     Yields:
         After every epoch the state to resume from. Last the finished training: ``weights``, the
@@ -246,8 +246,11 @@ def fit_at(
         )
         yield learner.state()
         logger.info("%s  train loss %.4f  %.1f s", text, train["loss"], seconds)
+    weights = learner.averaged
+    if not all(values.isfinite().all() for values in weights.values()):  # of the very last step
+        raise ValueError(f"{label}: diverged at its end: a weight is not finite")
     history = {"seconds": learner.seconds, "epochs": learner.epochs}
-    yield {"weights": learner.averaged, "history": history}
+    yield {"weights": weights, "history": history}
 
 
 def begin(learner: Learner, label: str, state: State | None) -> None:

@@ -25,7 +25,7 @@ from vd_forecasting.pipelines.training.resume import Weights, find_state, made_w
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
 from vd_forecasting.vocabulary import SPLITS
-from vd_forecasting.wording import one_line
+from vd_forecasting.wording import one_line, plural
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def train_model(
         state = find_state(training_state, kept, made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
-            logger.info("%s: was trained before, %d epochs", label, epochs)
+            logger.info("%s: was trained before, %s", label, plural(epochs, "epoch"))
             return on_cpu(state["weights"]), state["history"]
         warm_up(forecaster, windows, vds)
         if experiment.rates is None:
