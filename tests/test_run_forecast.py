@@ -125,7 +125,7 @@ def test_a_network_is_trained_on_everything_once_and_nothing_else_changes(
 
     code, printed = runs.run(project, *command, plain)
     assert code == 0, printed
-    assert "refit" not in printed
+    assert "single_vd_lstm refit: " not in printed
     assert {path: path.read_bytes() for path in made} == made
 
 

@@ -411,8 +411,8 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
     assert text.startswith("# Forecast by LSTM trained on everything: `multi_vd_lstm`")
     until = str(raw["time"].values[-1])[:16].replace("T", " ")
     assert (
-        "It was trained again on 492 windows of the comparison's data and 52 of the file behind "
-        f"them, up to {until}, for 2 epochs, as the comparison chose." in text
+        "The network was trained again on 492 windows of the comparison's data and 52 of the file "
+        f"behind them, up to {until}, for 2 epochs, as the comparison chose." in text
     )
     assert "No error of it can be measured, as it has seen everything." in text
     assert "- The LSTM of the comparison: " in text

@@ -46,9 +46,9 @@ class ForecastPage:
     """Name of the network that the page is about, in print."""
     judged: str
     """Name of the network that errors and drift are of."""
-    refit: list[str]
-    """How many windows of comparison and file it was trained on again, until when, and for how
-    many epochs; empty without a refit."""
+    refit: dict[str, str]
+    """How many windows of ``comparison`` and ``file`` it was trained on again, ``until`` when, and
+    for how many ``epochs``; empty without a refit."""
     mode: str
     """In words."""
     origin: str
@@ -183,14 +183,15 @@ def _last_value(recent: RecentWindows, vdid: str, feature: str) -> float:
     return float(recent.to_physical(values)[at]) if observed[at] else math.nan
 
 
-def _refit(forecasts: RecentForecasts) -> list[str]:
+def _refit(forecasts: RecentForecasts) -> dict[str, str]:
     """What the page says of a refit."""
     if not forecasts.refitted:
-        return []
+        return {}
     least, most = min(forecasts.refit_epochs), max(forecasts.refit_epochs)
     epochs = plural(most, "epoch") if least == most else f"{least} to {most} epochs"
-    windows, until = forecasts.refit_windows, _stamp(forecasts.refit_until, forecasts)
-    return [*map(count, windows), until, epochs]
+    comparison, file = map(count, forecasts.refit_windows)
+    until = _stamp(forecasts.refit_until, forecasts)
+    return {"comparison": comparison, "file": file, "until": until, "epochs": epochs}
 
 
 def _stamp(time: np.datetime64, forecasts: RecentForecasts) -> str:
