@@ -32,7 +32,7 @@ from vd_forecasting.artefacts import (
     WindowSet,
 )
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.datasets.tensors import load_plain
+from vd_forecasting.datasets.tensors import load_plain, save_plain
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.forecast.drift import find_drift
 from vd_forecasting.pipelines.forecast.flags import find_flags
@@ -247,6 +247,21 @@ def test_the_same_data_are_not_trained_on_again_and_others_are(
     assert len([*tmp_path.iterdir()]) == 1
 
 
+def test_a_broken_state_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    of, raw = ended_with(compared(), 2), later_file(500, 560)
+    [whole] = refitted(raw, of)
+    with pytest.raises(Killed):
+        refitted(raw, of, KilledAfter.saves(tmp_path, 1))
+    [path] = tmp_path.iterdir()
+    state = load_plain(path)
+    del state["average"]
+    save_plain(state, path)
+    caplog.set_level(logging.INFO)
+    [again] = refitted(raw, of, tmp_path)
+    assert "cannot be continued: its state is not whole" in caplog.text
+    assert dumped(again.checkpoint) == dumped(whole.checkpoint)
+
+
 def test_states_of_networks_that_are_no_more_are_removed(tmp_path: Path) -> None:
     TrainingState(tmp_path).save("8-joint", {"weights": {}})
     refitted(later_file(500, 560), ended_with(compared(), 1), tmp_path)
@@ -425,6 +440,20 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
     for draw in page.figures.values():
         assert callable(draw)
         draw()
+
+
+def test_a_refitted_xlstm_has_a_page_too() -> None:
+    of, raw = ended_with(compared("joint", "xlstm"), 1), later_file(500, 560)
+    recent, asked = windows_of(raw, of), Forecast(origins="last")
+    arguments = (recent, of[0], BASELINES, asked, INTERVALS, COMPUTE)
+    forecasts = forecast_recent(*arguments, refitted(raw, of))
+    assert forecasts.models[:2] == ["xlstm_refitted", "xlstm"]
+    drift, _ = find_drift(recent, forecasts, promised(forecasts))
+    page = write_page(recent, forecasts, drift)
+    assert page.text.startswith("# Forecast by xLSTM trained on everything: `multi_vd_xlstm`")
+    draw = page.figures["next"]
+    assert callable(draw)
+    draw()
 
 
 def test_a_page_names_the_span_of_epochs_of_several_networks() -> None:
