@@ -49,9 +49,13 @@ def find_state(
     try:
         check_state(state, made, forecaster)
     except ValueError as error:
-        killed = "history" not in state
-        of_killed = "starts afresh, a killed training cannot be continued"
-        logger.info("%s: %s: %s", label, of_killed if killed else "is trained anew", error)
+        is_killed = "history" not in state
+        what = (
+            "starts afresh, a killed training cannot be continued"
+            if is_killed
+            else "is trained anew"
+        )
+        logger.info("%s: %s: %s", label, what, error)
         return None
     return state
 
