@@ -112,8 +112,27 @@ class UsualSize:
         return size
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What intervals are learnt from: earlier residuals in units of their usual size."""
+
+    size: UsualSize
+    scores: Floats
+    """``[C, H, N, F]``, ascending along C; NaN, where not known, come last."""
+
+    @classmethod
+    def learn(cls, past: Sequence[Forecasted]) -> "Calibration":
+        """From forecasts of the same model, in one or several periods."""
+        scores = np.concatenate([of.residuals for of in past])
+        bins = np.concatenate([of.bins for of in past])
+        size = UsualSize.learn(scores, bins)
+        for at in range(scores.shape[1]):
+            scores[:, at] = np.sort(abs(scores[:, at]) / size.at(at, bins[:, at]), axis=0)
+        return cls(size, scores)
+
+
 def interval_bounds(
-    past: Sequence[Forecasted],
+    past: Calibration,
     now: Forecasted,
     possible: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]],
     levels: Sequence[float],
@@ -125,7 +144,7 @@ def interval_bounds(
     level its ends are those of the possible.
 
     Args:
-        past: forecasts of the same model before ``now``, all of whose truths were known at its
+        past: of forecasts of the same model before ``now``, all of whose truths were known at its
             first origin.
         now: the forecasts that need intervals; what is known of their truths at an origin adapts
             the interval there.
@@ -133,16 +152,13 @@ def interval_bounds(
         levels: shares of the truths that are to lie within, each above 0 and below 1.
         step: γ of Gibbs and Candès, how far a miss moves the chance to miss; 0 is split conformal.
     """
-    residuals = np.concatenate([of.residuals for of in past])
-    bins = np.concatenate([of.bins for of in past])
-    size = UsualSize.learn(residuals, bins)
     low, high = (np.asarray(end, dtype="float64") for end in possible)
     aimed = 1 - np.asarray(levels, dtype="float64")
     positions, bins_now, residuals_now = now.positions, now.bins, now.residuals
     for at in range(now.forecast.shape[1]):
-        scale = size.at(at, bins_now[:, at])
+        scale = past.size.at(at, bins_now[:, at])
         quantiles = adaptive_quantiles(
-            abs(residuals[:, at]) / size.at(at, bins[:, at]),
+            past.scores[:, at],
             abs(residuals_now[:, at]) / scale,
             np.searchsorted(positions, positions - (at + 1), side="right"),
             aimed,
@@ -166,16 +182,15 @@ def adaptive_quantiles(
     score 1.3 times as high, for the same coverage.
 
     Args:
-        calibration: ``[C, ...]``, NaN where not known.
+        calibration: ``[C, ...]``, ascending; NaN, where not known, come last.
         scores: ``[T, ...]``, NaN where not known, which moves nothing.
         known: how many of the origins ``[T]``, from the first, have come true at each.
         aimed: chances to exceed, ``[L]``.
         step: how far a miss moves the chance.
     """
     shape = scores.shape[1:]
-    calibration, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
-    ordered = np.sort(calibration, axis=0)  # NaN come last
-    n = np.isfinite(calibration).sum(0)  # [K]
+    ordered, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
+    n = np.isfinite(ordered).sum(0)  # [K]
     columns = zip(ordered.T, n, scores.T, strict=True)
     below = np.stack([np.searchsorted(of[:m], one) for of, m, one in columns], axis=1)  # [T, K]
     unknown, target = np.isnan(scores), aimed[:, None, None]

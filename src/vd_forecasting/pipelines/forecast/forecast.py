@@ -1,20 +1,38 @@
 """Forecast from the windows of a recent file, with a trained network and beside it baselines."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts, RecentForecasts, RecentWindows
+from vd_forecasting.artefacts import RecentForecasts, RecentWindows, WindowSet
 from vd_forecasting.artefacts.recent import FLAGS
-from vd_forecasting.evaluation.intervals import Forecasted, interval_bounds
-from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
+from vd_forecasting.models import Forecaster
+from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Baselines, Compute, Forecast, Intervals
-from vd_forecasting.pipelines.baselines.forecast import SPLITS, forecast_by, quick_baselines
+from vd_forecasting.pipelines.baselines.forecast import Baseline, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
-from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.pipelines.training.evaluate import forecast_at_once
+from vd_forecasting.pipelines.training.train import torch_threads
 
 DIMS = ("model", "origin", "horizon", "vd", "feature")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What forecasts a recent file, learnt from training and validation."""
+
+    network: str
+    """``lstm`` or ``xlstm``."""
+    forecasters: Mapping[str, Forecaster]
+    baselines: Mapping[str, Baseline]
+    calibrations: Mapping[str, Calibration]
+    """Of the intervals, by model."""
 
 
 def forecast_recent(
@@ -30,55 +48,66 @@ def forecast_recent(
     They are made as ``evaluate`` makes those of the test split, from detectors that the file has.
     Intervals are learnt from the validation split and follow what came true in the file.
     """
-    of_baselines = forecast_by(quick_baselines(baselines), recent, SPLITS, compute)
-    past, now = (
-        by_model(
-            forecast_split({"": best_model}, recent, split, compute, best_model["seed"]),
-            of_baselines[split],
-        )
-        for split in SPLITS
-    )
-    one = now[best_model["model"]]
+    with torch_threads(compute.threads), threadpool_limits(compute.threads):
+        return apply(learn(recent, best_model, baselines), recent, forecast, intervals)
+
+
+def learn(windows: WindowSet, best_model: Checkpoint, baselines: Baselines) -> Learnt:
+    """Learn the baselines, and the intervals of these and of a network, from windows that hold
+    training and validation."""
+    network, forecasters = best_model["model"], load_forecasters(best_model)
+    learnt = {name: learner(windows) for name, learner in quick_baselines(baselines).items()}
+    of_network = Learnt(network, forecasters, learnt, {})
+    past = by_model(of_network, windows, "val")
+    calibrations = {name: Calibration.learn([of_model]) for name, of_model in past.items()}
+    return replace(of_network, calibrations=calibrations)
+
+
+def apply(
+    learnt: Learnt, recent: RecentWindows, forecast: Forecast, intervals: Intervals
+) -> RecentForecasts:
+    """The forecasts of the windows of a recent file, with flags and intervals."""
+    now = by_model(learnt, recent, "test")
+    one = now[learnt.network]
     masks = [2**bit for bit in range(len(FLAGS))]
     meaning = {"flag_masks": masks, "flag_meanings": " ".join(FLAGS)}  # as CF has it
     arrays = {
         "prediction": (DIMS, np.stack([of_model.forecast for of_model in now.values()])),
-        **interval_arrays(past, now, recent, intervals),
+        **interval_arrays(learnt.calibrations, now, recent, intervals),
         "flag": (DIMS, flags_of([*now], recent), meaning),
         "truth": (DIMS[1:], one.truth),
     }
     labels = {"model": [*now], **recent.forecast_coordinates("test")}
     labels["origin"] = one.origins + shift(recent.utc_offset, recent.file_utc_offset)
-    attributes = recent.forecast_attributes(best_model["model"])
+    attributes = recent.forecast_attributes(learnt.network)
     attributes["utc_offset"] = recent.file_utc_offset
     data = xr.Dataset(arrays, labels, attributes).sel(vd=recent.vdids_there)
     return RecentForecasts(data if forecast.origins == "all" else data.isel(origin=[-1]))
 
 
-def by_model(of_network: Forecasts, of_baselines: BaselineForecasts) -> dict[str, Forecasted]:
-    """What a network of one seed, the baselines and persistence forecast, the network first."""
-    data = of_network.data
-    persistence = data["persistence"].expand_dims(horizon=data["horizon"])
+def by_model(learnt: Learnt, windows: WindowSet, split: str) -> dict[str, Forecasted]:
+    """What the network, the baselines and persistence forecast, the network first."""
+    origins = windows.origins(split)
     forecasts = {
-        str(data.attrs["model"]): data["prediction"].isel(seed=0),
-        **{name: of_baselines.prediction.sel(model=name) for name in of_baselines.models[::-1]},
-        "persistence": persistence,
+        learnt.network: forecast_at_once(learnt.forecasters, windows, split),
+        **{
+            name: windows.to_possible(baseline(windows, origins))
+            for name, baseline in [*learnt.baselines.items()][::-1]
+        },
+        "persistence": windows.to_possible(windows.last_values(origins)),
     }
-    truth = data["truth"].transpose(*DIMS[1:]).to_numpy()
+    values, observed = windows.target_series
+    steps = windows.target_steps(origins)
+    truth = np.where(observed[steps], windows.to_physical(values[steps]), np.float32(np.nan))
+    times, interval = windows.time[origins], windows.interval_minutes
     return {
-        name: Forecasted(
-            of_network.origins,
-            forecast.transpose(*DIMS[1:]).to_numpy(),
-            truth,
-            of_network.interval_minutes,
-        )
-        for name, forecast in forecasts.items()
+        name: Forecasted(times, of_model, truth, interval) for name, of_model in forecasts.items()
     }
 
 
 def interval_arrays(
-    past: dict[str, Forecasted],
-    now: dict[str, Forecasted],
+    past: Mapping[str, Calibration],
+    now: Mapping[str, Forecasted],
     recent: RecentWindows,
     intervals: Intervals,
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[np.float32]]]:
@@ -87,7 +116,7 @@ def interval_arrays(
     ends = np.stack(
         [
             # [H, 2, L, W, N, F] of a model
-            np.array([*interval_bounds([past[name]], now[name], *settings)], dtype="float32")
+            np.array([*interval_bounds(past[name], now[name], *settings)], dtype="float32")
             for name in now
         ]
     )
