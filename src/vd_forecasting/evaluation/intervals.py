@@ -211,9 +211,8 @@ def adaptive_quantiles(
         held = free - np.minimum(np.minimum.accumulate(free, axis=1), 0)
         chance[:, start + 1 : rows.stop + 1] = held
         start = rows.stop
-    infinite = np.full((1, scores.shape[1]), np.inf)
-    table = np.concatenate([np.where(np.isnan(ordered), np.inf, ordered), infinite])
-    found: Floats = table[ranks.clip(1, n + 1) - 1, np.arange(scores.shape[1])]
+    found: Floats = ordered[ranks.clip(1, np.maximum(n, 1)) - 1, np.arange(scores.shape[1])]
+    found[ranks > n] = np.inf
     return found.reshape(len(aimed), len(scores), *shape)
 
 

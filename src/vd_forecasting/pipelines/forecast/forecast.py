@@ -49,18 +49,21 @@ def forecast_recent(
     Intervals are learnt from the validation split and follow what came true in the file.
     """
     with torch_threads(compute.threads), threadpool_limits(compute.threads):
-        return apply(learn(recent, best_model, baselines), recent, forecast, intervals)
+        learnt = learn(recent, best_model, learn_baselines(recent, baselines))
+        return apply(learnt, recent, forecast, intervals)
 
 
-def learn(windows: WindowSet, best_model: Checkpoint, baselines: Baselines) -> Learnt:
-    """Learn the baselines, and the intervals of these and of a network, from windows that hold
-    training and validation."""
-    network, forecasters = best_model["model"], load_forecasters(best_model)
-    learnt = {name: learner(windows) for name, learner in quick_baselines(baselines).items()}
-    of_network = Learnt(network, forecasters, learnt, {})
-    past = by_model(of_network, windows, "val")
+def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Baseline]:
+    """Those that are learnt within seconds, from windows that hold training and validation."""
+    return {name: learner(windows) for name, learner in quick_baselines(baselines).items()}
+
+
+def learn(windows: WindowSet, best_model: Checkpoint, baselines: Mapping[str, Baseline]) -> Learnt:
+    """Learn the intervals of a network and of baselines from windows that hold validation."""
+    without = Learnt(best_model["model"], load_forecasters(best_model), baselines, {})
+    past = by_model(without, windows, "val")
     calibrations = {name: Calibration.learn([of_model]) for name, of_model in past.items()}
-    return replace(of_network, calibrations=calibrations)
+    return replace(without, calibrations=calibrations)
 
 
 def apply(
