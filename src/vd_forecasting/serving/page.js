@@ -115,10 +115,11 @@ const day = (ms) =>
   new Date(ms).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
 const offsetOf = (stamp) => (stamp.length > 19 ? ` (UTC${stamp.slice(19)})` : "");
 
-function number(value) {
+// With as many decimals as the larger numbers beside it need for three digits.
+function number(value, largest = Math.abs(value)) {
   if (value === null || value === undefined) return "–";
-  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
-  return value.toFixed(Math.min(digits, 3)).replace("-", "−");
+  const decimals = largest >= 1000 ? 0 : largest >= 10 ? 1 : largest >= 1 ? 2 : 3;
+  return value.toFixed(decimals).replace("-", "−");
 }
 
 function describe() {
@@ -151,7 +152,7 @@ function describe() {
   });
   const promised = model.promised_mae[forecast.feature]?.[forecast.model]?.at(-1);
   const error = promised == null ? [] :
-    [element("li", { class: "plain" }, `mean error promised at ${ahead}: ${number(promised)} ${forecast.unit}`)];
+    [element("li", { class: "plain" }, `mean error in the comparison, ${ahead} ahead: ${number(promised)} ${forecast.unit}`)];
   $("legend").replaceChildren(
     element("li", { class: "truth" }, "measured"),
     element("li", { class: forecast.model }, NAMES[forecast.model]), ...bands, ...error,
@@ -161,10 +162,11 @@ function describe() {
 
 function tabulate() {
   const { answer } = shown, { forecast } = chosen();
+  const largest = Math.max(...forecast.forecast);
   const head = ["time", withUnit("forecast", forecast.unit), ...answer.levels.map((level) => `${level} % interval`), "flags"];
   const rows = answer.times.map((time, at) => [
-    clock(milliseconds(time)), number(forecast.forecast[at]),
-    ...answer.levels.map((level) => `${number(forecast[`lower_${level}`][at])} to ${number(forecast[`upper_${level}`][at])}`),
+    clock(milliseconds(time)), number(forecast.forecast[at], largest),
+    ...answer.levels.map((level) => ["lower", "upper"].map((end) => number(forecast[`${end}_${level}`][at], largest)).join(" to ")),
     forecast.flags[at].join(", "),
   ]);
   const cells = (kind, texts, scope) => texts.map((text) => element(kind, scope ? { scope } : {}, text));
