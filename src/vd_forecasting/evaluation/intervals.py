@@ -118,16 +118,17 @@ class Calibration:
 
     size: UsualSize
     scores: Floats
-    """``[C, H, N, F]``, ascending along C; NaN, where not known, come last."""
+    """``[H, C, N, F]``, ascending along C; NaN, where not known, come last."""
 
     @classmethod
     def learn(cls, past: Sequence[Forecasted]) -> "Calibration":
         """From forecasts of the same model, in one or several periods."""
-        scores = np.concatenate([of.residuals for of in past])
+        residuals = np.concatenate([of.residuals for of in past])
         bins = np.concatenate([of.bins for of in past])
-        size = UsualSize.learn(scores, bins)
-        for at in range(scores.shape[1]):
-            scores[:, at] = np.sort(abs(scores[:, at]) / size.at(at, bins[:, at]), axis=0)
+        size = UsualSize.learn(residuals, bins)
+        scores = np.ascontiguousarray(np.moveaxis(residuals, 1, 0))
+        for at, of_horizon in enumerate(scores):
+            of_horizon[:] = np.sort(abs(of_horizon) / size.at(at, bins[:, at]), axis=0)
         return cls(size, scores)
 
 
@@ -158,7 +159,7 @@ def interval_bounds(
     for at in range(now.forecast.shape[1]):
         scale = past.size.at(at, bins_now[:, at])
         quantiles = adaptive_quantiles(
-            past.scores[:, at],
+            past.scores[at],
             abs(residuals_now[:, at]) / scale,
             np.searchsorted(positions, positions - (at + 1), side="right"),
             aimed,
@@ -191,9 +192,10 @@ def adaptive_quantiles(
     shape = scores.shape[1:]
     ordered, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
     n = np.isfinite(ordered).sum(0)  # [K]
-    columns = zip(ordered.T, n, scores.T, strict=True)
-    below = np.stack([np.searchsorted(of[:m], one) for of, m, one in columns], axis=1)  # [T, K]
     unknown, target = np.isnan(scores), aimed[:, None, None]
+    below = np.zeros(scores.shape, "int64")  # [T, K]
+    for k in np.flatnonzero(~unknown.all(axis=0)):
+        below[:, k] = np.searchsorted(ordered[: n[k], k], scores[:, k])
     most = np.maximum(_rank(n, target), n)
     ranks = np.empty((len(aimed), *scores.shape), "int64")
     # The chance once the first t outcomes are known, [L, T + 1, K].

@@ -32,12 +32,11 @@ def answer(model: str, forecasts: RecentForecasts, recent: RecentWindows, notes:
     origin, step = forecasts.origins[-1], as_interval(forecasts.interval_minutes)
     ends = [f"{end}_{level}" for level in forecasts.levels for end in ("lower", "upper")]
     order = ("model", "vd", "feature", "horizon")
-    arrays = {
-        {"prediction": "forecast"}.get(name, name): rounded(data[name].transpose(*order).values)
-        for name in ("prediction", *ends)
-    }
+    names = {"prediction": "forecast"} | {name: name for name in ends}
+    arrays = {shown: rounded(data[name].transpose(*order).values) for name, shown in names.items()}
     masks = data["flag"].transpose(*order).values
-    units = [*forecasts.units.values()]
+    flags = {mask: flags_in_words(mask).split() for mask in np.unique(masks).tolist()}
+    models, vdids, units = forecasts.models, forecasts.vdids, [*forecasts.units.items()]
     return {
         "model": model,
         "interval_minutes": forecasts.interval_minutes,
@@ -47,21 +46,17 @@ def answer(model: str, forecasts: RecentForecasts, recent: RecentWindows, notes:
         "levels": [float(level) for level in forecasts.levels],
         "forecasts": [
             {
-                "model": forecasts.models[m],
-                "vdid": forecasts.vdids[n],
-                "feature": forecasts.features[f],
-                "unit": units[f],
+                "model": models[m],
+                "vdid": vdids[n],
+                "feature": units[f][0],
+                "unit": units[f][1],
                 **{name: values[m][n][f] for name, values in arrays.items()},
-                "flags": [flags_in_words(mask).split() for mask in masks[m, n, f].tolist()],
+                "flags": [flags[mask] for mask in masks[m, n, f].tolist()],
             }
             for m, n, f in np.ndindex(masks.shape[:3])
         ],
         "measured": measured(forecasts, recent),
-        "flags": {
-            name: meaning
-            for bit, (name, meaning) in enumerate(FLAGS.items())
-            if (masks & 2**bit).any()
-        },
+        "flags": {name: FLAGS[name] for name in FLAGS if any(name in of for of in flags.values())},
         "notes": notes,
     }
 
@@ -74,13 +69,13 @@ def measured(forecasts: RecentForecasts, recent: RecentWindows) -> Any:
     times = recent.time[steps] + shift(recent.utc_offset, recent.file_utc_offset)
     values, observed = recent.target_series
     physical = np.where(observed[steps], recent.to_physical(values[steps]), np.nan)  # [T, N, F]
-    of_vds = rounded(physical.transpose(1, 2, 0))
+    of_vds = dict(zip(recent.vdids, rounded(physical.transpose(1, 2, 0)), strict=True))
     return {
         "times": [*stamps(times, forecasts.utc_offset)],
         "series": [
-            {"vdid": vdid, "feature": name, "value": of_vds[recent.vdids.index(vdid)][f]}
+            {"vdid": vdid, "feature": name, "value": of_feature}
             for vdid in forecasts.vdids
-            for f, name in enumerate(forecasts.features)
+            for name, of_feature in zip(recent.targets, of_vds[vdid], strict=True)
         ],
     }
 
@@ -105,8 +100,12 @@ def describe(model: ServedModel) -> Any:
     return {
         "name": model.name,
         "mode": trained.mode,
-        "network": model.learnt.network,
-        "models": [model.learnt.network, *[*model.learnt.baselines][::-1], "persistence"],
+        "network": model.learnt.models.network,
+        "models": [
+            model.learnt.models.network,
+            *[*model.learnt.models.baselines][::-1],
+            "persistence",
+        ],
         "vdids": trained.vdids,
         "features": [
             {
@@ -133,7 +132,7 @@ def describe(model: ServedModel) -> Any:
 
 def promised(model: ServedModel, targets: Sequence[str]) -> Any:
     """Mean absolute errors on the test split of the comparison by feature, model and horizon."""
-    keys = {model.learnt.network: "by_horizon", "persistence": "persistence_by_horizon"}
+    keys = {model.learnt.models.network: "by_horizon", "persistence": "persistence_by_horizon"}
     return {
         feature: {
             name: rounded(np.array(model.metrics[key][feature]["mae"], "float64"))

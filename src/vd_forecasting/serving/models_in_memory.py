@@ -51,7 +51,7 @@ class ServedModel:
 
     @property
     def name(self) -> str:
-        return f"{self.trained.mode}_{self.learnt.network}"
+        return f"{self.trained.mode}_{self.learnt.models.network}"
 
     def forecast(self, raw: xr.DataArray) -> Answer:
         """What ``kedro run --pipeline forecast`` makes of a file with these values.
@@ -127,7 +127,9 @@ def load_model(
     trained = WindowSet(blocks.last.data.load())
     check_same_windows(best_model, trained)
     logger.info("▸ %s", name)
-    same = (one.learnt.baselines for one in before if one.trained.data.identical(trained.data))
+    same = (
+        one.learnt.models.baselines for one in before if one.trained.data.identical(trained.data)
+    )
     baselines = next(same, None) or learn_baselines(trained, catalog.load("params:baselines"))
     return ServedModel(
         checkpoint=best_model,

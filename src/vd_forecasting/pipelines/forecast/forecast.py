@@ -24,15 +24,22 @@ DIMS = ("model", "origin", "horizon", "vd", "feature")
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What forecasts a recent file, learnt from training and validation."""
+class Models:
+    """What forecasts a recent file, beside persistence."""
 
     network: str
     """``lstm`` or ``xlstm``."""
     forecasters: Mapping[str, Forecaster]
     baselines: Mapping[str, Baseline]
-    calibrations: Mapping[str, Calibration]
-    """Of the intervals, by model."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Models, and what validation says of their errors."""
+
+    models: Models
+    calibration: Calibration
+    """Of the intervals of all models, :func:`side_by_side`."""
 
 
 def forecast_recent(
@@ -60,42 +67,41 @@ def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Basel
 
 def learn(windows: WindowSet, best_model: Checkpoint, baselines: Mapping[str, Baseline]) -> Learnt:
     """Learn the intervals of a network and of baselines from windows that hold validation."""
-    without = Learnt(best_model["model"], load_forecasters(best_model), baselines, {})
-    past = by_model(without, windows, "val")
-    calibrations = {name: Calibration.learn([of_model]) for name, of_model in past.items()}
-    return replace(without, calibrations=calibrations)
+    models = Models(best_model["model"], load_forecasters(best_model), baselines)
+    past = by_model(models, windows, "val")
+    return Learnt(models, Calibration.learn([side_by_side(past)]))
 
 
 def apply(
     learnt: Learnt, recent: RecentWindows, forecast: Forecast, intervals: Intervals
 ) -> RecentForecasts:
     """The forecasts of the windows of a recent file, with flags and intervals."""
-    now = by_model(learnt, recent, "test")
-    one = now[learnt.network]
+    now = by_model(learnt.models, recent, "test")
+    one = now[learnt.models.network]
     masks = [2**bit for bit in range(len(FLAGS))]
     meaning = {"flag_masks": masks, "flag_meanings": " ".join(FLAGS)}  # as CF has it
     arrays = {
         "prediction": (DIMS, np.stack([of_model.forecast for of_model in now.values()])),
-        **interval_arrays(learnt.calibrations, now, recent, intervals),
+        **interval_arrays(learnt.calibration, now, recent, intervals),
         "flag": (DIMS, flags_of([*now], recent), meaning),
         "truth": (DIMS[1:], one.truth),
     }
     labels = {"model": [*now], **recent.forecast_coordinates("test")}
     labels["origin"] = one.origins + shift(recent.utc_offset, recent.file_utc_offset)
-    attributes = recent.forecast_attributes(learnt.network)
+    attributes = recent.forecast_attributes(learnt.models.network)
     attributes["utc_offset"] = recent.file_utc_offset
     data = xr.Dataset(arrays, labels, attributes).sel(vd=recent.vdids_there)
     return RecentForecasts(data if forecast.origins == "all" else data.isel(origin=[-1]))
 
 
-def by_model(learnt: Learnt, windows: WindowSet, split: str) -> dict[str, Forecasted]:
+def by_model(models: Models, windows: WindowSet, split: str) -> dict[str, Forecasted]:
     """What the network, the baselines and persistence forecast, the network first."""
     origins = windows.origins(split)
     forecasts = {
-        learnt.network: forecast_at_once(learnt.forecasters, windows, split),
+        models.network: forecast_at_once(models.forecasters, windows, split),
         **{
             name: windows.to_possible(baseline(windows, origins))
-            for name, baseline in [*learnt.baselines.items()][::-1]
+            for name, baseline in [*models.baselines.items()][::-1]
         },
         "persistence": windows.to_possible(windows.last_values(origins)),
     }
@@ -108,22 +114,27 @@ def by_model(learnt: Learnt, windows: WindowSet, split: str) -> dict[str, Foreca
     }
 
 
+def side_by_side(forecasts: Mapping[str, Forecasted]) -> Forecasted:
+    """The forecasts of all models as if of one, with the detectors of each model after those of the
+    one before: ``[T, H, M*N, F]``."""
+    one = next(iter(forecasts.values()))
+    values = np.concatenate([of_model.forecast for of_model in forecasts.values()], axis=2)
+    return replace(one, forecast=values, truth=np.tile(one.truth, (1, 1, len(forecasts), 1)))
+
+
 def interval_arrays(
-    past: Mapping[str, Calibration],
+    past: Calibration,
     now: Mapping[str, Forecasted],
     recent: RecentWindows,
     intervals: Intervals,
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[np.float32]]]:
     """Lower and upper ends by level, as :class:`.recent.RecentForecasts` has them."""
-    settings = (recent.target_range, intervals.levels, intervals.adaptive_step)
-    ends = np.stack(
-        [
-            # [H, 2, L, W, N, F] of a model
-            np.array([*interval_bounds(past[name], now[name], *settings)], dtype="float32")
-            for name in now
-        ]
-    )
-    ends = np.moveaxis(ends, (3, 2, 1), (0, 1, 4))  # [L, 2, M, W, H, N, F]
+    low, high = (np.tile(end, (len(now), 1)) for end in recent.target_range)
+    settings = ((low, high), intervals.levels, intervals.adaptive_step)
+    ends = np.array([*interval_bounds(past, side_by_side(now), *settings)], dtype="float32")
+    # [H, 2, L, W, M*N, F]
+    ends = ends.reshape(*ends.shape[:4], len(now), -1, ends.shape[-1])
+    ends = np.moveaxis(ends, (2, 1, 4, 3, 0), range(5))  # [L, 2, M, W, H, N, F]
     return {
         f"{end}_{100 * level:g}": (DIMS, values)
         for level, of_level in zip(intervals.levels, ends, strict=True)
