@@ -286,6 +286,7 @@ def test_health_and_the_empty_page_need_no_token(closed: int, path: str) -> None
         ("127.0.0.1:8000", 200),
         ("[::1]:8000", 200),
         ("[::1]", 200),
+        ("LOCALHOST:1", 200),
         ("evil.example", 421),
         ("127.0.0.1.evil.example:8000", 421),
     ],

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.make.arrays import make_clean
 from tests.make.recent_files import recent_file
 from tests.make.served import as_csv, as_json, rows_of, served
+from vd_forecasting.parameters import Cleaning, FeatureCleaning
+from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
 from vd_forecasting.serving import rows as module
 from vd_forecasting.serving.refused import RefusedError
 from vd_forecasting.serving.rows import read_rows, to_vd_array
@@ -114,16 +117,35 @@ def test_missing_values_may_be_null_nan_empty_or_absent() -> None:
 
 def test_rows_in_any_order_and_of_other_detectors_are_taken_and_the_latter_named() -> None:
     first, notes = to_vd_array(read_rows(as_json(ROWS), "application/json"), served().checkpoint)
-    assert notes == ["rows of 1 detector that the model does not know are left out: 'VD-2'"]
+    assert notes == ["rows of 1 detector that the model does not know: 'VD-2'"]
     body = as_json(ROWS[::-1])
     same, _ = to_vd_array(read_rows(body, "application/json"), served().checkpoint)
     np.testing.assert_array_equal(first.values, same.values)
     np.testing.assert_array_equal(first["time"].values, recent_file(first=490)["time"].values)
 
 
-def test_what_counts_per_interval_of_the_model_counts_per_interval_of_the_rows() -> None:
-    array, _ = to_vd_array(read_rows(as_json(ROWS), "application/json"), served().checkpoint)
-    assert array["unit"].values.tolist() == ["km/h", "veh/interval", "%"]
+def test_detectors_without_rows_are_named() -> None:
+    body = as_json([row for row in ROWS if row["vdid"] == "VD-0"])
+    _, notes = to_vd_array(read_rows(body, "application/json"), served().checkpoint)
+    assert notes == ["no rows of 1 detector that the model could forecast: 'VD-1'"]
+
+
+def test_rows_of_a_shorter_interval_are_resampled_as_a_file_is() -> None:
+    """Volumes of a minute add up to those of five."""
+    best = served().checkpoint
+    rules = Cleaning.model_validate_json(best["cleaning"])
+    volume = FeatureCleaning(unit="veh/interval", aggregate="sum")
+    features = {**rules.features, "total_volume": volume}
+    best = best | {"cleaning": rules.model_copy(update={"features": features}).text}
+    raw = make_clean(120, interval="1min").isel(vd=[0, 1])
+    units = ("feature", ["km/h", "veh/min", "%"])
+    expected = clean_recent(raw.assign_coords(unit=units), best)
+    array, _ = to_vd_array(read_rows(as_json(rows_of(raw)), "application/json"), best)
+    found = clean_recent(array, best)
+    assert found["unit"].values.tolist() == ["km/h", "veh/5 min", "%"]
+    np.testing.assert_array_equal(found["unit"].values, expected["unit"].values)
+    np.testing.assert_array_equal(found["time"].values, expected["time"].values)
+    np.testing.assert_array_equal(found.values, expected.values)
 
 
 def test_scattered_rows_do_not_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from tests.make.arrays import make_clean
 from tests.make.forked_runs import ForkedRuns
 from tests.make.projects import SMALL, copy_of_the_project, save
 from tests.make.served import as_json, ask, post, rows_of
-from vd_forecasting.serving.run import TOKEN, bind, find_token, is_loopback
+from vd_forecasting.serving.limits import is_loopback
+from vd_forecasting.serving.run import TOKEN, bind, find_token
 
 SECRET = "a-secret-of-some-length"
 

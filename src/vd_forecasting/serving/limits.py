@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,6 @@ def _busy(why: str) -> RefusedError:
 
 OPEN = frozenset({"/health", "/", "/page.css", "/page.js"})
 """What needs no token: the page holds nothing of a model, and asks for the token itself."""
-LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SECURE = {
     b"content-security-policy": (
         b"default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -162,11 +162,20 @@ def guarded(app: ASGI, token: str | None, answer: Answerer) -> ASGI:
 def check_sender(headers: Headers, path: str, token: str | None) -> None:
     """Raise a RefusedError, 401 or 421, to a sender that may not ask for this path."""
     if token is None:
-        name = headers.get("host", "localhost")
-        if (name if name.endswith("]") else name.rpartition(":")[0] or name) not in LOCAL:
+        name = headers.get("host", "localhost").lower()
+        without_port = name if name.endswith("]") else name.rpartition(":")[0] or name
+        if not is_loopback(without_port.strip("[]")):
             raise RefusedError(421, f"Host: {name!r} is no name of this machine; use localhost")
         return
     kind, _, given = headers.get("authorization", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode(), token.encode())
     if path not in OPEN and not (same and kind.lower() == "bearer"):
         raise RefusedError(401, "Authorization: send the header Authorization: Bearer <token>")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -154,15 +154,10 @@ def to_vd_array(rows: Rows, checkpoint: Checkpoint) -> tuple[xr.DataArray, list[
     ours = np.flatnonzero(vd_of_row >= 0)
     times, time_of_row, offset = _times(stamps)
     values = [_numbers(rows, name) for name in checkpoint["input_features"]]  # checks all rows
-    notes = []
-    if others := [*(dict.fromkeys(vdids).keys() - {*of_model})]:
-        notes.append(
-            f"rows of {plural(len(others), 'detector')} that the model does not know are left "
-            f"out: {quoted(sorted(others), 3)}"
-        )
     if not len(ours):
         wanted = quoted(of_model, 3)
         raise RefusedError(422, f"{VD}: no row is of a detector of the model, {wanted}")
+    notes = _notes({*vdids}, of_model)
     used, vd = np.unique(vd_of_row[ours], return_inverse=True)
     steps, time = np.unique(time_of_row[ours], return_inverse=True)
     span = pd.Timedelta(times[steps[-1]] - times[steps[0]])
@@ -197,6 +192,18 @@ def to_vd_array(rows: Rows, checkpoint: Checkpoint) -> tuple[xr.DataArray, list[
     }
     shape = (len(steps), len(used), len(values))
     return xr.DataArray(cells.reshape(shape), coords, DIMS, "features", attrs), notes
+
+
+def _notes(there: set[str], of_model: Sequence[str]) -> list[str]:
+    """What is said of detectors that only the rows or only the model have."""
+    notes = []
+    if unknown := sorted(there - {*of_model}):
+        number = plural(len(unknown), "detector")
+        notes.append(f"rows of {number} that the model does not know: {quoted(unknown, 3)}")
+    if missing := [name for name in of_model if name not in there]:
+        number = plural(len(missing), "detector")
+        notes.append(f"no rows of {number} that the model could forecast: {quoted(missing, 3)}")
+    return notes
 
 
 def _units(checkpoint: Checkpoint) -> list[str]:

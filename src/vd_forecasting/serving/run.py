@@ -1,6 +1,6 @@
 """Start the server: a socket, then the models, then answers until Ctrl-C."""
 
-import ipaddress
+import gc
 import os
 import re
 import socket
@@ -11,7 +11,7 @@ import uvicorn
 from kedro.io import CatalogProtocol
 
 from vd_forecasting.serving.app import create_app
-from vd_forecasting.serving.limits import Workers, one_thread
+from vd_forecasting.serving.limits import Workers, is_loopback, one_thread
 from vd_forecasting.serving.models_in_memory import PIPELINES, load_models
 from vd_forecasting.wording import plural
 
@@ -55,6 +55,7 @@ def serve(
             proxy_headers=False,
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
+        gc.freeze()  # what lives as long as the server is not looked through again and again
         say(f"{plural(len(models), 'model')} on {plural(cores, 'core')}: http://{name}:{port}/")
         try:
             uvicorn.Server(config).run(sockets=[bound])
@@ -73,14 +74,6 @@ def find_token(host: str) -> str | None:
             "out --host"
         )
     return token
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(host: str, port: int) -> socket.socket:
