@@ -72,8 +72,8 @@ class Series(BaseModel):
     feature: str
     unit: str
     forecast: list[float]
-    lower_50: list[float | None] = Field(description="and so for every level, lower and upper")
-    upper_50: list[float | None]
+    lower_50: list[float | None] = Field([], description="and so for every level, lower and upper")
+    upper_50: list[float | None] = []
     flags: list[list[str]] = Field(description="what makes a step unsure; `flags` explains it")
 
 

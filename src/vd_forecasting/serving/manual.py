@@ -27,14 +27,14 @@ def _lines(openapi: Mapping[str, Any]) -> Iterator[str]:
                 example = content["example"]
                 text = example if isinstance(example, str) else json.dumps(example, indent=2)
                 yield f"\n`{kind}`\n\n```\n{text.strip()}\n```\n"
-            yield "\n| status | |\n|---|---|"
+            yield "\n| status | |\n|:---|:---|"
             for status, answer in of["responses"].items():
                 yield f"| {status} | {answer['description']} |"
             yield ""
     yield "## Fields\n"
     for name, schema in openapi.get("components", {}).get("schemas", {}).items():
         yield f"### {name}\n\n{schema.get('description', '')}\n"
-        yield "| field | type | |\n|---|---|---|"
+        yield "| field | type | |\n|:---|:---|:---|"
         for field, of in schema.get("properties", {}).items():
             yield f"| `{field}` | {of.get('type', '')} | {of.get('description', '')} |"
         yield ""
