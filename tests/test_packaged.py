@@ -135,6 +135,15 @@ def test_the_wheel_runs_with_a_configuration_from_elsewhere(
 
 
 @pytest.mark.slow
+def test_the_wheel_holds_what_is_no_code(installed: Path) -> None:
+    package = PROJECT / "src" / "vd_forecasting"
+    held = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    other = {path for path in held if path.suffix not in {".py", ".pyc", ".nbi", ".nbc"}}
+    assert {"page.html", "page.css", "page.js"} <= {path.name for path in other}
+    assert [path for path in other if not (installed / "vd_forecasting" / path).is_file()] == []
+
+
+@pytest.mark.slow
 def test_the_wheel_forecasts_a_recent_file(installed: Path, tmp_path: Path) -> None:
     project = copy_of_the_project(tmp_path / "project")
     empty = tmp_path / "empty"

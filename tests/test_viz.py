@@ -1,41 +1,28 @@
-"""The graph on which ``kedro viz`` opens, as headless Chromium draws it at 1600 × 1000 pixels.
+"""The graph on which ``kedro viz`` opens, as headless Chromium draws it at 1600 × 1000 pixels."""
 
-Chromium is driven by its own DevTools protocol: JSON through a web socket.
-"""
-
-import json
 import os
-import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
-from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TypedDict
+from typing import TypedDict
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
-from tests import PROJECT
+from tests.make.browser import SECONDS_TO_START, Ask, browser, evaluate, start, stop
 from vd_forecasting.pipeline_registry import register_pipelines
 
 pytestmark = pytest.mark.slow
 
-WIDTH, HEIGHT = 1600, 1000
 MOST_BOXES = 60
 LEAST_PIXELS = 9
-SECONDS_TO_START = 120
 SECONDS_TO_SETTLE = 60
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
 NO_HINTS = "localStorage.setItem('KedroViz', JSON.stringify({showFeatureHints: false}))"
 """A card that explains news covers part of the graph until it is closed."""
@@ -61,9 +48,6 @@ BOXES = """
     }
 })
 """
-
-Ask = Callable[..., dict[str, Any]]
-"""Sends a DevTools command with its parameters and returns the answer."""
 
 
 class Box(TypedDict):
@@ -110,20 +94,6 @@ def free_port() -> int:
     raise RuntimeError("no port is free")
 
 
-def start(*command: str, stdout: Any = subprocess.DEVNULL, **how: Any) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, so that its children can be stopped with it."""
-    return subprocess.Popen(
-        command, cwd=PROJECT, stdout=stdout, stderr=subprocess.STDOUT, start_new_session=True, **how
-    )
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a command and the children it left."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
     """Whether the address answers before the time is up and before the process ends."""
     until = time.monotonic() + SECONDS_TO_START
@@ -134,65 +104,6 @@ def answers(address: str, process: subprocess.Popen[bytes]) -> bool:
         except (URLError, OSError):
             time.sleep(0.5)
     return False
-
-
-@contextmanager
-def browser(profile: Path) -> Iterator[Ask]:
-    """A window of the tests' size that reaches nothing but this machine."""
-    client = pytest.importorskip("websockets.sync.client", reason="needs websockets")
-    if BROWSER is None:
-        pytest.skip("needs chromium")
-    process = start(
-        BROWSER,
-        "--headless=new",
-        "--no-sandbox",  # which root cannot have
-        "--disable-gpu",
-        "--remote-debugging-port=0",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-        f"--user-data-dir={profile}",
-    )
-    try:
-        with urlopen(f"http://127.0.0.1:{debugging_port(profile)}/json/list") as answer:
-            tab = next(tab for tab in json.load(answer) if tab["type"] == "page")
-        with client.connect(tab["webSocketDebuggerUrl"], max_size=None) as connection:
-            numbers = count(1)
-
-            def ask(method: str, **parameters: Any) -> dict[str, Any]:
-                number = next(numbers)
-                message = {"id": number, "method": method, "params": parameters}
-                connection.send(json.dumps(message))
-                while True:  # events arrive in between
-                    answer: dict[str, Any] = json.loads(connection.recv(timeout=60))
-                    if answer.get("id") == number:
-                        assert "error" not in answer, answer
-                        result: dict[str, Any] = answer["result"]
-                        return result
-
-            size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-            ask("Emulation.setDeviceMetricsOverride", **size)
-            ask("Page.enable")
-            ask("Page.addScriptToEvaluateOnNewDocument", source=NO_HINTS)
-            yield ask
-    finally:
-        stop(process)
-
-
-def debugging_port(profile: Path) -> int:
-    """The port that Chromium chose; it writes it into its profile."""
-    chosen = profile / "DevToolsActivePort"
-    until = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < until:
-        if chosen.exists() and (found := re.match(r"\d+\n", chosen.read_text())):
-            return int(found.group())
-        time.sleep(0.1)
-    raise RuntimeError(f"{BROWSER} does not start")
-
-
-def evaluate(ask: Ask, expression: str) -> Any:
-    """The value of a JavaScript expression in the page."""
-    answer = ask("Runtime.evaluate", expression=expression, returnByValue=True)
-    assert "exceptionDetails" not in answer, answer
-    return answer["result"].get("value")
 
 
 def settled(ask: Ask, differs_from: list[Box]) -> list[Box]:
@@ -210,7 +121,8 @@ def settled(ask: Ask, differs_from: list[Box]) -> list[Box]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ask, str]]:
-    with browser(tmp_path_factory.mktemp("chromium")) as ask, kedro_viz() as address:
+    with browser(tmp_path_factory.mktemp("chromium"), 1600, 1000) as ask, kedro_viz() as address:
+        ask("Page.addScriptToEvaluateOnNewDocument", source=NO_HINTS)
         yield ask, address
 
 

@@ -20,7 +20,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -179,6 +179,43 @@ def verify(**options: Any) -> None:
         click.echo(line)
     if found:
         raise click.exceptions.Exit(1)
+
+
+SERVE_HELP = """Answer requests for forecasts over HTTP, by the models that were trained.
+
+A request has to send the token in the environment variable VD_FORECASTING_TOKEN, if there is one;
+an address that other machines reach needs one."""
+SERVE_OPTIONS = ("env", "conf_source", "params")
+
+
+@cli.command(
+    name="serve",
+    params=[
+        click.Option(["--host"], default="127.0.0.1", show_default=True, help="Address to bind."),
+        click.Option(
+            ["--port"],
+            default=8000,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="Port; 0 takes a free one.",
+        ),
+        *(option for option in _options() if option.name in SERVE_OPTIONS),
+    ],
+    help=SERVE_HELP,
+)
+def serve(host: str, port: int, **options: Any) -> None:
+    """Serve forecasts until Ctrl-C."""
+    with _errors_in_one_line(), suppress(KeyboardInterrupt):
+        try:
+            from vd_forecasting.serving import run as server  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f'serve needs the package {error.name}: pip install "vd_forecasting[serve]"'
+            ) from error
+        options |= {"pipeline": None, "pipelines": server.PIPELINES, "namespaces": []}
+        _settle(options)
+        load = partial(load_catalog, options)
+        server.serve(load, (host, port), options["env"], click.echo)
 
 
 @contextmanager

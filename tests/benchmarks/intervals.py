@@ -30,7 +30,7 @@ from tests.benchmarks.recipes import (
     windows_of,
 )
 from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.evaluation.intervals import Forecasted, interval_bounds
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
 
 LEVEL = 0.9
 ALL = ["sample 10", *(f"year {number}" for number in range(1, RECORDS + 1))]
@@ -68,7 +68,9 @@ def rows(windows: WindowSet, past: Forecasted, now: Forecasted) -> Iterator[dict
     truth = now.truth.astype("float64")
     known = np.isfinite(truth)
     for step in (0.0, parameters("base/parameters.yml")["intervals"]["adaptive_step"]):
-        of_horizons = interval_bounds([past], now, windows.target_range, [LEVEL], step)
+        of_horizons = interval_bounds(
+            Calibration.learn([past]), now, windows.target_range, [LEVEL], step
+        )
         lower, upper = (np.stack(of, axis=2)[0] for of in zip(*of_horizons, strict=True))
         outside = np.maximum(lower - truth, 0) + np.maximum(truth - upper, 0)
         scores = {

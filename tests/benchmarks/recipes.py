@@ -48,7 +48,7 @@ from vd_forecasting.parameters import (
     XLSTMModel,
 )
 from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
-from vd_forecasting.pipelines.baselines.ridge import forecast_ridge
+from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.loop import ValidatedLearner, fit
@@ -241,7 +241,9 @@ def models_without_network() -> dict[str, Callable[[WindowSet, np.ndarray], np.n
     settings = parameters("base/parameters.yml")["baselines"]
     return {
         "persistence": WindowSet.last_values,
-        "ridge": partial(forecast_ridge, alphas=settings["ridge_alphas"]),
+        "ridge": lambda windows, origins: learn_ridge(windows, settings["ridge_alphas"])(
+            windows, origins
+        ),
         BOOSTING: partial(
             forecast_gradient_boosting,
             iterations=settings["boosting_iterations"],

@@ -19,7 +19,7 @@ from vd_forecasting.evaluation.interval_scores import (
     interval_scores_of,
     sum_intervals,
 )
-from vd_forecasting.evaluation.intervals import Forecasted, interval_bounds
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
 
 VDS = [f"VD{n}" for n in range(10)]
 LEVELS = sorted({*CENTRAL, *INTERVALS.levels})
@@ -66,7 +66,9 @@ def plain(of: AlignedForecasts, member: int) -> Forecasted:
 def bounds(past: list[Forecasted], now: Forecasted) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends ``[L, T, H, N, F]`` without limits."""
     none = np.full(now.forecast.shape[2:], np.inf)
-    of_horizons = interval_bounds(past, now, (-none, none), LEVELS, INTERVALS.adaptive_step)
+    of_horizons = interval_bounds(
+        Calibration.learn(past), now, (-none, none), LEVELS, INTERVALS.adaptive_step
+    )
     lower, upper = (np.stack(of, axis=2) for of in zip(*of_horizons, strict=True))
     return lower, upper
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vd_forecasting.evaluation.intervals import (
+    Calibration,
     Forecasted,
     UsualSize,
     adaptive_quantiles,
@@ -43,7 +44,7 @@ def ends(
     possible: tuple[Floats, Floats] = NO_LIMITS,
 ) -> tuple[Floats, Floats]:
     """Lower and upper ends ``[L, T, H, N, F]``."""
-    by_horizon = list(interval_bounds(past, now, possible, levels, step))
+    by_horizon = list(interval_bounds(Calibration.learn(past), now, possible, levels, step))
     lower, upper = (np.stack(of, axis=2) for of in zip(*by_horizon, strict=True))
     return lower, upper
 
@@ -57,7 +58,7 @@ def test_ends_are_half_widths_around_a_forecast_and_possible() -> None:
     days = pd.date_range("2026-03-23", periods=9, freq="1D").to_numpy()
     past = forecasted(np.arange(1.0, 10)[:, None, None, None], origins=days)
     now = forecasted(np.full((1, 1, 1, 1), np.nan), "2026-05-01")
-    [widths] = half_widths([past], now, [0.8, 0.95], 0.0)
+    [widths] = half_widths(Calibration.learn([past]), now, [0.8, 0.95], 0.0)
     assert widths.ravel().tolist() == pytest.approx([8.0, np.inf])
     widths = widths.round(9)
     possible = (column(0.0), column(105.0))
@@ -74,7 +75,11 @@ def test_quantiles_by_hand() -> None:
     """Of nine scores the 8th covers 80 % and the 9th 90 %; for 95 % there are too few."""
     calibration = column(*[3, 1, 2, 9, 5, 4, 7, 6, 8, np.nan])
     found = adaptive_quantiles(
-        calibration, column(np.nan, np.nan), np.array([0, 1]), np.array([0.2, 0.1, 0.05]), 0.0
+        np.sort(calibration, axis=0),
+        column(np.nan, np.nan),
+        np.array([0, 1]),
+        np.array([0.2, 0.1, 0.05]),
+        0.0,
     )
     np.testing.assert_array_equal(found[:, :, 0], [[8, 8], [9, 9], [np.inf, np.inf]])
 
@@ -83,7 +88,9 @@ def test_quantiles_by_hand() -> None:
 @settings(max_examples=60, deadline=None)
 def test_quantiles_are_those_of_numpy(n: int, level: float, seed: int) -> None:
     scores = np.random.default_rng(seed).exponential(size=(n, 1))
-    found = adaptive_quantiles(scores, column(np.nan), np.array([0]), np.array([1 - level]), 0.0)
+    found = adaptive_quantiles(
+        np.sort(scores, axis=0), column(np.nan), np.array([0]), np.array([1 - level]), 0.0
+    )
     rank = math.ceil((n + 1) * level - 1e-9)
     middle = (rank - 0.5) / n  # between two ranks, so that rounding does not matter
     expected = np.quantile(scores, middle, method="inverted_cdf") if rank <= n else np.inf
@@ -95,7 +102,7 @@ def test_the_chance_to_cover_exchangeable_draws_is_known(n: int, level: float) -
     """⌈(n + 1) level⌉ / (n + 1), whatever the distribution; here 20,000 draws of n + 1."""
     draws = np.random.default_rng(n).pareto(1.5, (n + 1, 20_000))
     quantile = adaptive_quantiles(
-        draws[:-1], draws[-1:], np.array([0]), np.array([1 - level]), step=0.005
+        np.sort(draws[:-1], axis=0), draws[-1:], np.array([0]), np.array([1 - level]), step=0.005
     )
     chance = math.ceil((n + 1) * level) / (n + 1)
     sd = math.sqrt(chance * (1 - chance) / 20_000)
@@ -220,7 +227,7 @@ def test_the_recursion_is_that_of_gibbs_and_candes(horizon: int, *, gaps: bool) 
     positions = np.cumsum(rng.integers(1, 4, 150)) if gaps else np.arange(150)
     known = np.searchsorted(positions, positions - horizon, side="right")
     aimed = np.array([0.5, 0.1])
-    found = adaptive_quantiles(calibration, scores, known, aimed, 0.03)
+    found = adaptive_quantiles(np.sort(calibration, axis=0), scores, known, aimed, 0.03)
     for row, chance in enumerate(aimed):
         for k in range(3):
             expected = by_hand(

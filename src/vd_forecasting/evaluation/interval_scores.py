@@ -22,7 +22,7 @@ from vd_forecasting.evaluation.aligned import (
     mean_over_seeds,
 )
 from vd_forecasting.evaluation.errors import LossesOverTime
-from vd_forecasting.evaluation.intervals import Floats, Forecasted, interval_bounds
+from vd_forecasting.evaluation.intervals import Calibration, Floats, Forecasted, interval_bounds
 from vd_forecasting.parameters import Intervals
 from vd_forecasting.vocabulary import joined_name
 
@@ -137,7 +137,8 @@ def _score(
     central = np.isin(levels, CENTRAL)
     of_vds: dict[str, list[Floats]] = {name: [] for name in (*SCORES, "crps", "n")}
     crps_over_time, coverage_over_time = [], np.zeros(())
-    for at, (lower, upper) in enumerate(interval_bounds(past, now, possible, levels, step)):
+    bounds = interval_bounds(Calibration.learn(past), now, possible, levels, step)
+    for at, (lower, upper) in enumerate(bounds):
         truth = now.truth[:, at].astype("float64")
         known = np.isfinite(truth)
         inside = np.where(np.isnan(lower), np.nan, (lower <= truth) & (truth <= upper))

@@ -114,8 +114,28 @@ class UsualSize:
         return size
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What intervals are learnt from: earlier residuals in units of their usual size."""
+
+    size: UsualSize
+    scores: Floats
+    """``[H, C, N, F]``, ascending along C; NaN, where not known, come last."""
+
+    @classmethod
+    def learn(cls, past: Sequence[Forecasted]) -> "Calibration":
+        """From forecasts of the same model, in one or several periods."""
+        residuals = np.concatenate([of.residuals for of in past])
+        bins = np.concatenate([of.bins for of in past])
+        size = UsualSize.learn(residuals, bins)
+        scores = np.ascontiguousarray(np.moveaxis(residuals, 1, 0))
+        for at, of_horizon in enumerate(scores):
+            of_horizon[:] = np.sort(abs(of_horizon) / size.at(at, bins[:, at]), axis=0)
+        return cls(size, scores)
+
+
 def interval_bounds(
-    past: Sequence[Forecasted],
+    past: Calibration,
     now: Forecasted,
     possible: Range,
     levels: Sequence[float],
@@ -130,7 +150,7 @@ def interval_bounds(
 
 
 def half_widths(
-    past: Sequence[Forecasted], now: Forecasted, levels: Sequence[float], step: float
+    past: Calibration, now: Forecasted, levels: Sequence[float], step: float
 ) -> Iterator[Floats]:
     """How far the ends of intervals are from the forecasts, horizon by horizon: ``[L, T, N, F]``.
 
@@ -138,22 +158,19 @@ def half_widths(
     they are infinite.
 
     Args:
-        past: forecasts of the same model before ``now``, all of whose truths were known at its
+        past: of forecasts of the same model before ``now``, all of whose truths were known at its
             first origin.
         now: the forecasts that need intervals; what is known of their truths at an origin adapts
             the interval there.
         levels: shares of the truths that are to lie within, each above 0 and below 1.
         step: γ of Gibbs and Candès, how far a miss moves the chance to miss; 0 is split conformal.
     """
-    residuals = np.concatenate([of.residuals for of in past])
-    bins = np.concatenate([of.bins for of in past])
-    size = UsualSize.learn(residuals, bins)
     aimed = 1 - np.asarray(levels, dtype="float64")
     positions, bins_now, residuals_now = now.positions, now.bins, now.residuals
     for at in range(now.forecast.shape[1]):
-        scale = size.at(at, bins_now[:, at])
+        scale = past.size.at(at, bins_now[:, at])
         yield scale * adaptive_quantiles(
-            abs(residuals[:, at]) / size.at(at, bins[:, at]),
+            past.scores[at],
             abs(residuals_now[:, at]) / scale,
             np.searchsorted(positions, positions - (at + 1), side="right"),
             aimed,
@@ -183,19 +200,19 @@ def adaptive_quantiles(
     score 1.3 times as high, for the same coverage.
 
     Args:
-        calibration: ``[C, ...]``, NaN where not known.
+        calibration: ``[C, ...]``, ascending; NaN, where not known, come last.
         scores: ``[T, ...]``, NaN where not known, which moves nothing.
         known: how many of the origins ``[T]``, from the first, have come true at each.
         aimed: chances to exceed, ``[L]``.
         step: how far a miss moves the chance.
     """
     shape = scores.shape[1:]
-    calibration, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
-    ordered = np.sort(calibration, axis=0)  # NaN come last
-    n = np.isfinite(calibration).sum(0)  # [K]
-    columns = zip(ordered.T, n, scores.T, strict=True)
-    below = np.stack([np.searchsorted(of[:m], one) for of, m, one in columns], axis=1)  # [T, K]
+    ordered, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
+    n = np.isfinite(ordered).sum(0)  # [K]
     unknown, target = np.isnan(scores), aimed[:, None, None]
+    below = np.zeros(scores.shape, "int64")  # [T, K]
+    for k in np.flatnonzero(~unknown.all(axis=0)):
+        below[:, k] = np.searchsorted(ordered[: n[k], k], scores[:, k])
     most = np.maximum(_rank(n, target), n)
     ranks = np.empty((len(aimed), *scores.shape), "int64")
     # The chance once the first t outcomes are known, [L, T + 1, K].
@@ -213,9 +230,8 @@ def adaptive_quantiles(
         held = free - np.minimum(np.minimum.accumulate(free, axis=1), 0)
         chance[:, start + 1 : rows.stop + 1] = held
         start = rows.stop
-    infinite = np.full((1, scores.shape[1]), np.inf)
-    table = np.concatenate([np.where(np.isnan(ordered), np.inf, ordered), infinite])
-    found: Floats = table[ranks.clip(1, n + 1) - 1, np.arange(scores.shape[1])]
+    found: Floats = ordered[ranks.clip(1, np.maximum(n, 1)) - 1, np.arange(scores.shape[1])]
+    found[ranks > n] = np.inf
     return found.reshape(len(aimed), len(scores), *shape)
 
 

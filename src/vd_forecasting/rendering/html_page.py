@@ -30,7 +30,8 @@ _DOCUMENT = """\
 </html>
 """
 NO_BREAK = "\N{NO-BREAK SPACE}"
-_POLICY = "default-src 'none'; img-src data: 'self' file:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data: 'self' file:; style-src 'unsafe-inline'"
+"""Content-Security-Policy of a page."""
 
 
 def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
@@ -67,7 +68,7 @@ def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
     # Without their markup.
     title = "".join(child.content for child in next(headings, []))
     return _DOCUMENT.format(
-        policy=_POLICY,
+        policy=POLICY,
         title=html.escape(title),
         style=files(__package__).joinpath("page.css").read_text("utf-8"),
         body=parser.renderer.render(list(_boxed_tables(tokens)), parser.options, {}),

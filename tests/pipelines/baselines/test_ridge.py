@@ -22,7 +22,7 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
-from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, forecast_ridge
+from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, learn_ridge
 from vd_forecasting.pipelines.data_engineering.clean import clean as clean_vd
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
@@ -31,7 +31,7 @@ ALL = slice(0, 2)
 
 
 def forecast_test(windows: WindowSet, alphas: list[float]) -> np.ndarray:
-    return forecast_ridge(windows, windows.origins("test"), alphas)
+    return learn_ridge(windows, alphas)(windows, windows.origins("test"))
 
 
 def inputs_and_changes(

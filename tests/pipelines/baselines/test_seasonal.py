@@ -9,8 +9,8 @@ from tests.make.arrays import make_clean
 from tests.make.windows import make_joint_windows, physical
 from vd_forecasting.pipelines.baselines.forecast import (
     bin_means,
-    forecast_historical_average,
     forecast_seasonal_naive,
+    learn_historical_average,
 )
 from vd_forecasting.vd_array import minute_of_week
 
@@ -90,7 +90,9 @@ def test_bin_means_by_hand() -> None:
 def test_historical_average_is_a_pandas_pivot() -> None:
     clean = coarse_clean()
     windows = make_joint_windows(clean)
-    forecast = physical(windows, forecast_historical_average(windows, windows.origins("test")))
+    forecast = physical(
+        windows, learn_historical_average(windows)(windows, windows.origins("test"))
+    )
     time = pd.DatetimeIndex(clean["time"].to_numpy())
     table = pd.DataFrame(clean.to_numpy()[:, 1, 1], index=time)
     training = table.iloc[: windows.ends["train"]]
@@ -108,9 +110,9 @@ def test_an_empty_bin_falls_back_to_the_time_of_day_and_then_to_the_mean() -> No
     clean[(time.day_of_week == 3) & (time.hour == 9), 0, 0] = np.nan
     clean[time.hour == 12, 0, 0] = np.nan
     windows = make_joint_windows(clean)
-    forecast = physical(windows, forecast_historical_average(windows, windows.origins("test")))[
-        :, :, 0, 0
-    ].ravel()
+    forecast = physical(
+        windows, learn_historical_average(windows)(windows, windows.origins("test"))
+    )[:, :, 0, 0].ravel()
     training = clean.to_numpy()[: windows.ends["train"], 0, 0]
     hour = time.hour[: len(training)]
     targets = time[windows.target_steps(windows.origins("test")).ravel()]
@@ -128,7 +130,7 @@ def test_historical_average_knows_the_training_split_only() -> None:
     changed = clean.copy()
     changed[windows.ends["train"] :] = 1e4
     before, after = (
-        forecast_historical_average(one, one.origins("test"))
+        learn_historical_average(one)(one, one.origins("test"))
         for one in (windows, make_joint_windows(changed))
     )
     np.testing.assert_array_equal(before, after)

@@ -21,7 +21,7 @@ from tests.make.recent_files import (
 )
 from tests.make.trainings import COMPUTE
 from vd_forecasting.artefacts import RecentForecasts, WindowBlocks, WindowSet
-from vd_forecasting.evaluation.intervals import Forecasted, interval_bounds
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.baselines.forecast import forecast_by, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
@@ -109,7 +109,7 @@ def test_intervals_are_those_that_the_validation_of_evaluate_gives(kind: str) ->
         for one, at in ((validation, {"seed": 0}), (recent, {"model": 0}))
     )
     levels, step = INTERVALS.levels, INTERVALS.adaptive_step
-    bounds = interval_bounds([past], now, windows.target_range, levels, step)
+    bounds = interval_bounds(Calibration.learn([past]), now, windows.target_range, levels, step)
     for at, expected in enumerate(bounds):
         for row, level in enumerate(("50", "90")):
             for end, values in zip(recent.ends(level), expected, strict=True):

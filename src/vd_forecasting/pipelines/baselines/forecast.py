@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.parameters import Baselines, Compute
 from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
-from vd_forecasting.pipelines.baselines.ridge import forecast_ridge
+from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ SPLITS = ("val", "test")
 
 Baseline = Callable[[WindowSet, np.ndarray], np.ndarray]
 """Forecasts the windows at origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units."""
+
+Learner = Callable[[WindowSet], Baseline]
+"""Learns a baseline from the training split, and what it has to choose from validation."""
 
 
 def forecast_baselines(
@@ -51,32 +54,32 @@ def forecast_block(
         iterations=baselines.boosting_iterations,
         max_windows=baselines.boosting_windows,
     )
-    models = {**quick_baselines(baselines), "gradient_boosting": boosting}
-    return forecast_by(models, windows, SPLITS, compute)
+    learners = {**quick_baselines(baselines), "gradient_boosting": lambda _: boosting}
+    return forecast_by(learners, windows, SPLITS, compute)
 
 
-def quick_baselines(baselines: Baselines) -> dict[str, Baseline]:
+def quick_baselines(baselines: Baselines) -> dict[str, Learner]:
     """Those that are learnt within seconds."""
     return {
-        "seasonal_naive": forecast_seasonal_naive,
-        "historical_average": forecast_historical_average,
-        "ridge": partial(forecast_ridge, alphas=baselines.ridge_alphas),
+        "seasonal_naive": lambda _: forecast_seasonal_naive,
+        "historical_average": learn_historical_average,
+        "ridge": partial(learn_ridge, alphas=baselines.ridge_alphas),
     }
 
 
 def forecast_by(
-    models: Mapping[str, Baseline], windows: WindowSet, splits: Sequence[str], compute: Compute
+    learners: Mapping[str, Learner], windows: WindowSet, splits: Sequence[str], compute: Compute
 ) -> dict[str, BaselineForecasts]:
     """The forecasts of the windows of some splits by some baselines, in physical units and
     possible; all splits take one learning."""
     of_split = {split: windows.origins(split) for split in splits}
     origins = np.concatenate([*of_split.values()])
-    shape = (len(models), *windows.target_steps(origins).shape, *windows.target_scaler[0].shape)
-    prediction, seconds = np.empty(shape, "float32"), np.empty(len(models))
-    for row, (name, forecast) in enumerate(models.items()):
+    shape = (len(learners), *windows.target_steps(origins).shape, *windows.target_scaler[0].shape)
+    prediction, seconds = np.empty(shape, "float32"), np.empty(len(learners))
+    for row, (name, learn) in enumerate(learners.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
-            prediction[row] = windows.to_possible(forecast(windows, origins))
+            prediction[row] = windows.to_possible(learn(windows)(windows, origins))
         seconds[row] = time.perf_counter() - started
         logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     dims = ("model", "origin", "horizon", "vd", "feature")
@@ -84,7 +87,7 @@ def forecast_by(
     for split, own in of_split.items():
         rows = slice(first, first := first + len(own))
         arrays = {"prediction": (dims, prediction[:, rows]), "fit_seconds": ("model", seconds)}
-        labels = {"model": list(models), **windows.forecast_coordinates(split)}
+        labels = {"model": list(learners), **windows.forecast_coordinates(split)}
         forecasts[split] = BaselineForecasts(xr.Dataset(arrays, labels, attributes))
     return forecasts
 
@@ -117,24 +120,42 @@ def earlier_days(
         yield past, known[..., None, None] & observed[past]
 
 
-def forecast_historical_average(windows: WindowSet, origins: np.ndarray) -> np.ndarray:
+def learn_historical_average(windows: WindowSet) -> Baseline:
+    """:func:`forecast_historical_average` with the means of the training split."""
+    train = slice(0, windows.ends["train"])
+    values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
+    means = {}
+    for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
+        bins = bins_of(windows, train, period)
+        number = int(period // windows.interval_minutes) + 1
+        means[period] = bin_means(values, observed, bins, number)
+    return partial(forecast_historical_average, means=means)
+
+
+def forecast_historical_average(
+    windows: WindowSet, origins: np.ndarray, means: Mapping[int, np.ndarray]
+) -> np.ndarray:
     """The mean of the training split at the same time of day and day of week.
 
     A bin is as long as the interval of the data. One without an observed training value takes the
     mean of its time of day over all days, and where there is none either, the training mean.
-    At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units.
+    At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units; the means are those of
+    :func:`bin_means` by period in minutes, the longest first.
     """
-    train = slice(0, windows.ends["train"])
-    values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
-    interval = windows.interval_minutes
     steps = windows.target_steps(origins)  # [W, H]
     forecast = np.array(np.nan)
-    for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
-        bins = (minute_of_week(windows.time) % period // interval).astype("int64")  # [T]
-        means = bin_means(values, observed, bins[train], int(period // interval) + 1)
-        forecast = np.where(np.isfinite(forecast), forecast, means[bins[steps]])
+    for period, of_bins in means.items():
+        forecast = np.where(
+            np.isfinite(forecast), forecast, of_bins[bins_of(windows, steps, period)]
+        )
     # Scaled values have the training mean at zero.
     return np.where(np.isfinite(forecast), forecast, 0).astype("float32")
+
+
+def bins_of(windows: WindowSet, steps: slice | np.ndarray, period: int) -> np.ndarray:
+    """Which part of a period of so many minutes some steps fall into, int of their shape."""
+    minutes = minute_of_week(windows.time[steps]) % period
+    return (minutes // windows.interval_minutes).astype("int64")
 
 
 def bin_means(

@@ -13,7 +13,8 @@ A global model has the windows of every VD by itself, in one set of equations.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -26,21 +27,30 @@ BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
 
 
-def forecast_ridge(windows: WindowSet, origins: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
-    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units.
-
-    Every model takes the best of some penalties.
-    """
-    forecast = windows.last_values(origins)
+def learn_ridge(
+    windows: WindowSet, alphas: Sequence[float]
+) -> Callable[[WindowSet, np.ndarray], np.ndarray]:
+    """:func:`forecast_ridge` with the best of some penalties for each model."""
+    weights = {}
     for name in windows.models:
         parts = windows.parts(name)
         equations = NormalEquations(windows, parts)
         alpha = choose_alpha(windows, parts, equations, alphas)
         logger.info("%s_baselines: ridge %s: alpha %g", windows.mode, name, alpha)
-        weights = equations.solve([alpha], np.arange(equations.moments.shape[1]))[0]
-        for vds in parts:
+        [weights[name]] = equations.solve([alpha], np.arange(equations.moments.shape[1]))
+    return partial(forecast_ridge, weights=weights)
+
+
+def forecast_ridge(
+    windows: WindowSet, origins: np.ndarray, weights: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units, with the
+    coefficients ``[C, K]`` of every model."""
+    forecast = windows.last_values(origins)
+    for name in windows.models:
+        for vds in windows.parts(name):
             blocks = input_blocks(windows, vds, origins)
-            changes = np.concatenate([inputs @ weights for inputs in blocks])
+            changes = np.concatenate([inputs @ weights[name] for inputs in blocks])
             forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
     return forecast
 

@@ -7,7 +7,7 @@ which yields the labels of the clean one, and then to a few detectors at a time.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,14 @@ from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.pipelines.data_engineering.clocks import on_one_clock, times_of
 from vd_forecasting.pipelines.data_engineering.resample import RESAMPLED
 from vd_forecasting.pipelines.data_engineering.rules import RULES, steps_out_of_order
-from vd_forecasting.vd_array import DIMS, each_vd_block, in_vd_blocks, interval_of, source_of
+from vd_forecasting.vd_array import (
+    DIMS,
+    each_vd_block,
+    in_memory,
+    in_vd_blocks,
+    interval_of,
+    source_of,
+)
 from vd_forecasting.vocabulary import VOLUME
 from vd_forecasting.wording import per_words
 
@@ -59,26 +66,11 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
         ValueError: the file holds no values, fewer than two usable time stamps, or time stamps so
             far apart that the regular grid would be mostly empty; or as :func:`resample` says.
     """
-    raw = vd_raw.transpose(*DIMS)
-    if 0 in raw.shape[1:]:
-        raise ValueError(
-            f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
-            "features); export the file again"
-        )
-    given = cleaning.interval and resampling.nanoseconds(cleaning.interval)
-    raw, interval = on_one_clock(raw, given or None)
-    if interval is not None:
-        cleaning = with_interval(cleaning, interval)
-    limits = resampling.limits_of(cleaning, VOLUME)
-    if limits.range is not None and VOLUME in raw["feature"].values:
-        text = "%s: the range of %s, %s in each interval, holds in place of any max_rate"
-        logger.info(text, source_of(raw), VOLUME, resampling.range_in_words(limits))
+    raw, cleaning = _prepare(vd_raw, cleaning)
     labels = raw[:, :0].compute()
     stages = dict(_stages(labels, cleaning))
-    moved = {"raw": 0}
-    for (_, before), (name, after) in pairwise(stages.items()):
-        moved[name] = _log_steps(name, before, after)
-    final = _with_units(after, cleaning)
+    moved = _log_stages(stages)
+    final = _with_units([*stages.values()][-1], cleaning)
     if RESAMPLED in stages:
         logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
 
@@ -105,6 +97,42 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     log["observed"] = observed.ravel()
     log["moved"] = np.repeat([*moved.values()], observed[0].size)
     return vd, log
+
+
+def clean_at_once(vd_raw: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
+    """What :func:`clean` makes of a VD array, copies of which fit in memory; there is no log."""
+    raw, cleaning = _prepare(vd_raw, cleaning)
+    stages = dict(_stages(in_memory(raw), cleaning))
+    _log_stages(stages)
+    final = _with_units([*stages.values()][-1], cleaning)
+    if RESAMPLED in stages:
+        logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
+    repeated = {name: stages[name] for name in ("time grid", "duplicates")}
+    rows = {name: stage.sizes["time"] for name, stage in repeated.items()}
+    if len({*rows.values()}) > 1:
+        values = {name: int(stage.count()) for name, stage in repeated.items()}
+        _log_duplicates(source_of(final), rows, values)
+    return final
+
+
+def _prepare(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, Cleaning]:
+    """The array [time, vd, feature] whose detectors share their time stamps, and the parameters
+    with the interval, where these showed it."""
+    raw = vd_raw.transpose(*DIMS)
+    if 0 in raw.shape[1:]:
+        raise ValueError(
+            f"{source_of(raw)}: no values ({raw.sizes['vd']} detectors, {raw.sizes['feature']} "
+            "features); export the file again"
+        )
+    given = cleaning.interval and resampling.nanoseconds(cleaning.interval)
+    raw, interval = on_one_clock(raw, given or None)
+    if interval is not None:
+        cleaning = with_interval(cleaning, interval)
+    limits = resampling.limits_of(cleaning, VOLUME)
+    if limits.range is not None and VOLUME in raw["feature"].values:
+        text = "%s: the range of %s, %s in each interval, holds in place of any max_rate"
+        logger.info(text, source_of(raw), VOLUME, resampling.range_in_words(limits))
+    return raw, cleaning
 
 
 def _stages(vd: xr.DataArray, cleaning: Cleaning) -> Iterator[tuple[str, xr.DataArray]]:
@@ -180,6 +208,14 @@ def with_interval(cleaning: Cleaning, interval: np.timedelta64) -> Cleaning:
     """The parameters with the interval of the data as if it had been given."""
     nanoseconds = int(interval.astype("timedelta64[ns]").astype(np.int64))
     return cleaning.model_copy(update={"interval": f"{nanoseconds}ns"})
+
+
+def _log_stages(stages: Mapping[str, xr.DataArray]) -> dict[str, int]:
+    """Log what each rule did to whole time steps; return how many it moved."""
+    moved = {"raw": 0}
+    for (_, before), (name, after) in pairwise(stages.items()):
+        moved[name] = _log_steps(name, before, after)
+    return moved
 
 
 def _log_steps(rule: str, before: xr.DataArray, after: xr.DataArray) -> int:

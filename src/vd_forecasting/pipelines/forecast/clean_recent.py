@@ -12,7 +12,11 @@ from vd_forecasting.artefacts.windows import JOINT
 from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
-from vd_forecasting.pipelines.data_engineering.clean import clean, with_interval
+from vd_forecasting.pipelines.data_engineering.clean import (
+    clean,
+    clean_at_once,
+    with_interval,
+)
 from vd_forecasting.pipelines.data_engineering.clocks import own_interval
 from vd_forecasting.vd_array import as_interval, source_of
 from vd_forecasting.wording import in_words, nearest, plural, quoted
@@ -21,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 FILE_OFFSET = "file_utc_offset"
 """Attribute with the UTC offset of the file's own clock; absent where it names none."""
+
+AT_ONCE_BYTES = 16 * 2**20
+"""A file up to this size is cleaned in memory, which takes less time than block by block."""
 
 _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
@@ -49,7 +56,8 @@ def clean_recent(vd_raw: xr.DataArray, best_model: Checkpoint) -> xr.DataArray:
     raw = on_clock_of(best_model["utc_offset"], vd_raw)
     cleaning = rules_for(raw, best_model)
     raw = raw.sel(vd=chosen_vds(raw, best_model))
-    cleaned, _ = clean(raw, cleaning)
+    is_small = raw.nbytes <= AT_ONCE_BYTES
+    cleaned = clean_at_once(raw, cleaning) if is_small else clean(raw, cleaning)[0]
     cleaned = cleaned.sel(feature=features)
     for name, unit in zip(features, map(str, cleaned["unit"].values), strict=True):
         if unit != (trained := best_model["units"][name]) and trained:

@@ -1,26 +1,48 @@
 """Forecast from the windows of a recent file, with a trained network and beside it baselines."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
-from vd_forecasting.artefacts import BaselineForecasts, Forecasts, RecentForecasts, RecentWindows
+from vd_forecasting.artefacts import RecentForecasts, RecentWindows, WindowSet
 from vd_forecasting.artefacts.recent import FLAGS
-from vd_forecasting.evaluation.intervals import Forecasted, around, half_widths
-from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, around, half_widths
+from vd_forecasting.models import Forecaster
+from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Baselines, Compute, Forecast, Intervals
-from vd_forecasting.pipelines.baselines.forecast import SPLITS, forecast_by, quick_baselines
+from vd_forecasting.pipelines.baselines.forecast import Baseline, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
 from vd_forecasting.pipelines.forecast.refit import Refitted
-from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.pipelines.training.evaluate import forecast_at_once
+from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vocabulary import REFITTED
 
 DIMS = ("model", "origin", "horizon", "vd", "feature")
+
+
+@dataclass(frozen=True)
+class Models:
+    """What forecasts a recent file, beside persistence."""
+
+    network: str
+    """``lstm`` or ``xlstm``."""
+    forecasters: Mapping[str, Forecaster]
+    baselines: Mapping[str, Baseline]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Models, and what validation says of their errors."""
+
+    models: Models
+    calibration: Calibration
+    """Of the intervals of all models, :func:`side_by_side`."""
 
 
 def forecast_recent(
@@ -39,33 +61,52 @@ def forecast_recent(
     network comes first; it has no residual of its own on data that it has not seen, so around its
     forecasts stand intervals as wide as those of the network.
     """
-    network = best_model["model"]
-    of_baselines = forecast_by(quick_baselines(baselines), recent, SPLITS, compute)
-    past, now = (
-        by_model(
-            forecast_split({"": best_model}, recent, split, compute, best_model["seed"]),
-            of_baselines[split],
+    with torch_threads(compute.threads), threadpool_limits(compute.threads):
+        learnt = learn(recent, best_model, learn_baselines(recent, baselines))
+        return apply(learnt, recent, forecast, intervals, refitted)
+
+
+def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Baseline]:
+    """Those that are learnt within seconds, from windows that hold training and validation."""
+    return {name: learner(windows) for name, learner in quick_baselines(baselines).items()}
+
+
+def learn(windows: WindowSet, best_model: Checkpoint, baselines: Mapping[str, Baseline]) -> Learnt:
+    """Learn the intervals of a network and of baselines from windows that hold validation."""
+    models = Models(best_model["model"], load_forecasters(best_model), baselines)
+    past = by_model(models, windows, "val")
+    return Learnt(models, Calibration.learn([side_by_side(past)]))
+
+
+def apply(
+    learnt: Learnt,
+    recent: RecentWindows,
+    forecast: Forecast,
+    intervals: Intervals,
+    refitted: Sequence[Refitted] = (),
+) -> RecentForecasts:
+    """The forecasts of the windows of a recent file, with flags and intervals."""
+    judged = by_model(learnt.models, recent, "test")
+    one = judged[learnt.models.network]
+    again = {REFITTED[of.checkpoint["model"]]: of for of in refitted}
+    now = {
+        name: replace(
+            one, forecast=forecast_at_once(load_forecasters(of.checkpoint), recent, "test")
         )
-        for split in SPLITS
-    )
-    one = now[network]
-    known = {REFITTED[of.checkpoint["model"]]: of for of in refitted}
-    for name, of in known.items():
-        own = forecast_split({"": of.checkpoint}, recent, "test", compute, best_model["seed"])
-        prediction = own.prediction.isel(seed=0).transpose(*DIMS[1:]).to_numpy()
-        now = {name: replace(one, forecast=prediction), **now}
-    windows = {name: of.windows for name, of in known.items()}
+        for name, of in again.items()
+    } | judged
+    seen = {name: of.windows for name, of in again.items()}
     masks = [2**bit for bit in range(len(FLAGS))]
     meaning = {"flag_masks": masks, "flag_meanings": " ".join(FLAGS)}  # as CF has it
     arrays = {
         "prediction": (DIMS, np.stack([of_model.forecast for of_model in now.values()])),
-        **interval_arrays(past, now, recent, intervals),
-        "flag": (DIMS, flags_of([*now], recent, windows), meaning),
+        **interval_arrays(learnt.calibration, judged, now, recent, intervals),
+        "flag": (DIMS, flags_of([*now], recent, seen), meaning),
         "truth": (DIMS[1:], one.truth),
     }
     labels = {"model": [*now], **recent.forecast_coordinates("test")}
     labels["origin"] = one.origins + shift(recent.utc_offset, recent.file_utc_offset)
-    attributes = recent.forecast_attributes(network)
+    attributes = recent.forecast_attributes(learnt.models.network)
     attributes["utc_offset"] = recent.file_utc_offset
     for of in refitted:
         until = of.windows.time[-1] + shift(recent.utc_offset, recent.file_utc_offset)
@@ -76,47 +117,57 @@ def forecast_recent(
     return RecentForecasts(data if forecast.origins == "all" else data.isel(origin=[-1]))
 
 
-def by_model(of_network: Forecasts, of_baselines: BaselineForecasts) -> dict[str, Forecasted]:
-    """What a network of one seed, the baselines and persistence forecast, the network first."""
-    data = of_network.data
-    persistence = data["persistence"].expand_dims(horizon=data["horizon"])
+def by_model(models: Models, windows: WindowSet, split: str) -> dict[str, Forecasted]:
+    """What the network, the baselines and persistence forecast, the network first."""
+    origins = windows.origins(split)
     forecasts = {
-        str(data.attrs["model"]): data["prediction"].isel(seed=0),
-        **{name: of_baselines.prediction.sel(model=name) for name in of_baselines.models[::-1]},
-        "persistence": persistence,
+        models.network: forecast_at_once(models.forecasters, windows, split),
+        **{
+            name: windows.to_possible(baseline(windows, origins))
+            for name, baseline in [*models.baselines.items()][::-1]
+        },
+        "persistence": windows.to_possible(windows.last_values(origins)),
     }
-    truth = data["truth"].transpose(*DIMS[1:]).to_numpy()
+    values, observed = windows.target_series
+    steps = windows.target_steps(origins)
+    truth = np.where(observed[steps], windows.to_physical(values[steps]), np.float32(np.nan))
+    times, interval = windows.time[origins], windows.interval_minutes
     return {
-        name: Forecasted(
-            of_network.origins,
-            forecast.transpose(*DIMS[1:]).to_numpy(),
-            truth,
-            of_network.interval_minutes,
-        )
-        for name, forecast in forecasts.items()
+        name: Forecasted(times, of_model, truth, interval) for name, of_model in forecasts.items()
     }
+
+
+def side_by_side(forecasts: Mapping[str, Forecasted]) -> Forecasted:
+    """The forecasts of all models as if of one, with the detectors of each model after those of the
+    one before: ``[T, H, M*N, F]``."""
+    one = next(iter(forecasts.values()))
+    values = np.concatenate([of_model.forecast for of_model in forecasts.values()], axis=2)
+    return replace(one, forecast=values, truth=np.tile(one.truth, (1, 1, len(forecasts), 1)))
 
 
 def interval_arrays(
-    past: dict[str, Forecasted],
-    now: dict[str, Forecasted],
+    past: Calibration,
+    judged: Mapping[str, Forecasted],
+    now: Mapping[str, Forecasted],
     recent: RecentWindows,
     intervals: Intervals,
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[np.float32]]]:
     """Lower and upper ends by level, as :class:`.recent.RecentForecasts` has them.
 
-    A model without a past has the widths of the first one that has one.
+    A model that is not judged, as it has no past, has the widths of the first one that is.
     """
-    settings, first = (intervals.levels, intervals.adaptive_step), next(iter(past))
-    of_models = []
-    for name, of_model in now.items():
-        own = name if name in past else first
-        widths = half_widths([past[own]], now[own], *settings)
-        points = np.moveaxis(of_model.forecast, 1, 0)  # [H, W, N, F]
-        ends = [around(*one, recent.target_range) for one in zip(points, widths, strict=True)]
-        of_models.append(np.array(ends, dtype="float32"))  # [H, 2, L, W, N, F]
-    # [M, H, 2, L, W, N, F] becomes [L, 2, M, W, H, N, F].
-    by_level = np.moveaxis(np.stack(of_models), (3, 2, 1), (0, 1, 4))
+    settings = (intervals.levels, intervals.adaptive_step)
+    widths = np.array([*half_widths(past, side_by_side(judged), *settings)])  # [H, L, W, M*N, F]
+    widths = widths.reshape(*widths.shape[:3], len(judged), -1, widths.shape[-1])
+    of_first = [widths[:, :, :, :1]] * (len(now) - len(judged))
+    widths = np.concatenate([*of_first, widths], axis=3)
+    points = np.stack([of_model.forecast for of_model in now.values()], axis=2)  # [W, H, M, N, F]
+    ends = [
+        around(point, width, recent.target_range)
+        for point, width in zip(np.moveaxis(points, 1, 0), widths, strict=True)
+    ]
+    # [H, 2, L, W, M, N, F] becomes [L, 2, M, W, H, N, F].
+    by_level = np.moveaxis(np.array(ends, dtype="float32"), (2, 1, 4, 3, 0), range(5))
     return {
         f"{end}_{100 * level:g}": (DIMS, values)
         for level, of_level in zip(intervals.levels, by_level, strict=True)

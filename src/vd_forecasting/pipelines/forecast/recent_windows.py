@@ -1,7 +1,6 @@
 """The series of a recent file behind those of training, scaled and imputed as these."""
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from vd_forecasting.artefacts import RecentWindows, WindowBlocks, WindowSet
@@ -32,6 +31,26 @@ def make_recent_windows(
     """
     trained = blocks.last
     check_same_windows(best_model, trained)
+    known = WindowSet(trained.data.isel(time=slice(0, trained.ends["val"])))
+    return append_recent(known, trained, clean, forecast)
+
+
+def fewest_steps(trained: WindowSet) -> WindowSet:
+    """Those training steps at which a feature of a detector is lowest or highest, and the last one
+    of validation: what :mod:`.flags` looks at, but nothing to learn from."""
+    train_end, val_end = trained.ends["train"], trained.ends["val"]
+    values, seen = trained.values[:train_end], trained.observed[:train_end]
+    ends = np.where(seen, values, np.inf).argmin(0), np.where(seen, values, -np.inf).argmax(0)
+    steps = np.unique(ends)
+    data = trained.data.isel(time=[*steps, val_end - 1])
+    return WindowSet(data.assign_attrs(train_end=len(steps), val_end=len(steps) + 1))
+
+
+def append_recent(
+    known: WindowSet, trained: WindowSet, clean: xr.DataArray, forecast: Forecast
+) -> RecentWindows:
+    """The series of a clean recent file, and what comes before it, behind those that are ``known``,
+    some or all of training and validation; see :func:`make_recent_windows`."""
     source, interval = source_of(clean), as_interval(trained.interval_minutes)
     there = {str(name) for name in clean["vd"].values}
     series = clean.reindex(vd=trained.vdids).sel(feature=trained.features).transpose(*DIMS)
@@ -44,7 +63,7 @@ def make_recent_windows(
             f"{in_words(trained.sequence_length * interval)}"
         )
     # What was never there in training has no scale, and the network knows it as zero.
-    values[:, ~trained.observed[: trained.ends["train"]].any(axis=0)] = np.nan
+    values[:, ~known.observed[: known.ends["train"]].any(axis=0)] = np.nan
     values -= trained.scaler["mean"]
     values /= trained.scaler["std"]
 
@@ -59,18 +78,14 @@ def make_recent_windows(
         column = (slice(None), *at)
         values[column] = fill_forward(values[column], observed[column])
 
-    known = trained.data.isel(time=slice(0, trained.ends["val"]))
-    added = xr.Dataset(
-        {
-            "values": (DIMS, values),
-            "observed": (DIMS, observed),
-            "calendar": (("time", "phase"), calendar_inputs(time, trained.holidays)),
-        },
-        {"time": time},
-    )
-    over_time = {name: xr.concat([known[name], added[name]], "time") for name in added.data_vars}
-    data = known.drop_dims("time").assign(over_time).assign_attrs(source=source)
-    first = trained.ends["val"] + before
+    calendar = calendar_inputs(time, trained.holidays)
+    added = {"values": values, "observed": observed, "calendar": calendar, "time": time}
+    over_time = {
+        name: (known.data[name].dims, np.concatenate([known.data[name].values, of_file]))
+        for name, of_file in added.items()
+    }
+    data = known.data.drop_dims("time").assign(over_time).assign_attrs(source=source)
+    first = len(known.time) + before
     firsts = first + np.arange(steps - trained.sequence_length + 1)
     adapting = ADAPTING_DAYS * round(MINUTES_PER_DAY / trained.interval_minutes)
     return RecentWindows(
@@ -84,6 +99,6 @@ def make_recent_windows(
 
 def observed_at(windows: WindowSet, time: np.ndarray) -> np.ndarray:
     """What was observed at some times, float32 ``[T, N, P]``, scaled; else NaN."""
-    at = pd.Index(windows.time).get_indexer(pd.Index(time))
-    seen = (at >= 0)[:, None, None] & windows.observed[at]
+    at = np.searchsorted(windows.time, time).clip(max=len(windows.time) - 1)
+    seen = (windows.time[at] == time)[:, None, None] & windows.observed[at]
     return np.where(seen, windows.values[at], np.float32(np.nan))

@@ -1,6 +1,6 @@
 """Forecast test and validation with the trained models, and add up errors of the other splits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from secrets import token_hex
 from typing import Any
 
@@ -13,6 +13,7 @@ import xarray as xr
 from vd_forecasting.artefacts import FitErrors, Forecasts, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.records import key_of
 from vd_forecasting.evaluation.metrics import by_feature, from_sums
+from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Compute
 from vd_forecasting.pipelines.training.batches import WindowBatches
@@ -173,6 +174,23 @@ def forecast_split(
     attributes = windows.forecast_attributes(next(iter(models.values()))["model"])
     attributes["best_seed"] = best_seed
     return Forecasts(xr.Dataset(arrays, {"seed": seeds, **labels}, attributes))
+
+
+def forecast_at_once(
+    forecasters: Mapping[str, Forecaster], windows: WindowSet, split: str
+) -> Floats:
+    """Forecast every window of a split, ``[W, H, N, F]`` in physical units and possible, as
+    :func:`forecast_split` does, with the forecasters of one checkpoint."""
+    count = len(windows.starts(split))
+    parts = []
+    with torch.inference_mode():
+        for name, vds in windows.models.items():
+            batches = WindowBatches(windows, vds, split, WINDOWS_AT_ONCE)
+            made = np.concatenate([forecasters[name](inputs).numpy() for inputs, _ in batches])
+            if windows.one_by_one:  # [N*W, H, 1, F], VD by VD
+                made = np.moveaxis(made[:, :, 0].reshape(-1, count, *made.shape[1::2]), 0, 2)
+            parts.append(made)
+    return windows.to_possible(np.concatenate(parts, axis=2))
 
 
 def _lazy(values_at: Callable[..., Floats], shape: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
