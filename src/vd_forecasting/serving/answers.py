@@ -101,11 +101,7 @@ def describe(model: ServedModel) -> Any:
         "name": model.name,
         "mode": trained.mode,
         "network": model.learnt.models.network,
-        "models": [
-            model.learnt.models.network,
-            *[*model.learnt.models.baselines][::-1],
-            "persistence",
-        ],
+        "models": model.learnt.models.names,
         "vdids": trained.vdids,
         "features": [
             {
