@@ -114,7 +114,7 @@ def describe(model: ServedModel) -> Any:
         "window_steps": trained.sequence_length,
         "interval_minutes": trained.interval_minutes,
         "horizon_steps": trained.prediction_length,
-        "levels": [100 * level for level in model.intervals.levels],
+        "levels": [float(f"{100 * level:g}") for level in model.intervals.levels],
         "utc_offset": trained.utc_offset,
         "source": trained.source,
         **{
