@@ -204,7 +204,7 @@ def test_a_template_or_a_style_sheet_renders_pages_again_and_trains_nothing(
     assert texts
     for name in texts:
         steps = {node.split(".")[-1] for node in changed_nodes(everything, name)}
-        assert steps, name
+        assert bool(steps) != ("serving/" in name), name  # no node serves
         assert not steps & {"clean", "make_windows", "train", "evaluate", "forecast_baselines"}
 
 

@@ -1,5 +1,6 @@
 """Forecasts of a recent file by models of another one, in a copy of the project."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,44 @@ def test_one_experiment_by_its_namespace_and_all_origins_are_scored(
     scores = pd.read_csv(project / "data/08_reporting/forecast/single_vd_lstm_scores.csv")
     assert (scores["n"] > 200).all()
     assert scores.loc[scores["model"] == "lstm", "promised_mae"].notna().all()
+
+
+def test_a_network_is_trained_on_everything_once_and_nothing_else_changes(
+    runs: ForkedRuns, project: Path
+) -> None:
+    command = ("run", "--namespace", "forecast_single_vd_lstm", "--params")
+    plain, asked = "vd_file=today.h5,compute.threads=1", ",forecast.refit=true"
+    code, printed = runs.run(project, *command, plain)
+    assert code == 0, printed
+    made = {path: path.read_bytes() for path in project.glob("data/0[1-8]*/**/*") if path.is_file()}
+
+    code, printed = runs.run(project, *command, plain + asked, "--dry-run")
+    assert "1 training on all data: single_vd_lstm of 1 epoch\n" in printed
+    code, printed = runs.run(project, *command, plain + asked)
+    assert code == 0, printed
+    assert "single_vd_lstm refit: epoch 1/1  train loss" in printed
+    page = (project / "data/08_reporting/forecast/single_vd_lstm.md").read_text()
+    assert page.startswith("# Forecast by LSTM trained on everything: `single_vd_lstm`")
+    path = project / "data/07_model_output/forecast/single_vd_lstm.csv"
+    table = pd.read_csv(path)
+    others = pd.read_csv(io.BytesIO(made[path]))
+    assert table[table["model"] != "lstm_refitted"].reset_index(drop=True).equals(others)
+    stored = XarrayDataset(
+        filepath=str(path.with_suffix(".nc")), holds="vd_forecasting.artefacts.RecentForecasts"
+    ).load()
+    assert stored.best_informed == "lstm_refitted"
+    assert stored.refit_epochs == [1]
+
+    code, printed = runs.run(project, *command, plain + asked)
+    assert "single_vd_lstm refit: was trained before, 1 epoch" in printed
+    assert (project / "data/06_models/forecast/single_vd_lstm").is_dir()
+    code, printed = runs.run(project, *command, plain + asked, "--only-stale-outputs")
+    assert (code, printed.strip().splitlines()[-1]) == (0, "Everything is up to date.")
+
+    code, printed = runs.run(project, *command, plain)
+    assert code == 0, printed
+    assert "single_vd_lstm refit: " not in printed
+    assert {path: path.read_bytes() for path in made} == made
 
 
 def test_what_was_not_trained_is_one_line(runs: ForkedRuns, project: Path, tmp_path: Path) -> None:

@@ -36,7 +36,15 @@ from kedro.utils import find_kedro_project
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
 from vd_forecasting.running import claims, runners
-from vd_forecasting.running.estimate import count_trainings, estimate, grid_shape, plan_trainings
+from vd_forecasting.running.estimate import (
+    count_refits,
+    count_trainings,
+    estimate,
+    estimate_refits,
+    grid_shape,
+    plan_refits,
+    plan_trainings,
+)
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
 from vd_forecasting.running.options import read_config, read_params
@@ -149,6 +157,9 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         shape = grid_shape(catalog, "vd_raw" if "vd_raw" in pipeline.inputs() else "vd_clean")
         for line in estimate(planned, shape, catalog):
             click.echo(line)
+    if refits := plan_refits(pipeline.nodes, catalog):
+        click.echo(count_refits(refits))
+        click.echo(estimate_refits(refits, catalog))
 
 
 @cli.command(

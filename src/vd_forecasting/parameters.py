@@ -283,6 +283,8 @@ class Forecast(Parameters):
 
     origins: Literal["last", "all"]
     """From its last window, or from all of them, which are scored where the truth is there."""
+    refit: bool = False
+    """Train the network again, on the comparison's data and the file, to forecast with it."""
 
 
 class Simulate(Parameters):

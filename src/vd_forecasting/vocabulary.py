@@ -21,9 +21,13 @@ VOLUME: Final = "total_volume"
 OCCUPANCY: Final = "avg_occupancy"
 TARGET_FEATURES: Final = (SPEED, VOLUME, OCCUPANCY)  # by default, where the file has them
 
+REFITTED: Final = {model: f"{model}_refitted" for model in MODELS}
+"""Name, among models, of a network of this kind that was trained on everything."""
+
+_NETWORKS: Final = {"lstm": "LSTM", "xlstm": "xLSTM"}
 NAMES: Final = {  # in print
-    "lstm": "LSTM",
-    "xlstm": "xLSTM",
+    **_NETWORKS,
+    **{REFITTED[model]: f"{name} trained on everything" for model, name in _NETWORKS.items()},
     "gradient_boosting": "gradient boosting",
     "ridge": "ridge",
     "historical_average": "historical average",

@@ -3,7 +3,7 @@
 ::
 
     python -m tests.benchmarks.intervals coverage.csv --models persistence ridge
-    python -m tests.benchmarks.intervals coverage.csv --models lstm --records "year 2"
+    python -m tests.benchmarks.intervals coverage.csv --models lstm --size base --records "year 2"
 
 The records are those of :mod:`.recipes`; ``VD_TEST_DATA`` names the folder of the files. Each model
 learns from the training split of a record; its residuals on validation make the intervals. A row of
@@ -36,8 +36,8 @@ LEVEL = 0.9
 ALL = ["sample 10", *(f"year {number}" for number in range(1, RECORDS + 1))]
 
 
-def forecasts(windows: WindowSet, model: str) -> list[Forecasted]:
-    """Of validation and of test, by a baseline or by a small network with one seed."""
+def forecasts(windows: WindowSet, model: str, size: str) -> list[Forecasted]:
+    """Of validation and of test, by a baseline or by a network of one seed."""
     splits = ("val", "test")
     known = models_without_network()
     if model in known:
@@ -45,22 +45,26 @@ def forecasts(windows: WindowSet, model: str) -> list[Forecasted]:
         both = known[model](windows, np.concatenate(origins))
         scaled = np.split(both, [len(origins[0])])
     else:
-        forecaster, _ = trained(windows, RECIPES["product"], model, "small", seed=42)
+        forecaster, _ = trained(windows, RECIPES["product"], model, size, seed=42)
         scaled = [forecast_network(windows, forecaster, split) for split in splits]
+    return [
+        as_forecasted(windows, split, of_split)
+        for split, of_split in zip(splits, scaled, strict=True)
+    ]
+
+
+def as_forecasted(windows: WindowSet, split: str, scaled: np.ndarray) -> Forecasted:
+    """Scaled forecasts of a split ``[W, H, N, F]`` in physical units, with what came true."""
     values, observed = windows.target_series
-    found = []
-    for split, of_split in zip(splits, scaled, strict=True):
-        origins_of_split = windows.origins(split)
-        steps = windows.target_steps(origins_of_split)
-        truth = np.where(observed[steps], windows.to_physical(values[steps]), np.nan)
-        forecast = windows.to_possible(of_split)
-        time = windows.time[origins_of_split]
-        found.append(Forecasted(time, forecast, truth, windows.interval_minutes))
-    return found
+    origins = windows.origins(split)
+    steps = windows.target_steps(origins)
+    truth = np.where(observed[steps], windows.to_physical(values[steps]), np.nan)
+    forecast = windows.to_possible(scaled)
+    return Forecasted(windows.time[origins], forecast, truth, windows.interval_minutes)
 
 
-def rows(windows: WindowSet, model: str) -> Iterator[dict[str, Any]]:
-    past, now = forecasts(windows, model)
+def rows(windows: WindowSet, past: Forecasted, now: Forecasted) -> Iterator[dict[str, Any]]:
+    """Scores of the intervals that residuals of the past put around forecasts of now."""
     truth = now.truth.astype("float64")
     known = np.isfinite(truth)
     for step in (0.0, parameters("base/parameters.yml")["intervals"]["adaptive_step"]):
@@ -95,11 +99,13 @@ def main() -> None:
     known = [*models_without_network(), "lstm", "xlstm"]
     parser.add_argument("--models", nargs="+", default=known, choices=known)
     parser.add_argument("--records", nargs="+", default=ALL)
+    parser.add_argument("--size", default="small", choices=["base", "small"])
     wanted = parser.parse_args()
     for name in wanted.records:
         windows = windows_of(record(name), "prove", RECIPES["product"])
         for model in wanted.models:
-            new = [{"record": name, "model": model, **row} for row in rows(windows, model)]
+            both = forecasts(windows, model, wanted.size)
+            new = [{"record": name, "model": model, **row} for row in rows(windows, *both)]
             with wanted.file.open("a") as file:
                 pd.DataFrame(new).to_csv(file, index=False, header=file.tell() == 0)
     print(table(wanted.file))  # noqa: T201

@@ -51,7 +51,7 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradie
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.loop import Learner, fit
+from vd_forecasting.pipelines.training.loop import ValidatedLearner, fit
 from vd_forecasting.pipelines.training.train import describe_network, random_numbers
 from vd_forecasting.pipelines.training.windows import make_windows
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
@@ -281,7 +281,7 @@ def trained(
     with random_numbers(seed, torch.device("cpu")):
         forecaster = build_forecaster(describe_network(experiment))
         forecaster = apply_recipe(recipe, forecaster, experiment.model_parameters.dropout)
-        *_, last = fit(Learner(forecaster, experiment, vds, seed), f"{model} {seed}")
+        *_, last = fit(ValidatedLearner(forecaster, experiment, vds, seed), f"{model} {seed}")
     seconds = time.perf_counter() - started
     forecaster.load_state_dict(last["weights"])
     best = last["history"]["best_epoch"]

@@ -16,6 +16,8 @@ from vd_forecasting.evaluation.intervals import (
     Forecasted,
     UsualSize,
     adaptive_quantiles,
+    around,
+    half_widths,
     interval_bounds,
 )
 
@@ -49,6 +51,21 @@ def ends(
 
 def column(*values: float) -> Floats:
     return np.array(values, dtype="float64").reshape(-1, 1)
+
+
+def test_ends_are_half_widths_around_a_forecast_and_possible() -> None:
+    """Nine residuals at one time of day: the 8th covers 80 %, for 95 % there are too few."""
+    days = pd.date_range("2026-03-23", periods=9, freq="1D").to_numpy()
+    past = forecasted(np.arange(1.0, 10)[:, None, None, None], origins=days)
+    now = forecasted(np.full((1, 1, 1, 1), np.nan), "2026-05-01")
+    [widths] = half_widths(Calibration.learn([past]), now, [0.8, 0.95], 0.0)
+    assert widths.ravel().tolist() == pytest.approx([8.0, np.inf])
+    widths = widths.round(9)
+    possible = (column(0.0), column(105.0))
+    low, high = around(column(100.0)[None], widths, possible)
+    assert (low.ravel().tolist(), high.ravel().tolist()) == ([92.0, 0.0], [105.0, 105.0])
+    low, high = around(column(50.0)[None], widths, possible)
+    assert (low.ravel().tolist(), high.ravel().tolist()) == ([42.0, 0.0], [58.0, 105.0])
 
 
 # --- split conformal ------------------------------------------------------------------------------

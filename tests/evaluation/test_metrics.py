@@ -97,8 +97,8 @@ def test_what_is_not_observed_is_never_scored(
 
 def test_tidy_has_one_row_per_score() -> None:
     truth = labelled(np.arange(24.0).reshape(3, 2, 2, 2))
-    table = tidy(score(truth, truth + 1, 1.0), "lstm")
-    assert list(table.columns) == ["model", "vdid", "feature", "horizon", "metric", "value"]
+    table = tidy(score(truth, truth + 1, 1.0))
+    assert {*table.columns} == {"vdid", "feature", "horizon", "metric", "value"}
     assert len(table) == 2 * 2 * 2 * (len(METRICS) + 1)
     assert (table.query("metric == 'mae'")["value"] == 1).all()
     assert (table.query("metric == 'n'")["value"] == 3).all()

@@ -14,6 +14,7 @@ from tests.make.parameters import CLEANING
 from vd_forecasting.datasets import AtomicJSONDataset
 from vd_forecasting.parameters import (
     Compute,
+    Forecast,
     GlobalVDWindows,
     IndependentMultiVDWindows,
     LSTMModel,
@@ -25,12 +26,16 @@ from vd_forecasting.parameters import (
 )
 from vd_forecasting.running.estimate import (
     Planned,
+    count_refits,
     count_trainings,
     estimate,
+    estimate_refits,
     grid_shape,
+    plan_refits,
     plan_trainings,
     time_left,
 )
+from vd_forecasting.wording import duration
 
 LENGTHS = {
     "sequence_length": 20,
@@ -190,6 +195,48 @@ def test_steps_are_those_of_the_grid_that_cleaning_makes(tmp_path: Path) -> None
     known = catalog(tmp_path)
     known["vd_raw"] = file
     assert grid_shape(known, "vd_raw") is None
+
+
+REFITS = [
+    Node(train, [f"{space}.x", f"{space}.refit_state"], f"{space}.refitted", namespace=space)
+    for space in ("forecast_single_vd_lstm", "forecast_multi_vd_lstm")
+]
+
+
+def with_refits(folder: Path, **changed: Any) -> DataCatalog:
+    """One experiment was trained; refits are asked for, and the file has 288 steps and one."""
+    forecast = {"params:forecast": Forecast(origins="last", refit=True)}
+    known = catalog(folder, **{"vd_raw": make_clean(289), **forecast, **changed})
+    save_records(known)
+    return known
+
+
+def test_refits_are_planned_where_they_are_asked_for_and_there_is_a_comparison(
+    tmp_path: Path,
+) -> None:
+    unasked = {"params:forecast": Forecast(origins="last")}
+    assert plan_refits(REFITS, with_refits(tmp_path, **unasked)) == []
+    planned = plan_refits(REFITS, with_refits(tmp_path))
+    [fit] = planned[0].fits
+    line = f"1 training on all data: single_vd_lstm of {fit.best_epoch} epochs"
+    assert count_refits(planned) == line
+
+
+def test_the_time_of_a_refit_is_that_of_its_epochs_in_proportion_to_the_windows(
+    tmp_path: Path,
+) -> None:
+    known = with_refits(tmp_path)
+    planned = plan_refits(REFITS, known)
+    [fit] = planned[0].fits
+    # 4.06 s an epoch with 5,611 windows; 1,200 of test, 775 of val, and 288 steps of the file
+    expected = fit.best_epoch * 4.06 * (5611 + 775 + 1200 + 288) / 5611
+    times = known.load("vd_raw").indexes["time"]
+    assert planned[0].seconds(times) == pytest.approx(expected)
+    line = estimate_refits(planned, known)
+    assert line.startswith(f"Time of training on all data: at most {duration(expected)}, none on")
+    other = {"params:compute": Compute(threads=1, accelerator="gpu")}
+    line = estimate_refits(planned, with_refits(tmp_path, **other))
+    assert line.endswith("not known on another device or with other threads: single_vd_lstm")
 
 
 def test_the_time_left_is_that_of_the_models_trained_so_far() -> None:

@@ -1,6 +1,7 @@
 import logging
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
-from vd_forecasting.parameters import Compute
+from vd_forecasting.parameters import Compute, Forecast
 from vd_forecasting.running.hooks import (
     ExperimentLogs,
     FinishedTrainings,
@@ -34,6 +35,14 @@ def test_states_are_removed_when_the_run_has_ended(tmp_path: Path) -> None:
     FinishedTrainings().after_pipeline_run(ran, catalog)
     assert not (tmp_path / "own").exists()
     assert catalog.load("other_state").load("1") == {}
+
+
+def test_states_to_keep_outlive_the_run(tmp_path: Path) -> None:
+    kept = TrainingStateDataset(filepath=str(tmp_path / "kept"), keep=True)
+    kept.load().save("1", {})
+    ran = Pipeline([Node(train, "kept_state", ["y", "z"], name="train")])
+    FinishedTrainings().after_pipeline_run(ran, DataCatalog({"kept_state": kept}))
+    assert kept.load().load("1") == {}
 
 
 def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
@@ -98,6 +107,17 @@ def test_the_device_is_checked_before_a_run_that_trains_and_before_no_other() ->
         KnownParameters().before_pipeline_run(trains, catalog)
     reports = Pipeline([Node(train, "windows", ["y", "z"])], namespace="a")
     KnownParameters().before_pipeline_run(reports, catalog)
+
+
+def test_the_device_is_checked_before_a_refit_that_is_asked_for() -> None:
+    refits = Pipeline([Node(train, "refit_state", ["y", "z"])], namespace="forecast_a")
+    compute = MemoryDataset(Compute(threads=1, accelerator="tpu"))
+    for asked in (False, True):
+        forecast = MemoryDataset(Forecast(origins="last", refit=asked))
+        catalog = DataCatalog({"params:compute": compute, "params:forecast": forecast})
+        message = r"^compute.accelerator is 'tpu'"
+        with pytest.raises(ValueError, match=message) if asked else nullcontext():
+            KnownParameters().before_pipeline_run(refits, catalog)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])

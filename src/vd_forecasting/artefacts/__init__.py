@@ -8,11 +8,12 @@ nowhere else.
 from vd_forecasting.artefacts.blocks import WindowBlocks
 from vd_forecasting.artefacts.experiment import Experiment, Outcome
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
-from vd_forecasting.artefacts.recent import RecentForecasts, RecentWindows
+from vd_forecasting.artefacts.recent import AllWindows, RecentForecasts, RecentWindows
 from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
 from vd_forecasting.artefacts.windows import WindowSet
 
 __all__ = [
+    "AllWindows",
     "BaselineForecasts",
     "Config",
     "Cost",

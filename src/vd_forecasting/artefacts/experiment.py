@@ -1,5 +1,6 @@
 """An experiment: which network is trained on which windows, and how; and its outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vd_forecasting.artefacts.forecasts import Forecasts
@@ -22,6 +23,8 @@ class Experiment:
     """Truths below this are left out of MAPE."""
     block: int | None = None
     """Number of the test block that its windows end with; None where there is one only."""
+    rates: Mapping[str, tuple[float, ...]] | None = None
+    """Of a refit, which has no validation: by model, the learning rate of each epoch."""
 
     @property
     def name(self) -> str:
@@ -33,7 +36,8 @@ class Experiment:
         of_model = [] if model_name in (JOINT, GLOBAL) else [model_name]
         of_seed = [f"seed {seed}"] if len(self.training.seeds) > 1 else []
         of_block = [] if self.block is None else [f"block {self.block}"]
-        return " ".join([self.name, *of_model, *of_block, *of_seed])
+        refit = [] if self.rates is None else ["refit"]
+        return " ".join([self.name, *of_model, *of_block, *of_seed, *refit])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from vd_forecasting.artefacts.forecasts import OfForecasts
 from vd_forecasting.artefacts.windows import LABELS, Labelled, WindowSet
+from vd_forecasting.vocabulary import REFITTED
 
 FLAGS = {
     "gaps": "values of the detector are missing in the window; the last one before stands in",
@@ -47,6 +48,32 @@ class RecentWindows(WindowSet):
         """First input step of every window of a split, in order of time."""
         return self.firsts if split == "test" else super().starts(split)
 
+    @property
+    def last_known(self) -> int:
+        """The last step of the file at which anything is observed."""
+        seen = np.flatnonzero(self.observed[self.file].any(axis=(1, 2)))
+        return int(self.file.start + seen.max())
+
+
+@dataclass(frozen=True)
+class AllWindows(WindowSet):
+    """The series of a comparison and those of a file behind them, all of them to train on.
+
+    Training and validation split end where the latter begin, so that no window is of both.
+    """
+
+    def starts(self, split: str) -> npt.NDArray[np.int64]:
+        """First input step of every window, in order of time; all are of the training split."""
+        starts = np.concatenate([super().starts("train"), super().starts("test")])
+        return starts if split == "train" else starts[:0]
+
+    @property
+    def of_comparison_and_file(self) -> tuple[int, int]:
+        """How many windows are of the comparison, and how many of the file."""
+        starts = self.starts("train")
+        before = int((starts < self.ends["train"]).sum())
+        return before, len(starts) - before
+
 
 @dataclass(frozen=True)
 class RecentForecasts(Labelled, OfForecasts):
@@ -55,7 +82,9 @@ class RecentForecasts(Labelled, OfForecasts):
     ``data`` holds ``prediction`` and ``flag`` (model, origin, horizon, vd, feature), the latter the
     sum of the bits of :data:`FLAGS`, and ``truth`` (origin, horizon, vd, feature), NaN where it is
     not known. ``lower_90`` and ``upper_90`` are the ends of intervals that 90 % of the truths are
-    to lie in, as many of these as there are levels, from the lowest.
+    to lie in, as many of these as there are levels, from the lowest. With a refitted network,
+    attributes say how many windows of comparison and file it was trained on, until when, and for
+    how many epochs.
     """
 
     NEEDS: ClassVar = {
@@ -69,8 +98,19 @@ class RecentForecasts(Labelled, OfForecasts):
 
     @property
     def network(self) -> str:
-        """``lstm`` or ``xlstm``."""
+        """``lstm`` or ``xlstm``, that of the comparison."""
         return str(self.data.attrs["model"])
+
+    @property
+    def refitted(self) -> str | None:
+        """Name of the network that was trained on everything, if there is one."""
+        name = REFITTED[self.network]
+        return name if name in self.models else None
+
+    @property
+    def best_informed(self) -> str:
+        """The network to forecast with: the refitted one, else that of the comparison."""
+        return self.refitted or self.network
 
     @property
     def experiment(self) -> str:
@@ -79,6 +119,27 @@ class RecentForecasts(Labelled, OfForecasts):
     @property
     def models(self) -> list[str]:
         return [str(name) for name in self.data["model"].values]
+
+    @property
+    def refit_windows(self) -> tuple[int, int]:
+        """How many windows of the comparison and of the file the refitted network learnt from."""
+        comparison, file = self.data.attrs["refit_windows"]
+        return int(comparison), int(file)
+
+    @property
+    def refit_until(self) -> np.datetime64:
+        """The last time stamp among these, on the clock of the file."""
+        return np.datetime64(self.data.attrs["refit_until"])
+
+    @property
+    def refit_epochs(self) -> list[int]:
+        """For how many epochs, one number per network."""
+        return [int(epochs) for epochs in np.atleast_1d(self.data.attrs["refit_epochs"])]
+
+    @property
+    def scored(self) -> list[str]:
+        """All models but the refitted one, which has seen the truths."""
+        return [name for name in self.models if name != self.refitted]
 
     @property
     def utc_offset(self) -> str:

@@ -87,10 +87,16 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
 
     Saved are the names of the states that the training may use; others are removed. The training
     itself writes the states: a node's output would come too late for a run that is killed.
+
+    A run that has ended well needs them no more, unless ``keep`` says that they are what is left of
+    a training.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, keep: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._folder = local_path(filepath)
+        self.keep = keep
         self.metadata = metadata
 
     def load(self) -> TrainingState:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -282,27 +283,34 @@ def _difference(names: Sequence[str], networks: Sequence[xr.Dataset], shared: in
 
 def mean_over_seeds(values: Labelled) -> Labelled:
     """From ``(member, ...)`` to ``(model, ...)``; undefined in one seed is undefined."""
-    return _over_seeds(values, lambda of_model: of_model.mean("member", skipna=False))
+    return _over_seeds(values, lambda of_seeds: np.asarray(of_seeds.mean(axis=-1)))
 
 
 def deviation_over_seeds(values: Labelled) -> Labelled:
     """Standard deviation from ``(member, ...)`` to ``(model, ...)``; NaN for a single seed."""
-    return _over_seeds(
-        values,
-        lambda of_model: (
-            of_model.std("member", skipna=False, ddof=1)
-            if of_model.sizes["member"] > 1
-            else of_model.isel(member=0, drop=True) * np.nan
-        ),
+
+    def deviation(of_seeds: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if of_seeds.shape[-1] == 1:
+            return np.full(of_seeds.shape[:-1], np.nan)
+        return np.asarray(of_seeds.std(axis=-1, ddof=1))
+
+    return _over_seeds(values, deviation)
+
+
+def _over_seeds(
+    values: Labelled, statistic: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> Labelled:
+    """A statistic of the last axis, over the members of each model."""
+    names = values["model"].values.astype(str)
+    models = list(dict.fromkeys(names.tolist()))
+    of_model = [np.flatnonzero(names == model) for model in models]
+    found: Labelled = xr.apply_ufunc(
+        lambda array: np.stack([statistic(array[..., at]) for at in of_model], axis=-1),
+        values.drop_vars(["model", "seed", "best"], errors="ignore"),
+        input_core_dims=[["member"]],
+        output_core_dims=[["model"]],
     )
-
-
-def _over_seeds(values: Labelled, statistic: Callable[[Labelled], Labelled]) -> Labelled:
-    names = values["model"].values
-    models = list(dict.fromkeys(map(str, names)))
-    parts = [statistic(values.isel(member=names == model)) for model in models]
-    plain = [part.drop_vars(["model", "seed", "best"], errors="ignore") for part in parts]
-    return xr.concat(plain, pd.Index(models, name="model"))
+    return found.assign_coords(model=models).transpose("model", ...)
 
 
 def by_target_time(values: Labelled, interval_minutes: float) -> Labelled:

@@ -26,6 +26,8 @@ from vd_forecasting.vd_array import MINUTES_PER_DAY, as_interval, minute_of_week
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Range = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
+"""Lowest and highest possible values, ``[N, F]``."""
 
 BIN_MINUTES: Final = 15
 """Resolution of the usual size by time of day."""
@@ -135,39 +137,54 @@ class Calibration:
 def interval_bounds(
     past: Calibration,
     now: Forecasted,
-    possible: tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]],
+    possible: Range,
     levels: Sequence[float],
     step: float,
 ) -> Iterator[tuple[Floats, Floats]]:
     """Lower and upper ends of intervals around forecasts, horizon by horizon: ``[L, T, N, F]``.
 
-    The ends at an origin do not depend on truths of later steps. With too few residuals for a
-    level its ends are those of the possible.
+    They are ``possible``, and as far from the forecast as :func:`half_widths` says.
+    """
+    for at, widths in enumerate(half_widths(past, now, levels, step)):
+        yield around(now.forecast[:, at], widths, possible)
+
+
+def half_widths(
+    past: Calibration, now: Forecasted, levels: Sequence[float], step: float
+) -> Iterator[Floats]:
+    """How far the ends of intervals are from the forecasts, horizon by horizon: ``[L, T, N, F]``.
+
+    Those at an origin do not depend on truths of later steps. With too few residuals for a level
+    they are infinite.
 
     Args:
         past: of forecasts of the same model before ``now``, all of whose truths were known at its
             first origin.
         now: the forecasts that need intervals; what is known of their truths at an origin adapts
             the interval there.
-        possible: lowest and highest possible values, ``[N, F]``.
         levels: shares of the truths that are to lie within, each above 0 and below 1.
         step: γ of Gibbs and Candès, how far a miss moves the chance to miss; 0 is split conformal.
     """
-    low, high = (np.asarray(end, dtype="float64") for end in possible)
     aimed = 1 - np.asarray(levels, dtype="float64")
     positions, bins_now, residuals_now = now.positions, now.bins, now.residuals
     for at in range(now.forecast.shape[1]):
         scale = past.size.at(at, bins_now[:, at])
-        quantiles = adaptive_quantiles(
+        yield scale * adaptive_quantiles(
             past.scores[at],
             abs(residuals_now[:, at]) / scale,
             np.searchsorted(positions, positions - (at + 1), side="right"),
             aimed,
             step,
         )
-        point = now.forecast[:, at].astype("float64")
-        lower, upper = (point + sign * scale * quantiles for sign in (-1, 1))
-        yield np.clip(lower, low, high), np.clip(upper, low, high)
+
+
+def around(
+    forecast: npt.NDArray[np.floating], widths: Floats, possible: Range
+) -> tuple[Floats, Floats]:
+    """The ends so far from forecasts ``[T, N, F]``, within the possible: ``[L, T, N, F]`` each."""
+    point = forecast.astype("float64")
+    low, high = (np.asarray(end, dtype="float64") for end in possible)
+    return np.clip(point - widths, low, high), np.clip(point + widths, low, high)
 
 
 def adaptive_quantiles(

@@ -5,14 +5,18 @@ so an average over horizons, VDs or batches weighs every observed point the same
 """
 
 from collections.abc import Hashable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 METRICS: Final = ("mae", "mse", "rmse", "mape", "r2")
 ERRORS: Final = (*METRICS, "mase")
+
+Array = npt.NDArray[Any]
 
 
 def sums(
@@ -34,27 +38,52 @@ def sums(
         mape_min_truth: truths below this are left out of the percentage error.
         mase_scale: ``(vd, feature)``, the errors that absolute errors are divided by for MASE.
     """
-    over = list(over)
-    truth = truth.astype("float64")
-    error = forecast.astype("float64") - truth  # NaN where the truth is NaN
-    scored = truth.notnull()
-    size = abs(truth)
-    counts_in_mape = scored & (size >= max(mape_min_truth, np.finfo("float64").tiny))
-    n = scored.sum(over)
-    mean = truth.sum(over) / n.where(n > 0)
-    absolute = abs(error).where(scored, 0).sum(over, skipna=False)
-    percentage = (abs(error) / size.where(counts_in_mape)).where(counts_in_mape, 0)
-    total = {
-        "n": n,
-        "absolute": absolute,
-        "squared": (error**2).where(scored, 0).sum(over, skipna=False),
-        "percentage": percentage.sum(over, skipna=False),
-        "n_percentage": counts_in_mape.sum(over),
-        "variation": ((truth - mean) ** 2).sum(over),
-    }
+    core = list(over)
+    least = max(mape_min_truth, np.finfo("float64").tiny)
+    # In numpy, since labels are the same throughout, and xarray would align them at every step.
+    of_truth = xr.apply_ufunc(
+        partial(_sums_of_truth, least=least, axes=len(core)),
+        truth,
+        input_core_dims=[core],
+        output_core_dims=[[]] * 3,
+    )
+    of_both = xr.apply_ufunc(
+        partial(_sums_of_both, least=least, axes=len(core)),
+        forecast,
+        truth,
+        input_core_dims=[core, core],
+        output_core_dims=[[]] * 3,
+    )
+    total = dict(zip(("n", "n_percentage", "variation"), of_truth, strict=True))
+    total |= zip(("absolute", "squared", "percentage"), of_both, strict=True)
     if mase_scale is not None:
-        total["scaled"] = (absolute / mase_scale).where(n > 0, 0)
+        total["scaled"] = (total["absolute"] / mase_scale).where(total["n"] > 0, 0)
     return xr.Dataset(total)
+
+
+def _sums_of_truth(truth: Array, least: float, axes: int) -> tuple[Array, Array, Array]:
+    """Number of points, number of those from ``least`` on, and squared distance from the mean."""
+    last = tuple(range(-axes, 0))
+    truth = truth.astype("float64")
+    scored = ~np.isnan(truth)
+    n = scored.sum(last)
+    total = np.where(scored, truth, 0).sum(last)
+    mean = np.divide(total, n, out=np.zeros_like(total), where=n > 0)
+    distance = truth - np.expand_dims(mean, last)
+    variation = np.where(scored, distance**2, 0).sum(last)
+    return n, (scored & (abs(truth) >= least)).sum(last), variation
+
+
+def _sums_of_both(
+    forecast: Array, truth: Array, least: float, axes: int
+) -> tuple[Array, Array, Array]:
+    """Absolute, squared and percentage errors."""
+    last = tuple(range(-axes, 0))
+    truth = truth.astype("float64")
+    error = np.where(np.isnan(truth), 0, forecast.astype("float64") - truth)
+    absolute, size = abs(error), abs(truth)
+    share = np.divide(absolute, size, out=np.zeros_like(absolute), where=size >= least)
+    return absolute.sum(last), (error**2).sum(last), share.sum(last)
 
 
 def from_sums(total: xr.Dataset) -> xr.Dataset:
@@ -123,18 +152,14 @@ def _plain(values: xr.DataArray) -> Any:
     return value if np.isfinite(value) else None
 
 
-def tidy(scores: xr.Dataset, model: str) -> pd.DataFrame:
-    """Scores over (vd, feature, horizon) as of :func:`score`, a row for each and metric.
+def tidy(scores: xr.Dataset) -> pd.DataFrame:
+    """Scores as of :func:`score`, a row for each and metric, labelled ``vdid, feature, horizon``.
 
-    The columns are ``model, vdid, feature, horizon, metric, value``; the metric ``n`` counts the
-    scored points, and undefined values are NaN.
+    Scores may have a dim ``member`` too. The metric ``n`` counts the scored points, and undefined
+    values are NaN.
     """
-    wide = (
-        scores.drop_vars("mape_left_out", errors="ignore")
-        .reset_coords(drop=True)
-        .rename(vd="vdid")
-        .to_dataframe()
-        .reset_index()
-    )
-    long = wide.melt(["vdid", "feature", "horizon"], var_name="metric").assign(model=model)
-    return long[["model", "vdid", "feature", "horizon", "metric", "value"]]
+    plain = scores.drop_vars("mape_left_out", errors="ignore").reset_coords(drop=True)
+    rows = plain.rename(vd="vdid").to_array("metric")
+    order = ("member", "metric", "vdid", "feature", "horizon")
+    rows = rows.transpose(*order, missing_dims="ignore")
+    return rows.to_dataframe("value").reset_index()

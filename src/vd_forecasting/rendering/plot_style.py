@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES, REFITTED
 
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
 # solid for networks and for no baseline.
@@ -28,6 +28,7 @@ _LOOKS: Final[dict[str, tuple[str, str, Any]]] = {
     "persistence": ("#8C8C8C", "|", "--"),
     "truth": ("#1A1A1A", "", "-"),
 }
+_LOOKS.update({REFITTED[model]: _LOOKS[model] for model in MODELS})
 COLOURS: Final = {name: colour for name, (colour, _, _) in _LOOKS.items()}
 MARKERS: Final = {name: marker for name, (_, marker, _) in _LOOKS.items()}
 MODE_MARKERS: Final = dict(zip(EVERY_MODE, "os^D", strict=True))
@@ -118,9 +119,9 @@ def figure_without_data(question: str, reason: str) -> Figure:
 def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for what a model forecast."""
     style: dict[str, Any] = {"color": COLOURS[model], "label": NAMES[model]}
-    if model not in MODELS:
+    if model not in {*MODELS, *REFITTED.values()}:
         style |= {"linestyle": _LOOKS[model][2], "linewidth": 1.6, "marker": "", "zorder": 1.5}
-    elif model == "xlstm":  # where both run on top of each other, both still show
+    elif model.startswith("xlstm"):  # where both run on top of each other, both still show
         style |= {"linewidth": 1.3, "marker": MARKERS[model], "markersize": 3.5}
     else:
         style |= {"linewidth": 2.4, "marker": MARKERS[model], "markersize": 6.0}

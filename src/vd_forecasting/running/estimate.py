@@ -20,7 +20,7 @@ from kedro.pipeline.node import Node
 from kedro.validation import DataValidationError
 from pydantic import BaseModel, ValidationError
 
-from vd_forecasting.artefacts import Config, Cost, History
+from vd_forecasting.artefacts import Config, Cost, Fit, History
 from vd_forecasting.parameters import (
     GlobalVDWindows,
     IndependentMultiVDWindows,
@@ -35,6 +35,8 @@ from vd_forecasting.wording import duration, listed, megabytes, plural
 
 PROGRAM_BYTES = 525_000_000  # Python with torch and the other libraries, on Linux without a GPU
 FLOAT_BYTES = 4
+REFIT_STATE = ".refit_state"
+"""End of the name of what a node reads that may train on all data."""
 NOTABLE_SECONDS = 2.0
 """A shorter training gives no idea of the others, or took up a finished one."""
 
@@ -84,8 +86,33 @@ class Planned:
         return self.windows_in(steps) * of_window * (len(self.training.seeds) + 1)
 
 
+@dataclass(frozen=True)
+class PlannedRefit:
+    """The trainings of one experiment on all data, as many as it has models."""
+
+    config: Config
+    fits: tuple[Fit, ...]
+    """How the trainings of the comparison went."""
+
+    @property
+    def epochs(self) -> int:
+        """Of all models together."""
+        return sum(fit.best_epoch for fit in self.fits)
+
+    def seconds(self, times: pd.DatetimeIndex) -> float:
+        """At most, for a file with these time stamps.
+
+        An epoch takes as long as in the comparison, in proportion to the windows, some of which may
+        be in both.
+        """
+        of_epochs = sum(fit.best_epoch * fit.seconds / len(fit.epochs) for fit in self.fits)
+        added = (times[-1] - times[0]) / pd.Timedelta(minutes=self.config.interval_minutes)
+        windows = added + sum(span.windows for span in self.config.split.values())
+        return of_epochs * windows / self.config.split["train"].windows
+
+
 def is_training(node: Node) -> bool:
-    """Whether a node trains networks."""
+    """Whether a node trains the networks of a comparison."""
     return any(name.endswith(".training_state") for name in node.inputs)
 
 
@@ -101,6 +128,50 @@ def plan_trainings(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[Plan
         )
         for name in names
     ]
+
+
+def asked_refits(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[str]:
+    """The experiments that nodes of a run are to train on all data."""
+    names = [name for node in nodes for name in node.inputs if name.endswith(REFIT_STATE)]
+    if not names or not catalog.load("params:forecast").refit:
+        return []
+    return [name.removeprefix("forecast_").removesuffix(REFIT_STATE) for name in names]
+
+
+def plan_refits(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[PlannedRefit]:
+    """The same, of experiments that were trained."""
+    found = []
+    for experiment in asked_refits(nodes, catalog):
+        config = _record(catalog, f"{experiment}.config", Config)
+        history = _record(catalog, f"{experiment}.training_history", History)
+        if config and history:
+            fits = history.seeds.get(str(config.best_seed), {})
+            found.append(PlannedRefit(config, tuple(fits.values())))
+    return found
+
+
+def count_refits(planned: Sequence[PlannedRefit]) -> str:
+    """``2 trainings on all data: multi_vd_lstm of 12 epochs, multi_vd_xlstm of 9 epochs``."""
+    total = sum(len(one.fits) for one in planned)
+    parts = [f"{one.config.experiment} of {plural(one.epochs, 'epoch')}" for one in planned]
+    return f"{plural(total, 'training')} on all data: {', '.join(parts)}"
+
+
+def estimate_refits(planned: Iterable[PlannedRefit], catalog: CatalogProtocol) -> str:
+    """Their time, in a line."""
+    times, compute = _times(catalog, "vd_raw"), catalog.load("params:compute")
+    seconds = {
+        one.config.experiment: one.seconds(times)
+        if times is not None and one.config.compute == compute
+        else None
+        for one in planned
+    }
+    known = [value for value in seconds.values() if value is not None]
+    unknown = [name for name, value in seconds.items() if value is None]
+    parts = [f"at most {duration(sum(known))}, none on the data of the last time"] if known else []
+    if unknown:
+        parts.append(f"not known on another device or with other threads: {listed(unknown)}")
+    return f"Time of training on all data: {'; '.join(parts)}"
 
 
 def count_trainings(planned: Iterable[Planned]) -> str:
@@ -183,17 +254,23 @@ def grid_shape(catalog: CatalogProtocol, name: str) -> tuple[int, int] | None:
 
     Its ``name`` is ``vd_clean``, or ``vd_raw`` if the run cleans it anew.
     """
-    try:
-        vd = catalog.load(name)
-        time = pd.DatetimeIndex(vd["time"].values).dropna().unique().sort_values()
-    except (DatasetError, DataValidationError, OSError):
-        return None
-    if len(time) < 2:
+    time = _times(catalog, name)
+    if time is None:
         return None
     cleaning = catalog.load("params:cleaning")
     most_common = pd.Series(np.diff(time)).mode()[0]
     interval = pd.Timedelta(cleaning.resample or cleaning.interval or most_common)
-    return int((time[-1] - time[0]) / interval) + 1, vd.sizes["vd"]
+    return int((time[-1] - time[0]) / interval) + 1, catalog.load(name).sizes["vd"]
+
+
+def _times(catalog: CatalogProtocol, name: str) -> pd.DatetimeIndex | None:
+    """The time stamps of a detector file, in order; None if it cannot be read or has only one."""
+    try:
+        time = catalog.load(name)["time"].values
+    except (DatasetError, DataValidationError, OSError):
+        return None
+    times = pd.DatetimeIndex(time).dropna().unique().sort_values()
+    return times if len(times) > 1 else None
 
 
 def _is_like(config: Config, planned: Planned, catalog: CatalogProtocol) -> bool:

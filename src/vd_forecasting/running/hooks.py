@@ -23,7 +23,14 @@ from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import this_package
 from vd_forecasting.running import claims, runners
 from vd_forecasting.running.config_loader import check_folder
-from vd_forecasting.running.estimate import count_trainings, is_training, plan_trainings
+from vd_forecasting.running.estimate import (
+    asked_refits,
+    count_refits,
+    count_trainings,
+    is_training,
+    plan_refits,
+    plan_trainings,
+)
 from vd_forecasting.running.failure import (
     NEW_DATA,
     TAKES_FAILURES,
@@ -82,7 +89,7 @@ class KnownParameters:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise a ValueError if anything is to be trained on a device that is not there."""
-        if any(map(is_training, pipeline.nodes)):
+        if any(map(is_training, pipeline.nodes)) or asked_refits(pipeline.nodes, catalog):
             find_device(catalog.load("params:compute").accelerator)
 
 
@@ -161,6 +168,8 @@ class Progress:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if planned := plan_trainings(pipeline.nodes, catalog):
             logger.info("%s", count_trainings(planned))
+        if refits := plan_refits(pipeline.nodes, catalog):
+            logger.info("%s", count_refits(refits))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -299,8 +308,8 @@ class FinishedTrainings:
 
 
 def clear_states(nodes: Iterable[Node], catalog: CatalogProtocol) -> None:
-    """Remove the states that trainings among the nodes have saved."""
+    """Remove the states that trainings among the nodes have saved, but for those to keep."""
     for name in {name for node in nodes for name in node.inputs}:
         dataset = catalog.get(name)
-        if isinstance(dataset, TrainingStateDataset):
+        if isinstance(dataset, TrainingStateDataset) and not dataset.keep:
             dataset.load().clear()

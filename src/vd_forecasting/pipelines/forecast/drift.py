@@ -52,7 +52,8 @@ def find_drift(
     recent: RecentWindows, forecasts: RecentForecasts, metrics: Mapping[str, Any]
 ) -> tuple[Drift, pd.DataFrame]:
     """Compare errors, where the truth is there, with those of ``metrics.json``, and inputs with
-    those of training. Origins that the model was trained or validated on are not scored.
+    those of training. Origins that the model was trained or validated on are not scored, and a
+    refitted network is not at all: it has seen the truths.
 
     Returns:
         The drift, and its scores.
@@ -92,7 +93,8 @@ def score_recent(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """The origins that are scored, and the scores; ``n`` is 0 and ``mae`` NaN where none is."""
     truth = unseen_truth(forecasts)
-    scored = score(truth, forecasts.prediction, 0.0, pool=["vd"])[["mae", "n"]]
+    prediction = forecasts.prediction.sel(model=forecasts.scored)
+    scored = score(truth, prediction, 0.0, pool=["vd"])[["mae", "n"]]
     scores = scored.drop_vars("vd", errors="ignore").to_dataframe().reset_index()
     promised = {forecasts.network: "by_horizon", "persistence": "persistence_by_horizon"}
     known = {

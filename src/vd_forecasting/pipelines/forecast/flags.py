@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vd_forecasting.artefacts import RecentWindows
+from vd_forecasting.artefacts import AllWindows, RecentWindows
 from vd_forecasting.artefacts.recent import FLAGS
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.baselines.forecast import earlier_days
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import MODELS
+from vd_forecasting.vocabulary import MODELS, REFITTED
 
 Mask = npt.NDArray[np.bool_]
 
-_SEE_WINDOWS = (*MODELS, "ridge")
+_SEE_WINDOWS = (*MODELS, *REFITTED.values(), "ridge")
 _START_FROM_LAST = (*_SEE_WINDOWS, "persistence")
 _CONCERNED = {
     **dict.fromkeys(("gaps", "gaps_of_others", "no_values", "beyond_training"), _SEE_WINDOWS),
@@ -27,21 +27,32 @@ _CONCERNED = {
 """The models that a flag is about, if not all."""
 
 
-def flags_of(models: list[str], recent: RecentWindows) -> npt.NDArray[np.int32]:
+def flags_of(
+    models: list[str], recent: RecentWindows, refitted: Mapping[str, AllWindows] | None = None
+) -> npt.NDArray[np.int32]:
     """The sum of the bits of :data:`~vd_forecasting.artefacts.recent.FLAGS` that apply to the
-    forecasts of each model, ``[M, W, H, N, F]``."""
+    forecasts of each model, ``[M, W, H, N, F]``.
+
+    Models that were ``refitted`` know the windows given by their name.
+    """
     shape = (*recent.target_steps(recent.origins("test")).shape, *recent.target_scaler[0].shape)
-    found = find_flags(recent)
+    known, usual = refitted or {}, find_flags(recent)
+    again = {name: find_flags(recent, windows) for name, windows in known.items()}
     flags = np.zeros((len(models), *shape), "int32")
-    for bit, name in enumerate(FLAGS):
-        for row, model in enumerate(models):
+    for row, model in enumerate(models):
+        found = again.get(model, usual)
+        for bit, name in enumerate(FLAGS):
             if model in _CONCERNED.get(name, models):
                 flags[row] |= np.where(found[name], np.int32(2**bit), np.int32(0))
     return flags
 
 
-def find_flags(recent: RecentWindows) -> Mapping[str, Mask]:
-    """Where each flag applies; the masks broadcast to ``[W, H, N, F]``."""
+def find_flags(recent: RecentWindows, refitted: AllWindows | None = None) -> Mapping[str, Mask]:
+    """Where each flag applies; the masks broadcast to ``[W, H, N, F]``.
+
+    They are of models that know the training and validation splits, or of one that was
+    ``refitted`` on these windows.
+    """
     length, origins = recent.sequence_length, recent.origins("test")
     trained = slice(0, recent.ends["train"])
     # A feature that a detector never reported tells nothing by being absent.
@@ -50,8 +61,9 @@ def find_flags(recent: RecentWindows) -> Mapping[str, Mask]:
     of_all = missing.sum(axis=1, keepdims=True)
     history = (origins - recent.file.start + 1) * as_interval(recent.interval_minutes)  # [W]
     days = np.any([known for _, known in earlier_days(recent, origins)], axis=0)  # [W, H, N, F]
-    val_end = recent.time[recent.ends["val"] - 1]
-    last = np.flatnonzero(recent.observed[recent.file].any(axis=(1, 2))).max() + recent.file.start
+    known_until = recent.time[recent.ends["val"] - 1] if refitted is None else refitted.time[-1]
+    beyond = beyond_training(recent, refitted).sum(axis=2)
+    last = recent.last_known
     ends_later = (origins == last) & (last < recent.file.stop - 1)
     joint = len(recent.models) == 1 and not recent.one_by_one
 
@@ -68,8 +80,8 @@ def find_flags(recent: RecentWindows) -> Mapping[str, Mask]:
         "no_values": per_vd(missing == length * usable.sum(axis=1)),
         "short_history": per_window(history < stuck(recent)),
         "no_day_before": ~days,
-        "beyond_training": per_vd(in_windows(beyond_training(recent).sum(axis=2), recent) > 0),
-        "seen_in_training": per_window(recent.time[origins] < val_end),
+        "beyond_training": per_vd(in_windows(beyond, recent) > 0),
+        "seen_in_training": per_window(recent.time[origins] < known_until),
         "file_ends_later": per_window(ends_later),
         "clock_assumed": np.array(bool(recent.utc_offset) != bool(recent.file_utc_offset)),
     }
@@ -83,10 +95,12 @@ def in_windows(counts: npt.NDArray[np.int64], recent: RecentWindows) -> npt.NDAr
     return sums
 
 
-def beyond_training(recent: RecentWindows) -> Mask:
-    """Which observed values, ``[T, N, P]``, are lower or higher than all of the training split."""
-    trained = slice(0, recent.ends["train"])
-    values, seen = recent.values[trained], recent.observed[trained]
+def beyond_training(recent: RecentWindows, refitted: AllWindows | None = None) -> Mask:
+    """Which observed values, ``[T, N, P]``, are lower or higher than all of the training split, or
+    than all that a refitted network was trained on."""
+    trained = recent if refitted is None else refitted
+    steps = slice(0, recent.ends["train"] if refitted is None else None)
+    values, seen = trained.values[steps], trained.observed[steps]
     low = values.min(axis=0, where=seen, initial=np.inf)
     high = values.max(axis=0, where=seen, initial=-np.inf)
     beyond: Mask = recent.observed & ((recent.values < low) | (recent.values > high))

@@ -1,24 +1,27 @@
 """Forecast from the windows of a recent file, with a trained network and beside it baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows, WindowSet
 from vd_forecasting.artefacts.recent import FLAGS
-from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
+from vd_forecasting.evaluation.intervals import Calibration, Forecasted, around, half_widths
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Baselines, Compute, Forecast, Intervals
 from vd_forecasting.pipelines.baselines.forecast import Baseline, quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
+from vd_forecasting.pipelines.forecast.refit import Refitted
 from vd_forecasting.pipelines.training.evaluate import forecast_at_once
 from vd_forecasting.pipelines.training.train import torch_threads
+from vd_forecasting.vocabulary import REFITTED
 
 DIMS = ("model", "origin", "horizon", "vd", "feature")
 
@@ -54,15 +57,18 @@ def forecast_recent(
     forecast: Forecast,
     intervals: Intervals,
     compute: Compute,
+    refitted: Sequence[Refitted] = (),
 ) -> RecentForecasts:
     """The forecasts of a network, persistence, and the baselines that are learnt within seconds.
 
     They are made as ``evaluate`` makes those of the test split, from detectors that the file has.
-    Intervals are learnt from the validation split and follow what came true in the file.
+    Intervals are learnt from the validation split and follow what came true in the file. A refitted
+    network comes first; it has no residual of its own on data that it has not seen, so around its
+    forecasts stand intervals as wide as those of the network.
     """
     with torch_threads(compute.threads), threadpool_limits(compute.threads):
         learnt = learn(recent, best_model, learn_baselines(recent, baselines))
-        return apply(learnt, recent, forecast, intervals)
+        return apply(learnt, recent, forecast, intervals, refitted)
 
 
 def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Baseline]:
@@ -78,23 +84,40 @@ def learn(windows: WindowSet, best_model: Checkpoint, baselines: Mapping[str, Ba
 
 
 def apply(
-    learnt: Learnt, recent: RecentWindows, forecast: Forecast, intervals: Intervals
+    learnt: Learnt,
+    recent: RecentWindows,
+    forecast: Forecast,
+    intervals: Intervals,
+    refitted: Sequence[Refitted] = (),
 ) -> RecentForecasts:
     """The forecasts of the windows of a recent file, with flags and intervals."""
-    now = by_model(learnt.models, recent, "test")
-    one = now[learnt.models.network]
+    judged = by_model(learnt.models, recent, "test")
+    one = judged[learnt.models.network]
+    again = {REFITTED[of.checkpoint["model"]]: of for of in refitted}
+    now = {
+        name: replace(
+            one, forecast=forecast_at_once(load_forecasters(of.checkpoint), recent, "test")
+        )
+        for name, of in again.items()
+    } | judged
+    seen = {name: of.windows for name, of in again.items()}
     masks = [2**bit for bit in range(len(FLAGS))]
     meaning = {"flag_masks": masks, "flag_meanings": " ".join(FLAGS)}  # as CF has it
     arrays = {
         "prediction": (DIMS, np.stack([of_model.forecast for of_model in now.values()])),
-        **interval_arrays(learnt.calibration, now, recent, intervals),
-        "flag": (DIMS, flags_of([*now], recent), meaning),
+        **interval_arrays(learnt.calibration, judged, now, recent, intervals),
+        "flag": (DIMS, flags_of([*now], recent, seen), meaning),
         "truth": (DIMS[1:], one.truth),
     }
     labels = {"model": [*now], **recent.forecast_coordinates("test")}
     labels["origin"] = one.origins + shift(recent.utc_offset, recent.file_utc_offset)
     attributes = recent.forecast_attributes(learnt.models.network)
     attributes["utc_offset"] = recent.file_utc_offset
+    for of in refitted:
+        until = of.windows.time[-1] + shift(recent.utc_offset, recent.file_utc_offset)
+        attributes["refit_windows"] = [*of.windows.of_comparison_and_file]
+        attributes["refit_until"] = pd.Timestamp(until).isoformat()
+        attributes["refit_epochs"] = of.epochs
     data = xr.Dataset(arrays, labels, attributes).sel(vd=recent.vdids_there)
     return RecentForecasts(data if forecast.origins == "all" else data.isel(origin=[-1]))
 
@@ -129,19 +152,29 @@ def side_by_side(forecasts: Mapping[str, Forecasted]) -> Forecasted:
 
 def interval_arrays(
     past: Calibration,
+    judged: Mapping[str, Forecasted],
     now: Mapping[str, Forecasted],
     recent: RecentWindows,
     intervals: Intervals,
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[np.float32]]]:
-    """Lower and upper ends by level, as :class:`.recent.RecentForecasts` has them."""
-    low, high = (np.tile(end, (len(now), 1)) for end in recent.target_range)
-    settings = ((low, high), intervals.levels, intervals.adaptive_step)
-    ends = np.array([*interval_bounds(past, side_by_side(now), *settings)], dtype="float32")
-    # [H, 2, L, W, M*N, F]
-    ends = ends.reshape(*ends.shape[:4], len(now), -1, ends.shape[-1])
-    ends = np.moveaxis(ends, (2, 1, 4, 3, 0), range(5))  # [L, 2, M, W, H, N, F]
+    """Lower and upper ends by level, as :class:`.recent.RecentForecasts` has them.
+
+    A model that is not judged, as it has no past, has the widths of the first one that is.
+    """
+    settings = (intervals.levels, intervals.adaptive_step)
+    widths = np.array([*half_widths(past, side_by_side(judged), *settings)])  # [H, L, W, M*N, F]
+    widths = widths.reshape(*widths.shape[:3], len(judged), -1, widths.shape[-1])
+    of_first = [widths[:, :, :, :1]] * (len(now) - len(judged))
+    widths = np.concatenate([*of_first, widths], axis=3)
+    points = np.stack([of_model.forecast for of_model in now.values()], axis=2)  # [W, H, M, N, F]
+    ends = [
+        around(point, width, recent.target_range)
+        for point, width in zip(np.moveaxis(points, 1, 0), widths, strict=True)
+    ]
+    # [H, 2, L, W, M, N, F] becomes [L, 2, M, W, H, N, F].
+    by_level = np.moveaxis(np.array(ends, dtype="float32"), (2, 1, 4, 3, 0), range(5))
     return {
         f"{end}_{100 * level:g}": (DIMS, values)
-        for level, of_level in zip(intervals.levels, ends, strict=True)
+        for level, of_level in zip(intervals.levels, by_level, strict=True)
         for end, values in zip(("lower", "upper"), of_level, strict=True)
     }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ from vd_forecasting.wording import (
     count,
     lead_time,
     number,
+    plural,
     share,
     shown_horizons,
     time_stamp,
@@ -41,7 +43,12 @@ class ForecastPage:
     forecasts: RecentForecasts
     drift: Drift
     name: str
-    """Name of the network, in print."""
+    """Name of the network that the page is about, in print."""
+    judged: str
+    """Name of the network that errors and drift are of."""
+    refit: dict[str, str]
+    """How many windows of ``comparison`` and ``file`` it was trained on again, ``until`` when, and
+    for how many ``epochs``; empty without a refit."""
     mode: str
     """In words."""
     origin: str
@@ -79,20 +86,20 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
     expected; a figure of errors too, where the truth is there."""
     interval = forecasts.interval_minutes
     horizons = shown_horizons(len(forecasts.horizons))
-    network = forecasts.data.isel(origin=-1).sel(model=forecasts.network)
+    shown = forecasts.best_informed
+    network = forecasts.data.isel(origin=-1).sel(model=shown)
     counts = {
-        name: int(forecasts.has(name).isel(origin=-1).sel(model=forecasts.network).sum())
-        for name in FLAGS
+        name: int(forecasts.has(name).isel(origin=-1).sel(model=shown).sum()) for name in FLAGS
     }
-    offset = f" (UTC{forecasts.utc_offset})" if forecasts.utc_offset else ""
-    origin = time_stamp(forecasts.origins[-1], as_interval(interval))
     there = {*recent.vdids_there}
     view = ForecastPage(
         forecasts,
         drift,
-        name=NAMES[forecasts.network],
+        name=NAMES[shown],
+        judged=NAMES[forecasts.network],
+        refit=_refit(forecasts),
         mode=MODES_IN_WORDS[forecasts.mode],
-        origin=f"{origin}{offset}",
+        origin=_stamp(forecasts.origins[-1], forecasts),
         missing=share(missing) if (missing := missing_share(recent)) else "",
         reach=lead_time(interval * forecasts.horizons[-1]),
         clock=_clock(recent),
@@ -111,13 +118,12 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         num_unshown=max(0, len(forecasts.vdids) - MOST_DETECTORS),
         errors={
             with_unit(plain_text(feature), plain_text(unit)): error_rows(
-                drift, feature, horizons, forecasts.models
+                drift, feature, horizons, forecasts.scored
             )
             for feature, unit in forecasts.units.items()
         },
         is_cut=forecasts.prediction.size > MOST_ROWS,
     )
-    shown = forecasts.network
     figures: dict[str, Callable[[], Figure]] = {
         "next": partial(plot_next, f"What does {NAMES[shown]} expect?", recent, forecasts),
     }
@@ -175,6 +181,23 @@ def _last_value(recent: RecentWindows, vdid: str, feature: str) -> float:
     at = recent.vdids.index(vdid), recent.targets.index(feature)
     values, observed = (series[recent.origins("test")[-1]] for series in recent.target_series)
     return float(recent.to_physical(values)[at]) if observed[at] else math.nan
+
+
+def _refit(forecasts: RecentForecasts) -> dict[str, str]:
+    """What the page says of a refit."""
+    if not forecasts.refitted:
+        return {}
+    least, most = min(forecasts.refit_epochs), max(forecasts.refit_epochs)
+    epochs = plural(most, "epoch") if least == most else f"{least} to {most} epochs"
+    comparison, file = map(count, forecasts.refit_windows)
+    until = _stamp(forecasts.refit_until, forecasts)
+    return {"comparison": comparison, "file": file, "until": until, "epochs": epochs}
+
+
+def _stamp(time: np.datetime64, forecasts: RecentForecasts) -> str:
+    """A time with the offset of the file's clock."""
+    offset = f" (UTC{forecasts.utc_offset})" if forecasts.utc_offset else ""
+    return f"{time_stamp(time, as_interval(forecasts.interval_minutes))}{offset}"
 
 
 def _clock(recent: RecentWindows) -> str:

@@ -4,12 +4,15 @@
 
     vd_raw, best_model ──► clean_recent ──► clean
     clean, best_model, windows ──► make_recent_windows ──► recent, in memory
-    recent, best_model ──► forecast_recent ──► forecasts
+    recent, best_model, windows, config, training_history, refit_state ──► refit ──► refitted,
+        in memory: none, unless it is asked for
+    recent, best_model, refitted ──► forecast_recent ──► forecasts
     recent, forecasts, metrics ──► find_drift ──► drift, in memory, and scores
     forecasts ──► write_table ──► table
     recent, forecasts, drift ──► write_page ──► page
 
-``best_model``, ``windows`` and ``metrics`` are those of the experiment, and are read only.
+``best_model``, ``windows``, ``config``, ``training_history`` and ``metrics`` are those of the
+experiment, and are read only.
 """
 
 from collections.abc import Callable
@@ -22,9 +25,12 @@ from vd_forecasting.pipelines.forecast.drift import find_drift
 from vd_forecasting.pipelines.forecast.forecast import forecast_recent
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
+from vd_forecasting.pipelines.forecast.refit import refit
 from vd_forecasting.pipelines.forecast.table import write_table
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.running.failure import NEW_DATA
+
+OF_EXPERIMENT = ("best_model", "windows", "config", "training_history", "metrics")
 
 
 def _node(function: Callable[..., Any], inputs: list[str], outputs: Any) -> Node:
@@ -42,7 +48,15 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             _node(
                 make_recent_windows, ["clean", "best_model", "windows", "params:forecast"], "recent"
             ),
-            _node(forecast_recent, ["recent", "best_model", *settings], "forecasts"),
+            _node(
+                refit,
+                [
+                    *("recent", "best_model", "windows", "config", "training_history"),
+                    *("params:forecast", "params:compute", "refit_state"),
+                ],
+                "refitted",
+            ),
+            _node(forecast_recent, ["recent", "best_model", *settings, "refitted"], "forecasts"),
             _node(find_drift, ["recent", "forecasts", "metrics"], ["drift", "scores"]),
             _node(write_table, ["forecasts"], "table"),
             _node(write_page, ["recent", "forecasts", "drift"], "page"),
@@ -54,7 +68,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
         namespace=f"forecast_{experiment}",
         inputs={
             "vd_raw": "vd_raw",
-            **{name: f"{experiment}.{name}" for name in ("best_model", "windows", "metrics")},
+            **{name: f"{experiment}.{name}" for name in OF_EXPERIMENT},
         },
         parameters={*settings},
     )

@@ -27,7 +27,7 @@ def shown_detectors(forecasts: RecentForecasts) -> list[str]:
     Changes are relative to the spread of the file, so that features count alike.
     """
     last = forecasts.prediction.isel(origin=-1)
-    expected = abs(last.sel(model=forecasts.network) - last.sel(model="persistence"))
+    expected = abs(last.sel(model=forecasts.best_informed) - last.sel(model="persistence"))
     scale = expected.mean(["horizon", "vd"])
     most = (expected / scale.where(scale > 0)).mean(["horizon", "feature"]).fillna(0).values
     chosen = sorted(np.argsort(-most, kind="stable")[:MOST_DETECTORS])
@@ -37,6 +37,7 @@ def shown_detectors(forecasts: RecentForecasts) -> list[str]:
 def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) -> Figure:
     """What was measured in the last hours, and what is forecast from the last origin."""
     vdids, features = shown_detectors(forecasts), forecasts.features
+    network = forecasts.best_informed
     last = forecasts.prediction.isel(origin=-1)
     step, origin = as_interval(forecasts.interval_minutes), forecasts.origins[-1]
     time = recent.time + shift(recent.utc_offset, recent.file_utc_offset)
@@ -64,19 +65,19 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
         of_row[0].set_ylabel(with_unit(feature, forecasts.units[feature]))
         for vdid, ax in zip(vdids, of_row, strict=True):
             values = measured[:, recent.vdids.index(vdid), row]
-            ax.plot(time[known], values, **_line("truth"))
+            ax.plot(time[known], values, **_line("truth", forecasts))
             for model in reversed(forecasts.models):
                 of_model = last.sel(model=model, vd=vdid, feature=feature).values
                 # Lines begin where the measured one ends.
-                start = values[-1:] if model == forecasts.network else [np.nan]
-                ax.plot(ahead, np.concatenate([start, of_model]), **_line(model))
+                start = values[-1:] if model == network else [np.nan]
+                ax.plot(ahead, np.concatenate([start, of_model]), **_line(model, forecasts))
             for level in forecasts.levels:
                 ends = (
-                    end.isel(origin=-1).sel(model=forecasts.network, vd=vdid, feature=feature)
+                    end.isel(origin=-1).sel(model=network, vd=vdid, feature=feature)
                     for end in forecasts.ends(level)
                 )
                 lower, upper = (np.concatenate([values[-1:], end.values]) for end in ends)
-                colour = style.COLOURS[forecasts.network]
+                colour = style.COLOURS[network]
                 ax.fill_between(ahead, lower, upper, color=colour, alpha=0.15, linewidth=0)
             ax.axvline(mdates.date2num(origin), color="#999999", linewidth=0.8, zorder=0)
             if not np.isfinite(values).any():
@@ -91,17 +92,18 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
             ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_xlim(*mdates.date2num([time[known][0], ahead[-1]]))
     names = ["truth", *forecasts.models]
-    style.legend_below(figure, [Line2D([], [], **_line(name)) for name in names])
+    style.legend_below(figure, [Line2D([], [], **_line(name, forecasts)) for name in names])
     return figure
 
 
 def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figure:
-    """MAE by horizon of all models, and the network's and persistence's in the comparison."""
+    """MAE by horizon of all models that have not seen the truths, and the network's and
+    persistence's in the comparison."""
     detail = "Thin lines without markers: the errors that the comparison promised."
     figure, axes = style.feature_panels(question, detail, forecasts.features, 3.4)
     minutes = forecasts.interval_minutes * np.array(forecasts.horizons)
     for feature, ax in axes.items():
-        for model in reversed(forecasts.models):
+        for model in reversed(forecasts.scored):
             own = drift.scores[
                 (drift.scores["model"] == model) & (drift.scores["feature"] == feature)
             ]
@@ -111,12 +113,14 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
         style.title(ax, f"MAE of {with_unit(feature, forecasts.units[feature])}")
         ax.set_xlabel("minutes ahead")
         style.start_at_zero(ax)
-    handles = [Line2D([], [], **style.line_style(name)) for name in forecasts.models]
+    handles = [Line2D([], [], **style.line_style(name)) for name in forecasts.scored]
     style.legend_below(figure, handles)
     return figure
 
 
-def _line(model: str) -> dict[str, Any]:
+def _line(model: str, forecasts: RecentForecasts) -> dict[str, Any]:
     if model == "truth":
         return {"color": style.COLOURS[model], "label": NAMES[model], "linewidth": 1.4}
+    if model == forecasts.network and forecasts.refitted:  # which has its colour
+        return style.line_style(model, linewidth=0.9, marker="")
     return style.line_style(model, markersize=3.0)

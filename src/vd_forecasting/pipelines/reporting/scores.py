@@ -1,9 +1,9 @@
 """The outcome and the scores of one experiment, and the scores of both models of a mode."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -221,16 +221,18 @@ def _tidy(
     for block in ["all", *(numbers if len(numbers) > 1 else [])]:
         own = numbers if block == "all" else [block]
         scores = scores_from(summed.by_vd.sel(block=own).sum("block", skipna=False))
-        for position, member in enumerate(summed.members):
-            frame = tidy(scores.isel(member=position, drop=True), member.model)
-            frames.append(_of_member(frame.assign(block=str(block)), member, summed.mode))
+        frame = tidy(scores.assign_coords(member=range(len(summed.members))))
+        frames.append(_of_members(frame.assign(block=str(block)), summed.members, summed.mode))
     return pd.concat(frames, ignore_index=True)
 
 
-def _of_member(frame: pd.DataFrame, member: Member, mode: str) -> pd.DataFrame:
-    """A member's scores with all columns, those that name a step or a place nullable."""
-    frame = frame.assign(mode=mode, model=member.model)
-    frame["seed"] = None if member.seed is None else str(member.seed)
+def _of_members(frame: pd.DataFrame, members: Sequence[Member], mode: str) -> pd.DataFrame:
+    """Scores with all columns, those that name a step or a place nullable; ``member`` is the
+    position of each among the members."""
+    models = np.array([member.model for member in members], dtype=object)
+    seeds = [None if member.seed is None else str(member.seed) for member in members]
+    at = frame["member"].to_numpy()
+    frame = frame.assign(mode=mode, model=models[at], seed=np.array(seeds, dtype=object)[at])
     nullable = {"seed": "string", "vdid": "string", "horizon": "Int64"}
     return frame.astype(nullable)[SCORE_COLUMNS]
 
@@ -239,13 +241,18 @@ def _tidy_events(counted: CongestionCounts, mode: str) -> pd.DataFrame:
     """A row per member, horizon and score of congestion as an event; then those of queues."""
     by_horizon, of_queues = congestion_scores(counted.data), announcements(counted)
     of_queues["queues"] = counted.data["queues"].sum("lead", skipna=False)
-    frames = []
-    for position, member in enumerate(counted.members):
-        at: dict[str, Any] = {"member": position, "drop": True}
-        steps = by_horizon.isel(**at).to_dataframe().reset_index()
-        queues = of_queues.isel(**at).to_array("metric").to_dataframe("value")
-        long = pd.concat([steps.melt("horizon", var_name="metric"), queues.reset_index()])
-        long["metric"] += "_congestion"
-        long["vdid"], long["feature"], long["block"] = None, SPEED, "all"
-        frames.append(_of_member(long, member, mode))
-    return pd.concat(frames, ignore_index=True)
+    positions = range(len(counted.members))
+    long = pd.concat(
+        [
+            scores.reset_coords(drop=True)
+            .assign_coords(member=positions)
+            .to_array("metric")
+            .transpose("member", "metric", ...)
+            .to_dataframe("value")
+            .reset_index()
+            for scores in (by_horizon, of_queues)
+        ]
+    ).sort_values("member", kind="stable")
+    long["metric"] += "_congestion"
+    long["vdid"], long["feature"], long["block"] = None, SPEED, "all"
+    return _of_members(long, counted.members, mode)

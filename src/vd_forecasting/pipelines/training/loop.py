@@ -1,10 +1,11 @@
-"""The training loop: one model, epoch by epoch, until validation stops improving."""
+"""The training loop: one model, epoch by epoch, until validation stops improving; or, without
+validation, for given epochs."""
 
 import copy
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import parent_process
@@ -55,7 +56,6 @@ class Learner:
         self.device = next(forecaster.parameters()).device
         self.shuffling = torch.Generator().manual_seed(seed)
         self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
-        self.val = WindowBatches(windows, vds, "val", VALIDATION_BATCH_SIZE)
         scaling = Scaling(*(of.to(self.device) for of in scaling_of(windows, vds)))
         self.new_sums = partial(ErrorSums, scaling, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
@@ -66,22 +66,81 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             forecaster.parameters(), lr=rate, weight_decay=decay, fused=True
         )
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=0.5, patience=training.lr_patience
-        )
         self.steps = 0
         self.epochs: list[dict[str, Any]] = []
-        self.best_weights: Weights = {}
         self.begun = time.perf_counter()
 
     @property
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     @property
     def seconds(self) -> float:
         """Duration of this training, also before it was killed."""
         return time.perf_counter() - self.begun
+
+    @property
+    def averaged(self) -> Weights:
+        """A copy of the averaged weights as they are now."""
+        average = on_cpu(self.average.state_dict())
+        return {name: value.clone() for name, value in average.items()}
+
+    def diverged(self, loss: str, batches: WindowBatches, step: int, inputs: Tensor) -> "Diverged":
+        """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
+        values = inputs[:, :, : self.forecaster.num_values]
+        cause = likely_cause(values, self.learning_rate, self.steps)
+        record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
+        return Diverged(record, len(batches))
+
+    def state(self) -> State:
+        """All that the next epoch depends on; its tensors change with the next step."""
+        moments = self.optimizer.state_dict()["state"]
+        random = {"cpu": torch.get_rng_state(), "shuffling": self.shuffling.get_state()}
+        if self.device.type != "cpu":
+            random[self.device.type] = getattr(torch, self.device.type).get_rng_state()
+        return {
+            "weights": on_cpu(self.forecaster.state_dict()),
+            "average": on_cpu(self.average.state_dict()),
+            "moments": {index: on_cpu(of_weight) for index, of_weight in moments.items()},
+            "random": random,
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue where a state was taken."""
+        self.forecaster.load_state_dict(state["weights"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["moments"]})
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.begun -= state["seconds"]
+        torch.set_rng_state(state["random"]["cpu"])
+        self.shuffling.set_state(state["random"]["shuffling"])
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).set_rng_state(state["random"][self.device.type])
+
+
+class ValidatedLearner(Learner):
+    """One that the validation split judges after every epoch.
+
+    Learning rate, early stopping and the best epoch follow from its errors.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, experiment: Experiment, vds: slice, seed: int
+    ) -> None:
+        super().__init__(forecaster, experiment, vds, seed)
+        self.val = WindowBatches(experiment.windows, vds, "val", VALIDATION_BATCH_SIZE)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=0.5, patience=self.training.lr_patience
+        )
+        self.best_weights: Weights = {}
 
     @property
     def best_epoch(self) -> int:
@@ -94,56 +153,22 @@ class Learner:
         """True after ``patience`` epochs without improvement."""
         return len(self.epochs) - self.best_epoch >= self.training.patience
 
-    def diverged(self, loss: str, step: int, inputs: Tensor) -> "Diverged":
-        """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
-        batches = self.train if loss == "training" else self.val
-        values = inputs[:, :, : self.forecaster.num_values]
-        cause = likely_cause(values, self.learning_rate, self.steps)
-        record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
-        return Diverged(record, len(batches))
-
     def state(self) -> State:
-        """All that the next epoch depends on; its tensors change with the next step.
-
-        Learning rate, early stopping and the best epoch follow from the errors of the epochs.
-        """
-        moments = self.optimizer.state_dict()["state"]
-        random = {"cpu": torch.get_rng_state(), "shuffling": self.shuffling.get_state()}
-        if self.device.type != "cpu":
-            random[self.device.type] = getattr(torch, self.device.type).get_rng_state()
-        return {
-            "weights": on_cpu(self.forecaster.state_dict()),
-            "average": on_cpu(self.average.state_dict()),
-            "best": self.best_weights,
-            "moments": {index: on_cpu(of_weight) for index, of_weight in moments.items()},
-            "random": random,
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "seconds": self.seconds,
-        }
+        return {**super().state(), "best": self.best_weights}
 
     def restore(self, state: State) -> None:
-        """Continue where a state was taken."""
-        self.forecaster.load_state_dict(state["weights"])
-        self.average.load_state_dict(state["average"])
+        super().restore(state)
         self.best_weights = on_cpu(state["best"])
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["moments"]})
-        self.steps, self.epochs = state["steps"], state["epochs"]
-        self.begun -= state["seconds"]
         for epoch in self.epochs:
             self.schedule.step(epoch["val"]["loss"])
-        torch.set_rng_state(state["random"]["cpu"])
-        self.shuffling.set_state(state["random"]["shuffling"])
-        if self.device.type != "cpu":
-            getattr(torch, self.device.type).set_rng_state(state["random"][self.device.type])
 
 
-def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[State]:
+def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> Iterator[State]:
     """Train until validation stops improving, from the start or from a state.
 
     A state is the last one of the same training, accepted by :func:`.resume.check_state`; the label
-    begins every log line. It is a ValueError if there is nothing to train on or the loss is not
-    finite before the first epoch has ended.
+    begins every log line. It is a ValueError if there is nothing to train on or to validate with,
+    or the loss is not finite before the first epoch has ended.
 
     Yields:
         After every epoch the state to resume from, :meth:`Learner.state`. Last the finished
@@ -151,24 +176,17 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
         ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
         where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
     """
-    if not len(learner.train):
-        raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
+    begin(learner, label, state)
     if not any(targets.isfinite().any() for _, targets in learner.val):
         raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
-    if state is not None:
-        learner.restore(state)
-        logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
-    size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
-    cpu = learner.device.type == "cpu"
-    where = plural(torch.get_num_threads(), "thread") if cpu else f"on {learner.device}"
-    line = "%s: %d training windows with an observed target, %d parameters, %s"
-    logger.info(line, label, len(learner.train.starts), size, where)
 
-    diverged = None
-    while len(learner.epochs) < learner.training.epochs and not learner.stalled:
+    diverged, most = None, learner.training.epochs
+    while len(learner.epochs) < most and not learner.stalled:
         started, rate = time.perf_counter(), learner.learning_rate
+        number = len(learner.epochs) + 1
+        text = f"{label}: epoch {number}/{most}"
         try:
-            train = train_epoch(learner, label)
+            train = train_epoch(learner, text)
             val = validate(learner)
         except Diverged as error:
             if not learner.epochs:
@@ -178,19 +196,17 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
             diverged = error.record.model_dump()
             break
         learner.schedule.step(val["loss"])
-        number, seconds = len(learner.epochs) + 1, time.perf_counter() - started
+        seconds = time.perf_counter() - started
         learner.epochs.append(
             {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train, "val": val}
         )
         is_best = learner.best_epoch == number
         if is_best:
-            average = on_cpu(learner.average.state_dict())
-            learner.best_weights = {name: value.clone() for name, value in average.items()}
+            learner.best_weights = learner.averaged
         yield learner.state()
         losses = f"train loss {train['loss']:.4f}  val loss {val['loss']:.4f}"
         losses += " (best)" if is_best else ""
-        line = "%s: epoch %d/%d  %s  %.1f s"
-        logger.info(line, label, number, learner.training.epochs, losses, seconds)
+        logger.info("%s  %s  %.1f s", text, losses, seconds)
 
     epochs, seconds = learner.epochs, learner.seconds
     logger.info("%s: best epoch %d of %d, %.0f s", label, learner.best_epoch, len(epochs), seconds)
@@ -204,19 +220,68 @@ def fit(learner: Learner, label: str, state: State | None = None) -> Iterator[St
     yield {"weights": learner.best_weights, "history": history}
 
 
-def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
-    """Take a step per batch; returns the errors of the forecasts before each step."""
+def fit_at(
+    learner: Learner, label: str, rates: Sequence[float], state: State | None = None
+) -> Iterator[State]:
+    """Train for an epoch at each of these learning rates, without validation.
+
+    Other arguments are as of :func:`fit`. It is a ValueError if there is nothing to train on, or a
+    loss or a weight at the end is not finite.
+
+    Yields:
+        After every epoch the state to resume from. Last the finished training: ``weights``, the
+        averaged ones of the last epoch, and ``history``: ``seconds`` and ``epochs``.
+    """
+    begin(learner, label, state)
+    for number, rate in enumerate(rates[len(learner.epochs) :], len(learner.epochs) + 1):
+        started, learner.learning_rate = time.perf_counter(), rate
+        text = f"{label}: epoch {number}/{len(rates)}"
+        try:
+            train = train_epoch(learner, text)
+        except Diverged as error:
+            raise ValueError(f"{label}: {error}") from error
+        seconds = time.perf_counter() - started
+        learner.epochs.append(
+            {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train}
+        )
+        yield learner.state()
+        logger.info("%s  train loss %.4f  %.1f s", text, train["loss"], seconds)
+    weights = learner.averaged
+    if not all(values.isfinite().all() for values in weights.values()):  # of the very last step
+        raise ValueError(f"{label}: diverged at its end: a weight is not finite")
+    history = {"seconds": learner.seconds, "epochs": learner.epochs}
+    yield {"weights": weights, "history": history}
+
+
+def begin(learner: Learner, label: str, state: State | None) -> None:
+    """Restore a state, if there is one, and say what is trained; a ValueError if nothing can be."""
+    if not len(learner.train):
+        raise ValueError(f"{label}: no training window has an observed target; choose other VDs")
+    if state is not None:
+        learner.restore(state)
+        logger.info("%s: resumes after epoch %d", label, len(learner.epochs))
+    size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
+    cpu = learner.device.type == "cpu"
+    where = plural(torch.get_num_threads(), "thread") if cpu else f"on {learner.device}"
+    line = "%s: %d training windows with an observed target, %d parameters, %s"
+    logger.info(line, label, len(learner.train.starts), size, where)
+
+
+def train_epoch(learner: Learner, text: str) -> dict[str, Any]:
+    """Take a step per batch; returns the errors of the forecasts before each step.
+
+    The text stands before the progress bar.
+    """
     batches, sums = learner.train, learner.new_sums()
     weights = [weight.detach() for weight in learner.forecaster.parameters()]
     averages = [weight.detach() for weight in learner.average.parameters()]
-    epoch = len(learner.epochs) + 1
-    with bar(batches, f"{label}: epoch {epoch}/{learner.training.epochs}") as shown:
+    with bar(batches, text) as shown:
         for step, (inputs, targets) in enumerate(_on(learner.device, shown), start=1):
             forecast = learner.forecaster(inputs)
             sums.add(forecast, targets, learner.forecaster.numbers(inputs))
             # The sums are on the CPU already, so looking at them does not wait for a GPU.
             if not sums.are_finite():
-                raise learner.diverged("training", step, inputs)
+                raise learner.diverged("training", batches, step, inputs)
             learner.optimizer.zero_grad()
             masked_mae(forecast, targets).backward()
             torch.nn.utils.clip_grad_norm_(
@@ -232,13 +297,13 @@ def train_epoch(learner: Learner, label: str) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def validate(learner: Learner) -> dict[str, Any]:
+def validate(learner: ValidatedLearner) -> dict[str, Any]:
     """The errors of the averaged weights."""
     sums = learner.new_sums()
     for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
         sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
         if not sums.are_finite():
-            raise learner.diverged("validation", step, inputs)
+            raise learner.diverged("validation", learner.val, step, inputs)
     return sums.result()
 
 

@@ -29,7 +29,10 @@ Weights = dict[str, Tensor]
 TRAINING = f"{__package__}.train"
 """The module in which, and in what it uses, a change may change what is trained."""
 PACKAGES = ("vd_forecasting", "torch", "numpy", "numba", "xlstm")
-DIGESTS = ("data", "code")
+RATES = "learning rates"
+"""What only a refit is made with."""
+UNNAMED = ("data", "code", RATES)
+"""Digests and long lists, of which it is enough to say that they changed."""
 NAMED_DIFFERENCES = 3
 
 
@@ -46,13 +49,19 @@ def find_state(
     try:
         check_state(state, made, forecaster)
     except ValueError as error:
-        logger.info("%s: starts afresh, a killed training cannot be continued: %s", label, error)
+        is_killed = "history" not in state
+        what = (
+            "starts afresh, a killed training cannot be continued"
+            if is_killed
+            else "is trained anew"
+        )
+        logger.info("%s: %s: %s", label, what, error)
         return None
     return state
 
 
-def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[str, str]:
-    """All that decides the result of a training but its seed, by name; data and code as digests.
+def made_with(experiment: Experiment, name: str, device: torch.device) -> dict[str, str]:
+    """All that decides what becomes of a model but its seed, by name; data and code as digests.
 
     To be called with the number of threads of the training. Other seeds make other trainings, they
     do not change this one.
@@ -66,13 +75,15 @@ def made_with(experiment: Experiment, vds: slice, device: torch.device) -> dict[
     }
     settings = [(block, *item) for block, values in blocks.items() for item in values.items()]
     on_cuda = device.type == "cuda"
+    rates = {} if experiment.rates is None else {RATES: json.dumps(experiment.rates[name])}
     return {
         **{f"{block}.{key}": json.dumps(value) for block, key, value in settings},
         "compute.threads": str(torch.get_num_threads()),
         **{f"version of {package}": version_of(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "data": data_digest(windows, vds),
+        **rates,
+        "data": data_digest(windows, windows.models[name]),
         "code": code_digest(TRAINING),
     }
 
@@ -82,7 +93,7 @@ def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     named = [
         f"the {name} changed"
-        if name in DIGESTS
+        if name in UNNAMED
         else f"{name} was {before.get(name, 'not set')}, is {now.get(name, 'not set')}"
         for name in differing[:NAMED_DIFFERENCES]
     ]
@@ -96,7 +107,7 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest = blake2b(digest_size=16)
     labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
-    series = [windows.values[:, vds], windows.observed[:, vds]]
+    series = [windows.values[:, vds], windows.observed[:, vds], windows.starts("train")]
     limits = (*windows.scaler.values(), *windows.range.values())
     for array in (*series, *(of[vds] for of in limits), windows.static[vds], windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -117,15 +128,18 @@ def check_state(state: State, made: dict[str, str], forecaster: nn.Module) -> No
     if before != made:
         raise ValueError(name_differences(before, made))
     weights, of_step = _form(forecaster.state_dict()), _form(torch.zeros(()))
+    is_validated = RATES not in made
     of_parameters = [_form(parameter) for parameter in forecaster.parameters()]
     try:
         fits = _form(state["weights"]) == weights
         if "history" in state:
             epochs = state["history"]["epochs"]
-            fits &= state["history"]["best_epoch"] in range(1, len(epochs) + 1)
+            if is_validated:
+                fits &= state["history"]["best_epoch"] in range(1, len(epochs) + 1)
         else:
             epochs = state["epochs"]
-            fits &= _form(state["average"]) == _form(state["best"]) == weights
+            kept = ("average", "best") if is_validated else ("average",)
+            fits &= all(_form(state[name]) == weights for name in kept)
             for index, moments in state["moments"].items():  # AdamW's; unused weights have none
                 of_weight = dict.fromkeys(("exp_avg", "exp_avg_sq"), of_parameters[index])
                 fits &= _form(moments) == {"step": of_step, **of_weight}
@@ -133,7 +147,8 @@ def check_state(state: State, made: dict[str, str], forecaster: nn.Module) -> No
                 torch.Generator().set_state(state["random"][generator])
             fits &= next(forecaster.parameters()).device.type in state["random"]
             fits &= isinstance(state["steps"], int) and isinstance(state["seconds"], float)
-        fits &= len(epochs) > 0 and all(isinstance(epoch["val"]["loss"], float) for epoch in epochs)
+        split = "val" if is_validated else "train"
+        fits &= len(epochs) > 0 and all(isinstance(epoch[split]["loss"], float) for epoch in epochs)
     except (AttributeError, IndexError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError("its state is not whole") from error
     if not fits:

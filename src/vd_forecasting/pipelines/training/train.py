@@ -20,12 +20,12 @@ from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaste
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.loop import Learner, fit
+from vd_forecasting.pipelines.training.loop import Learner, ValidatedLearner, fit, fit_at
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
 from vd_forecasting.vocabulary import SPLITS
-from vd_forecasting.wording import one_line
+from vd_forecasting.wording import one_line, plural
 
 logger = logging.getLogger(__name__)
 
@@ -150,21 +150,26 @@ def train_model(
 ) -> tuple[Weights, dict[str, Any]]:
     """Train one model, or what is left to train of it: its weights and the record of its fit.
 
-    The seed is that of weights, dropout and shuffling.
+    The seed is that of weights, dropout and shuffling. A refit follows the rates of the experiment.
     """
     windows, vds = experiment.windows, experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
-        made = made_with(experiment, vds, device)
+        made = made_with(experiment, name, device)
         kept = state_name(seed, name, experiment.block)
         state = find_state(training_state, kept, made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
-            logger.info("%s: was trained before, %d epochs", label, epochs)
+            logger.info("%s: was trained before, %s", label, plural(epochs, "epoch"))
             return on_cpu(state["weights"]), state["history"]
         warm_up(forecaster, windows, vds)
-        for later in fit(Learner(forecaster, experiment, vds, seed), label, state):
+        if experiment.rates is None:
+            states = fit(ValidatedLearner(forecaster, experiment, vds, seed), label, state)
+        else:
+            learner = Learner(forecaster, experiment, vds, seed)
+            states = fit_at(learner, label, experiment.rates[name], state)
+        for later in states:
             if training_state is not None:
                 training_state.save(kept, {"made_with": made, **later})
             state = later
