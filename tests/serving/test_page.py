@@ -12,27 +12,31 @@ from tests.make.recent_files import recent_file
 from tests.make.served import as_csv, rows_of, served, serving
 from vd_forecasting.rendering.plot_style import COLOURS
 from vd_forecasting.serving.app import asset
-from vd_forecasting.vocabulary import NAMES, REFITTED
+from vd_forecasting.vocabulary import MODELS, NAMES
 
 TOKEN = "a-secret-of-some-length"
 SECONDS = 30
 WIDTHS = (1200, 390)
-NOT_SERVED = {*REFITTED.values()}
 
 
-def test_colours_are_those_of_the_plots() -> None:
+@pytest.fixture(scope="module")
+def shown() -> set[str]:
+    """Names of all models that may be drawn."""
+    return {*MODELS, *served().learnt.models.names}
+
+
+def test_colours_are_those_of_the_plots(shown: set[str]) -> None:
     style = asset("page.css").decode()
     light = style[: style.index("@media")]
-    expected = {name: [of.lower()] for name, of in COLOURS.items() if name not in NOT_SERVED}
-    assert expected == {name: re.findall(rf"--{name}: (#\w+);", light) for name in expected}
+    found = {name: re.findall(rf"--{name}: (#\w+);", light) for name in shown | {"truth"}}
+    assert found == {name: [COLOURS[name].lower()] for name in found}
 
 
-def test_names_are_those_of_the_plots() -> None:
+def test_names_are_those_of_the_plots(shown: set[str]) -> None:
     script = asset("page.js").decode()
     [block] = re.findall(r"const NAMES = \{(.*?)\}", script, re.S)
-    assert dict(re.findall(r'(\w+): "([^"]+)"', block)) == {
-        name: label for name, label in NAMES.items() if name not in {"truth", *NOT_SERVED}
-    }
+    found = dict(re.findall(r'(\w+): "([^"]+)"', block))
+    assert found == {name: NAMES[name] for name in shown}
 
 
 def test_texts_of_others_are_never_html() -> None:

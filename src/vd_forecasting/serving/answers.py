@@ -101,11 +101,7 @@ def describe(model: ServedModel) -> Any:
         "name": model.name,
         "mode": trained.mode,
         "network": model.learnt.models.network,
-        "models": [
-            model.learnt.models.network,
-            *[*model.learnt.models.baselines][::-1],
-            "persistence",
-        ],
+        "models": model.learnt.models.names,
         "vdids": trained.vdids,
         "features": [
             {
@@ -118,7 +114,7 @@ def describe(model: ServedModel) -> Any:
         "window_steps": trained.sequence_length,
         "interval_minutes": trained.interval_minutes,
         "horizon_steps": trained.prediction_length,
-        "levels": [100 * level for level in model.intervals.levels],
+        "levels": [float(f"{100 * level:g}") for level in model.intervals.levels],
         "utc_offset": trained.utc_offset,
         "source": trained.source,
         **{

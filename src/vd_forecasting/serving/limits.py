@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from threadpoolctl import threadpool_limits
 
 from vd_forecasting.serving.refused import RefusedError
 
@@ -67,8 +68,9 @@ def _refuse_large(size: int) -> None:
 
 
 def one_thread() -> None:
-    """Let torch compute on this thread alone: other requests use the other cores."""
+    """Let torch and BLAS compute on this thread alone: other requests use the other cores."""
     torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 class Workers:

@@ -2,7 +2,7 @@
 // only, never as HTML.
 
 const NAMES = {
-  lstm: "LSTM", xlstm: "xLSTM", gradient_boosting: "gradient boosting", ridge: "ridge",
+  lstm: "LSTM", xlstm: "xLSTM", ridge: "ridge",
   historical_average: "historical average", seasonal_naive: "seasonal naive",
   persistence: "persistence",
 };

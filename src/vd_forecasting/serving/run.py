@@ -37,8 +37,8 @@ def serve(
     token = find_token(address[0])
     with closing(bind(*address)) as bound:
         catalog = load()
-        one_thread()
         models = load_models(catalog, env)
+        one_thread()
         cores = catalog.load("params:compute").threads or os.cpu_count() or 1
         workers = Workers(cores)
         host, port = bound.getsockname()[:2]

@@ -35,6 +35,11 @@ class Models:
     forecasters: Mapping[str, Forecaster]
     baselines: Mapping[str, Baseline]
 
+    @property
+    def names(self) -> list[str]:
+        """The network, the baselines and persistence."""
+        return [self.network, *[*self.baselines][::-1], "persistence"]
+
 
 @dataclass(frozen=True)
 class Learnt:
@@ -123,8 +128,8 @@ def by_model(models: Models, windows: WindowSet, split: str) -> dict[str, Foreca
     forecasts = {
         models.network: forecast_at_once(models.forecasters, windows, split),
         **{
-            name: windows.to_possible(baseline(windows, origins))
-            for name, baseline in [*models.baselines.items()][::-1]
+            name: windows.to_possible(models.baselines[name](windows, origins))
+            for name in models.names[1:-1]
         },
         "persistence": windows.to_possible(windows.last_values(origins)),
     }
