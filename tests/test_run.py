@@ -14,6 +14,8 @@ from tests.make.forked_runs import ForkedRuns
 from tests.make.projects import LOG_LINE, SMALL, copy_of_the_project, kedro, run
 from vd_forecasting.vocabulary import EXPERIMENTS, MODES
 
+pytestmark = pytest.mark.integration
+
 
 def outputs(folder: Path) -> set[str]:
     return {
@@ -128,7 +130,6 @@ def test_metrics_are_tidy_and_agree_with_the_experiments(sequential: tuple[Path,
     assert mae.tolist() == pytest.approx(metrics["by_horizon"]["avg_speed"]["mae"], rel=1e-5)
 
 
-@pytest.mark.integration
 def test_parallel_in_another_locale_gives_the_same_numbers(
     sequential: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -157,7 +158,6 @@ def test_parallel_in_another_locale_gives_the_same_numbers(
         assert filecmp.cmp(folder / name, parallel / name, shallow=False), name
 
 
-@pytest.mark.integration
 def test_a_failed_training_leaves_the_others_alone(
     sequential: tuple[Path, str], runs: ForkedRuns, tmp_path: Path
 ) -> None:

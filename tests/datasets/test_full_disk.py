@@ -10,7 +10,10 @@ import pytest
 
 from tests import PROJECT
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits and mounts are those of POSIX")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.name != "posix", reason="limits and mounts are those of POSIX"),
+]
 
 SAVE_EVERYTHING = """
 import resource, sys

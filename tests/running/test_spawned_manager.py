@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # What nodes hand on comes from modules that import each other's packages.
 SCRIPT = """
 import multiprocessing
@@ -32,6 +34,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 def test_it_takes_what_several_workers_hand_on_at_the_same_time() -> None:
     """... though Python cannot import a package in two threads at once."""
     ran = subprocess.run(
