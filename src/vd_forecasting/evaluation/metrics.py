@@ -153,13 +153,12 @@ def _plain(values: xr.DataArray) -> Any:
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:
-    """Scores as of :func:`score`, a row for each and metric, labelled ``vdid, feature, horizon``.
+    """Scores over some of ``member``, ``vd``, ``feature`` and ``horizon``: a row for each and
+    metric, with a column for each of these; that of ``vd`` is ``vdid``.
 
-    Scores may have a dim ``member`` too. The metric ``n`` counts the scored points, and undefined
-    values are NaN.
+    The metric ``n`` counts the scored points, and undefined values are NaN.
     """
     plain = scores.drop_vars("mape_left_out", errors="ignore").reset_coords(drop=True)
-    rows = plain.rename(vd="vdid").to_array("metric")
-    order = ("member", "metric", "vdid", "feature", "horizon")
-    rows = rows.transpose(*order, missing_dims="ignore")
-    return rows.to_dataframe("value").reset_index()
+    order = ("member", "metric", "vd", "feature", "horizon")
+    rows = plain.to_array("metric").transpose(*order, missing_dims="ignore")
+    return rows.to_dataframe("value").reset_index().rename(columns={"vd": "vdid"})

@@ -70,9 +70,7 @@ def clean(vd_raw: xr.DataArray, cleaning: Cleaning) -> tuple[xr.DataArray, pd.Da
     labels = raw[:, :0].compute()
     stages = dict(_stages(labels, cleaning))
     moved = _log_stages(stages)
-    final = _with_units([*stages.values()][-1], cleaning)
-    if RESAMPLED in stages:
-        logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
+    final = _last_of(stages, cleaning)
 
     rows = {name: stage.sizes["time"] for name, stage in stages.items()}
     blocks = in_vd_blocks(raw, max(rows.values()))
@@ -104,9 +102,7 @@ def clean_at_once(vd_raw: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
     raw, cleaning = _prepare(vd_raw, cleaning)
     stages = dict(_stages(in_memory(raw), cleaning))
     _log_stages(stages)
-    final = _with_units([*stages.values()][-1], cleaning)
-    if RESAMPLED in stages:
-        logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
+    final = _last_of(stages, cleaning)
     repeated = {name: stages[name] for name in ("time grid", "duplicates")}
     rows = {name: stage.sizes["time"] for name, stage in repeated.items()}
     if len({*rows.values()}) > 1:
@@ -208,6 +204,14 @@ def with_interval(cleaning: Cleaning, interval: np.timedelta64) -> Cleaning:
     """The parameters with the interval of the data as if it had been given."""
     nanoseconds = int(interval.astype("timedelta64[ns]").astype(np.int64))
     return cleaning.model_copy(update={"interval": f"{nanoseconds}ns"})
+
+
+def _last_of(stages: Mapping[str, xr.DataArray], cleaning: Cleaning) -> xr.DataArray:
+    """What all rules leave, with units; says so if it was resampled."""
+    final = _with_units([*stages.values()][-1], cleaning)
+    if RESAMPLED in stages:
+        logger.info("%s: %s", source_of(final), resampling.describe_resampling(final, cleaning))
+    return final
 
 
 def _log_stages(stages: Mapping[str, xr.DataArray]) -> dict[str, int]:

@@ -243,15 +243,7 @@ def _tidy_events(counted: CongestionCounts, mode: str) -> pd.DataFrame:
     of_queues["queues"] = counted.data["queues"].sum("lead", skipna=False)
     positions = range(len(counted.members))
     long = pd.concat(
-        [
-            scores.reset_coords(drop=True)
-            .assign_coords(member=positions)
-            .to_array("metric")
-            .transpose("member", "metric", ...)
-            .to_dataframe("value")
-            .reset_index()
-            for scores in (by_horizon, of_queues)
-        ]
+        [tidy(scores.assign_coords(member=positions)) for scores in (by_horizon, of_queues)]
     ).sort_values("member", kind="stable")
     long["metric"] += "_congestion"
     long["vdid"], long["feature"], long["block"] = None, SPEED, "all"
