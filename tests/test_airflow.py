@@ -78,11 +78,11 @@ def create(runs: ForkedRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert code == 0, printed
         (path,) = (folder / "airflow_dags").iterdir()
         dag = DAG()
-        module = "airflow.providers.standard.operators.bash"
-        for name, contents in {
+        of_modules: dict[str, dict[str, Any]] = {
             "airflow.sdk": {"DAG": dag},
-            module: {"BashOperator": dag.operator},
-        }.items():
+            "airflow.providers.standard.operators.bash": {"BashOperator": dag.operator},
+        }
+        for name, contents in of_modules.items():
             stand_in = ModuleType(name)
             vars(stand_in).update(contents)
             monkeypatch.setitem(sys.modules, name, stand_in)
@@ -171,7 +171,7 @@ def test_the_comprehensive_task_reports_what_there_is_after_a_failure(
     assert f"Error: {FAILING}.make_windows failed in an earlier run" in printed
     page = tmp_path / "data/08_reporting/comparison/comprehensive_model_comparison.md"
     top, _, rest = page.read_text("utf-8").partition("\n## ")
-    assert f"{FAILING}.make_windows failed in an earlier run" in top
+    assert f"`{FAILING}.make_windows` failed in an earlier run" in top
     assert "single_vd" in rest
 
     code, printed = runs.run(tmp_path, *dag.tasks["single_vd_lstm"].arguments)
