@@ -1,5 +1,6 @@
 """Files on this machine and elsewhere: in an S3 store, and in fsspec's store in memory."""
 
+import io
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -31,14 +32,11 @@ from vd_forecasting.datasets import (
     XarrayDataset,
 )
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.places import RemoteFile, folder, local_folder, place
+from vd_forecasting.datasets.places import BLOCK_BYTES, RemoteFile, folder, local_folder, place
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import in_one_line
 from vd_forecasting.running.kedro_private import file_of
 from vd_forecasting.running.staleness.fingerprint import content_hash
-
-FETCHED_BESIDE = 3 * 2**20
-"""Bytes: blocks with the labels of a file."""
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +186,30 @@ def test_of_a_detector_file_only_what_is_used_is_fetched(
     data = dataset.load()
     fetched.clear()
     part = data.isel(vd=[7], time=slice(0, 1000)).load()
-    assert 0 < sum(fetched) < FETCHED_BESIDE < size / 4
+    assert 0 < sum(fetched) <= 4 * BLOCK_BYTES < size / 5
+    fetched.clear()
+    for first in range(0, 400, 8):  # as cleaning does
+        data.isel(vd=slice(first, first + 8)).load()
+    assert sum(fetched) <= size
     whole = VDHDF5Dataset(filepath=str(path)).load()
     xr.testing.assert_equal(part, whole.isel(vd=[7], time=slice(0, 1000)).load())
+
+
+def test_any_part_of_a_file_is_read_at_any_place(store: str, tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(3 * BLOCK_BYTES + 7)
+    (tmp_path / "a").write_bytes(content)
+    file = RemoteFile(f"{store}/a")
+    file.put(tmp_path / "a")
+    with file.open("rb") as opened:
+        assert opened.read() == content
+        for begin, size in ((0, 5), (BLOCK_BYTES - 2, 4), (10, 2 * BLOCK_BYTES)):
+            assert opened.seek(begin) == begin
+            assert opened.read(size) == content[begin : begin + size]
+            assert opened.tell() == begin + size
+        assert opened.seek(-3, io.SEEK_END) == len(content) - 3
+        assert opened.read(10) == content[-3:]
+        opened.seek(10, io.SEEK_END)
+        assert opened.read(1) == b""
 
 
 def test_a_file_that_changes_while_it_is_used_is_refused(store: str, tmp_path: Path) -> None:
@@ -260,6 +279,22 @@ def test_a_list_of_strings_without_an_end_is_found_there_too(store: str, tmp_pat
     path.write_bytes(content)
     RemoteFile(f"{store}/a.h5").put(path)
     assert "a list of strings has no end" in problem(VDHDF5Dataset(filepath=f"{store}/a.h5"))
+
+
+def test_a_store_that_fails_while_a_file_is_read_is_named(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs import S3File  # noqa: PLC0415  (of the extra)
+
+    path = f"{bucket}/fails/{token_hex(8)}.h5"
+    dataset = VDHDF5Dataset(filepath=path)
+    dataset.save(make_clean(50, vds=2))
+
+    def fail(self: Any, start: int, end: int) -> bytes:
+        raise TimeoutError("the store\ndoes not answer")
+
+    monkeypatch.setattr(S3File, "_fetch_range", fail)
+    assert problem(dataset) == f"{path}: the store does not answer"
 
 
 def test_a_bucket_that_is_not_there(bucket: str) -> None:
