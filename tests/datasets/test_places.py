@@ -237,6 +237,14 @@ def test_the_hash_of_a_file_follows_its_content(bucket: str) -> None:
     assert content_hash(file, {}) == "f97c5d29941bfb1b2fdab0874906ab82" != other
 
 
+def test_a_store_is_asked_once_for_the_content_of_a_file(store: str) -> None:
+    file, known = RemoteFile(f"{store}/a.txt"), dict[str, list[int | str]]()
+    assert content_hash(file, known) is None
+    AtomicTextDataset(filepath=str(file)).save("one")
+    assert content_hash(file, known) is None
+    assert content_hash(file, {}) is not None
+
+
 def test_the_file_of_every_dataset_is_known(store: str) -> None:
     for name, (cls, _) in SAVED.items():
         assert file_of(cls(filepath=f"{store}/{name}")) == RemoteFile(f"{store}/{name}")
@@ -331,6 +339,8 @@ def test_states_of_runs_stay_on_a_disk() -> None:
 def test_a_slash_at_the_end_names_the_same_folder() -> None:
     assert folder("s3://bucket/folder/") == "s3://bucket/folder"
     assert folder("/") == "/"
+    assert folder("file:///mnt/large/") == "/mnt/large"
+    assert place("file:///mnt/a.h5") == Path("/mnt/a.h5")
 
 
 def test_h5py_is_given_a_path_where_there_is_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ temporary folder first (:func:`.atomic.replacing`).
 """
 
 import errno
+import gc
 import io
 import os
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ BLOCK_BYTES = 2**19
 MOST_BLOCKS = 256
 """Kept in memory. Cleaning takes a few detectors at a time, a chunk from each half week: the blocks
 of a year hold the chunks of the next detectors too."""
+
+
+_HERE = "file://"
 
 
 @dataclass(frozen=True, order=True)
@@ -189,13 +193,26 @@ class _Reader(io.RawIOBase):
         with self._lock:
             block = self._blocks.pop(key, None)
             if block is None:
-                with _naming(self._content[0]):
+                with _naming(self._content[0]), _no_garbage_collection():
                     self._file.seek(number * BLOCK_BYTES)
                     block = self._file.read(BLOCK_BYTES)
             self._blocks[key] = block
             if len(self._blocks) > MOST_BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
         return block
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keeps it from freeing objects of h5py in the thread that fetches: they would wait there for
+    the lock of h5py, whose owner waits for the thread."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 Place = Path | RemoteFile
@@ -210,7 +227,7 @@ def place(path: str) -> Place:
     """
     text = str(path)  # digits alone are a number in YAML
     if not is_remote(text):
-        return Path(text)
+        return Path(text.removeprefix(_HERE))
     protocol = text.partition("://")[0]
     try:
         fsspec.get_filesystem_class(protocol)
@@ -224,12 +241,12 @@ def place(path: str) -> Place:
 
 def is_remote(path: str) -> bool:
     """Whether it is an address and no path on this machine."""
-    return "://" in str(path)
+    return "://" in str(path) and not str(path).startswith(_HERE)
 
 
 def folder(path: str) -> str:
     """A folder as the catalog writes it: an object store takes a doubled slash for another name."""
-    return str(path).rstrip("/") or "/"
+    return str(path).removeprefix(_HERE).rstrip("/") or "/"
 
 
 def local_folder(outputs: str) -> str:
