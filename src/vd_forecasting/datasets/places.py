@@ -26,15 +26,14 @@ from kedro.io import DatasetError
 
 from vd_forecasting.wording import one_line
 
+_HERE = "file://"
+
 BLOCK_BYTES = 2**19
 """What is fetched at once. Chunks of HDF5 files take tens of kilobytes and lie scattered."""
 
 MOST_BLOCKS = 256
 """Kept in memory. Cleaning takes a few detectors at a time, a chunk from each half week: the blocks
 of a year hold the chunks of the next detectors too."""
-
-
-_HERE = "file://"
 
 
 @dataclass(frozen=True, order=True)
