@@ -6,7 +6,8 @@
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
   whose outputs are missing. Without a pipeline, a namespace is looked up in all of them.
 - A node that fails stops only what needs it (:mod:`.running.runners`).
-- ``--runner ParallelRunner`` shares the cores out among its workers.
+- ``--runner ParallelRunner`` shares the cores out among its workers, ``--runner DaskRunner`` those
+  of each machine.
 - Errors are one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml the traceback
   comes before it.
 """
@@ -35,6 +36,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
+from vd_forecasting.provenance import PACKAGE
 from vd_forecasting.running import claims, runners
 from vd_forecasting.running.estimate import (
     count_refits,
@@ -115,8 +117,7 @@ def run(**options: Any) -> Any:
         )
     with _errors_in_one_line():
         _settle(options)
-        if options["runner"] and options["runner"].endswith("ParallelRunner"):
-            share_cores(options["runner_params"], options["params"])
+        share_cores(options["runner"] or "", options["runner_params"], options["params"])
         options["runner"] = own_runner(options["runner"])
         if not all(name in pipelines for name in options["pipelines"]):
             return kedro_run.callback(**options)  # Kedro names the unknown one
@@ -277,7 +278,6 @@ def _pipelines_with(namespaces: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names)) or ["__default__"]
 
 
-RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
 SELECTIONS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
@@ -314,19 +314,29 @@ def load_catalog(options: dict[str, Any]) -> CatalogProtocol:
 def own_runner(runner: str | None) -> str:
     """The runner of this project in place of Kedro's; one of the user's own stays."""
     name = (runner or "SequentialRunner").removeprefix("kedro.runner.")
-    return f"{runners.__name__}.{name}" if name in RUNNERS else name
+    if name == "DaskRunner":
+        return f"{PACKAGE}.running.cluster.{name}"  # needs an extra
+    return f"{runners.__name__}.{name}" if hasattr(runners, name) else name
 
 
-def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
-    """Set ``max_workers``, the cores but no more than there are experiments, and as many torch
-    threads (``compute.threads``) as there are cores for each of them.
+def share_cores(runner: str, runner_params: dict[str, Any], params: dict[str, Any]) -> None:
+    """Set how many torch threads (``compute.threads``) each worker has, if there are several.
 
     Without this each worker would take all cores, and they would slow each other down many times.
+    ParallelRunner has as many ``max_workers`` as cores, but no more than there are experiments.
     Values the user gave stay.
     """
     cores = os.cpu_count() or 1
-    workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
-    params.setdefault("compute", {}).setdefault("threads", max(1, cores // int(workers)))
+    if runner.endswith("ParallelRunner"):
+        workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
+        threads = cores // int(workers)
+    elif runner.endswith("DaskRunner"):
+        from vd_forecasting.running import cluster  # noqa: PLC0415  (needs an extra)
+
+        threads = cluster.threads_of_workers(**runner_params)
+    else:
+        return
+    params.setdefault("compute", {}).setdefault("threads", max(1, threads))
 
 
 def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from vd_forecasting.pipelines.training.loop import Learner, ValidatedLearner, fi
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
+from vd_forecasting.running.shares import Share, in_parts
 from vd_forecasting.vocabulary import SPLITS
 from vd_forecasting.wording import one_line, plural
 
@@ -34,6 +35,22 @@ NOTABLE_SECONDS = 2.0
 Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
 
+def train_lstm_part(
+    windows: WindowBlocks,
+    model: LSTMModel,
+    training: Training,
+    mape_min_truth: float,
+    compute: Compute,
+    training_state: TrainingState,
+    *,
+    share: Share,
+) -> None:
+    """Train a share of the LSTMs of an experiment ahead. See :func:`train_part`."""
+    experiment = Experiment(windows.last, "lstm", model, training, compute, mape_min_truth)
+    train_part(experiment, windows, training_state, share)
+
+
+@in_parts(train_lstm_part)
 def train_lstm(
     windows: WindowBlocks,
     model: LSTMModel,
@@ -47,6 +64,22 @@ def train_lstm(
     return train(experiment, windows, training_state)
 
 
+def train_xlstm_part(
+    windows: WindowBlocks,
+    model: XLSTMModel,
+    training: Training,
+    mape_min_truth: float,
+    compute: Compute,
+    training_state: TrainingState,
+    *,
+    share: Share,
+) -> None:
+    """Train a share of the xLSTMs of an experiment ahead. See :func:`train_part`."""
+    experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
+    train_part(experiment, windows, training_state, share)
+
+
+@in_parts(train_xlstm_part)
 def train_xlstm(
     windows: WindowBlocks,
     model: XLSTMModel,
@@ -66,6 +99,26 @@ def train_xlstm(
         )
     experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
     return train(experiment, windows, training_state)
+
+
+def train_part(
+    experiment: Experiment, blocks: WindowBlocks, training_state: TrainingState, share: Share
+) -> None:
+    """Train every so many of the models that :func:`train` trains, and leave them in their states.
+
+    There it finds them. A model that cannot be trained is left to it, which raises the error.
+    """
+    models = (
+        (number, seed, name)
+        for number, windows in blocks.blocks.items()
+        for seed in experiment.training.seeds
+        for name in windows.models
+    )
+    for number, seed, name in share.of(models):
+        windows = blocks.blocks[number]
+        of_block = replace(experiment, windows=windows, block=blocks.label(number))
+        with suppress(ValueError):
+            train_model(of_block, name, seed, training_state)
 
 
 def train(
