@@ -14,13 +14,14 @@
 
 import builtins
 import copy
+import inspect
 import io
 import logging
 import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -33,11 +34,10 @@ from kedro.framework.project import configure_logging, configure_project, pipeli
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.utils import find_kedro_project
+from kedro.utils import find_kedro_project, load_obj
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
-from vd_forecasting.provenance import PACKAGE
-from vd_forecasting.running import claims, runners
+from vd_forecasting.running import claims, cluster, runners
 from vd_forecasting.running.estimate import (
     count_refits,
     count_trainings,
@@ -55,7 +55,7 @@ from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import plural, with_cause
+from vd_forecasting.wording import listed, nearest, plural, with_cause
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +117,9 @@ def run(**options: Any) -> Any:
         )
     with _errors_in_one_line():
         _settle(options)
-        share_cores(options["runner"] or "", options["runner_params"], options["params"])
         options["runner"] = own_runner(options["runner"])
+        check_runner_params(options["runner"], options["runner_params"])
+        share_cores(options["runner"], options["runner_params"], options["params"])
         if not all(name in pipelines for name in options["pipelines"]):
             return kedro_run.callback(**options)  # Kedro names the unknown one
         if only_stale:
@@ -311,12 +312,32 @@ def load_catalog(options: dict[str, Any]) -> CatalogProtocol:
         return context.catalog
 
 
+RUNNERS = {
+    name: f"{module.__name__}.{name}"
+    for name, module in {
+        **dict.fromkeys(("SequentialRunner", "ThreadRunner", "ParallelRunner"), runners),
+        "DaskRunner": cluster,
+    }.items()
+}
+
+
 def own_runner(runner: str | None) -> str:
     """The runner of this project in place of Kedro's; one of the user's own stays."""
     name = (runner or "SequentialRunner").removeprefix("kedro.runner.")
-    if name == "DaskRunner":
-        return f"{PACKAGE}.running.cluster.{name}"  # needs an extra
-    return f"{runners.__name__}.{name}" if hasattr(runners, name) else name
+    return RUNNERS.get(name, name)
+
+
+def check_runner_params(runner: str, given: Mapping[str, Any]) -> None:
+    """Raise a ValueError, in one line, if there is no such runner or it has no such parameter."""
+    try:
+        known = inspect.signature(load_obj(runner, "kedro.runner")).parameters
+    except (AttributeError, ImportError) as error:
+        raise ValueError(f"--runner: {runner} is not known; give {listed(RUNNERS)}") from error
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(
+            f"--runner-params: {runner.rpartition('.')[2]} has no {unknown[0]}; "
+            f"did you mean {nearest(unknown[0], known)}?"
+        )
 
 
 def share_cores(runner: str, runner_params: dict[str, Any], params: dict[str, Any]) -> None:
@@ -331,8 +352,6 @@ def share_cores(runner: str, runner_params: dict[str, Any], params: dict[str, An
         workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
         threads = cores // int(workers)
     elif runner.endswith("DaskRunner"):
-        from vd_forecasting.running import cluster  # noqa: PLC0415  (needs an extra)
-
         threads = cluster.threads_of_workers(**runner_params)
     else:
         return

@@ -25,7 +25,6 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 
-from vd_forecasting.models.device import choose_gpu
 from vd_forecasting.provenance import PACKAGE, digest, this_package, version_of
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.inert_logs import make_logs_inert
@@ -45,8 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SECONDS_TO_ANSWER = 15
 SECONDS_TO_JOIN = 60
-"""How long a run waits for the first worker."""
+"""How long a run waits for the scheduler, and then for the first worker."""
 
 SAME_VERSIONS = (PACKAGE, "torch", "numpy", "numba", "xlstm", "kedro", "dask", "distributed")
 """Packages that all workers need in the driver's version."""
@@ -112,6 +112,7 @@ def connected(
         ImportError: distributed is not installed.
         ConnectionError: one line; the scheduler does not answer, or has no worker.
     """
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # for workers started from here
     try:
         import distributed  # noqa: PLC0415  (an extra)
     except ModuleNotFoundError as error:
@@ -125,13 +126,15 @@ def connected(
         )
     where = scheduler_file or address
     # A default client would take the dask arrays of this process to the cluster.
-    settings: dict[str, Any] = {"set_as_default": False, "timeout": SECONDS_TO_JOIN}
+    settings: dict[str, Any] = {"set_as_default": False, "timeout": SECONDS_TO_ANSWER}
     if where is None:
         settings |= {"n_workers": max_workers, "threads_per_worker": 1, "memory_limit": 0}
-        settings |= {"dashboard_address": None}
+        settings |= {"dashboard_address": ":0"}  # a free port
     else:
         settings |= {"scheduler_file": scheduler_file, "address": address}
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures are ours to report
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith("distributed"):  # failures are ours to report
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(**settings)
     except (OSError, ValueError) as error:
@@ -156,7 +159,6 @@ def threads_of_workers(
     scheduler_file: str | None = None,
     address: str | None = None,
     max_workers: int | None = None,
-    **_: Any,
 ) -> int:
     """Threads for each training: the same everywhere, so that any worker can resume any of them.
 
@@ -313,6 +315,8 @@ def run_task(
     """
     from distributed import get_worker  # noqa: PLC0415
 
+    from vd_forecasting.models.device import choose_gpu  # noqa: PLC0415  (imports torch)
+
     prepare_worker(levels)
     worker = get_worker()
     of_task = worker.state.tasks[worker.get_current_task()]
@@ -333,13 +337,15 @@ def run_task(
 def prepare_worker(levels: Levels) -> None:
     """Let this process know the project, and log to the driver alone."""
     import dask  # noqa: PLC0415
+    from distributed import get_worker  # noqa: PLC0415
+    from distributed.diagnostics.plugin import ForwardLoggingPlugin  # noqa: PLC0415
 
     configure_worker()
     make_logs_inert()
-    root = logging.getLogger()
-    for handler in [*root.handlers]:  # others are Kedro's
-        if not type(handler).__module__.startswith("distributed"):
-            root.removeHandler(handler)
+    # Kedro configures logging when it is imported, which undoes what the cluster has set up.
+    plugins = get_worker().plugins.values()
+    forwarding = [plugin for plugin in plugins if isinstance(plugin, ForwardLoggingPlugin)]
+    logging.getLogger().handlers[:] = [plugin.handler for plugin in forwarding if plugin.handler]
     for name, level in levels:
         logging.getLogger(name).setLevel(level)
     # Nodes compute their dask arrays themselves: the cluster would wait for them, and they for it.
