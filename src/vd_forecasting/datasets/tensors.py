@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vd_forecasting.datasets.atomic import FileDataset, local_path, remove_leftovers, replacing
+from vd_forecasting.datasets.atomic import FileDataset, remove_leftovers, replacing
 from vd_forecasting.datasets.limits import MOST_NODES, count_nodes
+from vd_forecasting.datasets.places import on_this_machine, place
 from vd_forecasting.wording import first_line
 
 logger = logging.getLogger(__name__)
@@ -36,10 +37,12 @@ class CheckpointDataset(FileDataset[Plain, Plain]):
     def load(self) -> Plain:
         if not self.filepath.is_file():
             raise DatasetError(f"{self.filepath}: no such file; run the training that makes it")
-        try:
-            return load_plain(self.filepath)
-        except DatasetError as error:
-            raise DatasetError(f"{error}; delete it and train again") from error
+        with on_this_machine(self.filepath) as path:
+            try:
+                return load_plain(path)
+            except DatasetError as error:
+                problem = str(error).replace(str(path), str(self.filepath))
+                raise DatasetError(f"{problem}; delete it and train again") from error
 
     def save(self, data: Plain) -> None:
         with replacing(self.filepath) as temporary:
@@ -95,19 +98,22 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
     def __init__(
         self, *, filepath: str, keep: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._folder = local_path(filepath)
+        folder = place(filepath)
+        if not isinstance(folder, Path):
+            raise ValueError(f"{folder}: states of trainings are kept on disks; name a folder")
+        self.folder = folder
         self.keep = keep
         self.metadata = metadata
 
     def load(self) -> TrainingState:
-        remove_leftovers(self._folder)
-        return TrainingState(self._folder)
+        remove_leftovers(self.folder)
+        return TrainingState(self.folder)
 
     def save(self, data: Collection[str]) -> None:
-        TrainingState(self._folder).clear(data)
+        TrainingState(self.folder).clear(data)
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
+        return {"filepath": str(self.folder)}
 
     def _exists(self) -> bool:
         return True

@@ -32,7 +32,7 @@ from vd_forecasting.running.kedro_private import (
     MakeTask,
     Release,
     configure_worker,
-    local_file,
+    file_of,
 )
 from vd_forecasting.running.runners import KILLED, ClusterLost, KeepsGoing
 from vd_forecasting.running.stop import heed
@@ -84,8 +84,8 @@ class DaskRunner(KeepsGoing, kedro_runner.SequentialRunner):
         for name in pipeline.all_outputs():
             if isinstance(catalog.get(name), MemoryDataset):
                 catalog[name] = OnWorkerDataset()
-        claim = local_file(catalog.get(f"claim_of_{token_hex(8)}"))
-        folder = claim.parent if claim else Path.cwd()
+        claim = file_of(catalog.get(f"claim_of_{token_hex(8)}"))
+        folder = claim.parent if isinstance(claim, Path) else Path.cwd()
         with connected(**self._where, max_workers=self._max_workers) as client:
             described = check_workers(client, folder)
             hosts = sorted({worker["host"] for worker in described.values()})

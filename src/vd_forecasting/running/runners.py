@@ -32,7 +32,7 @@ from vd_forecasting.datasets import PageDataset
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
 from vd_forecasting.running.fan_out import parts_of
 from vd_forecasting.running.inert_logs import make_logs_inert
-from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
+from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, file_of
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
@@ -136,7 +136,7 @@ class _Run:
 
     def put(self, name: str, failure: Failure) -> None:
         """Put a failure in the place of a dataset."""
-        self.catalog[name] = FailedDataset(failure, local_file(self.catalog.get(name)))
+        self.catalog[name] = FailedDataset(failure, file_of(self.catalog.get(name)))
 
     def run_until_one_is_killed(self, waiting: list[Node], workers: int) -> list[Node]:
         """Run nodes and take them off ``waiting``; returns those that a killed process took along,
