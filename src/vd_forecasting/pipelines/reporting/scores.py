@@ -103,7 +103,7 @@ def score_experiment(
     def of(who: str, scores: xr.Dataset) -> Json:
         return by_feature(scores.sel(model=who))
 
-    pooled = of(model, errors.average)
+    pooled, by_vd = of(model, errors.average), errors.by_vd.sel(model=model)
     for feature, unit in predictions.units.items():
         pooled[feature]["unit"] = unit
     joined = {
@@ -121,7 +121,7 @@ def score_experiment(
         "by_horizon": of(model, errors.by_horizon),
         "by_horizon_sd": of(model, errors.by_horizon_sd[[*ERRORS]]),
         "persistence_by_horizon": of("persistence", errors.by_horizon),
-        "by_vd": {vdid: of(model, errors.by_vd.sel(vd=vdid)) for vdid in predictions.vdids},
+        "by_vd": {vdid: by_feature(by_vd.isel(vd=at)) for at, vdid in enumerate(predictions.vdids)},
         **joined,
         **fit_errors.model_dump(),
     }
