@@ -186,7 +186,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     for name in EVERY_EXPERIMENT:
         pipeline += experiment_report(*name.rsplit("_", 1))
     outputs = run(pipeline, catalog)
-    metrics = outputs["comprehensive_metrics"]
+    metrics = pd.concat(outputs["comprehensive_metrics"])
     assert set(metrics["mode"]) == set(EVERY_MODE)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
     # vds × horizons × features × 7 × runs in each mode: 6 metrics and n, on all steps and congested
@@ -199,9 +199,9 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
         "training_report": Page,
         "metrics": dict,
         "page": Page,
-        "scores": type(metrics),
+        "scores": Frames,
         "comprehensive_page_html": str,
-        "comprehensive_metrics": type(metrics),
+        "comprehensive_metrics": Frames,
     }
     assert pipeline.outputs() == {
         "comprehensive_page_html",
