@@ -48,7 +48,7 @@ class OfForecasts(OfDetectors):
 class _OnWindows(Labelled, OfForecasts):
     """What forecasts of networks and of baselines share."""
 
-    LAZY: ClassVar = ("prediction", "truth")
+    LAZY: ClassVar = ("prediction", "truth", "persistence")
     """What a loaded file is not read for until it is asked for."""
 
     @classmethod

@@ -16,7 +16,7 @@ any resampling. ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -51,11 +51,17 @@ def build_forecaster(described: Mapping[str, Any]) -> Forecaster:
     return Forecaster(core(settings), Network(**described["network"]))
 
 
-def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
+def load_forecasters(
+    checkpoint: Checkpoint, names: Iterable[str] | None = None
+) -> dict[str, Forecaster]:
     """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off).
 
-    It is checked before, see :func:`check_checkpoint`.
+    With ``names`` only those, and no other weights are looked at. The checkpoint is checked before,
+    see :func:`check_checkpoint`.
     """
+    if names is not None:
+        weights = {name: checkpoint["weights"][name] for name in names}
+        checkpoint = checkpoint | {"weights": weights}
     check_checkpoint(checkpoint)
     forecasters = {}
     for name, weights in checkpoint["weights"].items():

@@ -34,8 +34,7 @@ class WindowBatches:
         generator: torch.Generator | None = None,
     ) -> None:
         length, horizons = windows.sequence_length, windows.prediction_length
-        values = torch.from_numpy(windows.values[:, vds])  # [T, N, features]
-        observed = torch.from_numpy(windows.observed[:, vds])
+        values, observed = map(torch.from_numpy, windows.series(vds))  # [T, N, features]
         calendar = torch.from_numpy(windows.calendar)  # [T, 9]
         # Views all: [T-S+1, S, ...] for the inputs, [T-S-H+1, H, ...] for the targets.
         self.past = values.unfold(0, length, 1).movedim(-1, 1)
