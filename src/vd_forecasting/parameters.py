@@ -266,6 +266,9 @@ class Training(Parameters):
     gradient_clip: PositiveFloat
     lr_patience: NonNegativeInt  # epochs without a better validation error, then halve the rate
     patience: PositiveInt  # epochs without a better validation error before training stops
+    windows_per_epoch: PositiveInt | None = None
+    """At most so many training windows in an epoch, drawn anew for each, and at most so many of
+    validation, always the same; None for all. Records of older versions do not say."""
 
 
 class Baselines(Parameters):

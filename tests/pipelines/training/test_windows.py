@@ -512,7 +512,7 @@ def test_windows_without_a_target_are_not_trained_on() -> None:
     shuffled = WindowBatches(
         windows, slice(0, 1), "train", batch_size=8, generator=torch.Generator().manual_seed(0)
     )
-    dropped = set(windows.starts("train")) - set(shuffled.starts.tolist())
+    dropped = set(windows.starts("train")) - set(shuffled.windows.tolist())
     # those whose four targets all lie in steps 100 to 119
     assert dropped == set(range(94, 111))
 
