@@ -276,6 +276,8 @@ class Baselines(Parameters):
 
     ridge_alphas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     """Penalties of the ridge regression; the validation split chooses."""
+    ridge_neighbours: NonNegativeInt
+    """A ridge regression of a joint mode with more VDs sees, for each VD, itself and so many."""
     boosting_iterations: PositiveInt  # trees per model of the gradient boosting
     boosting_windows: PositiveInt
     """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""

@@ -20,17 +20,28 @@ from tests.make.windows import (
     make_joint_windows,
     window_parameters,
 )
-from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
 from vd_forecasting.pipelines.baselines import create_pipeline
-from vd_forecasting.pipelines.baselines.forecast import forecast_baselines, forecast_block
+from vd_forecasting.pipelines.baselines.forecast import (
+    SPLITS,
+    all_baselines,
+    forecast_baselines,
+    forecast_by,
+)
 from vd_forecasting.pipelines.training.evaluate import forecast_split
 
-BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
+BASELINES = Baselines(
+    ridge_alphas=(10,), ridge_neighbours=9, boosting_iterations=5, boosting_windows=10_000
+)
 COMPUTE = Compute(threads=1, accelerator="cpu")
 MODELS = ["seasonal_naive", "historical_average", "ridge", "gradient_boosting"]
+
+
+def forecast_test(windows: WindowSet) -> BaselineForecasts:
+    return forecast_by(all_baselines(BASELINES), windows, SPLITS, COMPUTE)["test"]
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
@@ -52,7 +63,7 @@ def test_labels_are_those_of_the_networks_forecasts(
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
     lazy = forecast_split({"42": checkpoint}, windows, "test", COMPUTE, best_seed=42)
     network = lazy.data.isel(seed=0, drop=True).compute()
-    predictions = forecast_block(windows, BASELINES, COMPUTE)["test"].data
+    predictions = forecast_test(windows).data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
@@ -64,9 +75,7 @@ def test_labels_are_those_of_the_networks_forecasts(
 
 
 def test_forecasts_are_in_physical_units() -> None:
-    predictions = forecast_block(make_joint_windows(make_clean(500)), BASELINES, COMPUTE)[
-        "test"
-    ].data
+    predictions = forecast_test(make_joint_windows(make_clean(500))).data
     for model in MODELS:
         mean = predictions["prediction"].sel(model=model).mean(["origin", "horizon", "vd"])
         assert 60 < mean.sel(feature="avg_speed") < 100
@@ -75,7 +84,7 @@ def test_forecasts_are_in_physical_units() -> None:
 
 def test_the_same_twice() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    first, second = (forecast_block(windows, BASELINES, COMPUTE)["test"].data for _ in range(2))
+    first, second = (forecast_test(windows).data for _ in range(2))
     xr.testing.assert_identical(first["prediction"], second["prediction"])
 
 
@@ -86,8 +95,8 @@ def test_changing_the_future_never_changes_a_forecast(
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_block(make(clean), BASELINES, COMPUTE)["test"].data["prediction"]
-    after = forecast_block(make(changed), BASELINES, COMPUTE)["test"].data["prediction"]
+    before = forecast_test(make(clean)).data["prediction"]
+    after = forecast_test(make(changed)).data["prediction"]
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(before[:, known], after[:, known])
@@ -102,8 +111,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     # Windows of test begin after validation; only the seasonal forecast looks further back.
     changed[350:400] *= 1.3
     before, after = (
-        forecast_block(make_joint_windows(data), BASELINES, COMPUTE)["test"].prediction
-        for data in (clean, changed)
+        forecast_test(make_joint_windows(data)).prediction for data in (clean, changed)
     )
     # A value missing at the start of test is filled by the last of validation.
     known = before["origin"].to_numpy() > clean["time"].to_numpy()[420]
@@ -146,10 +154,10 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 def test_every_baseline_stays_within_the_range(make: MakesWindows) -> None:
     windows = make(make_clean(500, vds=2))
-    free = forecast_block(windows, BASELINES, COMPUTE)["test"].prediction
+    free = forecast_test(windows).prediction
     middle, std = (windows.data[name] for name in ("mean", "std"))
     narrow = WindowSet(windows.data.assign(low=middle - std / 4, high=middle + std / 4))
-    held = forecast_block(narrow, BASELINES, COMPUTE)["test"].prediction
+    held = forecast_test(narrow).prediction
     low, high = narrow.target_range
     for model in MODELS:
         outside = (free.sel(model=model) < low) | (free.sel(model=model) > high)

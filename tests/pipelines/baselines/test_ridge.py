@@ -22,7 +22,13 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
-from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, learn_ridge
+from vd_forecasting.pipelines.baselines.baseline import all_vds
+from vd_forecasting.pipelines.baselines.ridge import (
+    NormalEquations,
+    Part,
+    choose_alpha,
+    learn_ridge,
+)
 from vd_forecasting.pipelines.data_engineering.clean import clean as clean_vd
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
@@ -30,8 +36,13 @@ from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 ALL = slice(0, 2)
 
 
-def forecast_test(windows: WindowSet, alphas: list[float]) -> np.ndarray:
-    return learn_ridge(windows, alphas)(windows, windows.origins("test"))
+PART = Part(ALL, np.arange(2))
+
+
+def forecast_test(windows: WindowSet, alphas: list[float], neighbours: int = 9) -> np.ndarray:
+    everything = all_vds(windows)
+    ridge = learn_ridge(windows, everything, alphas, neighbours)
+    return ridge(windows, windows.origins("test"), everything)
 
 
 def inputs_and_changes(
@@ -98,7 +109,7 @@ def test_a_global_ridge_is_scikit_learns_on_the_windows_of_all_vds(missing: floa
 
 def test_almost_no_penalty_is_least_squares() -> None:
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.1))
-    weights = NormalEquations(windows, [ALL]).solve([1e-6], np.arange(12))[0]
+    weights = NormalEquations(windows, [PART]).solve([1e-6], np.arange(12))[0]
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x = np.hstack([x, np.ones((len(x), 1))])
     x_test = inputs_and_changes(windows, ALL, "test")[0]
@@ -112,7 +123,8 @@ def test_almost_no_penalty_is_least_squares() -> None:
 
 def ridge_predictions(windows: WindowSet, weights: np.ndarray) -> np.ndarray:
     at = windows.origins("test")
-    return np.concatenate([x @ weights for x in ridge.input_blocks(windows, ALL, at)])
+    [series] = ridge.series_of(windows, [PART])
+    return np.concatenate([x @ weights for x in ridge.input_blocks(windows, series, at)])
 
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +179,7 @@ def test_a_constant_input_is_harmless() -> None:
 def test_alpha_is_the_best_on_validation() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     alphas = [1e-3, 10.0, 1e7]
-    chosen = choose_alpha(windows, [ALL], NormalEquations(windows, [ALL]), alphas)
+    chosen = choose_alpha(NormalEquations(windows, [PART]), alphas)
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x_val, y_val, _ = inputs_and_changes(windows, ALL, "val")
     errors = []

@@ -59,7 +59,7 @@ class WindowBatches:
             np.cumsum(any_target.numpy(), axis=0, out=before[1:])
             first = self.starts.numpy() + length
             chosen = (before[first + horizons] > before[first]).T
-        # A window is its place among those of all VDs, VD by VD. Of thousands of VDs there are many.
+        # A window is its place among those of all VDs, VD by VD. Thousands of VDs have many.
         kind = "int32" if chosen.size < 2**31 else "int64"
         self.windows = torch.from_numpy(np.flatnonzero(chosen).astype(kind))
         self.num_windows = self.num_seen = len(self.windows)
