@@ -1,5 +1,8 @@
 """All baselines together: labels, units, honesty, and the graph."""
 
+import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from tests.make.trainings import train_lstm
 from tests.make.windows import (
     CLEANING,
     MakesWindows,
+    make_global_windows,
     make_independent_windows,
     make_joint_windows,
     window_parameters,
@@ -24,12 +28,15 @@ from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
-from vd_forecasting.pipelines.baselines import create_pipeline
+from vd_forecasting.pipelines.baselines import baseline, create_pipeline, gradient_boosting
+from vd_forecasting.pipelines.baselines.baseline import Baseline, Learner
 from vd_forecasting.pipelines.baselines.forecast import (
     SPLITS,
     all_baselines,
     forecast_baselines,
     forecast_by,
+    forecast_vds,
+    quick_baselines,
 )
 from vd_forecasting.pipelines.training.evaluate import forecast_split
 
@@ -149,6 +156,61 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
         xr.testing.assert_identical(loaded, of_split.data.drop_vars("fit_seconds"))
     for split, of_split in zip(("test", "val"), expected, strict=True):
         np.testing.assert_array_equal(of_split.origins, windows.time[windows.origins(split)])
+
+
+def all_of(make: Callable[..., WindowSet]) -> WindowSet:
+    """Five detectors."""
+    return make(make_clean(400, vds=5), num_vds=5)
+
+
+@pytest.mark.parametrize(
+    "make", [make_joint_windows, make_independent_windows, make_global_windows]
+)
+@pytest.mark.parametrize("own_models", [4, 20])
+def test_blocks_of_detectors_change_nothing(
+    make: Callable[..., WindowSet], own_models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
+    windows = all_of(make)
+    learners = all_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}))
+    at_once = forecast_by(learners, windows, SPLITS, COMPUTE)
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
+    in_blocks = forecast_by(learners, windows, SPLITS, COMPUTE)
+    for split in SPLITS:
+        whole, joined = (of[split].data.drop_vars("fit_seconds") for of in (at_once, in_blocks))
+        assert joined["prediction"].chunks is not None
+        xr.testing.assert_identical(joined.compute(), whole)
+    if make is not make_global_windows:  # the others are learnt from all detectors
+        few = forecast_vds(learners, windows, slice(2, 4), SPLITS, COMPUTE)["test"]
+        own = few.prediction.sel(model=MODELS[:3])
+        expected = at_once["test"].prediction.sel(model=MODELS[:3])[..., 2:4, :]
+        xr.testing.assert_identical(own, expected)
+
+
+def test_times_to_learn_add_up_over_blocks_of_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn(windows: WindowSet, vds: slice) -> Baseline:
+        time.sleep(0.05)
+        return lambda windows, origins, vds: windows.of(vds).last_values(origins)
+
+    learners = {"own": Learner(learn), "shared": Learner(learn, lambda _: True)}
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
+    made = forecast_by(learners, all_of(make_joint_windows), SPLITS, COMPUTE)["test"]
+    seconds = BaselineForecasts.of_blocks({1: made}).fit_seconds
+    assert seconds["own"] > 3 * 0.05
+    assert 0.05 < seconds["shared"] < 3 * 0.05, "what is shared is learnt once"
+
+
+def test_memory_does_not_grow_with_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 4)
+    learners = quick_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}))
+    peaks = {}
+    for number in (16, 48):
+        windows = make_joint_windows(make_clean(2000, vds=number), num_vds=number)
+        tracemalloc.start()
+        made = forecast_by(learners, windows, SPLITS, COMPUTE)["test"]
+        _, peaks[number] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peaks[48] - peaks[16] < made.prediction.nbytes / 4
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])

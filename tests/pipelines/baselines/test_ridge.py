@@ -23,6 +23,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
 from vd_forecasting.pipelines.baselines.baseline import all_vds
+from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
 from vd_forecasting.pipelines.baselines.ridge import (
     NormalEquations,
     Part,
@@ -203,6 +204,41 @@ def test_independent_models_do_not_know_each_other() -> None:
     after = forecast_test(make_independent_windows(changed), [10.0])
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
+def test_with_few_neighbours_ridge_is_scikit_learns_on_what_each_vd_sees(missing: float) -> None:
+    windows = make_joint_windows(make_clean(400, vds=5, missing=missing), num_vds=5)
+    nearest = nearest_vds(windows, slice(0, 5), 2)
+    forecast = forecast_test(windows, [10.0], neighbours=2)
+    number = len(windows.features)
+    for n, near in enumerate(nearest):
+        seen = [
+            channel for vd in sorted([n, *near]) for channel in range(number * vd, number * vd + 3)
+        ]
+        lags = 6 * 5 * number
+        chosen = [number * 5 * lag + channel for lag in range(6) for channel in seen]
+        chosen += range(lags, lags + windows.calendar.shape[1])
+        x, y, _ = inputs_and_changes(windows, slice(0, 5), "train")
+        x_test, _, last = inputs_and_changes(windows, slice(0, 5), "test")
+        for k in range(y.shape[1]):
+            horizon, vd, feature = np.unravel_index(k, (3, 5, 2))
+            if vd == n:
+                known = np.isfinite(y[:, k])
+                model = Ridge(alpha=10.0, solver="svd").fit(x[known][:, chosen], y[known, k])
+                expected = model.predict(x_test[:, chosen]) + last[:, k]
+                own = forecast[:, horizon, n, feature]
+                np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_joint_detectors_still_see_each_other() -> None:
+    windows = make_joint_windows(make_clean(400, vds=4), num_vds=4)
+    everything = forecast_test(windows, [10.0], neighbours=3)
+    np.testing.assert_array_equal(everything, forecast_test(windows, [10.0], neighbours=100))
+    assert not np.allclose(everything, forecast_test(windows, [10.0], neighbours=2))
+    independent = make_independent_windows(make_clean(400, vds=4), num_vds=4)
+    alone = forecast_test(windows, [10.0], neighbours=0)
+    np.testing.assert_array_equal(alone, forecast_test(independent, [10.0]))
 
 
 def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:
