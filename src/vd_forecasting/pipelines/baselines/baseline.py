@@ -7,8 +7,9 @@ import numpy as np
 
 from vd_forecasting.artefacts import WindowSet
 
-VDS_AT_ONCE: Final = 64
-"""So many are learnt and forecast at a time, so that memory does not grow with their number."""
+VDS_AT_ONCE: Final = 16
+"""So many are learnt and forecast at a time, so that memory does not grow with their number. A year
+of 5 minutes takes 20 MB a VD and baseline."""
 
 Baseline = Callable[[WindowSet, np.ndarray, slice], np.ndarray]
 """Forecasts the windows of some VDs n, by position, at origins ``[W]``: float32 ``[W, H, n, F]`` in

@@ -19,7 +19,7 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
 )
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
-from vd_forecasting.wording import count
+from vd_forecasting.wording import count, plural
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +85,9 @@ def forecast_by(
         for vds in blocks:
             part = forecast_vds(learners, windows, vds, splits, compute)
             parts.append({split: of.kept_by(scratch.keep) for split, of in part.items()})
-            done = f"{count(vds.stop)} of {count(len(windows.vdids))} detectors"
+            done = f"{count(vds.stop)} of {plural(len(windows.vdids), 'detector')}"
             logger.info("%s_baselines: %s", windows.mode, done)
         made = {split: BaselineForecasts.of_parts([of[split] for of in parts]) for split in splits}
-    seconds = next(iter(made.values())).data["fit_seconds"]
-    for name in learners:
-        logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds.sel(model=name))
     return made
 
 
@@ -115,12 +112,14 @@ def forecast_vds(
     origins = np.concatenate([*of_split.values()])
     shape = (len(learners), *windows.target_steps(origins).shape, *few.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(learners))
-    for row, learner in enumerate(learners.values()):
+    for row, (name, learner) in enumerate(learners.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
             forecast = learner.learn(windows, vds)
             prediction[row] = few.to_possible(forecast(windows, origins, vds))
         seconds[row] = time.perf_counter() - started
+        if vds == all_vds(windows):
+            logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     attributes, forecasts, first = windows.forecast_attributes("baselines"), {}, 0
     for split, own in of_split.items():
         rows = slice(first, first := first + len(own))

@@ -149,8 +149,9 @@ def values_at(
     for vds in blocks_of_vds(windows):
         [rows] = np.nonzero((vds.start <= vd) & (vd < vds.stop))
         if len(rows):
-            few = windows.of(vds)
-            where = steps[rows], vd[rows, None] - vds.start
+            first = vd[rows].min()
+            few = windows.of(slice(first, vd[rows].max() + 1))
+            where = steps[rows], vd[rows, None] - first
             values[rows], observed[rows] = few.values[where], few.observed[where]
     return values, observed
 

@@ -28,7 +28,7 @@ from scipy.linalg import cho_factor, cho_solve
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines.baseline import VDS_AT_ONCE, Baseline
 from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
-from vd_forecasting.wording import listed
+from vd_forecasting.wording import listed, plural
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def learn_ridge(
         [weights] = equations.solve([alpha], np.arange(equations.num_outputs))
         learnt += [(part, weights) for part in parts]
         chosen[alpha] += 1
-    counts = [f"{alpha:g} ({number})" for alpha, number in sorted(chosen.items())]
-    logger.info("%s_baselines: ridge, alpha (models): %s", windows.mode, listed(counts))
+    counts = [f"{alpha:g} of {plural(number, 'model')}" for alpha, number in sorted(chosen.items())]
+    logger.info("%s_baselines: ridge: alpha %s", windows.mode, listed(counts))
     return partial(forecast_ridge, learnt=learnt)
 
 
