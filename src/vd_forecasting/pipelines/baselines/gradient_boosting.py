@@ -163,9 +163,11 @@ def draw(
 
     Each has an origin and the position of its VD, both int ``[W]``.
     """
-    number = np.arange(len(train) * (vds.stop - vds.start))
-    if len(number) > max_windows:
-        number = np.sort(random.choice(len(number), max_windows, replace=False))
+    total = len(train) * (vds.stop - vds.start)
+    if total > max_windows:
+        number = np.sort(random.choice(total, max_windows, replace=False))
+    else:
+        number = np.arange(total)
     return train[number % len(train)], vds.start + number // len(train)
 
 
