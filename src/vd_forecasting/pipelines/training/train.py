@@ -4,9 +4,10 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 
 from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.records import SplitSpan, WindowLengths, key_of
-from vd_forecasting.datasets import TrainingState
+from vd_forecasting.datasets import TrainingState, chunks
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
 from vd_forecasting.models.device import find_device
@@ -171,16 +172,33 @@ def train_seeds(
     ``seconds`` gets the time of each training of the ``total`` in all blocks.
     """
     for seed in experiment.training.seeds:
-        weights: dict[str, Weights] = {}
-        records: dict[str, Any] = {}
-        for name in experiment.windows.models:
+        held, records = dict[str, Weights](), dict[str, Any]()
+        names = [*experiment.windows.models]
+        # Memory may not hold them all.
+        are_kept = training_state is not None and len(names) > chunks.MODELS_PER_FILE
+        for name in names:
             started = time.perf_counter()
-            weights[name], records[name] = train_model(experiment, name, seed, training_state)
+            of_model, records[name] = train_model(experiment, name, seed, training_state)
+            if not are_kept:
+                held[name] = of_model
             elapsed = time.perf_counter() - started  # more than the fit where kernels are compiled
             seconds.append(min(elapsed, records[name]["seconds"]))
             if line := time_left(seconds, total):
                 logger.info("%s: %s", experiment.name, line)
+        load = partial(_kept_weights, experiment, seed, training_state)
+        weights = chunks.OnDemand(names, load) if are_kept else held
         yield make_checkpoint(experiment, weights, seed), records
+
+
+def _kept_weights(
+    experiment: Experiment, seed: int, training_state: TrainingState | None, name: str
+) -> Weights:
+    """The weights of a model that was trained, from its state."""
+    kept = state_name(seed, name, experiment.block)
+    state = None if training_state is None else training_state.load(kept)
+    if state is None:
+        raise ValueError(f"{experiment.label(name, seed)}: its state is gone; run it again")
+    return on_cpu(state["weights"])
 
 
 def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
@@ -297,7 +315,9 @@ def describe_network(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: int) -> Checkpoint:
+def make_checkpoint(
+    experiment: Experiment, weights: Mapping[str, Weights], seed: int
+) -> Checkpoint:
     """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
     windows = experiment.windows
     return {
