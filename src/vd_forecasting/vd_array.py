@@ -125,7 +125,7 @@ def each_few_vds(
 def in_memory(values: Labelled) -> Labelled:
     """The same with its values read or computed."""
     # A dask array would start threads of its own, and hold more blocks.
-    return values.compute(scheduler="synchronous") if values.chunks else values.compute()
+    return values.compute(scheduler="synchronous")
 
 
 def _widths(vd: xr.DataArray, steps: int = 0) -> list[int]:

@@ -149,6 +149,16 @@ def listed(items: Iterable[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+QUANTILES = {"lowest": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
+"""What tables show of many values, by name."""
+
+
+def first_few(names: Sequence[str], most: int = 10) -> list[str]:
+    """The first names and, in the place of the others, how many these are: ``12 more``."""
+    more = len(names) - most
+    return [*names[:most], *([f"{more:,} more"] if more > 0 else [])]
+
+
 def quoted(names: Sequence[str], most: int = 10) -> str:
     """``'a', 'b' and 3 more``: the first names, and how many others there are."""
     text = ", ".join(repr(name) for name in names[:most])

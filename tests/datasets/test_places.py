@@ -30,8 +30,10 @@ from vd_forecasting.datasets import (
     PageDataset,
     VDHDF5Dataset,
     XarrayDataset,
+    frames,
 )
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.frames import Frames, FramesDataset
 from vd_forecasting.datasets.places import BLOCK_BYTES, RemoteFile, folder, local_folder, place
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import in_one_line
@@ -119,6 +121,28 @@ def test_a_page_has_its_figures_there_and_loses_those_of_an_earlier_one(store: s
     assert names(store) == {"page.md", "plots/b.png"}
     assert page.load().figures["b"] == RemoteFile(f"{store}/plots/b.png").read_bytes()
     assert page.exists()
+
+
+def test_weights_of_many_models_are_files_there_and_go_with_them(store: str) -> None:
+    dataset = CheckpointDataset(filepath=f"{store}/many.pt")
+    many = {f"VD-{n}": {"w": torch.full((2,), float(n))} for n in range(70)}
+    dataset.save({"weights": many})
+    assert len(names(store)) == 3
+    assert set(map(str, dataset.chunks())) == {f"{store}/{n}" for n in names(store) - {"many.pt"}}
+    loaded = dataset.load()["weights"]
+    assert torch.equal(loaded["VD-69"]["w"], many["VD-69"]["w"])
+    dataset.save({"weights": {"VD-0": many["VD-0"]}})
+    assert names(store) == {"many.pt"}
+
+
+def test_a_long_table_is_read_there_in_frames(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "ROWS_AT_ONCE", 3)
+    table = pd.DataFrame({"a": range(8), "b": ["x", "=y"] * 4})
+    dataset = FramesDataset(filepath=f"{store}/t.csv", save_args={"index": False})
+    dataset.save(Frames(lambda: [table[:5], table[5:]]))
+    read = list(dataset.load())
+    assert [len(frame) for frame in read] == [3, 3, 2]
+    pd.testing.assert_frame_equal(pd.concat(read), table)
 
 
 def test_a_table_has_its_parquet_file_there(store: str) -> None:

@@ -11,7 +11,7 @@ from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make
 from tests.make.catalogs import catalog_entries
 from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.datasets import AtomicCSVDataset
+from vd_forecasting.datasets import Frames, FramesDataset
 from vd_forecasting.evaluation.aligned import (
     AlignedForecasts,
     Member,
@@ -241,9 +241,10 @@ def test_scores_are_those_of_the_metrics_module_on_the_common_truths() -> None:
     lstm = make_predictions("multi_vd", "lstm", vdids=VDS, origins=80, seeds=(7, 9))
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=70, seeds=(8,))
     baselines = make_baselines(lstm)
-    errors, congested, _, _, scores = score_forecasts(
+    errors, congested, _, _, frames = score_forecasts(
         aligned_of(lstm, xlstm, baselines), make_evaluation(congestion_speed=0.98)
     )
+    scores = pd.concat(frames, ignore_index=True)
     assert list(scores.columns) == SCORE_COLUMNS
     assert set(scores["model"]) == set(MODELS_AND_BASELINES)
     seeds = scores.groupby("model")["seed"].unique()
@@ -313,7 +314,7 @@ def test_scores_read_back_from_csv_are_put_together(
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
     entry = catalog_entries()["compare_{mode}.scores"]
     arguments = {name: entry[name] for name in ("load_args", "save_args")}
-    stored = AtomicCSVDataset(filepath=str(path), **arguments)
+    stored = FramesDataset(filepath=str(path), **arguments)
     frame = pd.DataFrame(
         [
             ["single_vd", "lstm", "42", "all", "0773869", "avg_speed", 1, "mae", 2.0],
@@ -322,14 +323,16 @@ def test_scores_read_back_from_csv_are_put_together(
         ],
         columns=SCORE_COLUMNS,
     )
-    stored.save(frame)
+    made = Frames.joined([[frame[:2]], [frame[2:]]])
+    stored.save(made)
+    assert path.read_text() == frame.to_csv(index=False)
     failed = Failure("node", "reason")
     found = gather(
-        compare_single_vd=Compared(frame, failed),
+        compare_single_vd=Compared(made, failed),
         compare_multi_vd=failed,
         compare_independent_multi_vd=Compared(stored.load(), failed),
     )
-    both = concatenate_scores(found)
+    both = pd.concat(concatenate_scores(found))
     lines = both.to_csv(index=False).splitlines()
     assert lines[1] == "single_vd,lstm,42,all,0773869,avg_speed,1,mae,2.0"
     assert lines[1:4] == lines[4:]

@@ -143,6 +143,9 @@ def test_blocks_of_detectors_do_not_change_the_sums(
     assert [len(block.vdids) for block in both[0].blocks()] == [1] * 10
     found = sum_intervals(*both, INTERVALS)
     xr.testing.assert_allclose(found.by_vd, whole.by_vd, rtol=1e-12)
+    xr.testing.assert_allclose(found.by_horizon, whole.by_horizon, rtol=1e-12)
+    shown = whole.by_horizon.sel(level=whole.by_vd["level"])
+    xr.testing.assert_allclose(shown, whole.by_vd.sum("vd", skipna=False), rtol=1e-12)
     xr.testing.assert_allclose(found.by_origin, whole.by_origin, rtol=1e-12)
     xr.testing.assert_allclose(found.by_day, whole.by_day, rtol=1e-12)
 

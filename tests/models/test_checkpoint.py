@@ -32,6 +32,14 @@ def test_a_whole_checkpoint_passes(tmp_path: Path, model: str) -> None:
     assert list(load_forecasters(dataset.load())) == ["joint"]
 
 
+def test_of_some_models_no_other_weights_are_looked_at() -> None:
+    whole = make_checkpoint()
+    broken = whole | {"weights": {**whole["weights"], "VD-1": {"none": torch.zeros(1)}}}
+    assert list(load_forecasters(broken, ["joint"])) == ["joint"]
+    with pytest.raises(ValueError, match="weights of 'VD-1'"):
+        load_forecasters(broken)
+
+
 def test_what_describes_a_vd_may_be_unknown() -> None:
     check_checkpoint(make_checkpoint() | {"static": {"lane_num": torch.tensor([torch.nan])}})
 

@@ -20,6 +20,7 @@ class WindowBlocks:
     """
 
     GROUPED: ClassVar = True
+    LAZY: ClassVar = WindowSet.LAZY
     NEEDS: ClassVar = WindowSet.NEEDS
 
     blocks: Mapping[int, WindowSet]

@@ -6,7 +6,7 @@ H horizons.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
 from typing import ClassVar, Self
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from vd_forecasting.vd_array import BLOCK_BYTES, in_memory
 from vd_forecasting.vocabulary import SPLITS
 
 LABELS: Mapping[str, str | type] = {
@@ -28,6 +29,11 @@ JOINT = "joint"
 
 GLOBAL = "global"
 """Name of the one model that forecasts every detector by itself."""
+
+
+def small_in_memory(data: xr.Dataset) -> xr.Dataset:
+    """The same, its series ``values`` read or computed if they take no more than a block."""
+    return in_memory(data) if data["values"].nbytes <= BLOCK_BYTES else data
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,11 @@ class WindowSet(Labelled):
     Beside the arrays below, of the dims time, vd, feature and phase, ``data`` has the coordinate
     ``unit`` on feature; its attributes hold the lengths, the target features and the first steps of
     val and test. Of a global model it may have ``static`` (vd, attribute): numbers that describe a
-    detector, NaN where unknown.
+    detector, NaN where unknown. ``values`` and ``observed`` may be lazy.
     """
+
+    LAZY: ClassVar = ("values", "observed")
+    """What a loaded file is not read for until it is asked for, unless it is small."""
 
     NEEDS: ClassVar = {
         **{"values": "f time vd feature", "observed": "b time vd feature", "time": "M time"},
@@ -114,7 +123,7 @@ class WindowSet(Labelled):
             "calendar",
         )  # a copy by others may be of double precision
         data = data.assign({name: data[name].astype("float32", copy=False) for name in numbers})
-        found = super().from_xarray(data)
+        found = super().from_xarray(small_in_memory(data))
         if min(found.lengths.values()) < 1:
             raise ValueError(f"its lengths are {found.lengths}, must be above 0")
         if [*found.ends.values()] != sorted(found.ends.values()) or found.ends["train"] < 1:
@@ -167,15 +176,23 @@ class WindowSet(Labelled):
         """``[T]``."""
         return self.data["time"].values
 
-    @property
+    @cached_property
     def values(self) -> npt.NDArray[np.float32]:
-        """``[T, N, P]``, scaled, without NaN."""
-        return self.data["values"].values
+        """``[T, N, P]``, scaled, without NaN; all of them in memory, see :meth:`series`."""
+        return in_memory(self.data["values"]).values
 
-    @property
+    @cached_property
     def observed(self) -> npt.NDArray[np.bool_]:
         """``[T, N, P]``, false where a value was imputed."""
-        return self.data["observed"].values
+        return in_memory(self.data["observed"]).values
+
+    def series(self, vds: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """``values`` and ``observed`` of some detectors, ``[T, n, P]`` each; others are not read.
+
+        They are views where the series are in memory.
+        """
+        few = in_memory(self.data[["values", "observed"]].isel(vd=vds))
+        return few["values"].values, few["observed"].values
 
     @property
     def calendar(self) -> npt.NDArray[np.float32]:
@@ -266,6 +283,10 @@ class WindowSet(Labelled):
         if not self.one_by_one:
             return [vds]
         return [slice(n, n + 1) for n in range(vds.start, vds.stop)]
+
+    def of(self, vds: slice | npt.NDArray[np.intp]) -> Self:
+        """The same of some detectors, by position; what describes these is scaled over them."""
+        return replace(self, data=self.data.isel(vd=vds))
 
     def starts(self, split: str) -> npt.NDArray[np.int64]:
         """First input step of every window that lies wholly inside a split, in order of time."""

@@ -8,6 +8,7 @@ from vd_forecasting.datasets.atomic import (
     AtomicTextDataset,
     RecordDataset,
 )
+from vd_forecasting.datasets.frames import Frames, FramesDataset
 from vd_forecasting.datasets.page import PageDataset
 from vd_forecasting.datasets.sources.pandas_hdf5 import PandasHDF5Dataset
 from vd_forecasting.datasets.sources.pems_npz import PemsNpzDataset
@@ -25,6 +26,8 @@ __all__ = [
     "AtomicTableDataset",
     "AtomicTextDataset",
     "CheckpointDataset",
+    "Frames",
+    "FramesDataset",
     "LongTableDataset",
     "NoSource",
     "PageDataset",

@@ -274,16 +274,31 @@ class AtomicCSVDataset(_AtomicSave, CSVDataset):
     """
 
     def load(self) -> pd.DataFrame:
-        return _each_text(super().load(), rf"^'({_FORMULA})", r"\1")
+        return as_before_saving(super().load())
 
     def save(self, data: pd.DataFrame) -> None:
-        super().save(_each_text(data, rf"^({_FORMULA})", r"'\1"))
+        super().save(data.pipe(_without_formulas))
+
+
+def as_before_saving(data: pd.DataFrame) -> pd.DataFrame:
+    """What was read, as it was before it was saved."""
+    return _each_text(data, rf"^'({_FORMULA})", r"\1")
+
+
+def _without_formulas(data: pd.DataFrame) -> pd.DataFrame:
+    return _each_text(data, rf"^({_FORMULA})", r"'\1")
 
 
 def _each_text(data: pd.DataFrame, pattern: str, replacement: str) -> pd.DataFrame:
     """A table with this replaced in each cell that is text."""
-    texts = [name for name, dtype in data.dtypes.items() if not is_numeric_dtype(dtype)]
-    return data.assign(**{str(n): data[n].replace(pattern, replacement, regex=True) for n in texts})
+    changed = {}
+    for name, dtype in data.dtypes.items():
+        if not is_numeric_dtype(dtype):  # a text often stands in many rows
+            texts = [text for text in data[name].unique() if isinstance(text, str)]
+            others = {text: re.sub(pattern, replacement, text) for text in texts}
+            if others := {text: other for text, other in others.items() if other != text}:
+                changed[str(name)] = data[name].replace(others)
+    return data.assign(**changed)
 
 
 class AtomicTableDataset(AtomicCSVDataset):

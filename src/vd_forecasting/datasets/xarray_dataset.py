@@ -88,7 +88,7 @@ class XarrayDataset(FileDataset[Any, Any]):
             xr.open_dataset(content, group=group, engine="h5netcdf") as stored,
         ):
             data = stored.drop_vars(lazy, errors="ignore").load()
-            kept = {name: _lazily(path, stored[name]) for name in lazy if name in stored}
+            kept = {name: _lazily(path, group, stored[name]) for name in lazy if name in stored}
             data = data.assign(kept)
         data = data.assign_attrs(_lists_of_one(path, group, data.attrs))
         _check_needs(data, getattr(holds, "NEEDS", {}))
@@ -225,16 +225,17 @@ class _Stored:
             raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
         try:
             with readable(self.path) as content, h5py.File(content, "r") as file:
-                return np.asarray(file[self.name][key])
+                # Truth values, which netCDF has not, are stored as numbers.
+                return np.asarray(file[self.name][key], self.dtype)
         except UNREADABLE as error:
             raise DatasetError(f"{self.path}: damaged netCDF-4 file ({one_line(error)})") from error
 
 
-def _lazily(path: Place, variable: xr.DataArray) -> xr.Variable:
-    """A variable as a dask array in blocks of some detectors."""
+def _lazily(path: Place, group: str, variable: xr.DataArray) -> xr.Variable:
+    """A variable of a group as a dask array in blocks of some detectors."""
     from dask.array import from_array  # noqa: PLC0415  (slow to import)
 
-    name, dtype = str(variable.name), variable.encoding["dtype"]
+    name, dtype = f"{group}/{variable.name}", variable.encoding["dtype"]
     of_file = _Stored(path, name, stamp(path), variable.shape, dtype)
     array = from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
     return xr.Variable(variable.dims, array, variable.attrs)

@@ -19,6 +19,9 @@ from vd_forecasting.vocabulary import SPEED
 BLOCK_BYTES = 32 * 2**20
 """What the forecasts and truths of a block take, unless a single detector takes more."""
 
+_VDS_OF_DAYS = 128
+"""Whose days are looked at together."""
+
 NO_SEED = -1
 JOINED: Final = "joined"
 """In the place of a seed: the mean of the forecasts of all seeds."""
@@ -360,14 +363,20 @@ def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:
     features, vdids, interval = forecasts.features, forecasts.vdids, forecasts.interval_minutes
     known = [name for name in (SPEED, "avg_occupancy", "total_volume") if name in features]
     feature = known[0] if known else features[0]
-    first_horizon = in_memory(forecasts.truth.sel(feature=feature).isel(horizon=[0]))
-    series = by_target_time(first_horizon, interval).isel(horizon=0).transpose("time", "vd")
-    wide = pd.DataFrame(series.values, series["time"].to_index())
-    hourly = wide.resample(pd.Timedelta(minutes=max(60.0, interval)))
-    days = pd.DatetimeIndex(hourly.mean().index).normalize()
-    observed = hourly.count().to_numpy()
+    first_horizon = forecasts.truth.sel(feature=feature).isel(horizon=[0])
+    means_of, counts_of = [], []
+    for start in range(0, len(vdids), _VDS_OF_DAYS):
+        block = in_memory(first_horizon.isel(vd=slice(start, start + _VDS_OF_DAYS)))
+        series = by_target_time(block, interval).isel(horizon=0).transpose("time", "vd")
+        wide = pd.DataFrame(series.values, series["time"].to_index())
+        hourly = wide.resample(pd.Timedelta(minutes=max(60.0, interval)))
+        means_of.append(hourly.mean())
+        counts_of.append(hourly.count().to_numpy())
+    days = pd.DatetimeIndex(means_of[0].index).normalize()
+    observed = np.concatenate(counts_of, axis=1)
     # An hour that is half missing does not choose the day.
-    means = np.where(observed >= max(1, observed.max() / 2), hourly.mean().to_numpy(), np.nan)
+    enough = observed >= max(1, observed.max() / 2)
+    means = np.where(enough, np.concatenate(means_of, axis=1), np.nan)
     if not np.isfinite(means).any():
         return CongestedDay(vdids[0], days[0], feature, float("nan"))
     extreme = np.nanargmin(means) if feature == SPEED else np.nanargmax(means)

@@ -39,9 +39,11 @@ class SummedIntervals(LossesOverTime):
 
     by_vd: xr.Dataset
     """Over the origins of each test block: ``coverage``, ``width`` and the interval score
-    ``winkler`` (member, block, level, horizon, vd, feature); ``crps`` and the number ``n``
-    without level. Behind the members of ``by_origin`` come the networks'
-    seeds joined, each by a name of its own."""
+    ``winkler`` (member, block, level, horizon, vd, feature) of the ``levels``; ``crps`` and the
+    number ``n`` without level. Behind the members of ``by_origin`` come the networks' seeds
+    joined, each by a name of its own."""
+    by_horizon: xr.Dataset
+    """The same over all detectors too, of :data:`CENTRAL` levels as well."""
     by_day: xr.Dataset
     """Over detectors and horizons: ``coverage`` (member, level, day, feature) and ``n`` (day,
     feature), by the day of the origin."""
@@ -49,7 +51,7 @@ class SummedIntervals(LossesOverTime):
     """Of ``by_vd``."""
     mode: str
     levels: tuple[float, ...]
-    """Those to show; there are :data:`CENTRAL` too."""
+    """Those to show."""
 
 
 def sum_intervals(
@@ -61,10 +63,12 @@ def sum_intervals(
     that block and from the test blocks before it. Detectors are read a block at a time, and of the
     intervals one member's at one horizon are held.
     """
-    by_vd, by_origin, by_day = [], xr.Dataset(), xr.Dataset()
+    by_vd, by_horizon, by_origin, by_day = [], xr.Dataset(), xr.Dataset(), xr.Dataset()
     for block in forecasts.blocks():
         of_vds, of_origins, of_days = _sums_of_block(block, validation, intervals)
-        by_vd.append(of_vds)
+        by_vd.append(of_vds.sel(level=[*intervals.levels]))
+        total = of_vds.sum("vd", skipna=False)
+        by_horizon = by_horizon + total if by_horizon else total
         by_origin = by_origin + of_origins if by_origin else of_origins
         by_day = by_day + of_days if by_day else of_days
     names = [str(name) for name in forecasts.data["model"].values]
@@ -74,6 +78,7 @@ def sum_intervals(
         by_origin=by_origin.assign_coords(labels).isel(member=slice(len(names))),
         interval_minutes=forecasts.interval_minutes,
         by_vd=xr.concat(by_vd, "vd").assign_coords(labels),
+        by_horizon=by_horizon.assign_coords(labels),
         by_day=by_day.assign_coords(labels),
         members=[*forecasts.members, *(Member(name, JOINED, best=False) for name in joined)],
         mode=forecasts.mode,
@@ -204,11 +209,11 @@ def interval_scores_of(summed: SummedIntervals) -> IntervalScores:
     """The scores that sums amount to."""
 
     def pooled(*dims: str) -> xr.Dataset:
-        return scores_of(summed.by_vd.sum(dims, skipna=False))
+        return scores_of(summed.by_horizon.sum(dims, skipna=False))
 
-    average = pooled("block", "horizon", "vd")
+    average = pooled("block", "horizon")
     return IntervalScores(
-        by_horizon=mean_over_seeds(pooled("block", "vd")),
+        by_horizon=mean_over_seeds(pooled("block")),
         average=mean_over_seeds(average),
         average_sd=deviation_over_seeds(average),
         by_day=mean_over_seeds(scores_of(summed.by_day))["coverage"],

@@ -137,19 +137,19 @@ def score(
 
 def by_feature(scores: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Scores over (feature) or (feature, horizon) as nested dicts for JSON; undefined ones None."""
+    columns = {str(name): _plain(scores[name].transpose("feature", ...)) for name in scores}
     return {
-        str(feature): {str(name): _plain(scores[name].sel(feature=feature)) for name in scores}
-        for feature in scores["feature"].values
+        str(feature): {name: column[at] for name, column in columns.items()}
+        for at, feature in enumerate(scores["feature"].values)
     }
 
 
 def _plain(values: xr.DataArray) -> Any:
-    if values.ndim:
-        return [_plain(value) for value in values]
-    value = values.item()
     if values.name == "n":
-        return int(value)
-    return value if np.isfinite(value) else None
+        return values.astype("int64").values.tolist()
+    found = values.values.astype(object)
+    found[~np.isfinite(values.values)] = None
+    return found.tolist()
 
 
 def tidy(scores: xr.Dataset) -> pd.DataFrame:

@@ -16,7 +16,7 @@ any resampling. ``holidays`` are those of :func:`~vd_forecasting.days_off.is_day
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -35,7 +35,8 @@ FORMAT = 3
 
 KEYS = {
     str: ("model", "holidays", "cleaning", "utc_offset"),
-    dict: ("model_parameters", "network", "weights", "scaler", "range", "static", "units"),
+    dict: ("model_parameters", "network", "scaler", "range", "static", "units"),
+    Mapping: ("weights",),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
     float: ("interval_minutes",),
@@ -51,11 +52,17 @@ def build_forecaster(described: Mapping[str, Any]) -> Forecaster:
     return Forecaster(core(settings), Network(**described["network"]))
 
 
-def load_forecasters(checkpoint: Checkpoint) -> dict[str, Forecaster]:
+def load_forecasters(
+    checkpoint: Checkpoint, names: Iterable[str] | None = None
+) -> dict[str, Forecaster]:
     """The trained forecasters of a checkpoint, by name, ready to forecast (dropout off).
 
-    It is checked before, see :func:`check_checkpoint`.
+    With ``names`` only those, and no other weights are looked at. The checkpoint is checked before,
+    see :func:`check_checkpoint`.
     """
+    if names is not None or not isinstance(checkpoint["weights"], dict):
+        weights = checkpoint["weights"]
+        checkpoint = checkpoint | {"weights": {name: weights[name] for name in names or weights}}
     check_checkpoint(checkpoint)
     forecasters = {}
     for name, weights in checkpoint["weights"].items():
@@ -99,13 +106,17 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     if not checkpoint["weights"]:
         raise ValueError("the checkpoint holds no weights")
     _check_meaning(checkpoint)
-    for name, weights in checkpoint["weights"].items():
+    of_models = checkpoint["weights"]
+    if not isinstance(of_models, dict):  # they are read, and checked, when they are asked for
+        first = next(iter(of_models))
+        of_models = {first: of_models[first]}
+    for name, weights in of_models.items():
         if not (isinstance(name, str) and isinstance(weights, dict)):
             raise ValueError(
                 f"weights of {name!r}: a {type(weights).__name__}, must be a dict of tensors"
             )
-    sketch = _sketch(checkpoint)
-    for name, weights in checkpoint["weights"].items():
+    sketch = _sketch(checkpoint | {"weights": of_models})
+    for name, weights in of_models.items():
         _check_tensors(f"weights of {name!r}", weights, sketch.state_dict())
     shape = (len(checkpoint["vdids"]), len(checkpoint["input_features"]))
     like = torch.empty(shape, device="meta")

@@ -20,8 +20,8 @@ from vd_forecasting.datasets import TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
-from vd_forecasting.provenance import this_package
-from vd_forecasting.running import claims, runners
+from vd_forecasting.provenance import PACKAGE, this_package
+from vd_forecasting.running import claims
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import (
     asked_refits,
@@ -121,7 +121,7 @@ class SameData:
         """Put failures in the place of what a run can do without, or raise a ValueError, in one
         line with the command that makes it anew."""
         makers = fingerprint.makers_of(pipelines.values())
-        own_runner = f"{runners.__name__}." in str(run_params.get("runner"))
+        own_runner = f"{PACKAGE}.running." in str(run_params.get("runner"))
         takers = pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes
         takes_failures = own_runner and bool(takers)
         of_now = pipeline - pipeline.only_nodes_with_tags(NEW_DATA)

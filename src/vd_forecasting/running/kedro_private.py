@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from itertools import chain
 from multiprocessing import parent_process
@@ -47,10 +47,15 @@ def configure_spawned_worker() -> None:
     Not by ``configure_project``: Kedro would call it again with every node, and at the second call
     makes the logging configuration a part of itself.
     """
-    package = __name__.split(".")[0]
     if parent_process() is not None and project.PACKAGE_NAME is None:
-        project.settings.configure(f"{package}.settings")
-        project.pipelines.configure(f"{package}.pipeline_registry")
+        configure_worker()
+
+
+def configure_worker() -> None:
+    """Let this process know the project's settings and pipelines."""
+    package = __name__.split(".")[0]
+    project.settings.configure(f"{package}.settings")
+    project.pipelines.configure(f"{package}.pipeline_registry")
 
 
 def wiring(node: Node) -> list[Any]:
@@ -122,6 +127,10 @@ def save_unwrapped(save: Any, data: Any, path: Path) -> None:
 class Runner(kedro_runner.AbstractRunner):
     """Lets a runner of Kedro schedule nodes in its own way, in ``schedule``."""
 
+    apart = False
+    """Whether nodes run in processes of their own, where hooks cannot be sent to."""
+    queues = False
+    """Whether nodes beyond the number of workers can be handed over."""
     _manager: ParallelRunnerManager
 
     def schedule(
@@ -133,9 +142,11 @@ class Runner(kedro_runner.AbstractRunner):
         """
         raise NotImplementedError
 
-    def workers(self, pipeline: Pipeline) -> int:
-        """The number of nodes to run at the same time."""
-        return int(self._get_required_workers_count(pipeline))
+    def workers(self, pipeline: Pipeline, *, divided: bool) -> int:
+        """The number of nodes to run at the same time; all workers there are, if nodes can be
+        ``divided`` among them."""
+        most = getattr(self, "_max_workers", None)
+        return int((most if divided else None) or self._get_required_workers_count(pipeline))
 
     def executor(self, workers: int) -> Executor | None:
         """What runs nodes; None is this thread."""
@@ -170,9 +181,8 @@ class Runner(kedro_runner.AbstractRunner):
         self._set_manager_datasets(catalog)
 
         def task(node: Node, executor: Executor) -> Task:
-            apart = isinstance(executor, ProcessPoolExecutor)  # where hooks cannot be sent to
-            hooks = None if apart else hook_manager
-            return Task(node, catalog, self._is_async, hooks, run_id, parallel=apart)
+            hooks = None if self.apart else hook_manager
+            return Task(node, catalog, self._is_async, hooks, run_id, parallel=self.apart)
 
         readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
 

@@ -9,6 +9,7 @@ import xarray as xr
 from tests.make.artefacts import make_baselines, make_outcome, make_predictions, make_validation
 from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Outcome
+from vd_forecasting.datasets import Frames
 from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes, concatenate_scores
 from vd_forecasting.pipelines.reporting.global_mode import (
     ARTEFACTS,
@@ -35,7 +36,9 @@ def six() -> Found:
         name: outcome(name, ["B"] if name.startswith("single_vd") else ["A", "B"])
         for name in EXPERIMENTS
     }
-    return Found(outcomes, {}, {}, {"single_vd": pd.DataFrame({"mode": ["single_vd"]})})
+    return Found(
+        outcomes, {}, {}, {"single_vd": Frames.joined([[pd.DataFrame({"mode": ["single_vd"]})]])}
+    )
 
 
 def parts_of(vdids: list[str], **shape: Any) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def test_one_of_the_same_data_stands_in_every_table_on_the_detectors_of_all(six:
         assert f"]({path})" in page
     assert "of 12 pairs of mode and feature" in page
     assert found.left_out == ""
-    scores = concatenate_scores(found)
+    scores = pd.concat(concatenate_scores(found))
     assert set(scores["mode"]) == {"single_vd", "global_vd"}
     assert set(scores.query("mode == 'global_vd'")["vdid"].dropna()) == {*ALL_VDIDS}
 

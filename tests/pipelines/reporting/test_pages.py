@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 import xarray as xr
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
@@ -24,6 +23,7 @@ from tests.make.artefacts import (
 from tests.make.catalogs import catalog_entries
 from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
+from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.differences import (
     AVERAGE,
     Differences,
@@ -86,7 +86,7 @@ def with_outcomes(outcomes: dict[str, Outcome], errors: Sequence[float] = WEAK) 
         )
         for mode in MODES
     }
-    scores = {mode: pd.DataFrame() for mode in MODES}
+    scores = {mode: Frames.joined([]) for mode in MODES}
     return Found(outcomes, baselines, failures={}, scores=scores)
 
 

@@ -25,7 +25,7 @@ from tests.make.artefacts import (
 )
 from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, History
-from vd_forecasting.datasets import PageDataset
+from vd_forecasting.datasets import Frames, PageDataset
 from vd_forecasting.pipeline_registry import experiment_report
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
@@ -186,7 +186,7 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
     for name in EVERY_EXPERIMENT:
         pipeline += experiment_report(*name.rsplit("_", 1))
     outputs = run(pipeline, catalog)
-    metrics = outputs["comprehensive_metrics"]
+    metrics = pd.concat(outputs["comprehensive_metrics"])
     assert set(metrics["mode"]) == set(EVERY_MODE)
     assert set(metrics["model"]) == {"lstm", "xlstm", "persistence", *BASELINES}
     # vds × horizons × features × 7 × runs in each mode: 6 metrics and n, on all steps and congested
@@ -199,9 +199,9 @@ def test_everything_runs_from_artefacts_to_pages(tmp_path: Path) -> None:
         "training_report": Page,
         "metrics": dict,
         "page": Page,
-        "scores": type(metrics),
+        "scores": Frames,
         "comprehensive_page_html": str,
-        "comprehensive_metrics": type(metrics),
+        "comprehensive_metrics": Frames,
     }
     assert pipeline.outputs() == {
         "comprehensive_page_html",
@@ -364,7 +364,8 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
 ) -> None:
     catalog = catalog_of(by_experiment, epochs=2)
     for mode in MODES:
-        scores = pd.DataFrame({"mode": [mode], "vdid": ["A"], "seed": [1]})
+        frame = pd.DataFrame({"mode": [mode], "vdid": ["A"], "seed": [1]})
+        scores = Frames.joined([[frame]])
         baselines = catalog[f"{mode}_baselines.predictions"].load()
         result = Compared(
             FAILED if f"compare_{mode}" in missing else scores,
@@ -442,7 +443,7 @@ def test_the_comprehensive_page_is_whole_whatever_the_shape(case: dict[str, Any]
     }
     compared = {
         f"compare_{mode}": Compared(
-            pd.DataFrame(), BaselineForecasts.from_xarray(make_baselines(found[f"{mode}_lstm"]))
+            Frames.joined([]), BaselineForecasts.from_xarray(make_baselines(found[f"{mode}_lstm"]))
         )
         for mode in MODES
     }

@@ -10,7 +10,7 @@ from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, Hist
 from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
 from vd_forecasting.rendering.markdown import plain_text, table
 from vd_forecasting.vd_array import interval_of
-from vd_forecasting.wording import in_words, share
+from vd_forecasting.wording import QUANTILES, in_words, share
 
 MAX_LISTED_VDS = 40
 WORST_VDS = 20
@@ -20,8 +20,6 @@ FEATURES_PER_TABLE = 6
 # The words after the number of time steps that a rule dropped, moved or added.
 _CHANGED = {"blank time stamps": "dropped", "time order": "out of order"}
 _CHANGED |= {"time grid": "off the grid", "duplicates": "merged", "absent steps": "added"}
-
-_QUANTILES = {"lowest": 0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1}
 
 Rows = list[list[str]]
 
@@ -36,7 +34,7 @@ def observed_rows(file: CleanedFile) -> tuple[Rows, Rows]:
     vds, quantiles, final = np.arange(shares.shape[1]), [], shares[-1]
     if len(vds) > MAX_LISTED_VDS:
         quantiles = [
-            [name, *_arrows(np.quantile(shares, at, axis=1))] for name, at in _QUANTILES.items()
+            [name, *_arrows(np.quantile(shares, at, axis=1))] for name, at in QUANTILES.items()
         ]
         incomplete = (final < 1).any(axis=1)
         worst = np.argsort(final.mean(axis=1), kind="stable")

@@ -9,7 +9,7 @@ from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.baselines.forecast import DAYS_BACK
 from vd_forecasting.pipelines.forecast.clean_recent import FILE_OFFSET
 from vd_forecasting.pipelines.training.evaluate import check_same_windows
-from vd_forecasting.pipelines.training.windows import calendar_inputs, fill_forward
+from vd_forecasting.pipelines.training.windows import calendar_inputs, fill_each
 from vd_forecasting.vd_array import DIMS, MINUTES_PER_DAY, as_interval, source_of
 from vd_forecasting.wording import in_words, plural
 
@@ -74,9 +74,7 @@ def append_recent(
     nothing = np.full((after, *values.shape[1:]), np.nan, "float32")
     values = np.concatenate([observed_at(trained, time[:before]), values, nothing])
     observed = np.isfinite(values)
-    for at in np.ndindex(values.shape[1:]):
-        column = (slice(None), *at)
-        values[column] = fill_forward(values[column], observed[column])
+    fill_each(values, observed)
 
     calendar = calendar_inputs(time, trained.holidays)
     added = {"values": values, "observed": observed, "calendar": calendar, "time": time}

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts, Outcome
+from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.aligned import AlignedModes, align
 from vd_forecasting.evaluation.differences import (
     Differences,
@@ -21,7 +22,7 @@ from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import Failure
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, MODELS
 
-Part = TypeVar("Part", Outcome, BaselineForecasts, pd.DataFrame, Failure)
+Part = TypeVar("Part", Outcome, BaselineForecasts, Frames, Failure)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Found:
     failures: Mapping[str, Failure]
     """By the name of what should have made something: an experiment, ``{mode}_baselines`` or
     ``compare_{mode}``."""
-    scores: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    scores: Mapping[str, Frames] = field(default_factory=dict)
     """By mode."""
     left_out: str = ""
     """Why a mode that has results is not compared with the others."""
@@ -45,12 +46,12 @@ class Found:
 class Compared:
     """Results of the comparison of a mode, with a failure in the place of what was not made."""
 
-    scores: pd.DataFrame | Failure
+    scores: Frames | Failure
     baselines: BaselineForecasts | Failure
 
 
 def conclude_comparison(
-    page: Page | Failure, scores: pd.DataFrame | Failure, baselines: BaselineForecasts | Failure
+    page: Page | Failure, scores: Frames | Failure, baselines: BaselineForecasts | Failure
 ) -> Compared:
     """Hand on what other pages need of a comparison, once its page is written."""
     return Compared(scores, baselines)
@@ -68,7 +69,7 @@ def gather(**results: Outcome | Compared | Failure) -> Found:
     def those(kind: type[Part]) -> dict[str, Part]:
         return {name: part for name, part in parts.items() if isinstance(part, kind)}
 
-    baselines, scores = those(BaselineForecasts), those(pd.DataFrame)
+    baselines, scores = those(BaselineForecasts), those(Frames)
     return Found(
         those(Outcome),
         {name.removesuffix("_baselines"): of_mode for name, of_mode in baselines.items()},
@@ -150,11 +151,9 @@ def compare_modes(found: Found, evaluation: Evaluation) -> AcrossModes:
     )
 
 
-def concatenate_scores(found: Found) -> pd.DataFrame:
-    """The scores of all modes that could be compared in one tidy frame; empty if none could."""
-    if not found.scores:
-        return pd.DataFrame(columns=SCORE_COLUMNS)
-    return pd.concat(found.scores.values(), ignore_index=True)
+def concatenate_scores(found: Found) -> Frames:
+    """The scores of all modes that could be compared in one tidy table; empty if none could."""
+    return Frames.joined(found.scores.values() or [[pd.DataFrame(columns=SCORE_COLUMNS)]])
 
 
 def align_modes(

@@ -1,6 +1,6 @@
 """The outcome and the scores of one experiment, and the scores of both models of a mode."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from vd_forecasting.artefacts import (
     History,
     Outcome,
 )
+from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.aligned import AlignedForecasts, Member, align
 from vd_forecasting.evaluation.congestion import (
     Congestion,
@@ -102,7 +103,7 @@ def score_experiment(
     def of(who: str, scores: xr.Dataset) -> Json:
         return by_feature(scores.sel(model=who))
 
-    pooled = of(model, errors.average)
+    pooled, by_vd = of(model, errors.average), errors.by_vd.sel(model=model)
     for feature, unit in predictions.units.items():
         pooled[feature]["unit"] = unit
     joined = {
@@ -120,7 +121,7 @@ def score_experiment(
         "by_horizon": of(model, errors.by_horizon),
         "by_horizon_sd": of(model, errors.by_horizon_sd[[*ERRORS]]),
         "persistence_by_horizon": of("persistence", errors.by_horizon),
-        "by_vd": {vdid: of(model, errors.by_vd.sel(vd=vdid)) for vdid in predictions.vdids},
+        "by_vd": {vdid: by_feature(by_vd.isel(vd=at)) for at, vdid in enumerate(predictions.vdids)},
         **joined,
         **fit_errors.model_dump(),
     }
@@ -155,7 +156,7 @@ def score_intervals(
     validation: Mapping[int, AlignedForecasts],
     intervals: Intervals,
     confidence: float,
-) -> tuple[IntervalScores, dict[str, Difference], pd.DataFrame]:
+) -> tuple[IntervalScores, dict[str, Difference], Frames]:
     """Score prediction intervals around the forecasts of networks and baselines alike.
 
     Returns:
@@ -166,17 +167,18 @@ def score_intervals(
     summed = sum_intervals(forecasts, validation, intervals)
     differences = difference_between(summed, confidence)
     of_average = {feature: of for (feature, step), of in differences.items() if step == AVERAGE}
-    return interval_scores_of(summed), of_average, _tidy(summed, partial(by_level, summed.levels))
+    rows = Frames(partial(_tidy, summed, partial(by_level, summed.levels)))
+    return interval_scores_of(summed), of_average, rows
 
 
-def join_scores(of_errors: pd.DataFrame, of_intervals: pd.DataFrame) -> pd.DataFrame:
-    """All scores of a comparison in one frame."""
-    return pd.concat([of_errors, of_intervals], ignore_index=True)
+def join_scores(of_errors: Frames, of_intervals: Frames) -> Frames:
+    """All scores of a comparison in one table."""
+    return Frames.joined([of_errors, of_intervals])
 
 
 def score_forecasts(
     forecasts: AlignedForecasts, evaluation: Evaluation
-) -> tuple[Errors, Errors, Congestion, Differences, pd.DataFrame]:
+) -> tuple[Errors, Errors, Congestion, Differences, Frames]:
     """Score networks and baselines for the very same truths.
 
     Returns:
@@ -193,12 +195,14 @@ def score_forecasts(
         sum_errors(steps, evaluation.mape_min_truth) for steps in (forecasts, in_congestion)
     )
     counted = count_congestion(forecasts, evaluation.congestion_speed)
-    frames = [_tidy(of, from_sums) for of in (summed, congested)]
-    frames.append(_tidy_events(counted, forecasts.mode))
-    frames[1]["metric"] += "_congested"
+    rows = [
+        partial(_tidy, summed, from_sums),
+        partial(_tidy, congested, from_sums, "_congested"),
+        partial(_tidy_events, counted, forecasts.mode),
+    ]
     return (
         *(errors_of(summed), errors_of(congested), congestion_of(counted)),
-        *(find_differences(summed, evaluation), pd.concat(frames, ignore_index=True)),
+        *(find_differences(summed, evaluation), Frames.joined(map(Frames, rows))),
     )
 
 
@@ -214,16 +218,20 @@ def by_level(levels: tuple[float, ...], sums: xr.Dataset) -> xr.Dataset:
 
 
 def _tidy(
-    summed: SummedErrors | SummedIntervals, scores_from: Callable[[xr.Dataset], xr.Dataset]
-) -> pd.DataFrame:
+    summed: SummedErrors | SummedIntervals,
+    scores_from: Callable[[xr.Dataset], xr.Dataset],
+    suffix: str = "",
+) -> Iterator[pd.DataFrame]:
+    """A row per score of each test block, member by member; the suffix is of each metric's name."""
     numbers = [int(number) for number in summed.by_vd["block"].values]
-    frames = []
     for block in ["all", *(numbers if len(numbers) > 1 else [])]:
         own = numbers if block == "all" else [block]
-        scores = scores_from(summed.by_vd.sel(block=own).sum("block", skipna=False))
-        frame = tidy(scores.assign_coords(member=range(len(summed.members))))
-        frames.append(_of_members(frame.assign(block=str(block)), summed.members, summed.mode))
-    return pd.concat(frames, ignore_index=True)
+        for position in range(len(summed.members)):
+            of_member = summed.by_vd.isel(member=[position]).sel(block=own)
+            scores = scores_from(of_member.sum("block", skipna=False))
+            frame = tidy(scores.assign_coords(member=[position])).assign(block=str(block))
+            frame["metric"] += suffix
+            yield _of_members(frame, summed.members, summed.mode)
 
 
 def _of_members(frame: pd.DataFrame, members: Sequence[Member], mode: str) -> pd.DataFrame:
@@ -237,7 +245,7 @@ def _of_members(frame: pd.DataFrame, members: Sequence[Member], mode: str) -> pd
     return frame.astype(nullable)[SCORE_COLUMNS]
 
 
-def _tidy_events(counted: CongestionCounts, mode: str) -> pd.DataFrame:
+def _tidy_events(counted: CongestionCounts, mode: str) -> Iterator[pd.DataFrame]:
     """A row per member, horizon and score of congestion as an event; then those of queues."""
     by_horizon, of_queues = congestion_scores(counted.data), announcements(counted)
     of_queues["queues"] = counted.data["queues"].sum("lead", skipna=False)
@@ -247,4 +255,4 @@ def _tidy_events(counted: CongestionCounts, mode: str) -> pd.DataFrame:
     ).sort_values("member", kind="stable")
     long["metric"] += "_congestion"
     long["vdid"], long["feature"], long["block"] = None, SPEED, "all"
-    return _of_members(long, counted.members, mode)
+    yield _of_members(long, counted.members, mode)

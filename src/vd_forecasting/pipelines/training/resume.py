@@ -107,7 +107,7 @@ def data_digest(windows: WindowSet, vds: slice) -> str:
     digest = blake2b(digest_size=16)
     labels = [windows.mode, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
-    series = [windows.values[:, vds], windows.observed[:, vds], windows.starts("train")]
+    series = [*windows.series(vds), windows.starts("train")]
     limits = (*windows.scaler.values(), *windows.range.values())
     for array in (*series, *(of[vds] for of in limits), windows.static[vds], windows.calendar):
         digest.update(f"{array.dtype} {array.shape}".encode())

@@ -7,15 +7,16 @@ its first step, and :mod:`.batches` cuts it out of the one array.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import islice, pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from vd_forecasting import vd_array
 from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.artefacts.windows import small_in_memory
 from vd_forecasting.datasets.hdf5_attributes import NUMBERS, TEXTS
 from vd_forecasting.days_off import is_day_off
 from vd_forecasting.parameters import (
@@ -171,46 +172,27 @@ def make_windows(
     the last observed value before it, and the training mean where there is none: no step sees a
     later one. The type of ``windows`` says the mode, which decides whether series are forecast
     jointly or each on its own; a global model also gets :func:`static_values`. The range that
-    cleaning leaves is the one for forecasts. A split too short for a window and a VD without an
-    observed value to learn from are a ValueError.
+    cleaning leaves is the one for forecasts. Large series are read a few detectors at a time: here
+    for the scaler, and when the result, a dask array, is asked for. A split too short for a window
+    and a VD without an observed value to learn from are a ValueError.
     """
     inputs, targets = choose_features(series, windows)
     series = series.sel(feature=inputs).transpose(*vd_array.DIMS)
+    series = series.chunk(time=-1, vd=vd_array.VDS_PER_CHUNK, feature=-1)
     vdids = [str(vdid) for vdid in series["vd"].values]
     bounds = split_bounds(series.sizes["time"], windows, split)
     train_end, val_end = bounds["train"][1], bounds["val"][1]
-    phases = calendar_inputs(series["time"].values, calendar.text)  # before there is a copy
-    values = np.array(series.values, dtype="float32")  # [T, N, F], scaled and imputed in place
+    learnt = [
+        _learn(block, train_end, targets, cleaning) for block in vd_array.each_vd_block(series)
+    ]
+    of_vds = {name: np.concatenate([of[name] for of in learnt]) for name in learnt[0]}
+    scaled = small_in_memory(scale_and_fill(series, of_vds["mean"], of_vds["std"]))
     places = series.coords.to_dataset()
-    series = series[:, :0].copy()  # only its labels are needed from here on; a large array is freed
-    observed = np.isfinite(values)
-    low, high = possible_range(series, observed[:train_end], cleaning)
-    mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
-    for n, vdid in enumerate(vdids):
-        for f, feature in enumerate(inputs):
-            column, seen = values[:, n, f], observed[:, n, f]
-            training = column[:train_end][seen[:train_end]]
-            if training.size == 0 and feature in targets:
-                where = "in the training split" if seen.any() else "at all"
-                raise ValueError(
-                    f"VD {vdid} of {vd_array.source_of(series)} has no observed {feature} {where}; "
-                    "choose another VD"
-                )
-            if training.size:
-                mean[n, f] = training.mean(dtype="float64")
-                # A constant feature, such as lane_count, must not lead to a division by zero.
-                std[n, f] = training.std(dtype="float64") or 1.0
-            column -= mean[n, f]
-            column /= std[n, f]
-            column[:] = fill_forward(column, seen)
-    arrays = {
-        "values": (vd_array.DIMS, values),
-        "observed": (vd_array.DIMS, observed),
-        "mean": (("vd", "feature"), mean),
-        "std": (("vd", "feature"), std),
-        "low": (("vd", "feature"), low),
-        "high": (("vd", "feature"), high),
-        "calendar": (("time", "phase"), phases),
+    series = series[:, :0].compute()  # only its labels are needed from here on
+    arrays: dict[Hashable, Any] = {
+        **scaled.data_vars,
+        **{name: (("vd", "feature"), of_vds[name]) for name in ("mean", "std", "low", "high")},
+        "calendar": (("time", "phase"), calendar_inputs(series["time"].values, calendar.text)),
     }
     dims = {"time": series["time"].values, "vd": vdids, "feature": inputs, "phase": list(CALENDAR)}
     units = [str(unit) for unit in series["unit"].values]
@@ -230,12 +212,58 @@ def make_windows(
     data = xr.Dataset(arrays, {**dims, "unit": ("feature", units)}, attributes)
     if isinstance(windows, GlobalVDWindows):
         levels = {
-            feature: np.where(observed[:train_end, :, f].any(axis=0), mean[:, f], np.nan)
+            feature: np.where(of_vds["seen"][:, f], of_vds["mean"][:, f], np.nan)
             for f, feature in enumerate(inputs)
-            if not values[:train_end, :, f].any()  # constant, so its own scaler erases it
+            if not of_vds["varies"][:, f].any()  # constant, so its own scaler erases it
         }
         data = data.assign(static_values(places, levels))
     return WindowSet(data)
+
+
+def _learn(
+    block: xr.DataArray, train_end: int, targets: Sequence[str], cleaning: Cleaning
+) -> dict[str, np.ndarray]:
+    """What the training split of some detectors says of them, ``[n, P]`` each: ``mean`` and
+    ``std``, the range from ``low`` to ``high``, and whether a value is ``seen`` and ``varies``."""
+    values = block.to_numpy()[:train_end]
+    observed = np.isfinite(values)
+    mean, std = np.zeros(values.shape[1:], "float32"), np.ones(values.shape[1:], "float32")
+    for n, f in np.ndindex(mean.shape):
+        training = values[:, n, f][observed[:, n, f]]
+        if training.size:
+            mean[n, f] = training.mean(dtype="float64")
+            # A constant feature, such as lane_count, must not lead to a division by zero.
+            std[n, f] = training.std(dtype="float64") or 1.0
+        elif (feature := block["feature"].values[f]) in targets:
+            where = "in the training split" if block[:, n, f].notnull().any() else "at all"
+            raise ValueError(
+                f"VD {block['vd'].values[n]} of {vd_array.source_of(block)} has no observed "
+                f"{feature} {where}; choose another VD"
+            )
+    low, high = possible_range(block, observed, cleaning)
+    seen, varies = observed.any(axis=0), (observed & (values != mean)).any(axis=0)
+    return {"mean": mean, "std": std, "low": low, "high": high, "seen": seen, "varies": varies}
+
+
+def scale_and_fill(series: xr.DataArray, mean: np.ndarray, std: np.ndarray) -> xr.Dataset:
+    """``values`` and ``observed`` of windows, dask arrays as the series; scalers are ``[N, P]``."""
+    from dask import array  # noqa: PLC0415  (slow to import)
+
+    scaler = [
+        array.from_array(of_vds[np.newaxis], chunks=(1, *series.data.chunks[1:]))
+        for of_vds in (mean, std)
+    ]
+    values = array.map_blocks(_scaled, series.data, *scaler, dtype="float32")
+    observed = array.isfinite(series.data)
+    return xr.Dataset({"values": (vd_array.DIMS, values), "observed": (vd_array.DIMS, observed)})
+
+
+def _scaled(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Scale and impute ``[T, n, P]`` by a scaler ``[1, n, P]``."""
+    scaled: np.ndarray = values - mean
+    scaled /= std
+    fill_each(scaled, np.isfinite(values))
+    return scaled
 
 
 def static_values(places: xr.Dataset, levels: Mapping[str, np.ndarray]) -> dict[str, xr.DataArray]:
@@ -285,6 +313,13 @@ def split_bounds(num_steps: int, windows: Windows, split: Split) -> dict[str, tu
                 f"{windows.prediction_length}): bring at least {needed} steps or shorten the window"
             )
     return bounds
+
+
+def fill_each(values: np.ndarray, seen: np.ndarray) -> None:
+    """:func:`fill_forward` for each series of ``[T, N, P]``, in place."""
+    for at in np.ndindex(values.shape[1:]):
+        column = (slice(None), *at)
+        values[column] = fill_forward(values[column], seen[column])
 
 
 def fill_forward(column: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import TypeAdapter
 
-from vd_forecasting.datasets import PageDataset
+from vd_forecasting.datasets import CheckpointDataset, PageDataset
 from vd_forecasting.datasets.places import Place, RemoteFile, is_remote
 from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
@@ -88,14 +88,19 @@ def content_hash(path: Place, known: Hashes) -> str | None:
 def files_of(catalog: CatalogProtocol, name: str) -> dict[str, Place]:
     """The files of a dataset; none if it is kept in memory.
 
-    The key of its main file is the dataset's name; a page also has its figures.
+    The key of its main file is the dataset's name; a page also has its figures, a checkpoint may
+    have chunks.
     """
     dataset = catalog.get(name)
     path = file_of(dataset)
     if path is None:
         return {}
-    figures = dataset.figures() if isinstance(dataset, PageDataset) else []
-    return {name: path, **{f"{name} {figure.name}": figure for figure in figures}}
+    beside: list[Place] = []
+    if isinstance(dataset, PageDataset):
+        beside = dataset.figures()
+    elif isinstance(dataset, CheckpointDataset):
+        beside = dataset.chunks()
+    return {name: path, **{f"{name} {file.name}": file for file in beside}}
 
 
 def is_parameter(name: str) -> bool:

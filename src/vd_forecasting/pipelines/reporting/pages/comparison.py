@@ -69,7 +69,7 @@ class Comparison:
     event_columns: list[str]
     events: tables.Rows
     queue_minutes: float
-    by_detector: tables.DetectorTable | None
+    by_detector: tables.LongTable | None
     costs: tables.Rows
     differing: list[str]
     """Settings that are not the same for both models."""

@@ -1,8 +1,11 @@
 """Rows of tables; their headers stand in the templates."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from vd_forecasting.artefacts import Config
 from vd_forecasting.days_off import is_country
@@ -15,6 +18,7 @@ from vd_forecasting.rendering.markdown import bold, code, plain_text
 from vd_forecasting.vocabulary import MODELS, NAMES
 from vd_forecasting.wording import (
     NOTHING,
+    QUANTILES,
     change,
     count,
     is_better,
@@ -27,6 +31,7 @@ from vd_forecasting.wording import (
 )
 
 Rows = list[list[str]]
+Floats = npt.NDArray[np.float64]
 Models = Mapping[str, tuple[Errors, str]]
 """By its label where the errors of a model are, and its name there."""
 
@@ -315,30 +320,57 @@ def left_out_of_mape(errors: Errors, feature: str) -> str:
 
 
 @dataclass(frozen=True)
-class DetectorTable:
-    """Errors by detector."""
+class LongTable:
+    """A row per detector or training; of many, the best and the worst, and quantiles of all."""
 
     rows: Rows
-    """A cell per feature: MAE of the networks and, last, persistence's."""
+    quantiles: Rows
+    """Empty if all rows are shown."""
     shown: int
-    """Detectors with the highest and with the lowest skill that are shown; 0 if all are."""
-    detectors: int
+    """How many of the best are shown, and of the worst; 0 if all are."""
+    total: int
 
 
-def detector_table(errors: Errors, networks: Sequence[str]) -> DetectorTable | None:
-    """Errors by detector, None for a single one; the skill is the last network's."""
+def long_table(
+    errors: Sequence[float] | Floats,
+    row: Callable[[int], list[str]],
+    quantile_cells: Callable[[float], list[str]],
+) -> LongTable:
+    """The table of what has these ``errors``, from the row of a position, and the cells behind the
+    name of a quantile."""
+    total, half = len(errors), MAX_ROWS // 4
+    if total <= MAX_ROWS:
+        return LongTable([row(at) for at in range(total)], [], 0, total)
+    order = np.argsort(errors, kind="stable").tolist()
+    quantiles = [[name, *quantile_cells(share)] for name, share in QUANTILES.items()]
+    return LongTable([row(at) for at in order[:half] + order[-half:]], quantiles, half, total)
+
+
+def quantile(values: Sequence[float] | Floats, share: float) -> float:
+    """That of the defined ones; NaN if there are none."""
+    defined = np.asarray(values, dtype="float64")
+    defined = defined[np.isfinite(defined)]
+    return float(np.quantile(defined, share)) if defined.size else math.nan
+
+
+def detector_table(errors: Errors, networks: Sequence[str]) -> LongTable | None:
+    """Errors by detector, a cell per feature: MAE of the networks and, last, persistence's. None
+    for a single detector; the skill of the last network says which are best."""
     mae = errors.by_vd["mae"]
-    detectors, half = mae.sizes["vd"], 0
-    if detectors == 1:
+    if mae.sizes["vd"] == 1:
         return None
-    if detectors > MAX_ROWS:
-        half = MAX_ROWS // 4
-        ratio = mae.sel(model=networks[-1]) / mae.sel(model="persistence")
-        order = ratio.mean("feature").fillna(1).argsort().values
-        mae = mae.isel(vd=[*order[:half], *order[-half:]])
+    ratio = mae.sel(model=networks[-1]) / mae.sel(model="persistence")
     ordered = mae.sel(model=[*networks, "persistence"]).transpose("vd", "feature", "model")
-    rows = []
-    for vdid, of_vd in zip(ordered["vd"].values, ordered.values.tolist(), strict=True):
-        cells = (beside_persistence(values, reference) for *values, reference in of_vd)
-        rows.append([code(str(vdid)), *map(" / ".join, cells)])
-    return DetectorTable(rows, half, detectors)
+    vdids, values = ordered["vd"].values, ordered.values
+
+    def row(at: int) -> list[str]:
+        cells = (beside_persistence(maes, reference) for *maes, reference in values[at].tolist())
+        return [code(str(vdids[at])), *map(" / ".join, cells)]
+
+    def quantile_cells(share: float) -> list[str]:
+        return [
+            " / ".join(number(quantile(of_model, share)) for of_model in of_feature.T)
+            for of_feature in np.moveaxis(values, 1, 0)  # [N, models]
+        ]
+
+    return long_table(ratio.mean("feature").fillna(1).values, row, quantile_cells)

@@ -23,10 +23,9 @@ from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
-from vd_forecasting.wording import count, duration, listed, number
+from vd_forecasting.wording import NOTHING, count, duration, first_few, listed, number
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_SHOWN_VDS = 10
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,14 @@ class TrainingReport:
     """Chosen epochs of the test blocks before the last."""
     costs: tables.Rows
     cut_short: list[str]
-    fits: tables.Rows
-    """Empty for a single training."""
-    fits_not_shown: int
+    fits: tables.LongTable | None
+    """None for a single training."""
     by_horizon: dict[str, tables.Rows]
     """By feature with its unit."""
     mae_of_joined: list[str]
     """Header of its column in these, where there are several seeds."""
     summary: tables.Rows
-    by_detector: tables.DetectorTable | None
+    by_detector: tables.LongTable | None
     parameters: tables.Rows
 
 
@@ -69,9 +67,6 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
     """Report one experiment beside persistence; errors are those of its test forecasts."""
     config, model = outcome.config, outcome.config.model
     costs = {model: Costs(outcome)}
-    detectors = list(map(code, config.vdids))
-    if len(detectors) > _SHOWN_VDS:
-        detectors[_SHOWN_VDS:] = [f"{count(len(detectors) - _SHOWN_VDS)} more"]
     shown = [*errors.labels]
     report = TrainingReport(
         config,
@@ -80,7 +75,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         mode=MODES_IN_WORDS.get(config.mode, plain_text(config.mode)),
         headline=verdicts.against_persistence(errors, model),
         details=verdicts.persistence_details(errors, model),
-        detectors=listed(detectors),
+        detectors=listed(first_few(list(map(code, config.vdids)))),
         calendar=tables.calendar_in_words(config),
         splits=_split_rows(config),
         failed_blocks=verdicts.failed_blocks([config]),
@@ -92,8 +87,7 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         epochs_by_block=_epochs_by_block(outcome.history),
         costs=cost_rows(costs),
         cut_short=verdicts.cut_short(costs),
-        fits=_fit_rows(outcome.history),
-        fits_not_shown=max(len(costs[model].fits) - tables.MAX_ROWS, 0),
+        fits=_fit_table(outcome.history),
         by_horizon={
             plain_text(errors.label(feature)): tables.persistence_rows(errors, model, feature)
             for feature in errors.features
@@ -151,22 +145,33 @@ def _epochs_by_block(history: History) -> list[str]:
     return sentences
 
 
-def _fit_rows(history: History) -> tables.Rows:
+def _fit_table(history: History) -> tables.LongTable | None:
     """A row per training where there are several, labelled by its VDID, seed or both."""
     fits = list(history.fits())
     if len(fits) == 1:
-        return []
-    rows = []
-    for seed, vdid, fit in fits[: tables.MAX_ROWS]:
+        return None
+    numbers: dict[str, list[float]] = {
+        "epoch": [fit.best_epoch for _, _, fit in fits],
+        "seconds": [fit.seconds for _, _, fit in fits],
+        "of_epoch": [statistics.fmean(one.seconds for one in fit.epochs) for _, _, fit in fits],
+        "loss": [fit.best.val.loss for _, _, fit in fits],
+    }
+
+    def row(at: int) -> list[str]:
+        seed, vdid, fit = fits[at]
         label = vdid if len(history.seeds) == 1 else f"{vdid}, seed {seed}"
-        rows.append(
-            [
-                code(label.removeprefix(f"{JOINT}, ").removeprefix(f"{GLOBAL}, ")),
-                f"{fit.best_epoch} of {len(fit.epochs)}",
-                "yes" if fit.stopped_early else "no",
-                duration(fit.seconds),
-                duration(statistics.fmean(epoch.seconds for epoch in fit.epochs)),
-                number(fit.best.val.loss),
-            ]
-        )
-    return rows
+        return [
+            code(label.removeprefix(f"{JOINT}, ").removeprefix(f"{GLOBAL}, ")),
+            f"{fit.best_epoch} of {len(fit.epochs)}",
+            "yes" if fit.stopped_early else "no",
+            duration(fit.seconds),
+            duration(numbers["of_epoch"][at]),
+            number(fit.best.val.loss),
+        ]
+
+    def quantile(share: float) -> list[str]:
+        found = {name: tables.quantile(of_fits, share) for name, of_fits in numbers.items()}
+        times = (duration(found[name]) for name in ("seconds", "of_epoch"))
+        return [f"{found['epoch']:g}", NOTHING, *times, number(found["loss"])]
+
+    return tables.long_table(numbers["loss"], row, quantile)

@@ -17,7 +17,7 @@ from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.plots import error_plots
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import change, duration, is_number, lead_time, listed, number
+from vd_forecasting.wording import change, duration, first_few, is_number, lead_time, listed, number
 
 
 def plot_error(question: str, across: AcrossModes) -> Figure:
@@ -166,7 +166,7 @@ def _target(across: AcrossModes) -> str:
     """Which detectors the modes are compared on, or that there is none."""
     if not across.modes.comparable:
         return "No detector is forecast in every mode: each mode is scored on its own detectors."
-    return f"{listed(across.modes.first.vdids)}, the same values for all."
+    return f"{listed(first_few(across.modes.first.vdids))}, the same values for all."
 
 
 def plot_confidence_set(question: str, across: AcrossModes) -> Figure:

@@ -1,6 +1,7 @@
 """Errors by horizon, hour of day and detector, and how they are distributed."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from vd_forecasting.evaluation.congestion import Congestion
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.rendering import plot_style as style
+from vd_forecasting.vd_array import in_memory
 from vd_forecasting.vocabulary import MODELS, NAMES
 from vd_forecasting.wording import ahead, plural, share
 
@@ -22,6 +24,9 @@ MAX_LABELLED_VDS = 40
 _MAX_PLOTTED_MARKERS = 16
 _BINS = 41
 _SHOWN_PERCENTILES = (0.5, 99.5)
+_MOST_RESIDUALS = 10_000_000
+"""At most so many in a plot (40 MB); of more detectors an even subset is used."""
+_SHOWN_DETECTORS = 0.995
 
 
 def plot_error_by_horizon(
@@ -208,40 +213,62 @@ def _lines_of_models(
 
 
 def plot_error_by_vd(question: str, errors: Errors) -> Figure:
-    """MAE of every detector, all horizons together: a row of dots each, a panel per feature."""
+    """MAE by detector, all horizons together, a panel per feature: a row of dots for each detector,
+    or of many how they are distributed."""
     by_vd = errors.by_vd["mae"]
+    if by_vd.sizes["vd"] > MAX_LABELLED_VDS:
+        return _plot_distribution(question, errors)
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
-    labelled = len(vdids) <= MAX_LABELLED_VDS
     detail = f"Scored on {errors.scored_in_words}."
-    if not labelled:
-        detail += " Detectors are in the order of persistence's error."
-    height = max(1.2, 0.27 * len(vdids) + 0.9) if labelled else 6.0
+    height = max(1.2, 0.27 * len(vdids) + 0.9)
     figure, axes = style.feature_panels(question, detail, errors.features, height)
     rows = np.arange(len(vdids))
     for position, (feature, ax) in enumerate(axes.items()):
-        panel = by_vd.sel(feature=feature)
-        if not labelled:
-            panel = panel.isel(vd=np.argsort(panel.sel(model="persistence").values))
         models = [*strong_baselines(errors, feature), *errors.networks]
-        values = panel.sel(model=models).transpose("model", "vd").values
-        if labelled:
-            ends = np.fmin.reduce(values), np.fmax.reduce(values)
-            ax.hlines(rows, *ends, color="#D0D0D0", linewidth=2, zorder=1)
+        values = by_vd.sel(feature=feature, model=models).transpose("model", "vd").values
+        ends = np.fmin.reduce(values), np.fmax.reduce(values)
+        ax.hlines(rows, *ends, color="#D0D0D0", linewidth=2, zorder=1)
         for model, of_model in zip(models, values, strict=True):
-            ax.plot(of_model, rows, **_dot(model, 5 if labelled else 2.5))
+            ax.plot(of_model, rows, **_dot(model, 5))
         style.title(ax, f"MAE of {errors.label(feature)}")
         ax.set_ylim(len(vdids) - 0.4, -0.6)
         ax.set_xlim(0, 1.06 * float(np.nanmax(values, initial=0)) or 1)
         ax.grid(visible=False, axis="y")
-        first = position % style.MAX_COLUMNS == 0
-        ax.set_yticks(rows if labelled else [], vdids if first and labelled else [])
-        if first and not labelled:
-            ax.set_ylabel(plural(len(vdids), "detector"))
+        ax.set_yticks(rows, vdids if position % style.MAX_COLUMNS == 0 else [])
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        if not panel.notnull().any():
+        if not by_vd.sel(feature=feature).notnull().any():
             style.say_empty(ax, "nothing observed, nothing scored")
     style.legend_below(figure, [Line2D([], [], **_dot(m, 5)) for m in _legend_models(errors)])
+    return figure
+
+
+def _plot_distribution(question: str, errors: Errors) -> Figure:
+    """The share of the detectors with at most some MAE, a line per model."""
+    by_vd = errors.by_vd["mae"]
+    detail = (
+        f"Share of {plural(by_vd.sizes['vd'], 'detector')} with at most such an error; further "
+        f"left is better. Scored on {errors.scored_in_words}."
+    )
+    figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
+    for feature, ax in axes.items():
+        style.title(ax, feature)
+        largest = 0.0
+        for model in [*strong_baselines(errors, feature), *errors.networks]:
+            values = by_vd.sel(feature=feature, model=model).values
+            values = np.sort(values[np.isfinite(values)])
+            if values.size:
+                shares = 100 * np.arange(1, len(values) + 1) / len(values)
+                ax.plot(values, shares, drawstyle="steps-post", **_step_style(model))
+                largest = max(largest, float(np.quantile(values, _SHOWN_DETECTORS)))
+        ax.set_xlim(0, 1.06 * largest or 1)
+        ax.set_xlabel(f"MAE of {errors.label(feature)}")
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        if not largest:
+            style.say_empty(ax, "nothing observed, nothing scored")
+    next(iter(axes.values())).set_ylabel("% of detectors")
+    handles = [Line2D([], [], **_step_style(model)) for model in _legend_models(errors)]
+    style.legend_below(figure, handles)
     return figure
 
 
@@ -259,16 +286,22 @@ def _dot(model: str, size: float) -> dict[str, Any]:
 def plot_residuals(question: str, forecasts: AlignedForecasts, errors: Errors) -> Figure:
     """Histograms of forecast − truth at the last horizon, a panel per feature."""
     horizon = errors.horizons[-1]
-    last = forecasts.sel(horizon=[horizon])
     models = [*errors.networks, _best_baseline(errors)]
+    last = replace(forecasts, data=forecasts.data.sel(horizon=[horizon]))
+    lazy = last.shown.sel(model=models) - last.truth
+    vds = lazy.sizes["vd"]
+    count = min(max(_MOST_RESIDUALS * vds // lazy.size, 1), vds)
+    all_residuals = in_memory(lazy.isel(vd=np.arange(count) * vds // count))
+    some = f" {count:,} of {plural(vds, 'detector')}, evenly spread." if count < vds else ""
     detail = (
         f"Forecast − measured, {ahead(horizon, errors.interval_minutes)}; right of zero is too "
         "high. The short bars below are means; 1 % of the errors lie further out than is shown."
+        f"{some}"
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
         style.title(ax, f"error of {errors.label(feature)}")
-        residuals = (last.shown - last.truth).sel(feature=feature)
+        residuals = all_residuals.sel(feature=feature)
         everything = residuals.sel(model=models).values
         everything = everything[np.isfinite(everything)]
         if not everything.size:

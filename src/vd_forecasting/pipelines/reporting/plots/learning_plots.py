@@ -1,7 +1,7 @@
 """How training went: the loss and the errors, epoch by epoch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vd_forecasting.artefacts import History
+from vd_forecasting.artefacts import Fit, History
 from vd_forecasting.artefacts.records import EpochErrors
 from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
 from vd_forecasting.vocabulary import NAMES
@@ -21,6 +21,11 @@ from vd_forecasting.wording import plural, with_unit
 _SHOWN_METRICS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²"}
 _SPLITS = {"train": "training", "val": "validation"}
 _FEW_EPOCHS = 3
+MAX_CURVES = 40
+"""Trainings with a line of their own; more would hide each other."""
+_BAND = (0.05, 0.5, 0.95)
+
+Floats = npt.NDArray[np.float64]
 
 
 def plot_learning_curves(question: str, histories: Mapping[str, History]) -> Figure:
@@ -71,10 +76,13 @@ def _draw(
     history: History,
     value: Callable[[EpochErrors], float | None],
     size: float = 8,
-) -> npt.NDArray[np.float64]:
-    """Values by epoch, all of them, after lines of each training were drawn; None is NaN."""
-    drawn = []
+) -> Floats:
+    """Draw a line of each training, or of many how they are distributed; values drawn, by epoch,
+    None being NaN."""
     fits = [fit for _, _, fit in history.fits()]
+    if len(fits) > MAX_CURVES:
+        return _draw_distribution(ax, model, fits, value, size)
+    drawn = []
     alpha = max(0.15, 1 / math.sqrt(len(fits)))
     for fit in fits:
         epochs = [epoch.epoch for epoch in fit.epochs]
@@ -85,6 +93,46 @@ def _draw(
         chosen = np.array(value(fit.best.val), dtype=float)
         ax.plot(fit.best_epoch, chosen, **_chosen(COLOURS[model], size), alpha=max(alpha, 0.5))
     return np.concatenate(drawn)
+
+
+def _draw_distribution(
+    ax: Axes,
+    model: str,
+    fits: Sequence[Fit],
+    value: Callable[[EpochErrors], float | None],
+    size: float,
+) -> Floats:
+    """The median of the trainings that have an epoch and, of validation, the band of 90 % of them;
+    the median of the chosen epochs and of their values."""
+    last = max(len(fit.epochs) for fit in fits)
+    epochs, drawn = np.arange(1, last + 1), []
+    for split in _SPLITS:
+        values = np.full((len(fits), last), np.nan)
+        for row, fit in zip(values, fits, strict=True):
+            row[: len(fit.epochs)] = [_number(value(getattr(one, split))) for one in fit.epochs]
+        low, middle, high = _quantiles(values)
+        ax.plot(epochs, middle, **_line(model, split, last))
+        if split == "val":
+            ax.fill_between(epochs, low, high, color=COLOURS[model], alpha=0.2, linewidth=0)
+            drawn += [low, high]
+        drawn.append(middle)
+    chosen = _quantiles(np.array([[_number(value(fit.best.val))] for fit in fits]))[1]
+    ax.plot(np.median([fit.best_epoch for fit in fits]), chosen, **_chosen(COLOURS[model], size))
+    return np.concatenate(drawn)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _quantiles(values: Floats) -> Floats:
+    """Of the defined values of each column of ``[n, epochs]``: ``[3, epochs]``."""
+    found = np.full((len(_BAND), values.shape[1]), np.nan)
+    for column, of_epoch in enumerate(values.T):
+        defined = of_epoch[np.isfinite(of_epoch)]
+        if defined.size:
+            found[:, column] = np.quantile(defined, _BAND)
+    return found
 
 
 def _line(model: str, split: str, epochs: int) -> dict[str, Any]:
@@ -122,6 +170,8 @@ def _detail(histories: Mapping[str, History]) -> str:
         [(_, _, fit), *others] = history.fits()
         text = f"{plural(len(fit.epochs), 'epoch')}, epoch {fit.best_epoch} chosen"
         if others:
-            text = f"{plural(len(others) + 1, 'training')}, a line each"
+            many = len(others) + 1 > MAX_CURVES
+            shown = "their median and, of validation, 90 % of them" if many else "a line each"
+            text = f"{plural(len(others) + 1, 'training')}, {shown}"
         parts.append(f"{NAMES[model]}: {text}")
     return f"{'; '.join(parts)}. Chosen is the epoch with the lowest validation loss."
