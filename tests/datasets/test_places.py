@@ -313,6 +313,15 @@ def test_a_list_of_strings_without_an_end_is_found_there_too(store: str, tmp_pat
     assert "a list of strings has no end" in problem(VDHDF5Dataset(filepath=f"{store}/a.h5"))
 
 
+def test_a_store_that_refuses_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, path: str, **settings: Any) -> None:
+        raise PermissionError("access\ndenied")
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "info", refuse)
+    for cls in (VDHDF5Dataset, XarrayDataset, CheckpointDataset):
+        assert problem(cls(filepath="memory:///a")) == "memory:///a: access denied"
+
+
 def test_a_store_that_fails_while_a_file_is_read_is_named(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

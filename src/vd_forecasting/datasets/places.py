@@ -65,12 +65,18 @@ class RemoteFile:
         return self.parent / PurePosixPath(self.name).with_suffix(suffix).name
 
     def is_file(self) -> bool:
-        with self._store() as (store, path):
-            return bool(store.isfile(path))
+        return self._kind() == "file"
 
     def exists(self) -> bool:
-        with self._store() as (store, path):
-            return bool(store.exists(path))
+        return self._kind() is not None
+
+    def _kind(self) -> str | None:
+        """What is there, by ``info``: ``isfile`` takes a store that does not answer for a no."""
+        try:
+            with self._store() as (store, path):
+                return str(store.info(path)["type"])
+        except FileNotFoundError:
+            return None
 
     def size(self) -> int:
         """In bytes."""
