@@ -1,5 +1,6 @@
 """Files on this machine and elsewhere: in an S3 store, and in fsspec's store in memory."""
 
+import io
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,16 +30,15 @@ from vd_forecasting.datasets import (
     PageDataset,
     VDHDF5Dataset,
     XarrayDataset,
+    frames,
 )
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.places import RemoteFile, folder, local_folder, place
+from vd_forecasting.datasets.frames import Frames, FramesDataset
+from vd_forecasting.datasets.places import BLOCK_BYTES, RemoteFile, folder, local_folder, place
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import in_one_line
 from vd_forecasting.running.kedro_private import file_of
 from vd_forecasting.running.staleness.fingerprint import content_hash
-
-FETCHED_BESIDE = 3 * 2**20
-"""Bytes: blocks with the labels of a file."""
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,28 @@ def test_a_page_has_its_figures_there_and_loses_those_of_an_earlier_one(store: s
     assert page.exists()
 
 
+def test_weights_of_many_models_are_files_there_and_go_with_them(store: str) -> None:
+    dataset = CheckpointDataset(filepath=f"{store}/many.pt")
+    many = {f"VD-{n}": {"w": torch.full((2,), float(n))} for n in range(70)}
+    dataset.save({"weights": many})
+    assert len(names(store)) == 3
+    assert set(map(str, dataset.chunks())) == {f"{store}/{n}" for n in names(store) - {"many.pt"}}
+    loaded = dataset.load()["weights"]
+    assert torch.equal(loaded["VD-69"]["w"], many["VD-69"]["w"])
+    dataset.save({"weights": {"VD-0": many["VD-0"]}})
+    assert names(store) == {"many.pt"}
+
+
+def test_a_long_table_is_read_there_in_frames(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "ROWS_AT_ONCE", 3)
+    table = pd.DataFrame({"a": range(8), "b": ["x", "=y"] * 4})
+    dataset = FramesDataset(filepath=f"{store}/t.csv", save_args={"index": False})
+    dataset.save(Frames(lambda: [table[:5], table[5:]]))
+    read = list(dataset.load())
+    assert [len(frame) for frame in read] == [3, 3, 2]
+    pd.testing.assert_frame_equal(pd.concat(read), table)
+
+
 def test_a_table_has_its_parquet_file_there(store: str) -> None:
     AtomicTableDataset(filepath=f"{store}/t.csv", save_args={"index": False}).save(TABLE)
     assert names(store) == {"t.csv", "t.parquet"}
@@ -188,9 +210,30 @@ def test_of_a_detector_file_only_what_is_used_is_fetched(
     data = dataset.load()
     fetched.clear()
     part = data.isel(vd=[7], time=slice(0, 1000)).load()
-    assert 0 < sum(fetched) < FETCHED_BESIDE < size / 4
+    assert 0 < sum(fetched) <= 4 * BLOCK_BYTES < size / 5
+    fetched.clear()
+    for first in range(0, 400, 8):  # as cleaning does
+        data.isel(vd=slice(first, first + 8)).load()
+    assert sum(fetched) <= size
     whole = VDHDF5Dataset(filepath=str(path)).load()
     xr.testing.assert_equal(part, whole.isel(vd=[7], time=slice(0, 1000)).load())
+
+
+def test_any_part_of_a_file_is_read_at_any_place(store: str, tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(3 * BLOCK_BYTES + 7)
+    (tmp_path / "a").write_bytes(content)
+    file = RemoteFile(f"{store}/a")
+    file.put(tmp_path / "a")
+    with file.open("rb") as opened:
+        assert opened.read() == content
+        for begin, size in ((0, 5), (BLOCK_BYTES - 2, 4), (10, 2 * BLOCK_BYTES)):
+            assert opened.seek(begin) == begin
+            assert opened.read(size) == content[begin : begin + size]
+            assert opened.tell() == begin + size
+        assert opened.seek(-3, io.SEEK_END) == len(content) - 3
+        assert opened.read(10) == content[-3:]
+        opened.seek(10, io.SEEK_END)
+        assert opened.read(1) == b""
 
 
 def test_a_file_that_changes_while_it_is_used_is_refused(store: str, tmp_path: Path) -> None:
@@ -216,6 +259,14 @@ def test_the_hash_of_a_file_follows_its_content(bucket: str) -> None:
     other = content_hash(file, {})
     dataset.save("one")
     assert content_hash(file, {}) == "f97c5d29941bfb1b2fdab0874906ab82" != other
+
+
+def test_a_store_is_asked_once_for_the_content_of_a_file(store: str) -> None:
+    file, known = RemoteFile(f"{store}/a.txt"), dict[str, list[int | str]]()
+    assert content_hash(file, known) is None
+    AtomicTextDataset(filepath=str(file)).save("one")
+    assert content_hash(file, known) is None
+    assert content_hash(file, {}) is not None
 
 
 def test_the_file_of_every_dataset_is_known(store: str) -> None:
@@ -262,6 +313,22 @@ def test_a_list_of_strings_without_an_end_is_found_there_too(store: str, tmp_pat
     assert "a list of strings has no end" in problem(VDHDF5Dataset(filepath=f"{store}/a.h5"))
 
 
+def test_a_store_that_fails_while_a_file_is_read_is_named(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs import S3File  # noqa: PLC0415  (of the extra)
+
+    path = f"{bucket}/fails/{token_hex(8)}.h5"
+    dataset = VDHDF5Dataset(filepath=path)
+    dataset.save(make_clean(50, vds=2))
+
+    def fail(self: Any, start: int, end: int) -> bytes:
+        raise TimeoutError("the store\ndoes not answer")
+
+    monkeypatch.setattr(S3File, "_fetch_range", fail)
+    assert problem(dataset) == f"{path}: the store does not answer"
+
+
 def test_a_bucket_that_is_not_there(bucket: str) -> None:
     dataset = AtomicBytesDataset(filepath="s3://nobody/a")
     assert not dataset.exists()
@@ -296,6 +363,8 @@ def test_states_of_runs_stay_on_a_disk() -> None:
 def test_a_slash_at_the_end_names_the_same_folder() -> None:
     assert folder("s3://bucket/folder/") == "s3://bucket/folder"
     assert folder("/") == "/"
+    assert folder("file:///mnt/large/") == "/mnt/large"
+    assert place("file:///mnt/a.h5") == Path("/mnt/a.h5")
 
 
 def test_h5py_is_given_a_path_where_there_is_one(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.make.forked_runs import ForkedRuns
 from tests.make.projects import SMALL, copy_of_the_project
+from vd_forecasting.datasets.places import RemoteFile
 from vd_forecasting.running import claims
 from vd_forecasting.running.claims import claimed
 
@@ -66,6 +67,17 @@ def test_runs_that_have_no_file_in_common_run_side_by_side(other: Path) -> None:
 def test_two_runs_may_read_the_same_file(tmp_path: Path) -> None:
     used = [tmp_path / "used"]
     with claimed(tmp_path / "1.json", used, []), claimed(tmp_path / "2.json", used, []):
+        pass
+
+
+def test_a_file_in_an_object_store_is_in_use_too(tmp_path: Path) -> None:
+    used = [RemoteFile("s3://bucket/folder/used.h5")]
+    told = r"^s3://bucket/folder/used.h5 is in use by another run"
+    with (
+        claimed(tmp_path / "1.json", [], used),
+        pytest.raises(ValueError, match=told),
+        claimed(tmp_path / "2.json", used, []),
+    ):
         pass
 
 

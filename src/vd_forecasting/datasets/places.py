@@ -9,6 +9,8 @@ temporary folder first (:func:`.atomic.replacing`).
 """
 
 import errno
+import gc
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +18,22 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Literal
+from threading import Lock
+from typing import Any, ClassVar, Literal
 
 import fsspec
 from kedro.io import DatasetError
 
 from vd_forecasting.wording import one_line
 
-_BLOCKS: dict[str, Any] = {
-    "block_size": 2**20,
-    "cache_type": "blockcache",
-    "cache_options": {"maxblocks": 64},
-}
-"""Chunks of HDF5 files take tens of kilobytes and lie scattered: larger blocks would fetch much
-that nobody asked for."""
+_HERE = "file://"
+
+BLOCK_BYTES = 2**19
+"""What is fetched at once. Chunks of HDF5 files take tens of kilobytes and lie scattered."""
+
+MOST_BLOCKS = 256
+"""Kept in memory. Cleaning takes a few detectors at a time, a chunk from each half week: the blocks
+of a year hold the chunks of the next detectors too."""
 
 
 @dataclass(frozen=True, order=True)
@@ -79,20 +83,22 @@ class RemoteFile:
         with self._store() as (store, path):
             return f"{store.checksum(path):x}"
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self, most: int | None = None) -> bytes:
+        """The content, or so much of its beginning."""
         with self._store() as (store, path):
-            return bytes(store.cat_file(path))
+            return bytes(store.cat_file(path, end=most))
 
     def read_text(self, encoding: str) -> str:
         return self.read_bytes().decode(encoding)
 
     @contextmanager
-    def open(self, mode: Literal["rb"]) -> Iterator[IO[bytes]]:
+    def open(self, mode: Literal["rb"]) -> Iterator[io.RawIOBase]:
         """The content, of which only the blocks are fetched that are read."""
+        checksum = self.checksum()
         with self._store() as (store, path):
-            file = store.open(path, mode, **_BLOCKS)
+            file = store.open(path, mode, cache_type="none")
         with file:
-            yield file
+            yield _Reader(file, (self.url, checksum))
 
     def put(self, path: Path) -> None:
         """Replace the content by that of a file on this machine."""
@@ -126,12 +132,86 @@ class RemoteFile:
         fsspec keeps the file systems of a process, and none across a fork. What they list is not
         kept: others write too.
         """
-        try:
+        with _naming(self.url):
             yield fsspec.url_to_fs(self.url, use_listings_cache=False)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.url) from error
-        except Exception as error:  # every store has errors of its own
-            raise DatasetError(f"{self}: {one_line(error)}") from error
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Turns errors into those of a :class:`RemoteFile`, with its address."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
+    except Exception as error:  # every store has errors of its own
+        raise DatasetError(f"{url}: {one_line(error)}") from error
+
+
+class _Reader(io.RawIOBase):
+    """Reads a file of fsspec through blocks that all readers in a process share.
+
+    An array that lies in a file opens it anew for every part that is read. ``content`` names what
+    is in the file, in this version.
+    """
+
+    _blocks: ClassVar[dict[tuple[Any, ...], bytes]] = {}  # the one used last is at the end
+    _lock: ClassVar[Lock] = Lock()
+
+    def __init__(self, file: Any, content: tuple[str, str]) -> None:
+        self._file, self._content = file, content
+        self._size = file.seek(0, io.SEEK_END)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
+        begin = self._at
+        while left := view[self._at - begin :]:
+            number, within = divmod(self._at, BLOCK_BYTES)
+            part = self._block(number)[within : within + len(left)]
+            if not part:
+                raise DatasetError(f"{self._content[0]}: has become shorter while it was read")
+            left[: len(part)] = part
+            self._at += len(part)
+        return len(view)
+
+    def _block(self, number: int) -> bytes:
+        key = (*self._content, number)
+        with self._lock:
+            block = self._blocks.pop(key, None)
+            if block is None:
+                with _naming(self._content[0]), _no_garbage_collection():
+                    self._file.seek(number * BLOCK_BYTES)
+                    block = self._file.read(BLOCK_BYTES)
+            self._blocks[key] = block
+            if len(self._blocks) > MOST_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+        return block
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keeps it from freeing objects of h5py in the thread that fetches: they would wait there for
+    the lock of h5py, whose owner waits for the thread."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 Place = Path | RemoteFile
@@ -146,7 +226,7 @@ def place(path: str) -> Place:
     """
     text = str(path)  # digits alone are a number in YAML
     if not is_remote(text):
-        return Path(text)
+        return Path(text.removeprefix(_HERE))
     protocol = text.partition("://")[0]
     try:
         fsspec.get_filesystem_class(protocol)
@@ -160,12 +240,12 @@ def place(path: str) -> Place:
 
 def is_remote(path: str) -> bool:
     """Whether it is an address and no path on this machine."""
-    return "://" in str(path)
+    return "://" in str(path) and not str(path).startswith(_HERE)
 
 
 def folder(path: str) -> str:
     """A folder as the catalog writes it: an object store takes a doubled slash for another name."""
-    return str(path).rstrip("/") or "/"
+    return str(path).removeprefix(_HERE).rstrip("/") or "/"
 
 
 def local_folder(outputs: str) -> str:
@@ -189,7 +269,7 @@ def stamp(file: Place) -> tuple[int | str, ...]:
 
 
 @contextmanager
-def readable(file: Place) -> Iterator[Path | IO[bytes]]:
+def readable(file: Place) -> Iterator[Any]:
     """What h5py and xarray take: a path, or an open file that fetches what they read."""
     if isinstance(file, Path):
         yield file

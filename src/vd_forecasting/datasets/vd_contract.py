@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -79,7 +79,7 @@ def open_vd_file(path: Place, cache_bytes: int | None = None) -> Iterator[h5py.F
             raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
 
 
-def _opened(content: Path | IO[bytes], path: Place, cache_bytes: int | None) -> h5py.File:
+def _opened(content: Any, path: Place, cache_bytes: int | None) -> h5py.File:
     try:
         return h5py.File(content, "r", rdcc_nbytes=cache_bytes)
     except OSError as error:
@@ -267,8 +267,7 @@ def _searchable(file: Place) -> Iterator[mmap.mmap | bytes]:
         ):
             yield content
     else:
-        with file.open("rb") as fetched:
-            yield fetched.read(_SEARCHED_BYTES)
+        yield file.read_bytes(_SEARCHED_BYTES)
 
 
 def check_chunks(dataset: h5py.Dataset, limit: MemoryLimit) -> None:

@@ -19,7 +19,7 @@ from kedro.pipeline.node import Node
 from pydantic import TypeAdapter
 
 from vd_forecasting.datasets import CheckpointDataset, PageDataset
-from vd_forecasting.datasets.places import Place, RemoteFile
+from vd_forecasting.datasets.places import Place, RemoteFile, is_remote
 from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, file_of, wiring
@@ -52,14 +52,19 @@ class Fingerprint(TypedDict):
 def content_hash(path: Place, known: Hashes) -> str | None:
     """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
 
-    A file that is not on this machine is not read: its store's checksum takes the place.
+    A file that is not on this machine is not read: its store's checksum takes the place, and is
+    asked for once for as long as ``known`` lasts.
 
     A folder is no file: it is where a node keeps its own, such as the state of a killed training.
     ``known`` holds the hashes of earlier calls and gets this one; with size, times and inode as
     they were, a file counts as unchanged. Raises OSError if it cannot be read.
     """
     if isinstance(path, RemoteFile):
-        return path.checksum() if path.is_file() else None
+        if str(path) not in known:
+            known[str(path)] = []
+            with suppress(FileNotFoundError):
+                known[str(path)] = [path.checksum()]
+        return next(map(str, known[str(path)]), None)
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -191,6 +196,7 @@ def save_hashes(catalog: CatalogProtocol, known: Hashes) -> None:
     Without them, or where two concurrent runs overwrite each other's, files are read again.
     """
     saved = catalog.get(HASHES)
+    known = {path: known[path] for path in known if not is_remote(path)}
     if saved is not None and known != load_saved(catalog):
         with suppress(DatasetError, OSError):
             saved.save(known)
