@@ -64,7 +64,7 @@ def test_namespace_is_an_alias_of_namespaces() -> None:
 def test_cores_are_shared_among_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     runner, params = {}, {}  # type: ignore[var-annotated]
-    share_cores(runner, params)
+    share_cores("ParallelRunner", runner, params)
     assert runner == {"max_workers": 6}
     assert params == {"compute": {"threads": 2}}
 
@@ -72,7 +72,7 @@ def test_cores_are_shared_among_workers(monkeypatch: pytest.MonkeyPatch) -> None
 def test_workers_and_threads_asked_for_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     runner, params = {"max_workers": 4}, {"compute": {"threads": 3, "seed": 1}}
-    share_cores(runner, params)
+    share_cores("ParallelRunner", runner, params)
     assert runner == {"max_workers": 4}
     assert params == {"compute": {"threads": 3, "seed": 1}}
 

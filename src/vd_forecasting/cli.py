@@ -6,20 +6,22 @@
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
   whose outputs are missing. Without a pipeline, a namespace is looked up in all of them.
 - A node that fails stops only what needs it (:mod:`.running.runners`).
-- ``--runner ParallelRunner`` shares the cores out among its workers.
+- ``--runner ParallelRunner`` shares the cores out among its workers, ``--runner DaskRunner`` those
+  of each machine.
 - Errors are one line; with ``vd_forecasting: {level: DEBUG}`` in conf/logging.yml the traceback
   comes before it.
 """
 
 import builtins
 import copy
+import inspect
 import io
 import logging
 import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -32,10 +34,10 @@ from kedro.framework.project import configure_logging, configure_project, pipeli
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.utils import find_kedro_project
+from kedro.utils import find_kedro_project, load_obj
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
-from vd_forecasting.running import claims, runners
+from vd_forecasting.running import claims, cluster, runners
 from vd_forecasting.running.estimate import (
     count_refits,
     count_trainings,
@@ -53,7 +55,7 @@ from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
-from vd_forecasting.wording import plural, with_cause
+from vd_forecasting.wording import listed, nearest, plural, with_cause
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +117,9 @@ def run(**options: Any) -> Any:
         )
     with _errors_in_one_line():
         _settle(options)
-        if options["runner"] and options["runner"].endswith("ParallelRunner"):
-            share_cores(options["runner_params"], options["params"])
         options["runner"] = own_runner(options["runner"])
+        check_runner_params(options["runner"], options["runner_params"])
+        share_cores(options["runner"], options["runner_params"], options["params"])
         if not all(name in pipelines for name in options["pipelines"]):
             return kedro_run.callback(**options)  # Kedro names the unknown one
         if only_stale:
@@ -277,7 +279,6 @@ def _pipelines_with(namespaces: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names)) or ["__default__"]
 
 
-RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
 SELECTIONS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
@@ -311,22 +312,50 @@ def load_catalog(options: dict[str, Any]) -> CatalogProtocol:
         return context.catalog
 
 
+RUNNERS = {
+    name: f"{module.__name__}.{name}"
+    for name, module in {
+        **dict.fromkeys(("SequentialRunner", "ThreadRunner", "ParallelRunner"), runners),
+        "DaskRunner": cluster,
+    }.items()
+}
+
+
 def own_runner(runner: str | None) -> str:
     """The runner of this project in place of Kedro's; one of the user's own stays."""
     name = (runner or "SequentialRunner").removeprefix("kedro.runner.")
-    return f"{runners.__name__}.{name}" if name in RUNNERS else name
+    return RUNNERS.get(name, name)
 
 
-def share_cores(runner_params: dict[str, Any], params: dict[str, Any]) -> None:
-    """Set ``max_workers``, the cores but no more than there are experiments, and as many torch
-    threads (``compute.threads``) as there are cores for each of them.
+def check_runner_params(runner: str, given: Mapping[str, Any]) -> None:
+    """Raise a ValueError, in one line, if there is no such runner or it has no such parameter."""
+    try:
+        known = inspect.signature(load_obj(runner, "kedro.runner")).parameters
+    except (AttributeError, ImportError) as error:
+        raise ValueError(f"--runner: {runner} is not known; give {listed(RUNNERS)}") from error
+    if unknown := [name for name in given if name not in known]:
+        raise ValueError(
+            f"--runner-params: {runner.rpartition('.')[2]} has no {unknown[0]}; "
+            f"did you mean {nearest(unknown[0], known)}?"
+        )
+
+
+def share_cores(runner: str, runner_params: dict[str, Any], params: dict[str, Any]) -> None:
+    """Set how many torch threads (``compute.threads``) each worker has, if there are several.
 
     Without this each worker would take all cores, and they would slow each other down many times.
+    ParallelRunner has as many ``max_workers`` as cores, but no more than there are experiments.
     Values the user gave stay.
     """
     cores = os.cpu_count() or 1
-    workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
-    params.setdefault("compute", {}).setdefault("threads", max(1, cores // int(workers)))
+    if runner.endswith("ParallelRunner"):
+        workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
+        threads = cores // int(workers)
+    elif runner.endswith("DaskRunner"):
+        threads = cluster.threads_of_workers(**runner_params)
+    else:
+        return
+    params.setdefault("compute", {}).setdefault("threads", max(1, threads))
 
 
 def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:

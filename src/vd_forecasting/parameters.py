@@ -266,6 +266,9 @@ class Training(Parameters):
     gradient_clip: PositiveFloat
     lr_patience: NonNegativeInt  # epochs without a better validation error, then halve the rate
     patience: PositiveInt  # epochs without a better validation error before training stops
+    windows_per_epoch: PositiveInt | None = None
+    """At most so many training windows in an epoch, drawn anew for each, and at most so many of
+    validation, always the same; None for all. Records of older versions do not say."""
 
 
 class Baselines(Parameters):
@@ -273,6 +276,8 @@ class Baselines(Parameters):
 
     ridge_alphas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     """Penalties of the ridge regression; the validation split chooses."""
+    ridge_neighbours: NonNegativeInt
+    """A ridge regression of a joint mode with more VDs sees, for each VD, itself and so many."""
     boosting_iterations: PositiveInt  # trees per model of the gradient boosting
     boosting_windows: PositiveInt
     """Maximum training windows per model of the gradient boosting; larger sets are subsampled."""

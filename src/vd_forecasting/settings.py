@@ -1,5 +1,6 @@
 """Kedro's settings for this project."""
 
+from vd_forecasting.datasets.places import folder, local_folder
 from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
 
@@ -14,4 +15,5 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # An environment overrides single keys; the default would wipe the whole block around one.
     "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {"folder": folder, "local_folder": local_folder},
 }

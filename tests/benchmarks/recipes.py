@@ -38,6 +38,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.parameters import (
+    Baselines,
     Calendar,
     Cleaning,
     Compute,
@@ -47,8 +48,8 @@ from vd_forecasting.parameters import (
     Training,
     XLSTMModel,
 )
-from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
-from vd_forecasting.pipelines.baselines.ridge import learn_ridge
+from vd_forecasting.pipelines.baselines.baseline import all_vds
+from vd_forecasting.pipelines.baselines.forecast import all_baselines
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.loop import ValidatedLearner, fit
@@ -238,18 +239,15 @@ def errors(windows: WindowSet, forecast: np.ndarray) -> Iterator[dict[str, Any]]
 
 def models_without_network() -> dict[str, Callable[[WindowSet, np.ndarray], np.ndarray]]:
     """By name, what forecasts at some origins, scaled."""
-    settings = parameters("base/parameters.yml")["baselines"]
-    return {
-        "persistence": WindowSet.last_values,
-        "ridge": lambda windows, origins: learn_ridge(windows, settings["ridge_alphas"])(
-            windows, origins
-        ),
-        BOOSTING: partial(
-            forecast_gradient_boosting,
-            iterations=settings["boosting_iterations"],
-            max_windows=settings["boosting_windows"],
-        ),
-    }
+    settings = Baselines.model_validate(parameters("base/parameters.yml")["baselines"])
+
+    def of(name: str, windows: WindowSet, origins: np.ndarray) -> np.ndarray:
+        everything = all_vds(windows)
+        baseline = all_baselines(settings)[name].learn(windows, everything)
+        return baseline(windows, origins, everything)
+
+    learnt = {name: partial(of, name) for name in ("ridge", BOOSTING)}
+    return {"persistence": WindowSet.last_values, **learnt}
 
 
 def baselines(windows: WindowSet) -> Iterator[dict[str, Any]]:

@@ -18,12 +18,12 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests import PROJECT
 from tests.make.artefacts import BASELINES, make_config, make_cost, make_history
+from tests.make.catalogs import catalog_entries
 from tests.make.parameters import INTERVALS, make_evaluation
 from tests.make.trainings import COMPUTE, MAPE_MIN_TRUTH, TRAINING
 from tests.make.windows import make_joint_windows
@@ -58,8 +58,7 @@ MODELS: dict[str, LSTMModel | XLSTMModel] = {
 
 def catalog() -> DataCatalog:
     """The project's, for data in the current folder."""
-    entries = yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text())
-    entries = {name: entry for name, entry in entries.items() if name.startswith("{")}
+    entries = {name: entry for name, entry in catalog_entries().items() if name[0] == "{"}
     found = DataCatalog.from_config(entries)
     found["params:evaluation"] = MemoryDataset(make_evaluation())
     found["params:evaluation.confidence"] = MemoryDataset(0.95)

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError, Version
 
-from vd_forecasting.datasets import TrainingStateDataset, VDHDF5Dataset
+from vd_forecasting.datasets import PandasHDF5Dataset, TrainingStateDataset, VDHDF5Dataset
 from vd_forecasting.datasets.atomic import (
     AtomicBytesDataset,
     AtomicCSVDataset,
@@ -29,7 +29,7 @@ from vd_forecasting.datasets.atomic import (
     write_problem,
 )
 from vd_forecasting.running.failure import in_one_line
-from vd_forecasting.running.kedro_private import local_file
+from vd_forecasting.running.kedro_private import file_of
 
 EXAMPLES: dict[str, tuple[type[Any], Any]] = {
     "json": (AtomicJSONDataset, {"a": [1, None, "é"]}),
@@ -140,22 +140,12 @@ def test_a_versioned_dataset_keeps_its_versions(tmp_path: Path) -> None:
 
 def test_the_file_of_a_versioned_dataset_is_its_newest_version(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    assert local_file(AtomicJSONDataset(filepath=str(path), version=Version(None, "1"))) == path
+    assert file_of(AtomicJSONDataset(filepath=str(path), version=Version(None, "1"))) == path
     for version in ("1", "2"):
         dataset = AtomicJSONDataset(filepath=str(path), version=Version(None, version))
-        local_file(dataset)
+        file_of(dataset)
         dataset.save(version)
-        assert local_file(dataset) == path / version / "a.json"
-
-
-def test_other_file_systems_are_written_to_directly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    dataset = AtomicJSONDataset(filepath="memory://folder/a.json")
-    dataset.save({"a": 1})
-    assert dataset.load() == {"a": 1}
-    assert names(tmp_path) == []
+        assert file_of(dataset) == path / version / "a.json"
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -187,13 +177,19 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
         AtomicJSONDataset(filepath=str(tmp_path / "link")).save(1)
 
 
-@pytest.mark.parametrize("cls", [VDHDF5Dataset, TrainingStateDataset])
-def test_a_path_of_another_machine_is_refused(cls: type[Any]) -> None:
-    entry = {"type": f"vd_forecasting.datasets.{cls.__name__}", "filepath": "s3://a/b"}
+@pytest.mark.parametrize(
+    ("cls", "problem"),
+    [
+        (PandasHDF5Dataset, "sources are read from disks only; copy it here"),
+        (TrainingStateDataset, "states of trainings are kept on disks; name a folder"),
+    ],
+)
+def test_what_needs_a_disk_refuses_an_address(cls: type[Any], problem: str) -> None:
+    entry = {"type": f"vd_forecasting.datasets.{cls.__name__}", "filepath": "memory://a/b"}
+    entry |= {"feature": "avg_speed"} if cls is PandasHDF5Dataset else {}
     with pytest.raises(DatasetError) as error:
         DataCatalog.from_config({"vd_raw": entry}).get("vd_raw")
-    line = "vd_raw: s3://a/b: only files of this machine can be used; copy it here"
-    assert in_one_line(error.value) == line
+    assert in_one_line(error.value) == f"vd_raw: memory://a/b: {problem}"
 
 
 def test_a_name_may_be_a_number() -> None:

@@ -12,6 +12,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from tests import PROJECT
+from tests.make.catalogs import catalog_entries
 from vd_forecasting import datasets
 from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines import data_engineering, data_quality
@@ -37,7 +38,7 @@ def in_folder(catalog: Catalog, folder: Path) -> Catalog:
 
 
 def test_data_is_cleaned_and_reported_below_a_folder_of_any_name(folder: Path) -> None:
-    base = yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text("utf-8"))
+    base = catalog_entries()
     names = ("vd_clean", "cleaning_log", "data_quality")
     catalog = DataCatalog.from_config(in_folder({name: base[name] for name in names}, folder))
     parameters = yaml.safe_load((PROJECT / "conf" / "base" / "parameters.yml").read_text("utf-8"))

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-import yaml
 
-from tests import PROJECT
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
+from tests.make.catalogs import catalog_entries
 from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.datasets import Frames, FramesDataset
@@ -313,8 +312,7 @@ def test_scores_read_back_from_csv_are_put_together(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
-    catalog = yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text())
-    entry = catalog["compare_{mode}.scores"]
+    entry = catalog_entries()["compare_{mode}.scores"]
     arguments = {name: entry[name] for name in ("load_args", "save_args")}
     stored = FramesDataset(filepath=str(path), **arguments)
     frame = pd.DataFrame(

@@ -32,7 +32,9 @@ from vd_forecasting.pipelines.forecast.forecast import forecast_recent
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.training.evaluate import evaluate
 
-BASELINES = Baselines(ridge_alphas=(10.0,), boosting_iterations=5, boosting_windows=100)
+BASELINES = Baselines(
+    ridge_alphas=(10.0,), ridge_neighbours=9, boosting_iterations=5, boosting_windows=100
+)
 STEPS = 500
 MAKE = {"joint": joint_windows, "independent": independent_windows, "global": global_windows}
 

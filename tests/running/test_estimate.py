@@ -152,6 +152,24 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
 
 
 @pytest.mark.parametrize(
+    ("most", "of_epoch"),
+    # The last run saw 5,611 windows of each of two detectors in an epoch of 4.06 s.
+    [(None, 2805 / 5611), (5611, 1 / 2), (20_000, 2805 / 5611)],
+)
+def test_an_epoch_of_drawn_windows_takes_no_longer_with_more_of_them(
+    tmp_path: Path, most: int | None, of_epoch: float
+) -> None:
+    known = catalog(tmp_path)
+    save_records(known)
+    config = known.load("single_vd_lstm.config")
+    known.save("single_vd_lstm.config", config | {"vdids": ["a", "b"]})
+    windows = GlobalVDWindows.model_validate({**LENGTHS, "num_vds": None})
+    once = training(epochs=100, windows_per_epoch=most)
+    time, *_ = estimate([Planned("single_vd_lstm", windows, once, ONE)], (4051, 3), known)
+    assert f"at most {duration(100 * 4.06 * of_epoch)}" in time
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"params:single_vd_lstm.model": LSTMModel(hidden_size=32, num_layers=3, dropout=0.3)},

@@ -8,7 +8,7 @@ import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.datasets import CheckpointDataset, TrainingState, TrainingStateDataset
+from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.parameters import Compute, Forecast
 from vd_forecasting.running.hooks import (
     ExperimentLogs,
@@ -47,8 +47,10 @@ def test_states_to_keep_outlive_the_run(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    path = tmp_path / "a" / "best_model.pt"
-    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    path = tmp_path / "a" / "state"
+    catalog = DataCatalog(
+        {"single_vd_lstm.training_state": TrainingStateDataset(filepath=str(path))}
+    )
     node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
     with pytest.raises(DatasetError, match=r"a/training.log: cannot be written, "):
         ExperimentLogs().before_node_run(node, catalog)
@@ -58,9 +60,11 @@ def test_a_log_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None
 def test_a_log_on_a_full_disk_stops_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "best_model.pt"
+    path = tmp_path / "state"
     (tmp_path / "training.log").symlink_to("/dev/full")
-    catalog = DataCatalog({"single_vd_lstm.best_model": CheckpointDataset(filepath=str(path))})
+    catalog = DataCatalog(
+        {"single_vd_lstm.training_state": TrainingStateDataset(filepath=str(path))}
+    )
     node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
     logs = ExperimentLogs()
     logs.before_node_run(node, catalog)
@@ -73,7 +77,7 @@ def test_each_thread_writes_the_log_of_its_experiment(tmp_path: Path) -> None:
     names = ("single_vd_lstm", "multi_vd_lstm")
     catalog = DataCatalog(
         {
-            f"{name}.best_model": CheckpointDataset(filepath=str(tmp_path / name / "best_model.pt"))
+            f"{name}.training_state": TrainingStateDataset(filepath=str(tmp_path / name / "state"))
             for name in names
         }
     )
@@ -130,8 +134,8 @@ def test_a_log_is_not_written_where_others_may_have_put_something(
         monkeypatch.setattr("os.getuid", lambda: path.lstat().st_uid + 1)
     else:
         os.mkfifo(path)
-    checkpoint = CheckpointDataset(filepath=str(tmp_path / "best_model.pt"))
-    catalog = DataCatalog({"single_vd_lstm.best_model": checkpoint})
+    state = TrainingStateDataset(filepath=str(tmp_path / "state"))
+    catalog = DataCatalog({"single_vd_lstm.training_state": state})
     node = Node(train, "x", ["y", "z"], name="train", namespace="single_vd_lstm")
     with pytest.raises(DatasetError, match=r"training.log: a (link|pipe).*remove it"):
         ExperimentLogs().before_node_run(node, catalog)

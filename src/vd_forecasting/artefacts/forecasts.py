@@ -4,7 +4,7 @@ An origin is the time stamp of the last input step; a forecast is for ``horizon`
 The arrays may be lazy: they then stay in their file until they are asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -190,6 +190,19 @@ class BaselineForecasts(_OnWindows):
         **_NEEDS,
     }
     """As of :class:`.windows.WindowSet`."""
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Self]) -> Self:
+        """Forecasts of some detectors, then of others, as one; the times to learn add up."""
+        arrays = [one.data[["prediction"]] for one in parts]
+        joined = xr.concat(arrays, "vd", coords="minimal", compat="override", join="override")
+        seconds = sum(one.data["fit_seconds"] for one in parts)
+        return cls(joined.assign(fit_seconds=seconds))
+
+    def kept_by(self, keep: Callable[[npt.NDArray[np.float32]], Any]) -> Self:
+        """The same with what ``keep`` makes of the forecasts, such as a lazy array of them."""
+        lazy = self.prediction.copy(data=keep(self.prediction.values))
+        return replace(self, data=self.data.assign(prediction=lazy))
 
     @property
     def models(self) -> list[str]:

@@ -6,7 +6,7 @@ H horizons.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
 from typing import ClassVar, Self
@@ -283,6 +283,10 @@ class WindowSet(Labelled):
         if not self.one_by_one:
             return [vds]
         return [slice(n, n + 1) for n in range(vds.start, vds.stop)]
+
+    def of(self, vds: slice | npt.NDArray[np.intp]) -> Self:
+        """The same of some detectors, by position; what describes these is scaled over them."""
+        return replace(self, data=self.data.isel(vd=vds))
 
     def starts(self, split: str) -> npt.NDArray[np.int64]:
         """First input step of every window that lies wholly inside a split, in order of time."""

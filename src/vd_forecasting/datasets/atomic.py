@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 from zlib import crc32
 
@@ -24,6 +25,7 @@ from pandas.api.types import is_numeric_dtype
 from pydantic import BaseModel, ValidationError
 
 from vd_forecasting.datasets.limits import MEMORY_MB, MemoryLimit
+from vd_forecasting.datasets.places import Place, RemoteFile, place
 from vd_forecasting.running import kedro_private
 from vd_forecasting.wording import one_line
 
@@ -49,14 +51,30 @@ _TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\..")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; on success that file takes the place of ``path``.
+def replacing(file: Place) -> Iterator[Path]:
+    """Give a path to write to; on success what is there takes the place of ``file``.
 
-    On failure it is removed and whatever stood at ``path`` is left as it was. Nothing is there yet
-    when the path is given; it ends like ``path``, for writers that go by the suffix. The content
-    is on the disk before the name is, so that not even a power failure leaves half a file; what a
-    killed process left behind is removed. A link stays, and what it leads to is replaced. One of
+    On failure it is removed and whatever stood at ``file`` is left as it was. Nothing is there yet
+    when the path is given; it ends like ``file``, for writers that go by the suffix. One of
     :data:`WRITE_PROBLEMS` becomes a DatasetError of one line.
+    """
+    try:
+        with _beside(file) if isinstance(file, Path) else _to_send(file) as temporary:
+            yield temporary
+    except Exception as error:
+        problem = write_problem(error)
+        if problem is None:
+            raise
+        raise DatasetError(f"{file}: cannot be written, {problem}") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path beside that of a file of this machine.
+
+    The content is on the disk before the name is, so that not even a power failure leaves half a
+    file; what a killed process left behind is removed. A link stays, and what it leads to is
+    replaced.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{_HOST}-{os.getpid()}-{token_hex(4)}.{target.name}")
@@ -71,30 +89,34 @@ def replacing(path: Path) -> Iterator[Path]:
         if os.name == "posix":
             with suppress(OSError):  # not every file system can; the content is safe in any case
                 _sync(target.parent, os.O_RDONLY)
-    except Exception as error:
-        problem = write_problem(error)
-        if problem is None:
-            raise
-        raise DatasetError(f"{path}: cannot be written, {problem}") from error
     finally:
         with suppress(OSError):  # the folder may not even exist
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def replacing_hdf5(path: Path) -> Iterator[io.RawIOBase]:
+def _to_send(file: RemoteFile) -> Iterator[Path]:
+    """A path in a temporary folder, of a file that is sent to its store when it is whole."""
+    with TemporaryDirectory(prefix="vd_forecasting-") as folder:
+        temporary = Path(folder, file.name)
+        yield temporary
+        file.put(temporary)
+
+
+@contextmanager
+def replacing_hdf5(file: Place) -> Iterator[io.RawIOBase]:
     """As :func:`replacing`, with the new file as an object for ``h5py.File``, closed before this.
 
     HDF5 does not survive a failed write: it fails again when the file is closed and when Python
     ends, with tracebacks and a crash. So the first failure is kept, nothing more is written, and
     the failure is raised when HDF5 has closed the file.
     """
-    with replacing(path) as temporary, _FailingLater(temporary, "w+") as file:
+    with replacing(file) as temporary, _FailingLater(temporary, "w+") as raw:
         try:
-            yield file
+            yield raw
         finally:
-            if file.failure is not None:
-                raise file.failure
+            if raw.failure is not None:
+                raise raw.failure
 
 
 class _FailingLater(io.FileIO):
@@ -170,13 +192,6 @@ def has_ended(process: int) -> bool:
     return False
 
 
-def local_path(path: str) -> Path:
-    """A path on this machine; a ValueError if it is one of another, such as ``s3://a/b``."""
-    if "://" in str(path):
-        raise ValueError(f"{path}: only files of this machine can be used; copy it here")
-    return Path(str(path))  # digits alone are a number in YAML
-
-
 class FileDataset(AbstractDataset[Saved, Loaded]):
     """A dataset of one file.
 
@@ -191,7 +206,7 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
         metadata: dict[str, Any] | None = None,
         memory_mb: int = MEMORY_MB,
     ) -> None:
-        self.filepath = local_path(filepath)
+        self.filepath = place(filepath)
         self.metadata = metadata
         self._memory_mb = memory_mb
 
@@ -221,8 +236,8 @@ class AtomicBytesDataset(FileDataset[bytes, bytes]):
 
 
 class _AtomicSave:
-    """Mixin for kedro-datasets' single-file datasets: their ``save`` to a local file is atomic, and
-    the file is UTF-8 whatever the locale."""
+    """Mixin for kedro-datasets' single-file datasets: their ``save`` is atomic, and the file is
+    UTF-8 whatever the locale."""
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
         "open_args_save": {"mode": "w", "encoding": "utf-8"},
@@ -231,11 +246,14 @@ class _AtomicSave:
 
     def save(self, data: Any) -> None:
         save = super().save  # type: ignore[misc]
-        if not kedro_private.is_local(self):  # an object store shows whole objects only
-            kedro_private.save_unwrapped(save, data)
-        else:
-            with replacing(kedro_private.save_path(self)) as temporary:
-                kedro_private.save_unwrapped(save, data, temporary)
+        with replacing(kedro_private.save_path(self)) as temporary:
+            kedro_private.save_unwrapped(save, data, temporary)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return kedro_private.picklable_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kedro_private.restore_state(self, state)
 
 
 class AtomicJSONDataset(_AtomicSave, JSONDataset):
@@ -330,6 +348,6 @@ class RecordDataset(AtomicJSONDataset):
                 raise
             problem = one_line(error.__cause__)
         raise DatasetError(
-            f"{kedro_private.local_file(self)}: not a {model.__name__} of this version "
+            f"{kedro_private.file_of(self)}: not a {model.__name__} of this version "
             f"({problem}); delete it and run the training that makes it again"
         )

@@ -7,11 +7,11 @@ holds. Every reader therefore asks before it allocates.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from kedro.io import DatasetError
 
+from vd_forecasting.datasets.places import Place, size_of
 from vd_forecasting.wording import megabytes
 
 MEMORY_MB = 512
@@ -77,7 +77,7 @@ MOST_IDLE_LINES = 1000
 class MemoryLimit:
     """What reading one file may take; ``memory_mb`` is a key of its catalog entry."""
 
-    path: Path
+    path: Place
     memory_mb: int = MEMORY_MB
     stored: int = 0
     """Size of the files, where ``path`` is a folder or a pattern of names."""
@@ -85,7 +85,7 @@ class MemoryLimit:
     @cached_property
     def file_bytes(self) -> int:
         """Size of the file, when it was first asked for."""
-        return max(self.stored or (self.path.stat().st_size if self.path.exists() else 0), 1)
+        return max(self.stored or size_of(self.path), 1)
 
     @property
     def most_bytes(self) -> int:

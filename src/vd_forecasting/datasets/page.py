@@ -2,13 +2,14 @@
 
 import re
 from base64 import b64encode
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from kedro.io import DatasetError
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from vd_forecasting.datasets.atomic import FileDataset, replacing
+from vd_forecasting.datasets.places import Place
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
 
@@ -54,15 +55,16 @@ class PageDataset(FileDataset[Page, Page]):
             temporary.write_text(text, "utf-8")
         beginning = self.figure_path("")
         current = {self.figure_path(name) for name in data.figures}
-        for path in set(beginning.parent.glob("*.png")) - current:
+        found: Iterable[Place] = beginning.parent.glob("*.png")
+        for path in set(found) - current:
             if path.name.startswith(beginning.name.removesuffix(".png")):
                 path.unlink(missing_ok=True)
 
-    def figure_path(self, name: str) -> Path:
+    def figure_path(self, name: str) -> Place:
         """The file of a figure."""
         return self.filepath.parent / f"{self._figures}{name}.png"
 
-    def figures(self) -> list[Path]:
+    def figures(self) -> list[Place]:
         """The files of the figures that the saved page shows; empty if there is no page."""
         try:
             return [self.figure_path(name) for name in self._read()[1]]

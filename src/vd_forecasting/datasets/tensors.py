@@ -7,9 +7,10 @@ Reading one runs no code and takes no more memory than the file is large: :func:
 import logging
 import pickletools
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from urllib.parse import quote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from vd_forecasting.datasets.atomic import FileDataset, local_path, remove_leftovers, replacing
+from vd_forecasting.datasets.atomic import FileDataset, remove_leftovers, replacing
+from vd_forecasting.datasets.chunks import read_chunks, remove_others, write_chunks
 from vd_forecasting.datasets.limits import MOST_NODES, count_nodes
+from vd_forecasting.datasets.places import Place, on_this_machine, place
 from vd_forecasting.wording import first_line
 
 logger = logging.getLogger(__name__)
@@ -31,19 +34,61 @@ Plain = dict[str, Any]  # nested dicts and lists of tensors, numbers and strings
 
 
 class CheckpointDataset(FileDataset[Plain, Plain]):
-    """Loads and saves a trained model, its tensors onto the CPU wherever they were trained."""
+    """Loads and saves a checkpoint or several, by name, with tensors on the CPU wherever they were
+    trained.
+
+    The weights of more models than :data:`.chunks.MODELS_PER_FILE` are in files in a folder of the
+    same name, and are read when asked for.
+    """
 
     def load(self) -> Plain:
         if not self.filepath.is_file():
             raise DatasetError(f"{self.filepath}: no such file; run the training that makes it")
-        try:
-            return load_plain(self.filepath)
-        except DatasetError as error:
-            raise DatasetError(f"{error}; delete it and train again") from error
+        data = _read(self.filepath)
+        return _each_checkpoint(data, partial(read_chunks, folder=self._folder, read=_read))
 
     def save(self, data: Plain) -> None:
-        with replacing(self.filepath) as temporary:
-            save_plain(data, temporary)
+        used: set[str] = set()
+
+        def keep(weights: Any) -> Any:
+            index = write_chunks(weights, self._folder, _write)
+            used.update(name for name in index.values() if isinstance(name, str))
+            return index
+
+        _write(_each_checkpoint(data, keep), self.filepath)
+        remove_others(self._folder, used)
+
+    def chunks(self) -> list[Place]:
+        """The files in its folder."""
+        return [*self._folder.glob("*.pt")]
+
+    @property
+    def _folder(self) -> Place:
+        return self.filepath.with_suffix("")
+
+
+def _each_checkpoint(data: Plain, change: Callable[[Any], Any]) -> Plain:
+    """The same with the weights of each checkpoint changed."""
+    if isinstance(weights := data.get("weights"), Mapping):
+        return {**data, "weights": change(weights)}
+    return {
+        name: _each_checkpoint(value, change) if isinstance(value, dict) else value
+        for name, value in data.items()
+    }
+
+
+def _read(file: Place) -> Plain:
+    with on_this_machine(file) as path:
+        try:
+            return load_plain(path)
+        except DatasetError as error:
+            problem = str(error).replace(str(path), str(file))
+            raise DatasetError(f"{problem}; delete it and train again") from error
+
+
+def _write(data: Any, file: Place) -> None:
+    with replacing(file) as temporary:
+        save_plain(data, temporary)
 
 
 @dataclass(frozen=True)
@@ -95,19 +140,22 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
     def __init__(
         self, *, filepath: str, keep: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._folder = local_path(filepath)
+        folder = place(filepath)
+        if not isinstance(folder, Path):
+            raise ValueError(f"{folder}: states of trainings are kept on disks; name a folder")
+        self.folder = folder
         self.keep = keep
         self.metadata = metadata
 
     def load(self) -> TrainingState:
-        remove_leftovers(self._folder)
-        return TrainingState(self._folder)
+        remove_leftovers(self.folder)
+        return TrainingState(self.folder)
 
     def save(self, data: Collection[str]) -> None:
-        TrainingState(self._folder).clear(data)
+        TrainingState(self.folder).clear(data)
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
+        return {"filepath": str(self.folder)}
 
     def _exists(self) -> bool:
         return True

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -23,6 +23,7 @@ from kedro.io import DatasetError
 
 from vd_forecasting.datasets import hdf5_attributes as attributes
 from vd_forecasting.datasets.limits import COPIES, MemoryLimit
+from vd_forecasting.datasets.places import Place, readable
 from vd_forecasting.datasets.timestamps import parse_timestamps
 from vd_forecasting.wording import one_line, quoted, without_controls
 
@@ -63,14 +64,24 @@ class ContractError(ValueError):
 
 
 @contextmanager
-def open_vd_file(path: Path, cache_bytes: int | None = None) -> Iterator[h5py.File]:
+def open_vd_file(path: Place, cache_bytes: int | None = None) -> Iterator[h5py.File]:
     """Open ``path`` for reading; a DatasetError of one line, which names ``path``, if the file is
     missing, damaged or breaks the contract, found now or while the caller reads from it."""
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "no such file"
         raise DatasetError(f"{path}: {what}")
+    with readable(path) as content, _opened(content, path, cache_bytes) as file:
+        try:
+            yield file
+        except ContractError as error:
+            raise DatasetError(f"{path}: {error}") from error
+        except attributes.UNREADABLE as error:
+            raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
+
+
+def _opened(content: Path | IO[bytes], path: Place, cache_bytes: int | None) -> h5py.File:
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=cache_bytes)
+        return h5py.File(content, "r", rdcc_nbytes=cache_bytes)
     except OSError as error:
         text = one_line(error)
         if "signature not found" in text:
@@ -78,13 +89,6 @@ def open_vd_file(path: Path, cache_bytes: int | None = None) -> Iterator[h5py.Fi
         elif "truncated file" in text:
             text = "truncated HDF5 file, part of it is missing; copy or download it again"
         raise DatasetError(f"{path}: {text}") from error
-    with file:
-        try:
-            yield file
-        except ContractError as error:
-            raise DatasetError(f"{path}: {error}") from error
-        except attributes.UNREADABLE as error:
-            raise DatasetError(f"{path}: damaged HDF5 file ({one_line(error)})") from error
 
 
 def features_of(file: h5py.File) -> h5py.Dataset:
@@ -234,13 +238,13 @@ def follow(file: h5py.File, name: str) -> Any:
     return item
 
 
-def check_heaps(path: Path) -> None:
+def check_heaps(path: Place) -> None:
     """Refuse a file in whose lists of strings an entry leads to itself: HDF5 would never return.
 
     A list begins with GCOL, its version and its size; an entry with its number, 0 for what is free,
     and its size.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with _searchable(path) as content:
         begin = content.find(b"GCOL\1\0\0\0", 0, _SEARCHED_BYTES)
         while begin >= 0:
             at = begin + 16
@@ -251,6 +255,20 @@ def check_heaps(path: Path) -> None:
                     raise ContractError("damaged HDF5 file (a list of strings has no end)")
                 at += size if number == 0 else 16 + (size + 7) // 8 * 8
             begin = content.find(b"GCOL\1\0\0\0", begin + 8, _SEARCHED_BYTES)
+
+
+@contextmanager
+def _searchable(file: Place) -> Iterator[mmap.mmap | bytes]:
+    """The content of a file; of one that is not on this machine, the part that is searched."""
+    if isinstance(file, Path):
+        with (
+            file.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            yield content
+    else:
+        with file.open("rb") as fetched:
+            yield fetched.read(_SEARCHED_BYTES)
 
 
 def check_chunks(dataset: h5py.Dataset, limit: MemoryLimit) -> None:
@@ -275,7 +293,7 @@ def read_strings(dataset: h5py.Dataset, limit: MemoryLimit) -> list[str]:
     at_once = max(size, 1)
     if dataset.dtype.kind == "O":
         # All may be one and the same, as long as the file.
-        characters = _characters(dataset)
+        characters = _characters(dataset, limit.path)
         limit.check(COPIES * (characters or 0), f"{name} refers to long strings")
         if characters is None:
             at_once = limit.most_bytes // (COPIES * limit.file_bytes)
@@ -289,7 +307,7 @@ def read_strings(dataset: h5py.Dataset, limit: MemoryLimit) -> list[str]:
     return texts
 
 
-def _characters(dataset: h5py.Dataset) -> int | None:
+def _characters(dataset: h5py.Dataset, path: Place) -> int | None:
     """The bytes of all strings of variable length, which HDF5 would allocate to read them; None
     where they are stored in an unusual way.
 
@@ -305,7 +323,7 @@ def _characters(dataset: h5py.Dataset) -> int | None:
     else:
         stored.append((dataset.id.get_offset() or 0, 16 * dataset.size))
     characters = 0
-    with Path(dataset.file.filename).open("rb") as file:
+    with path.open("rb") as file:
         for offset, size in stored:
             file.seek(offset)
             references = file.read(size)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import h5py
@@ -18,6 +17,7 @@ from vd_forecasting.datasets import vd_contract as contract
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.datasets.hdf5_attributes import NUMBERS, TEXTS, write_info
+from vd_forecasting.datasets.places import Place, stamp
 from vd_forecasting.datasets.timestamps import format_timestamps
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, each_vd_block
 from vd_forecasting.wording import nearest, one_line, quoted
@@ -64,13 +64,13 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
         """The array, its values unread; a DatasetError of one line if it breaks the contract."""
         path = self.filepath
         with contract.open_vd_file(path, contract.CACHE_BYTES) as file:
-            stamp = _stamp(path)
+            now = stamp(path)
             coords, attrs = contract.read_labels(file, self.limit)
             features = contract.features_of(file)
             chunks = features.chunks and dict(zip(DIMS, features.chunks, strict=True))
             stored = {"preferred_chunks": chunks, "compression": features.compression}
             shape, encoding = features.shape, {key: stored[key] for key in stored if stored[key]}
-        array = LazyHDF5Array(shape, partial(_open_features, path, stamp))
+        array = LazyHDF5Array(shape, partial(_open_features, path, now))
         lazy: Any = indexing.LazilyIndexedArray(array)
         on_demand = indexing.CopyOnWriteArray(lazy)
         values = xr.Variable(DIMS, on_demand, {"source_file": path.name, **attrs}, encoding)
@@ -125,16 +125,11 @@ class VDHDF5Dataset(FileDataset[xr.DataArray, xr.DataArray]):
             raise DatasetError(f"{self.filepath}: {problem}")
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
 @contextmanager
-def _open_features(path: Path, stamp: tuple[int, int]) -> Iterator[h5py.Dataset]:
+def _open_features(path: Place, before: tuple[int | str, ...]) -> Iterator[h5py.Dataset]:
     """Open the feature values of the very file whose labels were read."""
     with contract.open_vd_file(path) as file:
-        if _stamp(path) != stamp:
+        if stamp(path) != before:
             raise DatasetError(f"{path}: has changed since it was loaded; load it again")
         yield contract.features_of(file)
 

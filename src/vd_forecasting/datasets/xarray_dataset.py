@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5netcdf
@@ -18,6 +17,7 @@ from xarray.backends.common import ArrayWriter
 from vd_forecasting.datasets.atomic import FileDataset, replacing_hdf5
 from vd_forecasting.datasets.hdf5_attributes import UNREADABLE, check_attributes
 from vd_forecasting.datasets.limits import MemoryLimit
+from vd_forecasting.datasets.places import Place, readable, stamp
 from vd_forecasting.datasets.vd_contract import (
     check_chunks,
     check_heaps,
@@ -83,7 +83,10 @@ class XarrayDataset(FileDataset[Any, Any]):
 
     def _load_group(self, group: str, holds: Any) -> xr.Dataset:
         path, lazy = self.filepath, getattr(holds, "LAZY", ())
-        with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
+        with (
+            readable(path) as content,
+            xr.open_dataset(content, group=group, engine="h5netcdf") as stored,
+        ):
             data = stored.drop_vars(lazy, errors="ignore").load()
             kept = {name: _lazily(path, group, stored[name]) for name in lazy if name in stored}
             data = data.assign(kept)
@@ -108,12 +111,12 @@ class XarrayDataset(FileDataset[Any, Any]):
                 of_group.dump_to_store(store, writer=_BlockWriter(), encoding=encoding)
 
 
-def _check_stored(path: Path, limit: MemoryLimit, *, groups: bool) -> list[str]:
+def _check_stored(path: Place, limit: MemoryLimit, *, groups: bool) -> list[str]:
     """Check, before anything is read, that the file holds its own values and they fit in memory.
 
     Returns its groups, if it may have some.
     """
-    with h5py.File(path, "r") as file:
+    with readable(path) as content, h5py.File(content, "r") as file:
         check_heaps(path)
         inside = [*map(str, file)]
         found = [name for name in inside if groups and isinstance(follow(file, name), h5py.Group)]
@@ -207,9 +210,9 @@ class _BlockWriter(ArrayWriter):
 class _Stored:
     """An array that lies in a file; every read opens the file anew, so this pickles."""
 
-    path: Path
+    path: Place
     name: str
-    modified: int
+    stamp: tuple[int | str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
@@ -218,29 +221,29 @@ class _Stored:
         return len(self.shape)
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        if self.path.stat().st_mtime_ns != self.modified:
+        if stamp(self.path) != self.stamp:
             raise DatasetError(f"{self.path}: has changed since it was loaded; load it again")
         try:
-            with h5py.File(self.path, "r") as file:
+            with readable(self.path) as content, h5py.File(content, "r") as file:
                 # Truth values, which netCDF has not, are stored as numbers.
                 return np.asarray(file[self.name][key], self.dtype)
         except UNREADABLE as error:
             raise DatasetError(f"{self.path}: damaged netCDF-4 file ({one_line(error)})") from error
 
 
-def _lazily(path: Path, group: str, variable: xr.DataArray) -> xr.Variable:
+def _lazily(path: Place, group: str, variable: xr.DataArray) -> xr.Variable:
     """A variable of a group as a dask array in blocks of some detectors."""
     from dask.array import from_array  # noqa: PLC0415  (slow to import)
 
     name, dtype = f"{group}/{variable.name}", variable.encoding["dtype"]
-    of_file = _Stored(path, name, path.stat().st_mtime_ns, variable.shape, dtype)
+    of_file = _Stored(path, name, stamp(path), variable.shape, dtype)
     array = from_array(of_file, _chunks(variable, _IN_MEMORY), fancy=False)
     return xr.Variable(variable.dims, array, variable.attrs)
 
 
-def _lists_of_one(path: Path, group: str, attrs: dict[str, Any]) -> dict[str, list[str]]:
+def _lists_of_one(path: Place, group: str, attrs: dict[str, Any]) -> dict[str, list[str]]:
     """The attributes that were saved as a list of one string, which h5netcdf loads as a string."""
-    with h5py.File(path, "r") as file:
+    with readable(path) as content, h5py.File(content, "r") as file:
         return {
             name: [value]
             for name, value in attrs.items()

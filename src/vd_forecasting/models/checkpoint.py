@@ -35,7 +35,8 @@ FORMAT = 3
 
 KEYS = {
     str: ("model", "holidays", "cleaning", "utc_offset"),
-    dict: ("model_parameters", "network", "weights", "scaler", "range", "static", "units"),
+    dict: ("model_parameters", "network", "scaler", "range", "static", "units"),
+    Mapping: ("weights",),
     list: ("vdids", "input_features", "target_features"),
     int: ("seed", "sequence_length", "prediction_length"),
     float: ("interval_minutes",),
@@ -59,9 +60,9 @@ def load_forecasters(
     With ``names`` only those, and no other weights are looked at. The checkpoint is checked before,
     see :func:`check_checkpoint`.
     """
-    if names is not None:
-        weights = {name: checkpoint["weights"][name] for name in names}
-        checkpoint = checkpoint | {"weights": weights}
+    if names is not None or not isinstance(checkpoint["weights"], dict):
+        weights = checkpoint["weights"]
+        checkpoint = checkpoint | {"weights": {name: weights[name] for name in names or weights}}
     check_checkpoint(checkpoint)
     forecasters = {}
     for name, weights in checkpoint["weights"].items():
@@ -105,13 +106,17 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     if not checkpoint["weights"]:
         raise ValueError("the checkpoint holds no weights")
     _check_meaning(checkpoint)
-    for name, weights in checkpoint["weights"].items():
+    of_models = checkpoint["weights"]
+    if not isinstance(of_models, dict):  # they are read, and checked, when they are asked for
+        first = next(iter(of_models))
+        of_models = {first: of_models[first]}
+    for name, weights in of_models.items():
         if not (isinstance(name, str) and isinstance(weights, dict)):
             raise ValueError(
                 f"weights of {name!r}: a {type(weights).__name__}, must be a dict of tensors"
             )
-    sketch = _sketch(checkpoint)
-    for name, weights in checkpoint["weights"].items():
+    sketch = _sketch(checkpoint | {"weights": of_models})
+    for name, weights in of_models.items():
         _check_tensors(f"weights of {name!r}", weights, sketch.state_dict())
     shape = (len(checkpoint["vdids"]), len(checkpoint["input_features"]))
     like = torch.empty(shape, device="meta")

@@ -1,5 +1,7 @@
 """The device a network is trained on."""
 
+from collections.abc import Callable
+
 import torch
 
 NAMES = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -26,3 +28,9 @@ def find_device(accelerator: str) -> torch.device:
             "or auto"
         )
     return torch.device(kinds[0])
+
+
+def choose_gpu(number: Callable[[], int]) -> None:
+    """Let this thread use one of several GPUs: that of its ``number()``, counted round."""
+    if (count := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(number() % count)

@@ -23,6 +23,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vd_forecasting.datasets.atomic import has_ended, replacing
+from vd_forecasting.datasets.places import Place, is_remote
 from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.wording import shortened
 
@@ -44,7 +45,7 @@ class Claim(BaseModel):
     process: int
     since: datetime  # by the clock of the file system, which all machines that share it have
     reads: frozenset[str]
-    """Files, relative to the folder of the claims."""
+    """Files, those of this machine relative to the folder of the claims."""
     writes: frozenset[str]
 
     def in_the_way_of(self, other: "Claim") -> str | None:
@@ -54,7 +55,7 @@ class Claim(BaseModel):
 
 
 @contextmanager
-def claimed(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> Iterator[None]:
+def claimed(own: Path, reads: Iterable[Place], writes: Iterable[Place]) -> Iterator[None]:
     """Claim files for as long as the context lasts.
 
     Args:
@@ -77,8 +78,8 @@ def claimed(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> Iterato
                 processes=_process_table(),
                 process=os.getpid(),
                 since=datetime.fromtimestamp(temporary.stat().st_mtime).astimezone(),
-                reads=frozenset(os.path.relpath(path, own.parent) for path in reads),
-                writes=frozenset(os.path.relpath(path, own.parent) for path in writes),
+                reads=frozenset(_from(own.parent, file) for file in reads),
+                writes=frozenset(_from(own.parent, file) for file in writes),
             )
             temporary.write_text(claim.model_dump_json(), "utf-8")
         _refuse_if_used(own, claim)
@@ -95,7 +96,7 @@ _held = ExitStack()
 atexit.register(_held.close)
 
 
-def hold(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> None:
+def hold(own: Path, reads: Iterable[Place], writes: Iterable[Place]) -> None:
     """:func:`claimed`, until :func:`give_up` or the end of this process."""
     give_up()  # that of a run that was interrupted in a notebook
     _held.enter_context(claimed(own, reads, writes))
@@ -104,6 +105,10 @@ def hold(own: Path, reads: Iterable[Path], writes: Iterable[Path]) -> None:
 def give_up() -> None:
     """Free the files of the run in this process."""
     _held.close()
+
+
+def _from(folder: Path, file: Place) -> str:
+    return os.path.relpath(file, folder) if isinstance(file, Path) else str(file)
 
 
 def _refuse_if_used(own: Path, claim: Claim) -> None:
@@ -123,8 +128,9 @@ def _refuse_if_used(own: Path, claim: Claim) -> None:
         # Of two runs that started together the later one yields.
         earlier = (other.since, path.name) < (claim.since, own.name)
         if earlier and (used := claim.in_the_way_of(other)) is not None:
+            file = used if is_remote(used) else short_path((own.parent / used).resolve())
             raise ValueError(
-                f"{short_path((own.parent / used).resolve())} is in use by another run, "
+                f"{file} is in use by another run, "
                 f"`{shortened(other.command, 100)}` (process {other.process} on {other.host}, "
                 f"since {other.since:%Y-%m-%d %H:%M:%S}, last sign of life {silent:.0f} s ago); "
                 "wait until it has ended, or stop it"

@@ -18,7 +18,7 @@ from vd_forecasting.wording import one_line
 KINDS = ("catalog", "credentials", "globals", "parameters")
 """Beginnings of the names of files, or of their folders, that are read."""
 
-TEXTS = ("ingested_file", "select_vd_id", "source_file", "source_start", "vd_file")
+TEXTS = ("data_folder", "ingested_file", "select_vd_id", "source_file", "source_start", "vd_file")
 """Keys of text that may look like a number."""
 
 _TAG = "tag:yaml.org,2002:"

@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -77,6 +77,13 @@ class Planned:
         """Windows in a split of so many time steps."""
         length = self.windows.sequence_length + self.windows.prediction_length
         return max(steps - length + 1, 0)
+
+    def in_epoch(self, windows: int, like: Config) -> int:
+        """Windows that an epoch sees where the training split has so many, of detectors as of a
+        training before."""
+        if isinstance(self.windows, GlobalVDWindows):
+            windows *= len(like.vdids)  # one for each detector
+        return min(windows, self.training.windows_per_epoch or windows)
 
     def values_in(self, steps: int, detectors: int) -> int:
         """Numbers in the forecasts of such a split, of every seed, and in their truths, where the
@@ -206,9 +213,10 @@ def estimate(
             last = config.split["train"].windows
             before = [*(block["train"].windows for block in config.earlier.values()), last]
             now = [one.windows_in(round(s.train * end)) for end, s in parts[one.experiment]]
-            now = now or before
+            drawn = statistics.fmean(one.in_epoch(windows, config) for windows in now or before)
+            drawn /= replace(one, training=config.training).in_epoch(last, config)
             epochs = math.prod(one.size) * one.training.epochs
-            seconds[one.experiment] = epochs * of_epoch * statistics.fmean(now) / last
+            seconds[one.experiment] = epochs * of_epoch * drawn
         if cost := _record(catalog, f"{one.experiment}.cost", Cost):
             step_bytes[one.experiment] = cost.training_step_bytes
     each = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())

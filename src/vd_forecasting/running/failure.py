@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from kedro.config import MissingConfigException
@@ -11,6 +10,7 @@ from kedro.validation import DataValidationError, ParameterValidationError
 from omegaconf.errors import OmegaConfBaseException
 
 from vd_forecasting import wording
+from vd_forecasting.datasets.places import Place
 from vd_forecasting.wording import first_line, shortened
 
 TAKES_FAILURES = "takes_failures"
@@ -56,7 +56,7 @@ class Failure:
 class FailedDataset(AbstractDataset[NoReturn, Failure]):
     """Takes the place of a dataset that was not made; its file is that of an earlier run."""
 
-    def __init__(self, failure: Failure, filepath: Path | None) -> None:
+    def __init__(self, failure: Failure, filepath: Place | None) -> None:
         self._failure = failure
         self._filepath = filepath
 

@@ -16,12 +16,12 @@ from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from vd_forecasting.datasets import CheckpointDataset, TrainingStateDataset
+from vd_forecasting.datasets import TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
-from vd_forecasting.provenance import this_package
-from vd_forecasting.running import claims, runners
+from vd_forecasting.provenance import PACKAGE, this_package
+from vd_forecasting.running import claims
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import (
     asked_refits,
@@ -39,7 +39,7 @@ from vd_forecasting.running.failure import (
     in_one_line,
 )
 from vd_forecasting.running.inert_logs import make_logs_inert
-from vd_forecasting.running.kedro_private import local_file
+from vd_forecasting.running.kedro_private import file_of
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.inputs import (
     find_untrained,
@@ -53,6 +53,7 @@ from vd_forecasting.wording import nearest
 logger = logging.getLogger(__name__)
 
 NOT_IN_PARAMETER_FILES = {
+    "data_folder": "write it into globals.yml",
     "vd_file": "write it into globals.yml",
     "num_vds": "write it into globals.yml",
     "ingested_file": "write it into catalog.yml",
@@ -120,7 +121,7 @@ class SameData:
         """Put failures in the place of what a run can do without, or raise a ValueError, in one
         line with the command that makes it anew."""
         makers = fingerprint.makers_of(pipelines.values())
-        own_runner = f"{runners.__name__}." in str(run_params.get("runner"))
+        own_runner = f"{PACKAGE}.running." in str(run_params.get("runner"))
         takers = pipeline.only_nodes_with_tags(TAKES_FAILURES).nodes
         takes_failures = own_runner and bool(takers)
         of_now = pipeline - pipeline.only_nodes_with_tags(NEW_DATA)
@@ -130,7 +131,7 @@ class SameData:
             raise ValueError(str(next(iter(untrained.values()))))
         found |= untrained
         for name, failure in found.items():
-            catalog[name] = FailedDataset(failure, local_file(catalog.get(name)))
+            catalog[name] = FailedDataset(failure, file_of(catalog.get(name)))
 
 
 class ClaimedFiles:
@@ -139,8 +140,8 @@ class ClaimedFiles:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise a ValueError, in one line, if another run is in the way."""
-        path = local_file(catalog.get(f"claim_of_{token_hex(8)}"))
-        if path is not None:
+        path = file_of(catalog.get(f"claim_of_{token_hex(8)}"))
+        if isinstance(path, Path):
             reads, writes = (
                 {file for name in names for file in fingerprint.files_of(catalog, name).values()}
                 for names in (pipeline.inputs(), pipeline.all_outputs())
@@ -177,7 +178,7 @@ class Progress:
 
 
 class ExperimentLogs:
-    """Writes what an experiment logs also to ``training.log``, beside its checkpoint.
+    """Writes what an experiment logs also to ``training.log``, beside the state of its training.
 
     Write errors are swallowed: logging must not hide the original error, and Python would print a
     traceback for every line that cannot be written.
@@ -197,10 +198,10 @@ class ExperimentLogs:
         """Open the log of the node's experiment; raises DatasetError if it cannot be written."""
         if node.namespace not in EVERY_EXPERIMENT:
             return
-        checkpoint = catalog.get(f"{node.namespace}.best_model")
-        if not isinstance(checkpoint, CheckpointDataset):
+        state = catalog.get(f"{node.namespace}.training_state")
+        if not isinstance(state, TrainingStateDataset):
             return
-        path = checkpoint.filepath.with_name("training.log")
+        path = state.folder.with_name("training.log")
         _refuse_foreign(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

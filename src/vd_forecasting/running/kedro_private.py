@@ -3,13 +3,14 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from itertools import chain
 from multiprocessing import parent_process
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, cast
 
+import fsspec
 from kedro import runner as kedro_runner
 from kedro.config import OmegaConfigLoader
 from kedro.framework import project
@@ -21,6 +22,8 @@ from kedro.pipeline.node import Node
 from kedro.runner.parallel_runner import ParallelRunnerManager
 from kedro.runner.task import Task
 from kedro_datasets._typing import ImagePreview
+
+from vd_forecasting.datasets.places import Place, RemoteFile
 
 __all__ = ["ImagePreview"]
 
@@ -44,10 +47,15 @@ def configure_spawned_worker() -> None:
     Not by ``configure_project``: Kedro would call it again with every node, and at the second call
     makes the logging configuration a part of itself.
     """
-    package = __name__.split(".")[0]
     if parent_process() is not None and project.PACKAGE_NAME is None:
-        project.settings.configure(f"{package}.settings")
-        project.pipelines.configure(f"{package}.pipeline_registry")
+        configure_worker()
+
+
+def configure_worker() -> None:
+    """Let this process know the project's settings and pipelines."""
+    package = __name__.split(".")[0]
+    project.settings.configure(f"{package}.settings")
+    project.pipelines.configure(f"{package}.pipeline_registry")
 
 
 def wiring(node: Node) -> list[Any]:
@@ -67,35 +75,50 @@ def catalog_entry(dataset: AbstractDataset[Any, Any]) -> dict[str, Any]:
     return entry
 
 
-def local_file(dataset: Any) -> Path | None:
-    """The file of a dataset, of its newest version; None if it is kept in memory or on another
-    machine."""
+def file_of(dataset: Any) -> Place | None:
+    """The file of a dataset, of its newest version; None if it is kept in memory."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "filepath", None)
-    if path is None or not is_local(dataset):
-        return None
+    if path is None or isinstance(path, RemoteFile):
+        return path
     if getattr(dataset, "_version", None):
         with suppress(VersionNotFoundError):  # none was saved yet
             path = dataset._copy()._get_load_path()  # a copy, as it keeps what it finds
-    return Path(path)
+    return _as_place(dataset, path)
 
 
-def is_local(dataset: Any) -> bool:
-    """Whether a dataset of kedro-datasets is written to this machine's own file system."""
-    return getattr(dataset, "_protocol", "file") == "file"
-
-
-def save_path(dataset: Any) -> Path:
+def save_path(dataset: Any) -> Place:
     """The file that a dataset of kedro-datasets saves to, its version included."""
-    return Path(dataset._get_save_path())
+    return _as_place(dataset, dataset._get_save_path())
 
 
-def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
-    """Save without the wrapper that Kedro puts around ``save``, the bound method of a dataset of
-    kedro-datasets; None for ``path`` is the dataset's own file."""
-    dataset = save.__self__
-    if path is not None:  # a copy, because threads may save or load this very dataset meanwhile
-        dataset = dataset._copy(_filepath=PurePosixPath(path), _version=None)
-    save.__wrapped__(dataset, data)
+def _as_place(dataset: Any, path: PurePath) -> Place:
+    protocol = getattr(dataset, "_protocol", "file")
+    return Path(path) if protocol == "file" else RemoteFile(f"{protocol}://{path}")
+
+
+_OF_STORE = {"_exists_function": "exists", "_glob_function": "glob"}
+
+
+def picklable_state(dataset: Any) -> dict[str, Any]:
+    """What a dataset of kedro-datasets pickles as: without methods of its store, some of which
+    cannot be pickled by themselves."""
+    return {name: value for name, value in vars(dataset).items() if name not in _OF_STORE}
+
+
+def restore_state(dataset: Any, state: dict[str, Any]) -> None:
+    """Make a dataset of what :func:`picklable_state` returned."""
+    vars(dataset).update(state)
+    for name, method in _OF_STORE.items():
+        setattr(dataset, name, getattr(dataset._fs, method))
+
+
+def save_unwrapped(save: Any, data: Any, path: Path) -> None:
+    """Save to a path of this machine, without the wrapper that Kedro puts around ``save``, the
+    bound method of a dataset of kedro-datasets."""
+    here = {"_protocol": "file", "_fs": fsspec.filesystem("file")}
+    # A copy, because threads may save or load this very dataset meanwhile.
+    copy = save.__self__._copy(_filepath=PurePosixPath(path), _version=None, **here)
+    save.__wrapped__(copy, data)
 
 
 # --- runners --------------------------------------------------------------------------------------
@@ -104,6 +127,10 @@ def save_unwrapped(save: Any, data: Any, path: Path | None = None) -> None:
 class Runner(kedro_runner.AbstractRunner):
     """Lets a runner of Kedro schedule nodes in its own way, in ``schedule``."""
 
+    apart = False
+    """Whether nodes run in processes of their own, where hooks cannot be sent to."""
+    queues = False
+    """Whether nodes beyond the number of workers can be handed over."""
     _manager: ParallelRunnerManager
 
     def schedule(
@@ -115,9 +142,11 @@ class Runner(kedro_runner.AbstractRunner):
         """
         raise NotImplementedError
 
-    def workers(self, pipeline: Pipeline) -> int:
-        """The number of nodes to run at the same time."""
-        return int(self._get_required_workers_count(pipeline))
+    def workers(self, pipeline: Pipeline, *, divided: bool) -> int:
+        """The number of nodes to run at the same time; all workers there are, if nodes can be
+        ``divided`` among them."""
+        most = getattr(self, "_max_workers", None)
+        return int((most if divided else None) or self._get_required_workers_count(pipeline))
 
     def executor(self, workers: int) -> Executor | None:
         """What runs nodes; None is this thread."""
@@ -152,9 +181,8 @@ class Runner(kedro_runner.AbstractRunner):
         self._set_manager_datasets(catalog)
 
         def task(node: Node, executor: Executor) -> Task:
-            apart = isinstance(executor, ProcessPoolExecutor)  # where hooks cannot be sent to
-            hooks = None if apart else hook_manager
-            return Task(node, catalog, self._is_async, hooks, run_id, parallel=apart)
+            hooks = None if self.apart else hook_manager
+            return Task(node, catalog, self._is_async, hooks, run_id, parallel=self.apart)
 
         readers = Counter(chain.from_iterable(node.inputs for node in pipeline.nodes))
 

@@ -30,8 +30,9 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import PageDataset
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
+from vd_forecasting.running.fan_out import parts_of
 from vd_forecasting.running.inert_logs import make_logs_inert
-from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, local_file
+from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, file_of
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
@@ -64,6 +65,10 @@ class NodesFailed(Exception):
         self.failures = failures
 
 
+class ClusterLost(ConnectionError):
+    """What runs the nodes is gone, through no fault of theirs."""
+
+
 @dataclass
 class _Run:
     """A run: what it needs and what became of its nodes."""
@@ -79,6 +84,7 @@ class _Run:
     done: set[Node] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str, Failure] = field(default_factory=dict)  # by dataset that was not made
+    parts: dict[Node, Node] = field(default_factory=dict)  # and the whole nodes they are of
 
     def run(self, part: Pipeline, catalog: CatalogProtocol) -> None:
         """Run a part of the pipeline; what comes before it has run.
@@ -87,7 +93,10 @@ class _Run:
         is tried again alone, to find out which it was; trainings resume where they were.
         """
         self.part, self.catalog = part, catalog
-        self.waiting = sorted(part.nodes, key=lambda node: LONG not in node.tags)
+        self.parts = {
+            share: node for node in part.nodes for share in parts_of(node, catalog, self.workers)
+        }
+        self.waiting = sorted([*self.parts, *part.nodes], key=lambda node: LONG not in node.tags)
         for node in part.nodes:
             lost = [self.lost[name] for name in node.inputs if name in self.lost]
             if lost and node in self.waiting and TAKES_FAILURES not in node.tags:
@@ -127,18 +136,21 @@ class _Run:
 
     def put(self, name: str, failure: Failure) -> None:
         """Put a failure in the place of a dataset."""
-        self.catalog[name] = FailedDataset(failure, local_file(self.catalog.get(name)))
+        self.catalog[name] = FailedDataset(failure, file_of(self.catalog.get(name)))
 
     def run_until_one_is_killed(self, waiting: list[Node], workers: int) -> list[Node]:
         """Run nodes and take them off ``waiting``; returns those that a killed process took along,
         its own among them."""
         running: dict[Future[Node], Node] = {}
         killed: list[Node] = []
-        upstream = self.part.node_dependencies
+        upstream = {node: {*before} for node, before in self.part.node_dependencies.items()}
+        for part, whole in self.parts.items():
+            upstream[part] = upstream[whole] - self.parts.keys()
+            upstream[whole].add(part)
         with self.executor(workers) as executor:
             while not killed:
                 ready = [node for node in waiting if upstream[node] <= self.done]
-                for node in ready[: workers - len(running)]:
+                for node in ready[: None if self.runner.queues else workers - len(running)]:
                     waiting.remove(node)
                     running[executor.submit(self.task(node, executor))] = node
                 if not running:
@@ -150,7 +162,8 @@ class _Run:
                     node, error = running.pop(future), future.exception()
                     if error is None:
                         self.done.add(node)
-                        self.release(node)
+                        if node not in self.parts:
+                            self.release(node)
                     elif isinstance(error, BrokenExecutor):
                         killed.append(node)
                     else:
@@ -172,8 +185,12 @@ class _Run:
 
     def failed(self, node: Node, error: BaseException) -> None:
         """Note a node that failed and skip what needs it, or stop the run."""
-        if not isinstance(error, Exception):  # an interrupt
+        if not isinstance(error, Exception) or isinstance(error, ClusterLost):  # or an interrupt
             raise error
+        if node in self.parts:  # the whole node will say why
+            logger.debug("%s failed: %s", node.name, in_one_line(error))
+            self.done.add(node)
+            return
         failure = Failure(node.name, in_one_line(error))
         save_failure(failure, self.catalog)
         if not self.keep_going:
@@ -192,8 +209,8 @@ class _Run:
         self.waiting[:] = [one for one in self.waiting if self.lost.keys().isdisjoint(one.outputs)]
 
 
-class _KeepsGoing(Runner):
-    """Shared behaviour of the three runners: continue after failures."""
+class KeepsGoing(Runner):
+    """Shared behaviour of the runners: continue after failures."""
 
     def schedule(
         self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
@@ -204,7 +221,8 @@ class _KeepsGoing(Runner):
         spaces = {node.namespace for node in pipeline.nodes}
         experiments = spaces.intersection(OF_ONE_EXPERIMENT)
         keep_going = len(experiments) > 1 or bool(takers)
-        run = _Run(self, self.workers(pipeline), task, release, keep_going)
+        divided = any(parts_of(node, catalog, 2) for node in pipeline.nodes)
+        run = _Run(self, self.workers(pipeline, divided=divided), task, release, keep_going)
         for name in sorted(pipeline.inputs()):
             if isinstance(dataset := catalog.get(name), FailedDataset):
                 run.lost[name] = dataset.load()
@@ -237,11 +255,11 @@ class _InThisThread(Executor):
         return future
 
 
-class SequentialRunner(_KeepsGoing, kedro_runner.SequentialRunner):
+class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
     """Runs one node after the other."""
 
 
-class ThreadRunner(_KeepsGoing, kedro_runner.ThreadRunner):
+class ThreadRunner(KeepsGoing, kedro_runner.ThreadRunner):
     """Runs nodes in threads, whose trainings end with an interrupted run.
 
     Kedro's would go on where the process does, as that of a notebook.
@@ -251,18 +269,20 @@ class ThreadRunner(_KeepsGoing, kedro_runner.ThreadRunner):
         for name in IMPORTED_LATE:
             import_module(name)
         self.stop = threading.Event()
-        return futures.ThreadPoolExecutor(workers, initializer=heed, initargs=(self.stop,))
+        return futures.ThreadPoolExecutor(workers, initializer=heed, initargs=(self.stop.is_set,))
 
     def abandon(self, executor: Executor) -> None:
         self.stop.set()
         super().abandon(executor)
 
 
-class ParallelRunner(_KeepsGoing, kedro_runner.ParallelRunner):
+class ParallelRunner(KeepsGoing, kedro_runner.ParallelRunner):
     """Runs nodes in processes, which end when the run is killed.
 
     Kedro's would continue their trainings beside those of the next run, and then wait for ever.
     """
+
+    apart = True
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)

@@ -1,5 +1,8 @@
 """All baselines together: labels, units, honesty, and the graph."""
 
+import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +19,36 @@ from tests.make.trainings import train_lstm
 from tests.make.windows import (
     CLEANING,
     MakesWindows,
+    make_global_windows,
     make_independent_windows,
     make_joint_windows,
     window_parameters,
 )
-from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.forecasts import FORMAT
 from vd_forecasting.datasets import XarrayDataset
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
-from vd_forecasting.pipelines.baselines import create_pipeline
-from vd_forecasting.pipelines.baselines.forecast import forecast_baselines, forecast_block
+from vd_forecasting.pipelines.baselines import baseline, create_pipeline, gradient_boosting
+from vd_forecasting.pipelines.baselines.baseline import Baseline, Learner
+from vd_forecasting.pipelines.baselines.forecast import (
+    SPLITS,
+    all_baselines,
+    forecast_baselines,
+    forecast_by,
+    forecast_vds,
+    quick_baselines,
+)
 from vd_forecasting.pipelines.training.evaluate import forecast_split
 
-BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=10_000)
+BASELINES = Baselines(
+    ridge_alphas=(10,), ridge_neighbours=9, boosting_iterations=5, boosting_windows=10_000
+)
 COMPUTE = Compute(threads=1, accelerator="cpu")
 MODELS = ["seasonal_naive", "historical_average", "ridge", "gradient_boosting"]
+
+
+def forecast_test(windows: WindowSet) -> BaselineForecasts:
+    return forecast_by(all_baselines(BASELINES), windows, SPLITS, COMPUTE)["test"]
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
@@ -52,7 +70,7 @@ def test_labels_are_those_of_the_networks_forecasts(
     checkpoint, _, _, _ = train_lstm(windows, lstm, training, 1.0, COMPUTE)
     lazy = forecast_split({"42": checkpoint}, windows, "test", COMPUTE, best_seed=42)
     network = lazy.data.isel(seed=0, drop=True).compute()
-    predictions = forecast_block(windows, BASELINES, COMPUTE)["test"].data
+    predictions = forecast_test(windows).data
     assert predictions["model"].to_numpy().tolist() == MODELS
     assert predictions["prediction"].dtype == "float32"
     for model in MODELS:
@@ -64,9 +82,7 @@ def test_labels_are_those_of_the_networks_forecasts(
 
 
 def test_forecasts_are_in_physical_units() -> None:
-    predictions = forecast_block(make_joint_windows(make_clean(500)), BASELINES, COMPUTE)[
-        "test"
-    ].data
+    predictions = forecast_test(make_joint_windows(make_clean(500))).data
     for model in MODELS:
         mean = predictions["prediction"].sel(model=model).mean(["origin", "horizon", "vd"])
         assert 60 < mean.sel(feature="avg_speed") < 100
@@ -75,7 +91,7 @@ def test_forecasts_are_in_physical_units() -> None:
 
 def test_the_same_twice() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
-    first, second = (forecast_block(windows, BASELINES, COMPUTE)["test"].data for _ in range(2))
+    first, second = (forecast_test(windows).data for _ in range(2))
     xr.testing.assert_identical(first["prediction"], second["prediction"])
 
 
@@ -86,8 +102,8 @@ def test_changing_the_future_never_changes_a_forecast(
     clean = make_clean(500, vds=2)
     changed = clean.copy()
     changed[450:] = np.where(np.arange(3) == 0, np.nan, 1e4)
-    before = forecast_block(make(clean), BASELINES, COMPUTE)["test"].data["prediction"]
-    after = forecast_block(make(changed), BASELINES, COMPUTE)["test"].data["prediction"]
+    before = forecast_test(make(clean)).data["prediction"]
+    after = forecast_test(make(changed)).data["prediction"]
     known = before["origin"].to_numpy() < clean["time"].to_numpy()[450]
     assert 0 < known.sum() < len(known)
     np.testing.assert_array_equal(before[:, known], after[:, known])
@@ -102,8 +118,7 @@ def test_validation_teaches_nothing_but_the_penalty() -> None:
     # Windows of test begin after validation; only the seasonal forecast looks further back.
     changed[350:400] *= 1.3
     before, after = (
-        forecast_block(make_joint_windows(data), BASELINES, COMPUTE)["test"].prediction
-        for data in (clean, changed)
+        forecast_test(make_joint_windows(data)).prediction for data in (clean, changed)
     )
     # A value missing at the start of test is filled by the last of validation.
     known = before["origin"].to_numpy() > clean["time"].to_numpy()[420]
@@ -143,13 +158,68 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
         np.testing.assert_array_equal(of_split.origins, windows.time[windows.origins(split)])
 
 
+def all_of(make: Callable[..., WindowSet]) -> WindowSet:
+    """Five detectors."""
+    return make(make_clean(400, vds=5), num_vds=5)
+
+
+@pytest.mark.parametrize(
+    "make", [make_joint_windows, make_independent_windows, make_global_windows]
+)
+@pytest.mark.parametrize("own_models", [4, 20])
+def test_blocks_of_detectors_change_nothing(
+    make: Callable[..., WindowSet], own_models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
+    windows = all_of(make)
+    learners = all_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}))
+    at_once = forecast_by(learners, windows, SPLITS, COMPUTE)
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
+    in_blocks = forecast_by(learners, windows, SPLITS, COMPUTE)
+    for split in SPLITS:
+        whole, joined = (of[split].data.drop_vars("fit_seconds") for of in (at_once, in_blocks))
+        assert joined["prediction"].chunks is not None
+        xr.testing.assert_identical(joined.compute(), whole)
+    if make is not make_global_windows:  # the others are learnt from all detectors
+        few = forecast_vds(learners, windows, slice(2, 4), SPLITS, COMPUTE)["test"]
+        own = few.prediction.sel(model=MODELS[:3])
+        expected = at_once["test"].prediction.sel(model=MODELS[:3])[..., 2:4, :]
+        xr.testing.assert_identical(own, expected)
+
+
+def test_times_to_learn_add_up_over_blocks_of_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn(windows: WindowSet, vds: slice) -> Baseline:
+        time.sleep(0.05)
+        return lambda windows, origins, vds: windows.of(vds).last_values(origins)
+
+    learners = {"own": Learner(learn), "shared": Learner(learn, lambda _: True)}
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
+    made = forecast_by(learners, all_of(make_joint_windows), SPLITS, COMPUTE)["test"]
+    seconds = BaselineForecasts.of_blocks({1: made}).fit_seconds
+    assert seconds["own"] > 3 * 0.05
+    assert 0.05 < seconds["shared"] < 3 * 0.05, "what is shared is learnt once"
+
+
+def test_memory_does_not_grow_with_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 8)
+    learners = quick_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}))
+    peaks = {}
+    for number in (24, 56):
+        windows = make_joint_windows(make_clean(2000, vds=number), num_vds=number)
+        tracemalloc.start()
+        made = forecast_by(learners, windows, SPLITS, COMPUTE)["test"]
+        _, peaks[number] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peaks[56] - peaks[24] < made.prediction.nbytes / 3
+
+
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
 def test_every_baseline_stays_within_the_range(make: MakesWindows) -> None:
     windows = make(make_clean(500, vds=2))
-    free = forecast_block(windows, BASELINES, COMPUTE)["test"].prediction
+    free = forecast_test(windows).prediction
     middle, std = (windows.data[name] for name in ("mean", "std"))
     narrow = WindowSet(windows.data.assign(low=middle - std / 4, high=middle + std / 4))
-    held = forecast_block(narrow, BASELINES, COMPUTE)["test"].prediction
+    held = forecast_test(narrow).prediction
     low, high = narrow.target_range
     for model in MODELS:
         outside = (free.sel(model=model) < low) | (free.sel(model=model) > high)

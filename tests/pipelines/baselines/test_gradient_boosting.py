@@ -14,11 +14,12 @@ from tests.make.windows import (
 )
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines import gradient_boosting
+from vd_forecasting.pipelines.baselines.baseline import all_vds
 from vd_forecasting.pipelines.baselines.gradient_boosting import (
     draw,
-    forecast_gradient_boosting,
     horizon_groups,
     lagged_inputs,
+    learn_gradient_boosting,
     rotate,
     spaced_lags,
 )
@@ -87,8 +88,8 @@ def test_a_global_model_also_sees_level_and_spread_of_the_vd() -> None:
 
 
 def forecast_test(windows: WindowSet, **settings: int) -> np.ndarray:
-    found: np.ndarray = forecast_gradient_boosting(windows, windows.origins("test"), **settings)
-    return found
+    boosting = learn_gradient_boosting(windows, all_vds(windows), **settings)
+    return boosting(windows, windows.origins("test"), all_vds(windows))
 
 
 def test_a_holiday_is_an_input() -> None:

@@ -22,7 +22,14 @@ from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
-from vd_forecasting.pipelines.baselines.ridge import NormalEquations, choose_alpha, learn_ridge
+from vd_forecasting.pipelines.baselines.baseline import all_vds
+from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
+from vd_forecasting.pipelines.baselines.ridge import (
+    NormalEquations,
+    Part,
+    choose_alpha,
+    learn_ridge,
+)
 from vd_forecasting.pipelines.data_engineering.clean import clean as clean_vd
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
@@ -30,8 +37,13 @@ from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 ALL = slice(0, 2)
 
 
-def forecast_test(windows: WindowSet, alphas: list[float]) -> np.ndarray:
-    return learn_ridge(windows, alphas)(windows, windows.origins("test"))
+PART = Part(ALL, np.arange(2))
+
+
+def forecast_test(windows: WindowSet, alphas: list[float], neighbours: int = 9) -> np.ndarray:
+    everything = all_vds(windows)
+    ridge = learn_ridge(windows, everything, alphas, neighbours)
+    return ridge(windows, windows.origins("test"), everything)
 
 
 def inputs_and_changes(
@@ -98,7 +110,7 @@ def test_a_global_ridge_is_scikit_learns_on_the_windows_of_all_vds(missing: floa
 
 def test_almost_no_penalty_is_least_squares() -> None:
     windows = make_joint_windows(make_clean(400, vds=2, missing=0.1))
-    weights = NormalEquations(windows, [ALL]).solve([1e-6], np.arange(12))[0]
+    weights = NormalEquations(windows, [PART]).solve([1e-6], np.arange(12))[0]
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x = np.hstack([x, np.ones((len(x), 1))])
     x_test = inputs_and_changes(windows, ALL, "test")[0]
@@ -112,7 +124,8 @@ def test_almost_no_penalty_is_least_squares() -> None:
 
 def ridge_predictions(windows: WindowSet, weights: np.ndarray) -> np.ndarray:
     at = windows.origins("test")
-    return np.concatenate([x @ weights for x in ridge.input_blocks(windows, ALL, at)])
+    [series] = ridge.series_of(windows, [PART])
+    return np.concatenate([x @ weights for x in ridge.input_blocks(windows, series, at)])
 
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +180,7 @@ def test_a_constant_input_is_harmless() -> None:
 def test_alpha_is_the_best_on_validation() -> None:
     windows = make_joint_windows(make_clean(400, vds=2))
     alphas = [1e-3, 10.0, 1e7]
-    chosen = choose_alpha(windows, [ALL], NormalEquations(windows, [ALL]), alphas)
+    chosen = choose_alpha(NormalEquations(windows, [PART]), alphas)
     x, y, _ = inputs_and_changes(windows, ALL, "train")
     x_val, y_val, _ = inputs_and_changes(windows, ALL, "val")
     errors = []
@@ -191,6 +204,41 @@ def test_independent_models_do_not_know_each_other() -> None:
     after = forecast_test(make_independent_windows(changed), [10.0])
     np.testing.assert_array_equal(before[:, :, 0], after[:, :, 0])
     assert not np.array_equal(before[:, :, 1], after[:, :, 1])
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
+def test_with_few_neighbours_ridge_is_scikit_learns_on_what_each_vd_sees(missing: float) -> None:
+    windows = make_joint_windows(make_clean(400, vds=5, missing=missing), num_vds=5)
+    nearest = nearest_vds(windows, slice(0, 5), 2)
+    forecast = forecast_test(windows, [10.0], neighbours=2)
+    number = len(windows.features)
+    for n, near in enumerate(nearest):
+        seen = [
+            channel for vd in sorted([n, *near]) for channel in range(number * vd, number * vd + 3)
+        ]
+        lags = 6 * 5 * number
+        chosen = [number * 5 * lag + channel for lag in range(6) for channel in seen]
+        chosen += range(lags, lags + windows.calendar.shape[1])
+        x, y, _ = inputs_and_changes(windows, slice(0, 5), "train")
+        x_test, _, last = inputs_and_changes(windows, slice(0, 5), "test")
+        for k in range(y.shape[1]):
+            horizon, vd, feature = np.unravel_index(k, (3, 5, 2))
+            if vd == n:
+                known = np.isfinite(y[:, k])
+                model = Ridge(alpha=10.0, solver="svd").fit(x[known][:, chosen], y[known, k])
+                expected = model.predict(x_test[:, chosen]) + last[:, k]
+                own = forecast[:, horizon, n, feature]
+                np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_few_joint_detectors_still_see_each_other() -> None:
+    windows = make_joint_windows(make_clean(400, vds=4), num_vds=4)
+    everything = forecast_test(windows, [10.0], neighbours=3)
+    np.testing.assert_array_equal(everything, forecast_test(windows, [10.0], neighbours=100))
+    assert not np.allclose(everything, forecast_test(windows, [10.0], neighbours=2))
+    independent = make_independent_windows(make_clean(400, vds=4), num_vds=4)
+    alone = forecast_test(windows, [10.0], neighbours=0)
+    np.testing.assert_array_equal(alone, forecast_test(independent, [10.0]))
 
 
 def test_real_traffic_comes_out_as_elsewhere(real_data: Path) -> None:

@@ -7,6 +7,8 @@ import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.windows import make_joint_windows, physical
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.pipelines.baselines.baseline import Baseline, all_vds
 from vd_forecasting.pipelines.baselines.forecast import (
     bin_means,
     forecast_seasonal_naive,
@@ -36,6 +38,14 @@ def test_target_steps_follow_the_origin() -> None:
     assert windows.target_steps(windows.origins("test"))[-1, -1] == len(windows.time) - 1
 
 
+def forecast_test(baseline: Baseline, windows: WindowSet) -> np.ndarray:
+    return baseline(windows, windows.origins("test"), all_vds(windows))
+
+
+def historical_average(windows: WindowSet) -> np.ndarray:
+    return forecast_test(learn_historical_average(windows, all_vds(windows)), windows)
+
+
 # --- seasonal naive -------------------------------------------------------------------------------
 
 
@@ -55,7 +65,7 @@ def test_seasonal_naive_by_hand(prediction_length: int) -> None:
     # A fortnight without a speed: nothing to repeat for a while.
     clean[20 * STEPS_PER_DAY : 35 * STEPS_PER_DAY, 1, 0] = np.nan
     windows = make_joint_windows(clean, prediction_length=prediction_length)
-    forecast = physical(windows, forecast_seasonal_naive(windows, windows.origins("test")))
+    forecast = physical(windows, forecast_test(forecast_seasonal_naive, windows))
     steps = windows.target_steps(windows.origins("test"))
     for n in range(2):
         for f in range(2):
@@ -70,7 +80,7 @@ def test_seasonal_naive_by_hand(prediction_length: int) -> None:
 def test_seasonal_naive_takes_the_day_before_where_observed() -> None:
     clean = coarse_clean(missing=0.0)
     windows = make_joint_windows(clean)
-    forecast = physical(windows, forecast_seasonal_naive(windows, windows.origins("test")))
+    forecast = physical(windows, forecast_test(forecast_seasonal_naive, windows))
     day_before = clean.to_numpy()[windows.target_steps(windows.origins("test")) - STEPS_PER_DAY][
         ..., :2
     ]
@@ -90,9 +100,7 @@ def test_bin_means_by_hand() -> None:
 def test_historical_average_is_a_pandas_pivot() -> None:
     clean = coarse_clean()
     windows = make_joint_windows(clean)
-    forecast = physical(
-        windows, learn_historical_average(windows)(windows, windows.origins("test"))
-    )
+    forecast = physical(windows, historical_average(windows))
     time = pd.DatetimeIndex(clean["time"].to_numpy())
     table = pd.DataFrame(clean.to_numpy()[:, 1, 1], index=time)
     training = table.iloc[: windows.ends["train"]]
@@ -110,9 +118,7 @@ def test_an_empty_bin_falls_back_to_the_time_of_day_and_then_to_the_mean() -> No
     clean[(time.day_of_week == 3) & (time.hour == 9), 0, 0] = np.nan
     clean[time.hour == 12, 0, 0] = np.nan
     windows = make_joint_windows(clean)
-    forecast = physical(
-        windows, learn_historical_average(windows)(windows, windows.origins("test"))
-    )[:, :, 0, 0].ravel()
+    forecast = physical(windows, historical_average(windows))[:, :, 0, 0].ravel()
     training = clean.to_numpy()[: windows.ends["train"], 0, 0]
     hour = time.hour[: len(training)]
     targets = time[windows.target_steps(windows.origins("test")).ravel()]
@@ -129,8 +135,5 @@ def test_historical_average_knows_the_training_split_only() -> None:
     windows = make_joint_windows(clean)
     changed = clean.copy()
     changed[windows.ends["train"] :] = 1e4
-    before, after = (
-        learn_historical_average(one)(one, one.origins("test"))
-        for one in (windows, make_joint_windows(changed))
-    )
+    before, after = (historical_average(one) for one in (windows, make_joint_windows(changed)))
     np.testing.assert_array_equal(before, after)

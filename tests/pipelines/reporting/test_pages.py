@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
-import yaml
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
-from tests import PROJECT
 from tests.make.artefacts import (
     BASELINES,
     make_baselines,
@@ -23,6 +21,7 @@ from tests.make.artefacts import (
     make_predictions,
     make_validation,
 )
+from tests.make.catalogs import catalog_entries
 from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.datasets import Frames
@@ -52,7 +51,6 @@ from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
 from vd_forecasting.wording import QUANTILES, number, percent
 
-CATALOG = PROJECT / "conf" / "base" / "catalog.yml"
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
 SMALL: dict[str, Any] = {"origins": 100, "horizons": 2}
@@ -515,7 +513,7 @@ def test_short_trainings_are_flagged() -> None:
 
 def dataset_paths() -> dict[str, PurePosixPath]:
     """Where the catalog puts what the reporting pipelines make, and the data quality page."""
-    resolver = CatalogConfigResolver(yaml.safe_load(CATALOG.read_text()))
+    resolver = CatalogConfigResolver(catalog_entries())
     pipelines = [
         *(Pipeline(create_experiment_report(), namespace=name) for name in EXPERIMENTS),
         *(create_comparison(mode) for mode in MODES),
@@ -540,7 +538,6 @@ def normal(path: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-@pytest.mark.skipif(not CATALOG.exists(), reason="no catalog")
 def test_every_link_leads_to_a_file_that_the_catalog_writes(pages: dict[str, Page]) -> None:
     paths = dataset_paths()
     for name, page in pages.items():

@@ -44,7 +44,9 @@ from vd_forecasting.vd_array import rolling_splits
 
 STEPS = 2000
 TWO = SPLIT.model_copy(update={"folds": 2})
-BASELINES = Baselines(ridge_alphas=(10,), boosting_iterations=5, boosting_windows=1000)
+BASELINES = Baselines(
+    ridge_alphas=(10,), ridge_neighbours=9, boosting_iterations=5, boosting_windows=1000
+)
 SHORT = TRAINING.model_copy(update={"epochs": 2})
 Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 

@@ -17,6 +17,7 @@ from tests.make.trainings import (
     XLSTM,
     Killed,
     KilledAfter,
+    global_windows,
     independent_windows,
     joint_windows,
     saved_bytes,
@@ -83,6 +84,17 @@ def test_killed_after_every_epoch(
     for epoch in range(1, SHORT.epochs):
         assert f"resumes after epoch {epoch}" in caplog.text
     assert "was trained before, 4 epochs" in caplog.text
+
+
+def test_killed_between_epochs_of_drawn_windows(tmp_path: Path) -> None:
+    windows = global_windows()
+    drawn = SHORT.model_copy(update={"windows_per_epoch": 100})
+    whole = train_lstm(windows, LSTM, drawn, MAPE_MIN_TRUTH, COMPUTE)
+    every, *_ = train_lstm(windows, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE)
+    assert saved_bytes(whole[:1]) != saved_bytes((every,))
+    stop(tmp_path, 2, drawn, windows)
+    again = TrainingState(tmp_path)
+    assert_same(whole, train_lstm(windows, LSTM, drawn, MAPE_MIN_TRUTH, COMPUTE, again))
 
 
 def test_killed_among_seeds_and_detectors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -401,7 +401,7 @@ def test_a_training_in_a_thread_stops_within_a_step_of_an_interrupted_run() -> N
             saved.append(name)
             stop.set()
 
-    with ThreadPoolExecutor(1, initializer=heed, initargs=(stop,)) as threads:
+    with ThreadPoolExecutor(1, initializer=heed, initargs=(stop.is_set,)) as threads:
         arguments = (joint_windows(), LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE, States())
         with pytest.raises(InterruptedError):
             threads.submit(train_lstm, *arguments).result(100)

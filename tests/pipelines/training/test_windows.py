@@ -539,9 +539,48 @@ def test_windows_without_a_target_are_not_trained_on() -> None:
     shuffled = WindowBatches(
         windows, slice(0, 1), "train", batch_size=8, generator=torch.Generator().manual_seed(0)
     )
-    dropped = set(windows.starts("train")) - set(shuffled.starts.tolist())
+    dropped = set(windows.starts("train")) - set(shuffled.windows.tolist())
     # those whose four targets all lie in steps 100 to 119
     assert dropped == set(range(94, 111))
+
+
+@pytest.mark.parametrize("parameters", [multi(), of_all()])
+def test_windows_of_an_epoch_are_drawn_anew_in_every_pass(
+    parameters: MultiVDWindows | GlobalVDWindows,
+) -> None:
+    windows = make_multi_vd_windows(make_clean(), parameters, SPLIT, CLEANING, CALENDAR)
+
+    def passes(most: int | None, seed: int = 0, number: int = 2) -> list[list[bytes]]:
+        generator = torch.Generator().manual_seed(seed)
+        vds = slice(0, len(windows.vdids))
+        batches = WindowBatches(windows, vds, "train", 8, generator).at_most(most)
+        found = [
+            [x.numpy().tobytes() for batch in batches for x in batch[0]] for _ in range(number)
+        ]
+        assert len(batches) == math.ceil(len(found[0]) / 8)
+        return found
+
+    [everything] = passes(None, number=1)
+    first, second = passes(21)
+    assert len(first) == len(second) == len({*first}) == 21
+    assert {*first} | {*second} < {*everything}
+    assert {*first} != {*second}
+    assert passes(21) == [first, second]
+    assert passes(21, seed=1) != [first, second]
+    assert passes(10**6, number=1) == [everything]
+    often = {x for one in passes(len(everything) // 2, number=30) for x in one}
+    assert often == {*everything}, "no window is left out for ever"
+
+
+def test_windows_of_validation_are_always_the_same_at_even_distances() -> None:
+    windows = make_multi_vd_windows(make_clean(), of_all(), SPLIT, CLEANING, CALENDAR)
+    batches = WindowBatches(windows, slice(0, len(windows.vdids)), "val", batch_size=8)
+    everything, _ = batches.at(slice(None))
+    few = batches.at_most(10)
+    assert len(few) == 2
+    for _ in range(2):
+        found = torch.cat([inputs for inputs, _ in few])
+        assert torch.equal(found, everything[[n * len(everything) // 10 for n in range(10)]])
 
 
 def test_window_parameters_of_another_mode_are_refused() -> None:

@@ -112,7 +112,10 @@ def _read_npz(limit: MemoryLimit, most_features: int) -> source.Floats:
     need a pickle, are refused.
     """
     broken = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-    with source.told_as("not a whole .npz file", *broken), zipfile.ZipFile(limit.path) as archive:
+    with (
+        source.told_as("not a whole .npz file", *broken),
+        zipfile.ZipFile(str(limit.path)) as archive,
+    ):
         if "data.npy" not in archive.namelist():
             held = quoted(archive.namelist()[:5]) or "nothing"
             raise ValueError(f"has no array 'data'; it holds {held}")

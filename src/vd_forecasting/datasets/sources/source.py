@@ -90,8 +90,12 @@ class SourceDataset(FileDataset[Any, xr.DataArray]):
     detectors, as :func:`read_locations` reads it.
     """
 
+    filepath: Path
+
     def __init__(self, *, locations: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(self.filepath, Path):
+            raise ValueError(f"{self.filepath}: sources are read from disks only; copy it here")
         self._locations = locations
 
     def load(self) -> xr.DataArray:

@@ -2,30 +2,31 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 
 import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
+from vd_forecasting.datasets.scratch import Scratch
 from vd_forecasting.parameters import Baselines, Compute
-from vd_forecasting.pipelines.baselines.gradient_boosting import forecast_gradient_boosting
+from vd_forecasting.pipelines.baselines.baseline import Baseline, Learner, all_vds, blocks_of_vds
+from vd_forecasting.pipelines.baselines.gradient_boosting import (
+    learn_gradient_boosting,
+    shares_models,
+)
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
+from vd_forecasting.wording import count, plural
 
 logger = logging.getLogger(__name__)
 
 DAYS_BACK = 7
 SPLITS = ("val", "test")
 """Whose windows are forecast."""
-
-Baseline = Callable[[WindowSet, np.ndarray], np.ndarray]
-"""Forecasts the windows at origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units."""
-
-Learner = Callable[[WindowSet], Baseline]
-"""Learns a baseline from the training split, and what it has to choose from validation."""
+DIMS = ("model", "origin", "horizon", "vd", "feature")
 
 
 def forecast_baselines(
@@ -37,7 +38,7 @@ def forecast_baselines(
     for number, of_block in blocks.blocks.items():
         if blocks.label(number):
             logger.info("%s_baselines: test block %d", of_block.mode, number)
-        parts[number] = forecast_block(of_block, baselines, compute)
+        parts[number] = forecast_by(all_baselines(baselines), of_block, SPLITS, compute)
     validation, test = (
         BaselineForecasts.of_blocks({number: of[split] for number, of in parts.items()})
         for split in SPLITS
@@ -45,25 +46,25 @@ def forecast_baselines(
     return test, validation
 
 
-def forecast_block(
-    windows: WindowSet, baselines: Baselines, compute: Compute
-) -> dict[str, BaselineForecasts]:
-    """The forecasts of the windows of one block, by split."""
-    boosting: Baseline = partial(
-        forecast_gradient_boosting,
+def all_baselines(baselines: Baselines) -> dict[str, Learner]:
+    """By name, what the networks have to beat, beside persistence."""
+    boosting = partial(
+        learn_gradient_boosting,
         iterations=baselines.boosting_iterations,
         max_windows=baselines.boosting_windows,
     )
-    learners = {**quick_baselines(baselines), "gradient_boosting": lambda _: boosting}
-    return forecast_by(learners, windows, SPLITS, compute)
+    return {**quick_baselines(baselines), "gradient_boosting": Learner(boosting, shares_models)}
 
 
 def quick_baselines(baselines: Baselines) -> dict[str, Learner]:
     """Those that are learnt within seconds."""
+    ridge = partial(
+        learn_ridge, alphas=baselines.ridge_alphas, neighbours=baselines.ridge_neighbours
+    )
     return {
-        "seasonal_naive": lambda _: forecast_seasonal_naive,
-        "historical_average": learn_historical_average,
-        "ridge": partial(learn_ridge, alphas=baselines.ridge_alphas),
+        "seasonal_naive": Learner(lambda _, __: forecast_seasonal_naive),
+        "historical_average": Learner(learn_historical_average),
+        "ridge": Learner(ridge, lambda windows: windows.one_by_one),
     }
 
 
@@ -71,37 +72,74 @@ def forecast_by(
     learners: Mapping[str, Learner], windows: WindowSet, splits: Sequence[str], compute: Compute
 ) -> dict[str, BaselineForecasts]:
     """The forecasts of the windows of some splits by some baselines, in physical units and
-    possible; all splits take one learning."""
+    possible; all splits take one learning.
+
+    Those of many VDs are made some VDs at a time and wait in a temporary file: dask arrays.
+    """
+    learners = {name: learn_once(learner, windows) for name, learner in learners.items()}
+    blocks, parts = blocks_of_vds(windows), []
+    if len(blocks) == 1:
+        made = forecast_vds(learners, windows, blocks[0], splits, compute)
+    else:
+        scratch = Scratch()
+        for vds in blocks:
+            part = forecast_vds(learners, windows, vds, splits, compute)
+            parts.append({split: of.kept_by(scratch.keep) for split, of in part.items()})
+            done = f"{count(vds.stop)} of {plural(len(windows.vdids), 'detector')}"
+            logger.info("%s_baselines: %s", windows.mode, done)
+        made = {split: BaselineForecasts.of_parts([of[split] for of in parts]) for split in splits}
+    return made
+
+
+def learn_once(learner: Learner, windows: WindowSet) -> Learner:
+    """The same for these windows; what any of their VDs share is learnt at the first call."""
+    if not learner.is_shared(windows):
+        return learner
+    learnt = cache(lambda: learner.learn(windows, all_vds(windows)))
+    return Learner(lambda _, __: learnt())
+
+
+def forecast_vds(
+    learners: Mapping[str, Learner],
+    windows: WindowSet,
+    vds: slice,
+    splits: Sequence[str],
+    compute: Compute,
+) -> dict[str, BaselineForecasts]:
+    """:func:`forecast_by` for some VDs, by position, whatever becomes of the others."""
+    few = windows.of(vds)
     of_split = {split: windows.origins(split) for split in splits}
     origins = np.concatenate([*of_split.values()])
-    shape = (len(learners), *windows.target_steps(origins).shape, *windows.target_scaler[0].shape)
+    shape = (len(learners), *windows.target_steps(origins).shape, *few.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(learners))
-    for row, (name, learn) in enumerate(learners.items()):
+    for row, (name, learner) in enumerate(learners.items()):
         started = time.perf_counter()
         with threadpool_limits(compute.threads):
-            prediction[row] = windows.to_possible(learn(windows)(windows, origins))
+            forecast = learner.learn(windows, vds)
+            prediction[row] = few.to_possible(forecast(windows, origins, vds))
         seconds[row] = time.perf_counter() - started
-        logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
-    dims = ("model", "origin", "horizon", "vd", "feature")
+        if vds == all_vds(windows):
+            logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
     attributes, forecasts, first = windows.forecast_attributes("baselines"), {}, 0
     for split, own in of_split.items():
         rows = slice(first, first := first + len(own))
-        arrays = {"prediction": (dims, prediction[:, rows]), "fit_seconds": ("model", seconds)}
-        labels = {"model": list(learners), **windows.forecast_coordinates(split)}
+        arrays = {"prediction": (DIMS, prediction[:, rows]), "fit_seconds": ("model", seconds)}
+        labels = {"model": list(learners), **few.forecast_coordinates(split)}
         forecasts[split] = BaselineForecasts(xr.Dataset(arrays, labels, attributes))
     return forecasts
 
 
-def forecast_seasonal_naive(windows: WindowSet, origins: np.ndarray) -> np.ndarray:
+def forecast_seasonal_naive(windows: WindowSet, origins: np.ndarray, vds: slice) -> np.ndarray:
     """Forecast the value observed at the same time of day, on the latest earlier day that has one.
 
     The days searched are one to seven days before the target. Whatever lies at or before the origin
     may be used, values before the window included. Without any observation the forecast is the
-    last value known at the origin. At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units.
+    last value known at the origin. At origins ``[W]`` float32 ``[W, H, n, F]`` in scaled units.
     """
-    values, _ = windows.target_series  # [T, N, F]
-    forecast = windows.last_values(origins)
-    for past, usable in earlier_days(windows, origins):  # the later day overwrites the earlier one
+    few = windows.of(vds)
+    values, _ = few.target_series  # [T, n, F]
+    forecast = few.last_values(origins)
+    for past, usable in earlier_days(few, origins):  # the later day overwrites the earlier one
         np.copyto(forecast, values[past], where=usable)
     return forecast
 
@@ -120,33 +158,38 @@ def earlier_days(
         yield past, known[..., None, None] & observed[past]
 
 
-def learn_historical_average(windows: WindowSet) -> Baseline:
+def learn_historical_average(windows: WindowSet, vds: slice) -> Baseline:
     """:func:`forecast_historical_average` with the means of the training split."""
     train = slice(0, windows.ends["train"])
-    values, observed = (series[train] for series in windows.target_series)  # [T, N, F]
+    values, observed = (series[train] for series in windows.of(vds).target_series)  # [T, n, F]
     means = {}
     for period in (MINUTES_PER_WEEK, MINUTES_PER_DAY):
         bins = bins_of(windows, train, period)
         number = int(period // windows.interval_minutes) + 1
         means[period] = bin_means(values, observed, bins, number)
-    return partial(forecast_historical_average, means=means)
+    return partial(forecast_historical_average, learnt=vds, means=means)
 
 
 def forecast_historical_average(
-    windows: WindowSet, origins: np.ndarray, means: Mapping[int, np.ndarray]
+    windows: WindowSet,
+    origins: np.ndarray,
+    vds: slice,
+    learnt: slice,
+    means: Mapping[int, np.ndarray],
 ) -> np.ndarray:
     """The mean of the training split at the same time of day and day of week.
 
     A bin is as long as the interval of the data. One without an observed training value takes the
     mean of its time of day over all days, and where there is none either, the training mean.
-    At origins ``[W]`` float32 ``[W, H, N, F]`` in scaled units; the means are those of
-    :func:`bin_means` by period in minutes, the longest first.
+    At origins ``[W]`` float32 ``[W, H, n, F]`` in scaled units; the means of the ``learnt`` VDs are
+    those of :func:`bin_means` by period in minutes, the longest first.
     """
+    few = slice(vds.start - learnt.start, vds.stop - learnt.start)
     steps = windows.target_steps(origins)  # [W, H]
     forecast = np.array(np.nan)
     for period, of_bins in means.items():
         forecast = np.where(
-            np.isfinite(forecast), forecast, of_bins[bins_of(windows, steps, period)]
+            np.isfinite(forecast), forecast, of_bins[:, few][bins_of(windows, steps, period)]
         )
     # Scaled values have the training mean at zero.
     return np.where(np.isfinite(forecast), forecast, 0).astype("float32")

@@ -19,13 +19,21 @@ All models are learnt on one thread. OpenMP's threads wait for each other when a
 needs the core too: on two busy cores two threads took 25 times as long as one.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.pipelines.baselines.baseline import Baseline, all_vds, blocks_of_vds
 from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 SEED = 0
 USES = 2
@@ -35,50 +43,117 @@ OWN_MODELS = 20
 MAX_BINS = 63
 """Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 
+one_thread = threadpool_limits.wrap(limits=1, user_api="openmp")
 
-@threadpool_limits.wrap(limits=1, user_api="openmp")
-def forecast_gradient_boosting(
-    windows: WindowSet, origins: np.ndarray, iterations: int, max_windows: int
-) -> np.ndarray:
-    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units.
+
+class Model(NamedTuple):
+    """Forecasts the change of a target feature, by position, at some horizons."""
+
+    horizons: range
+    feature: int
+    trees: "HistGradientBoostingRegressor"
+
+
+def shares_models(windows: WindowSet) -> bool:
+    """Whether all VDs have the same models."""
+    if windows.mode == "independent_multi_vd":
+        return False
+    return windows.one_by_one or len(windows.vdids) > OWN_MODELS
+
+
+def learn_gradient_boosting(
+    windows: WindowSet, vds: slice, iterations: int, max_windows: int
+) -> Baseline:
+    """:func:`forecast_gradient_boosting` of some VDs.
 
     Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows.
+    Models of a VD's own take megabytes; they are learnt when it is forecast and then forgotten.
     """
+    learn = partial(learn_models, iterations=iterations, max_windows=max_windows)
+    if shares_models(windows):
+        models = learn(windows, all_vds(windows))
+        return partial(forecast_gradient_boosting, models_of=lambda _, __: models)
+    return partial(forecast_gradient_boosting, models_of=learn)
+
+
+@one_thread
+def learn_models(windows: WindowSet, vds: slice, iterations: int, max_windows: int) -> list[Model]:
+    """The models that some VDs share. There is none for a feature that none of them observed."""
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
-    values, observed = windows.values, windows.observed
-    train = windows.origins("train")
-    random = np.random.default_rng(SEED)
-    forecast = windows.last_values(origins)
-    sharing = list(windows.models.values())  # VDs, by position, that share models
-    if len(windows.vdids) <= OWN_MODELS and not windows.one_by_one:
-        sharing = [slice(n, n + 1) for n in range(len(windows.vdids))]
-    for vds in sharing:
-        at, vd = draw(train, vds, max_windows, random)
-        past = lagged_inputs(windows, vd, at)
-        for horizons in horizon_groups(windows.prediction_length):
-            row, horizon = rotate(len(at), horizons)
-            inputs, step = np.column_stack([past[row], horizon]), at[row] + horizon
-            for f, feature in enumerate(windows.target_positions):
-                seen = observed[step, vd[row], feature]
-                if not seen.any():
-                    continue  # nothing to learn: the forecast stays the last value
-                changes = values[step, vd[row], feature] - values[at[row], vd[row], feature]
-                model = HistGradientBoostingRegressor(
+    models = []
+    at, vd = draw(windows.origins("train"), vds, max_windows, np.random.default_rng(SEED))
+    past = lagged_inputs(windows, vd, at)
+    last, _ = values_at(windows, vd, at[:, None])
+    for horizons in horizon_groups(windows.prediction_length):
+        row, horizon = rotate(len(at), horizons)
+        inputs, step = np.column_stack([past[row], horizon]), at[row] + horizon
+        values, observed = values_at(windows, vd[row], step[:, None])
+        for f, feature in enumerate(windows.target_positions):
+            seen = observed[:, 0, feature]
+            if seen.any():
+                trees = HistGradientBoostingRegressor(
                     loss="absolute_error",
                     max_iter=iterations,
                     max_bins=MAX_BINS,
                     early_stopping=False,  # it would judge by windows drawn at random
                     random_state=SEED,
-                ).fit(inputs[seen], changes[seen])
-                for n in np.unique(vd[row][seen]):
-                    known = lagged_inputs(windows, np.full(len(origins), n), origins)
-                    questions = np.column_stack(
-                        [np.tile(known, (len(horizons), 1)), np.repeat(horizons, len(known))]
-                    )
-                    change = model.predict(questions).reshape(len(horizons), -1)
-                    forecast[:, horizons.start - 1 : horizons.stop - 1, n, f] += change.T
+                )
+                changes = (values[:, 0] - last[row, 0])[:, feature]
+                models.append(Model(horizons, f, trees.fit(inputs[seen], changes[seen])))
+    return models
+
+
+@one_thread
+def forecast_gradient_boosting(
+    windows: WindowSet,
+    origins: np.ndarray,
+    vds: slice,
+    models_of: Callable[[WindowSet, slice], Iterable[Model]],
+) -> np.ndarray:
+    """Forecasts of some VDs n at some origins ``[W]``, float32 ``[W, H, n, F]`` in scaled units,
+    with the models of each VD.
+
+    A feature that a VD never observed in training stays at its last value.
+    """
+    few = windows.of(vds)
+    forecast = few.last_values(origins)
+    steps = few.target_steps(few.origins("train"))
+    _, observed = few.target_series
+    learnable = np.asarray(observed[np.unique(steps)].any(axis=0))  # [n, F]
+    inputs = lagged_inputs(
+        windows,
+        np.repeat(np.arange(vds.start, vds.stop), len(origins)),
+        np.tile(origins, len(learnable)),
+    ).reshape(len(learnable), len(origins), -1)
+    for n, known in enumerate(inputs):
+        for horizons, f, trees in models_of(windows, slice(vds.start + n, vds.start + n + 1)):
+            if learnable[n, f]:
+                questions = np.column_stack(
+                    [np.tile(known, (len(horizons), 1)), np.repeat(horizons, len(known))]
+                )
+                change = trees.predict(questions).reshape(len(horizons), -1)
+                forecast[:, horizons.start - 1 : horizons.stop - 1, n, f] += change.T
     return forecast
+
+
+def values_at(
+    windows: WindowSet, vd: np.ndarray, steps: np.ndarray
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Values, scaled, of VDs by position ``vd`` [W] at steps ``[W, S]``, and which are observed.
+
+    Both are ``[W, S, P]``; the series of some VDs at a time are in memory.
+    """
+    shape = (*steps.shape, len(windows.features))
+    values, observed = np.empty(shape, "float32"), np.empty(shape, bool)
+    for vds in blocks_of_vds(windows):
+        [rows] = np.nonzero((vds.start <= vd) & (vd < vds.stop))
+        if len(rows):
+            first = vd[rows].min()
+            few = windows.of(slice(first, vd[rows].max() + 1))
+            where = steps[rows], vd[rows, None] - first
+            values[rows], observed[rows] = few.values[where], few.observed[where]
+    return values, observed
 
 
 def draw(
@@ -88,9 +163,11 @@ def draw(
 
     Each has an origin and the position of its VD, both int ``[W]``.
     """
-    number = np.arange(len(train) * (vds.stop - vds.start))
-    if len(number) > max_windows:
-        number = np.sort(random.choice(len(number), max_windows, replace=False))
+    total = len(train) * (vds.stop - vds.start)
+    if total > max_windows:
+        number = np.sort(random.choice(total, max_windows, replace=False))
+    else:
+        number = np.arange(total)
     return train[number % len(train)], vds.start + number // len(train)
 
 
@@ -102,7 +179,7 @@ def lagged_inputs(windows: WindowSet, vd: np.ndarray, at: np.ndarray) -> np.ndar
     of its features, and what describes the VD: float32 ``[W, C]``.
     """
     steps = at[:, None] - spaced_lags(windows.sequence_length)
-    past = windows.values[steps, vd[:, None]]  # [W, lags, features]
+    past, _ = values_at(windows, vd, steps)  # [W, lags, features]
     minute = minute_of_week(windows.time[at])
     calendar = [minute % MINUTES_PER_DAY, minute // MINUTES_PER_DAY, windows.day_off[at]]
     of_vd = [*windows.scaler.values(), windows.static] if windows.one_by_one else []

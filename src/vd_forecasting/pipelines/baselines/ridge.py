@@ -1,57 +1,111 @@
 """Ridge regression (Hoerl and Kennard 1970) on the windows that the networks see.
 
-C inputs: the scaled window of all features of a model's VDs, flattened, the calendar of the origin,
-of a global model what describes the VD, and a one for the intercept, which is not penalised. K
-outputs, one per horizon, VD and target feature: the change from the last value known at the origin,
-in scaled units.
+C inputs: the scaled window of all features of the VDs that a model sees, flattened, the calendar of
+the origin, of a global model what describes the VD, and a one for the intercept, which is not
+penalised. K outputs, one per horizon, VD and target feature: the change from the last value known
+at the origin, in scaled units.
 
 A missing target is left out, never imputed, so each output has training windows of its own. With a
 thousand inputs it would take long to go through the windows once per output. Instead the normal
 equations of all windows are made once, and the few windows that an output lacks are subtracted.
 
-A global model has the windows of every VD by itself, in one set of equations.
+A global model has the windows of every VD by itself, in one set of equations. A joint model of few
+VDs sees them all. Of many VDs each has a model that sees it and its :mod:`.neighbours`: neither the
+inputs of a model nor its memory then grow with the number of VDs.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.pipelines.baselines.baseline import VDS_AT_ONCE, Baseline
+from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
+from vd_forecasting.wording import listed, plural
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
 
+Positions = npt.NDArray[np.intp]
+Weights = npt.NDArray[np.float64]
+
+
+class Part(NamedTuple):
+    """What a model forecasts at once, and what it sees for that: VDs by position."""
+
+    vds: slice
+    seen: Positions
+
+
+class Series(NamedTuple):
+    """That of a part."""
+
+    seen: npt.NDArray[np.float32]
+    """``[T, n, P]``"""
+    values: npt.NDArray[np.float32]
+    """Of the targets ``[T, m, F]``."""
+    observed: npt.NDArray[np.bool_]
+    """The same."""
+    static: npt.NDArray[np.float32]
+    """What describes the VD ``[Q]``."""
+
 
 def learn_ridge(
-    windows: WindowSet, alphas: Sequence[float]
-) -> Callable[[WindowSet, np.ndarray], np.ndarray]:
-    """:func:`forecast_ridge` with the best of some penalties for each model."""
-    weights = {}
-    for name in windows.models:
-        parts = windows.parts(name)
+    windows: WindowSet, vds: slice, alphas: Sequence[float], neighbours: int
+) -> Baseline:
+    """:func:`forecast_ridge` of some VDs, with the best of some penalties for each model."""
+    learnt, chosen = [], Counter[float]()
+    for parts in models_of(windows, vds, neighbours):
         equations = NormalEquations(windows, parts)
-        alpha = choose_alpha(windows, parts, equations, alphas)
-        logger.info("%s_baselines: ridge %s: alpha %g", windows.mode, name, alpha)
-        [weights[name]] = equations.solve([alpha], np.arange(equations.moments.shape[1]))
-    return partial(forecast_ridge, weights=weights)
+        alpha = choose_alpha(equations, alphas)
+        [weights] = equations.solve([alpha], np.arange(equations.num_outputs))
+        learnt += [(part, weights) for part in parts]
+        chosen[alpha] += 1
+    counts = [f"{alpha:g} of {plural(number, 'model')}" for alpha, number in sorted(chosen.items())]
+    logger.info("%s_baselines: ridge: alpha %s", windows.mode, listed(counts))
+    return partial(forecast_ridge, learnt=learnt)
+
+
+def models_of(windows: WindowSet, vds: slice, neighbours: int) -> Iterator[list[Part]]:
+    """The parts of each model that forecasts of some VDs need; of a global one, all VDs."""
+    everything = np.arange(len(windows.vdids))
+    if windows.one_by_one:
+        yield [Part(slice(n, n + 1), everything[n : n + 1]) for n in everything]
+    elif windows.mode != "independent_multi_vd" and len(everything) <= neighbours + 1:
+        yield [Part(vds, everything)]
+    else:
+        others = 0 if windows.mode == "independent_multi_vd" else neighbours
+        for n, near in zip(everything[vds], nearest_vds(windows, vds, others), strict=True):
+            yield [Part(slice(n, n + 1), np.sort([n, *near]))]
 
 
 def forecast_ridge(
-    windows: WindowSet, origins: np.ndarray, weights: Mapping[str, np.ndarray]
+    windows: WindowSet,
+    origins: np.ndarray,
+    vds: slice,
+    learnt: Sequence[tuple[Part, Weights]],
 ) -> np.ndarray:
-    """Forecasts at some origins ``[W]``, float32 ``[W, H, N, F]`` in scaled units, with the
-    coefficients ``[C, K]`` of every model."""
-    forecast = windows.last_values(origins)
-    for name in windows.models:
-        for vds in windows.parts(name):
-            blocks = input_blocks(windows, vds, origins)
-            changes = np.concatenate([inputs @ weights[name] for inputs in blocks])
-            forecast[:, :, vds] += changes.reshape(forecast[:, :, vds].shape)
+    """Forecasts of some VDs n at some origins ``[W]``, float32 ``[W, H, n, F]`` in scaled units.
+
+    ``learnt`` are parts with their coefficients ``[C, K]``. None of them is of VDs of which some
+    only are asked for.
+    """
+    forecast = windows.of(vds).last_values(origins)
+    wanted = [one for one in learnt if vds.start <= one[0].vds.start < vds.stop]
+    parts = [part for part, _ in wanted]
+    for (part, weights), series in zip(wanted, series_of(windows, parts), strict=True):
+        own = forecast[:, :, part.vds.start - vds.start : part.vds.stop - vds.start]
+        blocks = input_blocks(windows, series, origins)
+        own += np.concatenate([inputs @ weights for inputs in blocks]).reshape(own.shape)
     return forecast
 
 
@@ -59,34 +113,48 @@ class NormalEquations:
     """The least-squares problems of all outputs of a model, on the training split.
 
     The model forecasts the VDs of each of its ``parts`` at once; the W windows are those of the
-    first part, then those of the next.
+    first part, then those of the next. Of these nothing is kept but sums.
     """
 
-    def __init__(self, windows: WindowSet, parts: Sequence[slice]) -> None:
+    def __init__(self, windows: WindowSet, parts: Sequence[Part]) -> None:
         self.windows, self.parts = windows, parts
         self.origins = windows.origins("train")
-        changes = [target_changes(windows, vds, "train") for vds in parts]
-        self.observed = np.isfinite(np.concatenate(changes))  # [W, K]
-        self.num_inputs = next(input_blocks(windows, parts[0], self.origins[:1])).shape[1]
+        [first] = series_of(windows, parts[:1])
+        self.num_inputs = next(input_blocks(windows, first, self.origins[:1])).shape[1]
+        self.num_outputs = target_changes(windows, first, self.origins[:1]).shape[1]
         gram = np.zeros((self.num_inputs, self.num_inputs))
-        moments = np.zeros((self.num_inputs, self.observed.shape[1]))
-        for vds, of_part in zip(parts, changes, strict=True):
-            for number, x in enumerate(input_blocks(windows, vds, self.origins)):
-                y = of_part[number * BLOCK : (number + 1) * BLOCK]
+        moments = np.zeros((self.num_inputs, self.num_outputs))
+        self.counts = np.zeros(self.num_outputs, "int64")
+        """Windows in which each output is observed."""
+        digests = [blake2b() for _ in self.counts]
+        for series in series_of(windows, parts):
+            changes = target_changes(windows, series, self.origins)
+            observed = np.isfinite(changes)
+            self.counts += observed.sum(axis=0)
+            for digest, of_output in zip(digests, np.packbits(observed, axis=0).T, strict=True):
+                digest.update(of_output.tobytes())
+            for number, x in enumerate(input_blocks(windows, series, self.origins)):
+                y = changes[number * BLOCK : (number + 1) * BLOCK]
                 gram += x.T @ x
                 moments += x.T @ np.nan_to_num(y.astype("float64"))
+        self.masks = np.array([digest.hexdigest() for digest in digests])
+        """The same for outputs that are observed in the same windows."""
         # An input that is always zero, such as a constant lane_count, has a coefficient of zero.
         self.live = np.flatnonzero(gram.diagonal())
         self.gram = gram[np.ix_(self.live, self.live)]  # [L, L]
         self.moments = moments[self.live]  # [L, K]
 
-    def gram_of(self, observed: np.ndarray) -> np.ndarray:
-        """The sum ``[L, L]`` of the live inputs' outer products over ``observed`` windows [W]."""
-        few = 2 * int(observed.sum()) < len(observed)
-        rows = (observed if few else ~observed).reshape(len(self.parts), -1)
+    def gram_of(self, output: int) -> np.ndarray:
+        """The sum ``[L, L]`` of the live inputs' outer products over windows in which an output is
+        observed."""
+        few = 2 * int(self.counts[output]) < len(self.origins) * len(self.parts)
         gram = np.zeros_like(self.gram) if few else self.gram.copy()
-        for vds, of_part in zip(self.parts, rows, strict=True):
-            for x in input_blocks(self.windows, vds, self.origins[of_part], self.live):
+        for series in series_of(self.windows, self.parts):
+            horizon, vd, feature = np.unravel_index(
+                output, (self.windows.prediction_length, *series.values.shape[1:])
+            )
+            rows = series.observed[self.origins + 1 + horizon, vd, feature] == few
+            for x in input_blocks(self.windows, series, self.origins[rows], self.live):
                 (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
         return gram
 
@@ -98,12 +166,11 @@ class NormalEquations:
         """
         weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
         penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
-        masks, group = np.unique(self.observed[:, outputs], axis=1, return_inverse=True)
-        for number, observed in enumerate(masks.T):
-            if not observed.any():
+        for mask in np.unique(self.masks[outputs]):
+            members = np.flatnonzero(self.masks[outputs] == mask)
+            if not self.counts[outputs[members[0]]]:
                 continue
-            members = np.flatnonzero(group == number)
-            gram = self.gram_of(observed)
+            gram = self.gram_of(outputs[members[0]])
             moments = self.moments[:, outputs[members]]
             for each, alpha in zip(weights, alphas, strict=True):
                 penalised_gram = gram.copy()
@@ -114,9 +181,7 @@ class NormalEquations:
         return weights
 
 
-def choose_alpha(
-    windows: WindowSet, parts: Sequence[slice], equations: NormalEquations, alphas: Sequence[float]
-) -> float:
+def choose_alpha(equations: NormalEquations, alphas: Sequence[float]) -> float:
     """The penalty with the lowest mean absolute error on the validation split, in scaled units.
 
     The first and the last horizon judge, for all VDs and target features; with every horizon
@@ -124,20 +189,38 @@ def choose_alpha(
     """
     if len(alphas) == 1:
         return alphas[0]
-    horizons = windows.prediction_length
-    by_horizon = np.arange(equations.moments.shape[1]).reshape(horizons, -1)
+    windows = equations.windows
+    horizons, origins = windows.prediction_length, windows.origins("val")
+    by_horizon = np.arange(equations.num_outputs).reshape(horizons, -1)
     judges = by_horizon[sorted({0, horizons - 1})].ravel()
     weights = equations.solve(alphas, judges)
     errors = np.zeros(len(alphas))
-    for vds in parts:
-        changes = target_changes(windows, vds, "val")[:, judges]
-        inputs = np.concatenate(list(input_blocks(windows, vds, windows.origins("val"))))
+    for series in series_of(windows, equations.parts):
+        changes = target_changes(windows, series, origins)[:, judges]
+        inputs = np.concatenate(list(input_blocks(windows, series, origins)))
         errors += [np.nansum(abs(inputs @ each - changes)) for each in weights]
     return alphas[int(np.argmin(errors))]
 
 
+def series_of(windows: WindowSet, parts: Sequence[Part]) -> Iterator[Series]:
+    """The series of each part. Those of some VDs at a time are in memory."""
+    targets = windows.target_positions
+    for first in range(0, len(parts), VDS_AT_ONCE):
+        few = parts[first : first + VDS_AT_ONCE]
+        read = np.unique(np.concatenate([part.seen for part in few]))
+        values, observed = (of := windows.of(read)).values, of.observed
+        for vds, seen in few:
+            own = np.searchsorted(read, np.arange(vds.start, vds.stop))
+            yield Series(
+                values[:, np.searchsorted(read, seen)],
+                values[:, own][..., targets],
+                observed[:, own][..., targets],
+                windows.static[vds].ravel(),
+            )
+
+
 def input_blocks(
-    windows: WindowSet, vds: slice, at: np.ndarray, chosen: np.ndarray | slice = slice(None)
+    windows: WindowSet, series: Series, at: np.ndarray, chosen: Positions | slice = slice(None)
 ) -> Iterator[np.ndarray]:
     """The ``chosen`` inputs of the windows with the origins ``at`` [W], some thousand at a time.
 
@@ -145,24 +228,19 @@ def input_blocks(
     float64 ``[B, C]``.
     """
     lags = np.arange(windows.sequence_length)
-    values = windows.values[:, vds]  # [T, N, features]
     for first in range(0, len(at), BLOCK):
         origin = at[first : first + BLOCK]
-        past = values[origin[:, None] - lags].reshape(len(origin), -1)
-        static = np.broadcast_to(
-            windows.static[vds].ravel(), (len(origin), windows.static[vds].size)
-        )
+        past = series.seen[origin[:, None] - lags].reshape(len(origin), -1)
+        static = np.broadcast_to(series.static, (len(origin), len(series.static)))
         inputs = [past, windows.calendar[origin], static, np.ones((len(origin), 1), "float32")]
         yield np.hstack(inputs)[:, chosen].astype("float64", order="C")
 
 
-def target_changes(windows: WindowSet, vds: slice, split: str) -> np.ndarray:
-    """The change from the last value known at the origin to every target of a split.
+def target_changes(windows: WindowSet, series: Series, origins: np.ndarray) -> np.ndarray:
+    """The change from the last value known at origins ``[W]`` to every target.
 
     float32 ``[W, K]``, horizon, VD and target feature flattened; NaN where not observed.
     """
-    values, observed = (series[:, vds] for series in windows.target_series)  # [T, N, F]
-    origins = windows.origins(split)
     steps = windows.target_steps(origins)  # [W, H]
-    changes = values[steps] - values[origins][:, None]
-    return np.where(observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)
+    changes = series.values[steps] - series.values[origins][:, None]
+    return np.where(series.observed[steps], changes, np.float32(np.nan)).reshape(len(steps), -1)

@@ -15,7 +15,8 @@ from vd_forecasting.evaluation.intervals import Calibration, Forecasted, around,
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
 from vd_forecasting.parameters import Baselines, Compute, Forecast, Intervals
-from vd_forecasting.pipelines.baselines.forecast import Baseline, quick_baselines
+from vd_forecasting.pipelines.baselines.baseline import Baseline, all_vds
+from vd_forecasting.pipelines.baselines.forecast import quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
 from vd_forecasting.pipelines.forecast.refit import Refitted
@@ -73,7 +74,8 @@ def forecast_recent(
 
 def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Baseline]:
     """Those that are learnt within seconds, from windows that hold training and validation."""
-    return {name: learner(windows) for name, learner in quick_baselines(baselines).items()}
+    learners = quick_baselines(baselines)
+    return {name: learner.learn(windows, all_vds(windows)) for name, learner in learners.items()}
 
 
 def learn(windows: WindowSet, best_model: Checkpoint, baselines: Mapping[str, Baseline]) -> Learnt:
@@ -128,7 +130,7 @@ def by_model(models: Models, windows: WindowSet, split: str) -> dict[str, Foreca
     forecasts = {
         models.network: forecast_at_once(models.forecasters, windows, split),
         **{
-            name: windows.to_possible(models.baselines[name](windows, origins))
+            name: windows.to_possible(models.baselines[name](windows, origins, all_vds(windows)))
             for name in models.names[1:-1]
         },
         "persistence": windows.to_possible(windows.last_values(origins)),

@@ -28,7 +28,8 @@ def measure_cost(
     windows = blocks.last
     check_same_windows(best_model, windows)
     with torch_threads(1), torch.random.fork_rng(devices=[]):
-        name, forecaster = next(iter(load_forecasters(best_model).items()))
+        name = next(iter(best_model["weights"]))
+        forecaster = load_forecasters(best_model, [name])[name]
         vds = windows.models[name]
         latency = {}
         for size in BATCHES:

@@ -55,7 +55,8 @@ class Learner:
         self.forecaster = forecaster.train()
         self.device = next(forecaster.parameters()).device
         self.shuffling = torch.Generator().manual_seed(seed)
-        self.train = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
+        batches = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
+        self.train = batches.at_most(training.windows_per_epoch)
         scaling = Scaling(*(of.to(self.device) for of in scaling_of(windows, vds)))
         self.new_sums = partial(ErrorSums, scaling, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
@@ -136,7 +137,8 @@ class ValidatedLearner(Learner):
         self, forecaster: Forecaster, experiment: Experiment, vds: slice, seed: int
     ) -> None:
         super().__init__(forecaster, experiment, vds, seed)
-        self.val = WindowBatches(experiment.windows, vds, "val", VALIDATION_BATCH_SIZE)
+        batches = WindowBatches(experiment.windows, vds, "val", VALIDATION_BATCH_SIZE)
+        self.val = batches.at_most(self.training.windows_per_epoch)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=0.5, patience=self.training.lr_patience
         )
@@ -263,8 +265,10 @@ def begin(learner: Learner, label: str, state: State | None) -> None:
     size = sum(parameter.numel() for parameter in learner.forecaster.parameters())
     cpu = learner.device.type == "cpu"
     where = plural(torch.get_num_threads(), "thread") if cpu else f"on {learner.device}"
-    line = "%s: %d training windows with an observed target, %d parameters, %s"
-    logger.info(line, label, len(learner.train.starts), size, where)
+    batches = learner.train
+    drawn = f", {batches.num_seen} drawn an epoch" if batches.num_seen < batches.num_windows else ""
+    line = "%s: %d training windows with an observed target%s, %d parameters, %s"
+    logger.info(line, label, batches.num_windows, drawn, size, where)
 
 
 def train_epoch(learner: Learner, text: str) -> dict[str, Any]:

@@ -4,9 +4,10 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 
 from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.records import SplitSpan, WindowLengths, key_of
-from vd_forecasting.datasets import TrainingState
+from vd_forecasting.datasets import TrainingState, chunks
 from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
 from vd_forecasting.models.device import find_device
@@ -24,6 +25,7 @@ from vd_forecasting.pipelines.training.loop import Learner, ValidatedLearner, fi
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running.estimate import time_left
+from vd_forecasting.running.shares import Share, in_parts
 from vd_forecasting.vocabulary import SPLITS
 from vd_forecasting.wording import one_line, plural
 
@@ -34,6 +36,22 @@ NOTABLE_SECONDS = 2.0
 Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
 
+def train_lstm_part(
+    windows: WindowBlocks,
+    model: LSTMModel,
+    training: Training,
+    mape_min_truth: float,
+    compute: Compute,
+    training_state: TrainingState,
+    *,
+    share: Share,
+) -> None:
+    """Train a share of the LSTMs of an experiment ahead. See :func:`train_part`."""
+    experiment = Experiment(windows.last, "lstm", model, training, compute, mape_min_truth)
+    train_part(experiment, windows, training_state, share)
+
+
+@in_parts(train_lstm_part)
 def train_lstm(
     windows: WindowBlocks,
     model: LSTMModel,
@@ -47,6 +65,22 @@ def train_lstm(
     return train(experiment, windows, training_state)
 
 
+def train_xlstm_part(
+    windows: WindowBlocks,
+    model: XLSTMModel,
+    training: Training,
+    mape_min_truth: float,
+    compute: Compute,
+    training_state: TrainingState,
+    *,
+    share: Share,
+) -> None:
+    """Train a share of the xLSTMs of an experiment ahead. See :func:`train_part`."""
+    experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
+    train_part(experiment, windows, training_state, share)
+
+
+@in_parts(train_xlstm_part)
 def train_xlstm(
     windows: WindowBlocks,
     model: XLSTMModel,
@@ -66,6 +100,26 @@ def train_xlstm(
         )
     experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
     return train(experiment, windows, training_state)
+
+
+def train_part(
+    experiment: Experiment, blocks: WindowBlocks, training_state: TrainingState, share: Share
+) -> None:
+    """Train every so many of the models that :func:`train` trains, and leave them in their states.
+
+    There it finds them. A model that cannot be trained is left to it, which raises the error.
+    """
+    models = (
+        (number, seed, name)
+        for number, windows in blocks.blocks.items()
+        for seed in experiment.training.seeds
+        for name in windows.models
+    )
+    for number, seed, name in share.of(models):
+        windows = blocks.blocks[number]
+        of_block = replace(experiment, windows=windows, block=blocks.label(number))
+        with suppress(ValueError):
+            train_model(of_block, name, seed, training_state)
 
 
 def train(
@@ -118,16 +172,33 @@ def train_seeds(
     ``seconds`` gets the time of each training of the ``total`` in all blocks.
     """
     for seed in experiment.training.seeds:
-        weights: dict[str, Weights] = {}
-        records: dict[str, Any] = {}
-        for name in experiment.windows.models:
+        held, records = dict[str, Weights](), dict[str, Any]()
+        names = [*experiment.windows.models]
+        # Memory may not hold them all.
+        are_kept = training_state is not None and len(names) > chunks.MODELS_PER_FILE
+        for name in names:
             started = time.perf_counter()
-            weights[name], records[name] = train_model(experiment, name, seed, training_state)
+            of_model, records[name] = train_model(experiment, name, seed, training_state)
+            if not are_kept:
+                held[name] = of_model
             elapsed = time.perf_counter() - started  # more than the fit where kernels are compiled
             seconds.append(min(elapsed, records[name]["seconds"]))
             if line := time_left(seconds, total):
                 logger.info("%s: %s", experiment.name, line)
+        load = partial(_kept_weights, experiment, seed, training_state)
+        weights = chunks.OnDemand(names, load) if are_kept else held
         yield make_checkpoint(experiment, weights, seed), records
+
+
+def _kept_weights(
+    experiment: Experiment, seed: int, training_state: TrainingState | None, name: str
+) -> Weights:
+    """The weights of a model that was trained, from its state."""
+    kept = state_name(seed, name, experiment.block)
+    state = None if training_state is None else training_state.load(kept)
+    if state is None:
+        raise ValueError(f"{experiment.label(name, seed)}: its state is gone; run it again")
+    return on_cpu(state["weights"])
 
 
 def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
@@ -244,7 +315,9 @@ def describe_network(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def make_checkpoint(experiment: Experiment, weights: dict[str, Weights], seed: int) -> Checkpoint:
+def make_checkpoint(
+    experiment: Experiment, weights: Mapping[str, Weights], seed: int
+) -> Checkpoint:
     """Put together what :mod:`vd_forecasting.models.checkpoint` lists."""
     windows = experiment.windows
     return {

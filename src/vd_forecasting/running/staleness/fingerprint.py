@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from stat import S_ISREG
 from typing import Any, TypedDict, cast
 
@@ -19,10 +18,11 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import TypeAdapter
 
-from vd_forecasting.datasets import PageDataset
+from vd_forecasting.datasets import CheckpointDataset, PageDataset
+from vd_forecasting.datasets.places import Place, RemoteFile
 from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
-from vd_forecasting.running.kedro_private import catalog_entry, local_file, wiring
+from vd_forecasting.running.kedro_private import catalog_entry, file_of, wiring
 from vd_forecasting.vocabulary import MODELS, OF_ONE_EXPERIMENT
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,17 @@ class Fingerprint(TypedDict):
     outputs: dict[str, str | None]  # content hash of the file
 
 
-def content_hash(path: Path, known: Hashes) -> str | None:
+def content_hash(path: Place, known: Hashes) -> str | None:
     """The SHA-256 of a file, as ``sha256sum`` prints it; None where there is no file.
+
+    A file that is not on this machine is not read: its store's checksum takes the place.
 
     A folder is no file: it is where a node keeps its own, such as the state of a killed training.
     ``known`` holds the hashes of earlier calls and gets this one; with size, times and inode as
     they were, a file counts as unchanged. Raises OSError if it cannot be read.
     """
+    if isinstance(path, RemoteFile):
+        return path.checksum() if path.is_file() else None
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -76,17 +80,22 @@ def content_hash(path: Path, known: Hashes) -> str | None:
     return sha.hexdigest()
 
 
-def files_of(catalog: CatalogProtocol, name: str) -> dict[str, Path]:
-    """The files of a dataset; none if it is kept in memory or on another machine.
+def files_of(catalog: CatalogProtocol, name: str) -> dict[str, Place]:
+    """The files of a dataset; none if it is kept in memory.
 
-    The key of its main file is the dataset's name; a page also has its figures.
+    The key of its main file is the dataset's name; a page also has its figures, a checkpoint may
+    have chunks.
     """
     dataset = catalog.get(name)
-    path = local_file(dataset)
+    path = file_of(dataset)
     if path is None:
         return {}
-    figures = dataset.figures() if isinstance(dataset, PageDataset) else []
-    return {name: path, **{f"{name} {figure.name}": figure for figure in figures}}
+    beside: list[Place] = []
+    if isinstance(dataset, PageDataset):
+        beside = dataset.figures()
+    elif isinstance(dataset, CheckpointDataset):
+        beside = dataset.chunks()
+    return {name: path, **{f"{name} {file.name}": file for file in beside}}
 
 
 def is_parameter(name: str) -> bool:
@@ -94,7 +103,7 @@ def is_parameter(name: str) -> bool:
     return name == "parameters" or name.startswith("params:")
 
 
-def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Path]:
+def output_files(node: Node, catalog: CatalogProtocol) -> dict[str, Place]:
     """The files a node writes, by the keys of :func:`files_of`."""
     return {key: path for name in node.outputs for key, path in files_of(catalog, name).items()}
 

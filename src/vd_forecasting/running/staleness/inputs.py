@@ -9,7 +9,6 @@ import logging
 import shlex
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from kedro.io import CatalogProtocol, DatasetError
@@ -24,7 +23,7 @@ from vd_forecasting.running.failure import (
     USED_OTHER_DATA,
     Failure,
 )
-from vd_forecasting.running.kedro_private import local_file
+from vd_forecasting.running.kedro_private import file_of
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import flat, make_plan, short_path
@@ -48,8 +47,8 @@ def save_failure(failure: Failure, catalog: CatalogProtocol) -> None:
 
 def forget_failure(node: Node, catalog: CatalogProtocol) -> None:
     """Remove the note that a node failed."""
-    if path := local_file(catalog.get(FAILURE.format(node.name))):
-        with suppress(OSError):
+    if path := file_of(catalog.get(FAILURE.format(node.name))):
+        with suppress(OSError, DatasetError):
             path.unlink(missing_ok=True)
 
 
@@ -78,7 +77,7 @@ def find_unusable(
             it or some that the run cannot do without; or no experiment has run yet.
     """
     read = sorted(pipeline.inputs() & makers.keys())
-    read = [name for name in read if local_file(catalog.get(name))]
+    read = [name for name in read if file_of(catalog.get(name))]
     not_run = _not_run(read, makers, catalog, run_params)
     own = {name for node in pipeline.nodes if _of_global(node) for name in node.inputs}
     judged = {name for name in read if _of_global(makers[name])} - own
@@ -118,8 +117,8 @@ def find_unusable(
         return optional
     read_of = {node.namespace for node in before.nodes} & {*EVERY_EXPERIMENT}
     trained = [name for name in makers if makers[name].namespace in {*EXPERIMENTS, *read_of}]
-    files = filter(None, (local_file(catalog.get(name)) for name in trained))
-    if not failed and not any(map(Path.is_file, files)):
+    files = [file for name in trained if (file := file_of(catalog.get(name)))]
+    if not failed and not any(file.is_file() for file in files):
         raise ValueError(f"no experiment has run yet; {_command(set(), run_params)}")
 
     worst: dict[str | None, Failure] = {}

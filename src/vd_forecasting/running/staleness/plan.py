@@ -10,6 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from vd_forecasting.datasets.places import Place
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import Fingerprint
 from vd_forecasting.wording import plural
@@ -70,7 +71,7 @@ def make_plan(pipeline: Pipeline, makers: Mapping[str, Node], catalog: CatalogPr
 
 def arrange(
     pipeline: Pipeline,
-    files: Mapping[str, Mapping[str, Path]],
+    files: Mapping[str, Mapping[str, Place]],
     why: Callable[[Node, set[str]], list[str]],
 ) -> Plan:
     """Which nodes to run.
@@ -184,13 +185,15 @@ def alterations(before: Fingerprint, now: Fingerprint) -> dict[str, str]:
     }
 
 
-def short_path(path: Path) -> str:
+def short_path(path: Place) -> str:
     """A path, short if it lies in the working directory."""
     here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
+    if isinstance(path, Path) and path.is_relative_to(here):
+        return path.relative_to(here).as_posix()
+    return str(path)
 
 
-def _in_short(paths: Sequence[Path]) -> str:
+def _in_short(paths: Sequence[Place]) -> str:
     """The first of some files and how many others there are, "" if there is none."""
     more = f" and {plural(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
     return f"{short_path(paths[0])}{more}" if paths else ""

@@ -1,0 +1,210 @@
+"""Where a file lies: on this machine, or in an object store such as S3.
+
+A place on this machine is a ``Path``. One elsewhere, such as ``s3://bucket/file.h5``, is a
+:class:`RemoteFile` with the few methods of a path that datasets need, over fsspec. Access keys and
+the address of the store come from where its own tools look for them, such as ``AWS_ENDPOINT_URL``.
+
+A store shows an object whole or not at all, and takes it whole: it is written to this machine's
+temporary folder first (:func:`.atomic.replacing`).
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import IO, Any, Literal
+
+import fsspec
+from kedro.io import DatasetError
+
+from vd_forecasting.wording import one_line
+
+_BLOCKS: dict[str, Any] = {
+    "block_size": 2**20,
+    "cache_type": "blockcache",
+    "cache_options": {"maxblocks": 64},
+}
+"""Chunks of HDF5 files take tens of kilobytes and lie scattered: larger blocks would fetch much
+that nobody asked for."""
+
+
+@dataclass(frozen=True, order=True)
+class RemoteFile:
+    """A file that is not on this machine.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DatasetError: one line; the store cannot be reached, or refuses.
+    """
+
+    url: str  # such as s3://bucket/folder/file.h5
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> "RemoteFile":
+        return RemoteFile(f"{self.url}/{name}")
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def parent(self) -> "RemoteFile":
+        return RemoteFile(self.url.rpartition("/")[0])
+
+    def with_suffix(self, suffix: str) -> "RemoteFile":
+        return self.parent / PurePosixPath(self.name).with_suffix(suffix).name
+
+    def is_file(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.isfile(path))
+
+    def exists(self) -> bool:
+        with self._store() as (store, path):
+            return bool(store.exists(path))
+
+    def size(self) -> int:
+        """In bytes."""
+        with self._store() as (store, path):
+            return int(store.size(path))
+
+    def checksum(self) -> str:
+        """Another one if the content is another: of S3 its ETag; of other stores whatever they say,
+        such as size and time of the last change."""
+        with self._store() as (store, path):
+            return f"{store.checksum(path):x}"
+
+    def read_bytes(self) -> bytes:
+        with self._store() as (store, path):
+            return bytes(store.cat_file(path))
+
+    def read_text(self, encoding: str) -> str:
+        return self.read_bytes().decode(encoding)
+
+    @contextmanager
+    def open(self, mode: Literal["rb"]) -> Iterator[IO[bytes]]:
+        """The content, of which only the blocks are fetched that are read."""
+        with self._store() as (store, path):
+            file = store.open(path, mode, **_BLOCKS)
+        with file:
+            yield file
+
+    def put(self, path: Path) -> None:
+        """Replace the content by that of a file on this machine."""
+        try:
+            with self._store() as (store, own):
+                store.put_file(str(path), own)
+        except FileNotFoundError as error:
+            raise DatasetError(f"{self}: cannot be written, there is no such bucket") from error
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            with self._store() as (store, path):
+                store.rm_file(path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def glob(self, pattern: str) -> "list[RemoteFile]":
+        """The files in this folder with such a name."""
+        try:
+            with self._store() as (store, path):
+                names = [PurePosixPath(found).name for found in store.ls(path, detail=False)]
+        except FileNotFoundError:
+            return []
+        return [self / name for name in sorted(names) if fnmatchcase(name, pattern)]
+
+    @contextmanager
+    def _store(self) -> Iterator[tuple[Any, str]]:
+        """The file system and the path in it.
+
+        fsspec keeps the file systems of a process, and none across a fork. What they list is not
+        kept: others write too.
+        """
+        try:
+            yield fsspec.url_to_fs(self.url, use_listings_cache=False)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.url) from error
+        except Exception as error:  # every store has errors of its own
+            raise DatasetError(f"{self}: {one_line(error)}") from error
+
+
+Place = Path | RemoteFile
+
+
+def place(path: str) -> Place:
+    """The place that a path or an address leads to.
+
+    Raises:
+        ValueError: one line; the address is of no known kind.
+        ImportError: one line; a package is missing to read it.
+    """
+    text = str(path)  # digits alone are a number in YAML
+    if not is_remote(text):
+        return Path(text)
+    protocol = text.partition("://")[0]
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ValueError as error:
+        raise ValueError(f"{text}: {one_line(error)}") from error
+    except ImportError as error:
+        mend = "pip install -e '.[s3]'" if protocol == "s3" else one_line(error)
+        raise ImportError(f"{text}: a package is missing for {protocol}://; {mend}") from error
+    return RemoteFile(text)
+
+
+def is_remote(path: str) -> bool:
+    """Whether it is an address and no path on this machine."""
+    return "://" in str(path)
+
+
+def folder(path: str) -> str:
+    """A folder as the catalog writes it: an object store takes a doubled slash for another name."""
+    return str(path).rstrip("/") or "/"
+
+
+def local_folder(outputs: str) -> str:
+    """Where a run keeps what cannot lie in an object store, by the folder of its outputs."""
+    return "data" if is_remote(outputs) else outputs
+
+
+def size_of(file: Place) -> int:
+    """In bytes; 0 if it is not there."""
+    if isinstance(file, RemoteFile):
+        return file.size() if file.exists() else 0
+    return file.stat().st_size if file.exists() else 0
+
+
+def stamp(file: Place) -> tuple[int | str, ...]:
+    """Another one if the file has changed."""
+    if isinstance(file, RemoteFile):
+        return (file.checksum(),)
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def readable(file: Place) -> Iterator[Path | IO[bytes]]:
+    """What h5py and xarray take: a path, or an open file that fetches what they read."""
+    if isinstance(file, Path):
+        yield file
+    else:
+        with file.open("rb") as opened:
+            yield opened
+
+
+@contextmanager
+def on_this_machine(file: Place) -> Iterator[Path]:
+    """The path of a file, or of a copy, for as long as the context lasts, of one elsewhere."""
+    if isinstance(file, Path):
+        yield file
+    else:
+        with TemporaryDirectory(prefix="vd_forecasting-") as temporary:
+            copy = Path(temporary, file.name)
+            copy.write_bytes(file.read_bytes())
+            yield copy

@@ -1,0 +1,35 @@
+"""Neighbours, against NumPy's correlation."""
+
+import numpy as np
+import pytest
+
+from tests.make.arrays import make_clean
+from tests.make.windows import make_global_windows
+from vd_forecasting.pipelines.baselines import baseline
+from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
+
+
+@pytest.mark.parametrize("at_once", [64, 4])
+def test_the_nearest_correlate_most_in_training(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", at_once)
+    clean = make_clean(400, vds=10, missing=0.0)
+    random = np.random.default_rng(0)
+    mixed = random.normal(size=(10, 10))  # every detector is a mixture of all
+    clean[:] = np.einsum("tnf,mn->tmf", clean.to_numpy() - clean.mean("time").to_numpy(), mixed)
+    clean[300:] = random.normal(size=clean[300:].shape)  # behind the training split
+    windows = make_global_windows(clean)
+    training = clean.to_numpy()[: windows.ends["train"]]
+    correlation = np.mean([np.corrcoef(training[..., f].T) for f in range(2)], axis=0)
+    np.fill_diagonal(correlation, -np.inf)
+    expected = np.argsort(-correlation, axis=1)
+    np.testing.assert_array_equal(nearest_vds(windows, slice(0, 10), 3), expected[:, :3])
+    np.testing.assert_array_equal(nearest_vds(windows, slice(4, 7), 9), expected[4:7, :9])
+    assert nearest_vds(windows, slice(4, 7), 0).shape == (3, 0)
+
+
+def test_a_detector_that_never_changes_is_nobodys_neighbour_first() -> None:
+    clean = make_clean(400, vds=4, missing=0.0)
+    clean[:, 1] = 7.0
+    assert 1 not in nearest_vds(make_global_windows(clean), slice(2, 4), 1)
