@@ -166,7 +166,7 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
             "evaluate, one process": serial["evaluate"],
             "comparison, one process": serial["comparison"],
             "memory": largest.max(),
-            "largest": " ".join(largest.index[largest.argmax()]),
+            "largest": " ".join(largest.index[int(largest.argmax())]),
             "disk": sum(disk["disk", x] * number * (YEAR if x in PER_STEP else 1) for x in LAYERS),
         }
     return pd.DataFrame(rows).T
