@@ -61,6 +61,7 @@ def test_a_file_of_weights_that_is_missing_or_altered_is_named(tmp_path: Path) -
     before = take()
     assert alterations(before, take()) == {}
     _, second = sorted(models.chunks())
+    assert isinstance(second, Path)
     second.write_bytes(b"other weights")
     assert alterations(before, take()) == {f"models {second.name}": "was changed since"}
     second.unlink()
