@@ -189,8 +189,10 @@ class WindowSet(Labelled):
     def series(self, vds: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """``values`` and ``observed`` of some detectors, ``[T, n, P]`` each; others are not read.
 
-        They are views where the series are in memory.
+        They are views where the series are in memory, as they are once all were asked for.
         """
+        if vds == slice(0, self.data.sizes["vd"]) or "values" in self.__dict__:
+            return self.values[:, vds], self.observed[:, vds]
         few = in_memory(self.data[["values", "observed"]].isel(vd=vds))
         return few["values"].values, few["observed"].values
 

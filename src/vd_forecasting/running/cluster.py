@@ -28,12 +28,7 @@ from kedro.runner.task import Task
 from vd_forecasting.provenance import PACKAGE, digest, this_package, version_of
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.inert_logs import make_logs_inert
-from vd_forecasting.running.kedro_private import (
-    MakeTask,
-    Release,
-    configure_worker,
-    file_of,
-)
+from vd_forecasting.running.kedro_private import MakeTask, Release, configure_worker, file_of
 from vd_forecasting.running.runners import KILLED, ClusterLost, KeepsGoing
 from vd_forecasting.running.stop import heed
 from vd_forecasting.wording import listed, plural
@@ -152,7 +147,7 @@ def connected(
         yield client
 
 
-# --- the driver's side ----------------------------------------------------------------------------
+# --- what workers are -----------------------------------------------------------------------------
 
 
 def threads_of_workers(
@@ -194,7 +189,8 @@ def check_workers(client: "Client", folder: Path) -> dict[str, dict[str, Any]]:
         for what, own in here["versions"].items():
             if (its := worker["versions"].get(what, "not installed")) != own:
                 raise ValueError(
-                    f"{who} has {what} {its}, here it is {own}; install the same there"
+                    f"{who} has {what} {its}, here it is {own}; install the same there, and start "
+                    "it again"
                 )
         if worker["threads"] > 1:
             raise ValueError(f"{who} has {worker['threads']} threads; start it with --nthreads 1")
@@ -217,6 +213,9 @@ def _asking() -> Any:
         return dict(own(token, dask_worker.state.nthreads))
 
     return ask
+
+
+# --- tasks, as the run sees them ------------------------------------------------------------------
 
 
 class OnWorkerDataset(AbstractDataset[Any, Any]):
@@ -286,7 +285,7 @@ def _settle(future: "Future[Any]", remote: "Remote[Any]", node: Node) -> None:
     future.set_exception(error or ClusterLost(LOST))
 
 
-# --- on a worker ----------------------------------------------------------------------------------
+# --- tasks, as a worker sees them -----------------------------------------------------------------
 
 
 def describe(token: str, threads: int = 1) -> dict[str, Any]:

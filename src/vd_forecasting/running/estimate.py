@@ -55,11 +55,7 @@ class Planned:
     @property
     def models(self) -> int:
         """Models that are trained from every seed."""
-        if not isinstance(self.windows, IndependentMultiVDWindows):
-            return 1
-        index = self.windows.target_vd_index
-        all_of_them = self.windows.num_vds if index == "all" else 1
-        return len(set(index)) if isinstance(index, tuple) else all_of_them
+        return num_models(self.windows)
 
     @property
     def vds(self) -> int | None:
@@ -116,6 +112,15 @@ class PlannedRefit:
         added = (times[-1] - times[0]) / pd.Timedelta(minutes=self.config.interval_minutes)
         windows = added + sum(span.windows for span in self.config.split.values())
         return of_epochs * windows / self.config.split["train"].windows
+
+
+def num_models(windows: Windows) -> int:
+    """Models that forecast the detectors of some windows."""
+    if not isinstance(windows, IndependentMultiVDWindows):
+        return 1
+    index = windows.target_vd_index
+    all_of_them = windows.num_vds if index == "all" else 1
+    return len(set(index)) if isinstance(index, tuple) else all_of_them
 
 
 def is_training(node: Node) -> bool:

@@ -1,8 +1,9 @@
 """Nodes that several workers can do together.
 
-A node of many trainings has parts, each a share of them, which workers do ahead and leave where the
-node finds them: finished states. So the node itself makes the same as without them, and raises what
-there is to raise; a part that fails or is killed has only saved less time.
+A node of many trainings, or of baselines of many detectors, has parts, each a share of them.
+Workers do them ahead and leave finished states, where the node finds them. So the node itself makes
+the same as without them, and raises what there is to raise; a part that fails or is killed has only
+saved less time.
 """
 
 import math
@@ -13,12 +14,14 @@ from typing import Any
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
-from vd_forecasting.running.estimate import plan_trainings
+from vd_forecasting.parameters import IndependentMultiVDWindows
+from vd_forecasting.running.estimate import is_training, num_models, plan_trainings
 from vd_forecasting.running.kedro_private import wiring
 from vd_forecasting.running.shares import Share
+from vd_forecasting.vd_array import VDS_PER_CHUNK
 
 CHUNK = 64
-"""Most trainings in a part, so that little is repeated if its worker is lost."""
+"""Most trainings, or blocks of detectors, in a part, so that little is lost with its worker."""
 
 PARTS_OF_WORKER = 4
 """So many parts are made for each worker, so that none has to wait long for a slower one."""
@@ -32,10 +35,9 @@ def parts_of(node: Node, catalog: CatalogProtocol, workers: int) -> list[Node]:
     function = getattr(node.func, "part", None)
     if function is None or workers < 2:
         return []
-    trainings = sum(math.prod(one.size) for one in plan_trainings([node], catalog))
-    if trainings < 2:
+    if (pieces := _pieces(node, catalog)) < 2:
         return []
-    count = max(min(trainings, PARTS_OF_WORKER * workers), math.ceil(trainings / CHUNK))
+    count = max(min(pieces, PARTS_OF_WORKER * workers), math.ceil(pieces / CHUNK))
     name = node.name.rpartition(".")[2]
     return [
         Node(
@@ -48,6 +50,17 @@ def parts_of(node: Node, catalog: CatalogProtocol, workers: int) -> list[Node]:
         )
         for number in range(count)
     ]
+
+
+def _pieces(node: Node, catalog: CatalogProtocol) -> int:
+    """Trainings of a node; or blocks of detectors of baselines, if each detector has its own."""
+    if is_training(node):
+        return sum(math.prod(one.size) for one in plan_trainings([node], catalog))
+    mode = str(node.namespace).removeprefix("compare_")
+    windows = catalog.load(f"params:{mode}_lstm.windows")
+    if not isinstance(windows, IndependentMultiVDWindows):
+        return 0
+    return num_models(windows) // VDS_PER_CHUNK * int(catalog.load("params:split").folds)
 
 
 @dataclass(frozen=True)

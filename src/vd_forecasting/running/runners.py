@@ -84,7 +84,7 @@ class _Run:
     done: set[Node] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str, Failure] = field(default_factory=dict)  # by dataset that was not made
-    parts: dict[Node, Node] = field(default_factory=dict)  # and the whole nodes they are of
+    shares: dict[Node, Node] = field(default_factory=dict)  # of nodes' work, and the whole nodes
 
     def run(self, part: Pipeline, catalog: CatalogProtocol) -> None:
         """Run a part of the pipeline; what comes before it has run.
@@ -93,10 +93,10 @@ class _Run:
         is tried again alone, to find out which it was; trainings resume where they were.
         """
         self.part, self.catalog = part, catalog
-        self.parts = {
+        self.shares = {
             share: node for node in part.nodes for share in parts_of(node, catalog, self.workers)
         }
-        self.waiting = sorted([*self.parts, *part.nodes], key=lambda node: LONG not in node.tags)
+        self.waiting = sorted([*self.shares, *part.nodes], key=lambda node: LONG not in node.tags)
         for node in part.nodes:
             lost = [self.lost[name] for name in node.inputs if name in self.lost]
             if lost and node in self.waiting and TAKES_FAILURES not in node.tags:
@@ -144,9 +144,9 @@ class _Run:
         running: dict[Future[Node], Node] = {}
         killed: list[Node] = []
         upstream = {node: {*before} for node, before in self.part.node_dependencies.items()}
-        for part, whole in self.parts.items():
-            upstream[part] = upstream[whole] - self.parts.keys()
-            upstream[whole].add(part)
+        for share, whole in self.shares.items():
+            upstream[share] = upstream[whole] - self.shares.keys()
+            upstream[whole].add(share)
         with self.executor(workers) as executor:
             while not killed:
                 ready = [node for node in waiting if upstream[node] <= self.done]
@@ -162,7 +162,7 @@ class _Run:
                     node, error = running.pop(future), future.exception()
                     if error is None:
                         self.done.add(node)
-                        if node not in self.parts:
+                        if node not in self.shares:
                             self.release(node)
                     elif isinstance(error, BrokenExecutor):
                         killed.append(node)
@@ -187,7 +187,7 @@ class _Run:
         """Note a node that failed and skip what needs it, or stop the run."""
         if not isinstance(error, Exception) or isinstance(error, ClusterLost):  # or an interrupt
             raise error
-        if node in self.parts:  # the whole node will say why
+        if node in self.shares:  # the whole node will say why
             logger.debug("%s failed: %s", node.name, in_one_line(error))
             self.done.add(node)
             return

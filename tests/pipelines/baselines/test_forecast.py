@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +26,23 @@ from tests.make.windows import (
 )
 from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.forecasts import FORMAT
-from vd_forecasting.datasets import XarrayDataset
+from vd_forecasting.datasets import TrainingState, TrainingStateDataset, XarrayDataset
+from vd_forecasting.datasets.tensors import load_plain, save_plain
 from vd_forecasting.parameters import Baselines, Compute, LSTMModel, MultiVDWindows, Training
 from vd_forecasting.pipelines.baselines import baseline, create_pipeline, gradient_boosting
 from vd_forecasting.pipelines.baselines.baseline import Baseline, Learner
 from vd_forecasting.pipelines.baselines.forecast import (
     SPLITS,
     all_baselines,
+    begin_baselines,
     forecast_baselines,
+    forecast_baselines_part,
     forecast_by,
     forecast_vds,
     quick_baselines,
 )
 from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.running.shares import Share
 
 BASELINES = Baselines(
     ridge_alphas=(10,), ridge_neighbours=9, boosting_iterations=5, boosting_windows=10_000
@@ -147,6 +151,7 @@ def test_the_pipeline_runs_and_its_forecasts_survive_a_file(tmp_path: Path) -> N
             **files,
         }
     )
+    catalog["baseline_state"] = TrainingStateDataset(filepath=str(tmp_path / "state"))
     SequentialRunner().run(create_pipeline("multi_vd"), catalog)
     blocks = WindowBlocks.of_one(windows)
     expected = forecast_baselines(blocks, BASELINES, COMPUTE)
@@ -185,6 +190,36 @@ def test_blocks_of_detectors_change_nothing(
         own = few.prediction.sel(model=MODELS[:3])
         expected = at_once["test"].prediction.sel(model=MODELS[:3])[..., 2:4, :]
         xr.testing.assert_identical(own, expected)
+
+
+def test_forecasts_made_in_parts_are_those_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
+    windows = all_of(make_independent_windows)
+    inputs = (WindowBlocks.of_one(windows), BASELINES, COMPUTE)
+    expected = forecast_baselines(*inputs)
+    state = TrainingState(tmp_path / "state")
+    for number in (1, 0):
+        forecast_baselines_part(*inputs, state, share=Share(number, 2))
+    kept = {path: path.read_bytes() for path in state.folder.iterdir()}
+    assert len(kept) == len(begin_baselines(inputs[0])) == 3
+
+    def assert_same(found: Sequence[BaselineForecasts]) -> None:
+        for of_split, whole in zip(found, expected, strict=True):
+            own, other = (of.data.drop_vars("fit_seconds").compute() for of in (of_split, whole))
+            xr.testing.assert_identical(own, other)
+
+    assert_same(forecast_baselines(*inputs, state))
+    assert {path: path.read_bytes() for path in kept} == kept, "nothing is made twice"
+    for path in kept:  # of other settings
+        found = load_plain(path)
+        save_plain({**found, "made_with": {}, "test": {}, "val": {}}, path)
+    assert_same(forecast_baselines(*inputs, state))
+
+
+def test_joint_forecasts_need_no_state() -> None:
+    assert begin_baselines(WindowBlocks.of_one(all_of(make_joint_windows))) == []
 
 
 def test_times_to_learn_add_up_over_blocks_of_detectors(monkeypatch: pytest.MonkeyPatch) -> None:

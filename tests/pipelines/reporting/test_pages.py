@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,6 +38,8 @@ from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
+from vd_forecasting.pipelines.reporting.plots.error_plots import plot_error_by_vd
+from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
 from vd_forecasting.pipelines.reporting.scores import (
     align_forecasts,
     align_validation,
@@ -46,7 +49,7 @@ from vd_forecasting.pipelines.reporting.scores import (
 )
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
-from vd_forecasting.wording import number, percent
+from vd_forecasting.wording import QUANTILES, number, percent
 
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
@@ -633,3 +636,80 @@ def test_a_failed_test_block_is_named(rolling: Found) -> None:
 
 def test_the_comprehensive_page_counts_the_test_blocks(rolling: Found) -> None:
     assert "- 2 test blocks, " in comprehensive(rolling)
+
+
+MANY = [f"VD-{n:03d}" for n in range(60)]
+
+
+@pytest.fixture(scope="module")
+def many() -> Found:
+    """A model of each of sixty detectors."""
+    return make_all(vdids=MANY, epochs=3, shape={"origins": 40, "horizons": 2})
+
+
+def test_of_many_detectors_a_page_has_the_best_the_worst_and_quantiles(many: Found) -> None:
+    outcome = many.outcomes["independent_multi_vd_lstm"]
+    page = report(outcome)
+    of_vds = table_after(page, "## By detector", "| detector |")
+    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    mae = errors.by_vd["mae"]
+    ratio = (mae.sel(model="lstm") / mae.sel(model="persistence")).mean("feature")
+    order = [f"`{MANY[at]}`" for at in np.argsort(ratio.values)]
+    assert [cells[0] for cells in of_vds] == order[:10] + order[-10:]
+    quantiles = table_after(page, "## By detector", "| quantile of 60 detectors |")
+    assert [cells[0] for cells in quantiles] == [*QUANTILES]
+    for share, (_, cell, *_) in zip(QUANTILES.values(), quantiles, strict=True):
+        by_hand = mae.sel(feature="avg_speed").quantile(share, "vd")
+        shown = [float(text.strip("* †")) for text in cell.split(" / ")]
+        expected = [float(by_hand.sel(model=name)) for name in ("lstm", "persistence")]
+        assert shown == pytest.approx(expected, rel=0.01)
+    assert f"`{MANY[9]}` and 50 more" in page
+
+
+def test_of_many_trainings_a_report_has_the_best_the_worst_and_quantiles(many: Found) -> None:
+    outcome = many.outcomes["independent_multi_vd_lstm"]
+    page = report(outcome)
+    losses = {name: fit.best.val.loss for _, name, fit in outcome.history.fits()}
+    order = [f"`{name}`" for name in sorted(losses, key=losses.__getitem__)]
+    rows = table_after(page, "## How training went", "| model |")
+    assert [cells[0] for cells in rows] == order[:10] + order[-10:]
+    quantiles = table_after(page, "## How training went", "| quantile of 60 trainings |")
+    assert float(quantiles[3][-1]) == pytest.approx(np.median([*losses.values()]), rel=0.01)
+
+
+def test_of_many_trainings_curves_show_the_median_and_a_band(many: Found) -> None:
+    histories = {"lstm": many.outcomes["independent_multi_vd_lstm"].history}
+    figure = plot_learning_curves("Does it?", histories)
+    [ax] = figure.axes
+    by_fit = np.array(
+        [[epoch.val.loss for epoch in fit.epochs] for _, _, fit in histories["lstm"].fits()]
+    )
+    training, validation, chosen = ax.lines
+    np.testing.assert_allclose(np.asarray(validation.get_ydata()), np.median(by_fit, axis=0))
+    assert np.asarray(training.get_xdata()).shape == by_fit.shape[1:]
+    assert np.asarray(chosen.get_xdata()).shape == (1,)
+    [band] = ax.collections
+    ends = band.get_paths()[0].get_extents()
+    assert ends.ymax == pytest.approx(np.quantile(by_fit, 0.95, axis=0).max())
+
+
+def test_of_many_detectors_a_plot_shows_how_their_errors_are_distributed(many: Found) -> None:
+    outcome = many.outcomes["independent_multi_vd_lstm"]
+    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    ax = plot_error_by_vd("Which?", errors).axes[0]
+    lstm = next(line for line in ax.lines if line.get_label() == "LSTM")
+    by_hand = np.sort(errors.by_vd["mae"].sel(model="lstm", feature="avg_speed").values)
+    np.testing.assert_allclose(np.asarray(lstm.get_xdata()), by_hand)
+    assert float(np.asarray(lstm.get_ydata())[-1]) == 100
+
+
+def test_the_comprehensive_page_names_a_few_of_many_detectors(many: Found) -> None:
+    assert f"`{MANY[9]}` and 50 more: " in comprehensive(many)
+
+
+def table_after(page: str, heading: str, header: str) -> list[list[str]]:
+    """The cells of the rows of the first table with this header below a heading."""
+    lines = page[page.index(heading) :].splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith(header)) + 2
+    rows = takewhile(lambda line: line.startswith("|"), lines[first:])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]

@@ -528,6 +528,10 @@ def test_large_series_stay_where_they_are_until_a_detector_is_asked_for(
                 assert found.dtype == known.dtype
                 np.testing.assert_array_equal(found, known)
         np.testing.assert_array_equal(lazy.values, small.values)
+        whole = lazy.series(slice(0, 20))
+        assert all(
+            np.shares_memory(*both) for both in zip(whole, lazy.series(slice(3, 4)), strict=True)
+        )
         others = [of.data.drop_vars(WindowSet.LAZY) for of in (lazy, small)]
         xr.testing.assert_equal(*others)
 

@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from kedro.io import DataCatalog
 from kedro.pipeline import Node
 
 from tests.make.catalogs import catalog_entries
-from vd_forecasting.datasets import PageDataset
+from vd_forecasting.datasets import CheckpointDataset, PageDataset
+from vd_forecasting.datasets.chunks import MODELS_PER_FILE
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.staleness.fingerprint import (
     Fingerprint,
@@ -45,6 +47,25 @@ def test_a_figure_of_a_page_that_is_missing_or_altered_is_named(tmp_path: Path) 
     assert alterations(before, take()) == {"page week.png": "is missing"}
     (tmp_path / "report.md").unlink()
     assert alterations(before, take()) == {"page": "is missing"}
+
+
+def test_a_file_of_weights_that_is_missing_or_altered_is_named(tmp_path: Path) -> None:
+    models = CheckpointDataset(filepath=str(tmp_path / "best.pt"))
+    catalog = DataCatalog({"models": models})
+
+    def take() -> Fingerprint:
+        return take_fingerprint(Node(write, None, "models"), {}, catalog, {})
+
+    weights = {f"VD-{n}": {"bias": torch.full((1,), float(n))} for n in range(MODELS_PER_FILE + 1)}
+    models.save({"weights": weights})
+    before = take()
+    assert alterations(before, take()) == {}
+    _, second = sorted(models.chunks())
+    assert isinstance(second, Path)
+    second.write_bytes(b"other weights")
+    assert alterations(before, take()) == {f"models {second.name}": "was changed since"}
+    second.unlink()
+    assert alterations(before, take()) == {f"models {second.name}": "is missing"}
 
 
 def test_the_folder_of_a_file_does_not_count(tmp_path: Path) -> None:

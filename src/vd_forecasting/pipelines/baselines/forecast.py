@@ -2,14 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 
 import numpy as np
+import torch
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import BaselineForecasts, WindowBlocks, WindowSet
+from vd_forecasting.datasets import TrainingState
 from vd_forecasting.datasets.scratch import Scratch
 from vd_forecasting.parameters import Baselines, Compute
 from vd_forecasting.pipelines.baselines.baseline import Baseline, Learner, all_vds, blocks_of_vds
@@ -18,6 +20,9 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
     shares_models,
 )
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
+from vd_forecasting.pipelines.training.resume import data_digest
+from vd_forecasting.provenance import code_digest, version_of
+from vd_forecasting.running.shares import Share, in_parts
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
 from vd_forecasting.wording import count, plural
 
@@ -27,18 +32,66 @@ DAYS_BACK = 7
 SPLITS = ("val", "test")
 """Whose windows are forecast."""
 DIMS = ("model", "origin", "horizon", "vd", "feature")
+KEPT = ("prediction", "fit_seconds")
+"""Arrays of the forecasts."""
+PACKAGES = ("vd_forecasting", "numpy", "scipy", "scikit-learn")
 
 
+def begin_baselines(blocks: WindowBlocks) -> list[str]:
+    """Name the forecasts that :func:`forecast_baselines` keeps; others are of no use."""
+    return [
+        state_name(number, vds)
+        for number, of_block in blocks.blocks.items()
+        if len(of_block.models) > 1
+        for vds in blocks_of_vds(of_block)
+    ]
+
+
+def state_name(number: int, vds: slice) -> str:
+    """Name of what is kept of a test block and some VDs."""
+    return f"block{number}-{vds.start}-{vds.stop}"
+
+
+def forecast_baselines_part(
+    blocks: WindowBlocks,
+    baselines: Baselines,
+    compute: Compute,
+    state: TrainingState,
+    *,
+    share: Share,
+) -> None:
+    """Make a share of the forecasts ahead, some VDs at a time, and leave them in the state."""
+    of_vds = (
+        (of_block, vds) for of_block in blocks.blocks.items() for vds in blocks_of_vds(of_block[1])
+    )
+    for (number, windows), vds in share.of(of_vds):
+        forecast = kept_in(state, number, baselines)
+        forecast(all_baselines(baselines), windows, vds, SPLITS, compute)
+
+
+@in_parts(forecast_baselines_part)
 def forecast_baselines(
-    blocks: WindowBlocks, baselines: Baselines, compute: Compute
+    blocks: WindowBlocks,
+    baselines: Baselines,
+    compute: Compute,
+    state: TrainingState | None = None,
 ) -> tuple[BaselineForecasts, BaselineForecasts]:
     """The forecasts of every window of test and of validation, in physical units and possible, by
-    every baseline, which learns anew for every test block."""
+    every baseline, which learns anew for every test block.
+
+    Those of many VDs with models of their own are kept in the state as they are made, so that a run
+    that is killed can resume.
+    """
     parts = {}
     for number, of_block in blocks.blocks.items():
         if blocks.label(number):
             logger.info("%s_baselines: test block %d", of_block.mode, number)
-        parts[number] = forecast_by(all_baselines(baselines), of_block, SPLITS, compute)
+        forecast: ForecastVDs = forecast_vds
+        if state is not None and len(of_block.models) > 1:
+            forecast = kept_in(state, number, baselines)
+        parts[number] = forecast_by(
+            all_baselines(baselines), of_block, SPLITS, compute, forecast=forecast
+        )
     validation, test = (
         BaselineForecasts.of_blocks({number: of[split] for number, of in parts.items()})
         for split in SPLITS
@@ -69,13 +122,20 @@ def quick_baselines(baselines: Baselines) -> dict[str, Learner]:
 
 
 def forecast_by(
-    learners: Mapping[str, Learner], windows: WindowSet, splits: Sequence[str], compute: Compute
+    learners: Mapping[str, Learner],
+    windows: WindowSet,
+    splits: Sequence[str],
+    compute: Compute,
+    *,
+    forecast: "ForecastVDs | None" = None,
 ) -> dict[str, BaselineForecasts]:
     """The forecasts of the windows of some splits by some baselines, in physical units and
     possible; all splits take one learning.
 
-    Those of many VDs are made some VDs at a time and wait in a temporary file: dask arrays.
+    Those of many VDs are made some VDs at a time, by ``forecast``, and wait in a temporary file:
+    dask arrays.
     """
+    forecast = forecast or forecast_vds
     learners = {name: learn_once(learner, windows) for name, learner in learners.items()}
     blocks, parts = blocks_of_vds(windows), []
     if len(blocks) == 1:
@@ -83,7 +143,7 @@ def forecast_by(
     else:
         scratch = Scratch()
         for vds in blocks:
-            part = forecast_vds(learners, windows, vds, splits, compute)
+            part = forecast(learners, windows, vds, splits, compute)
             parts.append({split: of.kept_by(scratch.keep) for split, of in part.items()})
             done = f"{count(vds.stop)} of {plural(len(windows.vdids), 'detector')}"
             logger.info("%s_baselines: %s", windows.mode, done)
@@ -120,13 +180,63 @@ def forecast_vds(
         seconds[row] = time.perf_counter() - started
         if vds == all_vds(windows):
             logger.info("%s_baselines: %s  %.1f s", windows.mode, name, seconds[row])
-    attributes, forecasts, first = windows.forecast_attributes("baselines"), {}, 0
+    forecasts, first = {}, 0
     for split, own in of_split.items():
         rows = slice(first, first := first + len(own))
-        arrays = {"prediction": (DIMS, prediction[:, rows]), "fit_seconds": ("model", seconds)}
-        labels = {"model": list(learners), **few.forecast_coordinates(split)}
-        forecasts[split] = BaselineForecasts(xr.Dataset(arrays, labels, attributes))
+        arrays = {"prediction": prediction[:, rows], "fit_seconds": seconds}
+        forecasts[split] = _labelled(few, split, [*learners], arrays)
     return forecasts
+
+
+def _labelled(
+    few: WindowSet, split: str, names: list[str], arrays: Mapping[str, np.ndarray]
+) -> BaselineForecasts:
+    dims = {"prediction": DIMS, "fit_seconds": DIMS[:1]}
+    labels = {"model": names, **few.forecast_coordinates(split)}
+    data = {name: (dims[name], array) for name, array in arrays.items()}
+    return BaselineForecasts(xr.Dataset(data, labels, few.forecast_attributes("baselines")))
+
+
+ForecastVDs = Callable[
+    [Mapping[str, Learner], WindowSet, slice, Sequence[str], Compute], dict[str, BaselineForecasts]
+]
+"""Such as :func:`forecast_vds`."""
+
+
+def kept_in(state: TrainingState, number: int, baselines: Baselines) -> ForecastVDs:
+    """:func:`forecast_vds` for a test block, whose results are kept in a state and found there."""
+
+    def forecast(
+        learners: Mapping[str, Learner],
+        windows: WindowSet,
+        vds: slice,
+        splits: Sequence[str],
+        compute: Compute,
+    ) -> dict[str, BaselineForecasts]:
+        name, few = state_name(number, vds), windows.of(vds)
+        made_with = {
+            "baselines": baselines.model_dump_json(),
+            "compute.threads": str(compute.threads),
+            "data": data_digest(windows, vds),
+            "code": code_digest(__name__),
+            **{f"version of {package}": version_of(package) for package in PACKAGES},
+        }
+        found = state.load(name)
+        if found is None or found.get("made_with") != made_with:
+            made = forecast_vds(learners, windows, vds, splits, compute)
+            found = {"made_with": made_with} | {
+                split: {key: torch.from_numpy(of.data[key].values.copy()) for key in KEPT}
+                for split, of in made.items()
+            }
+            state.save(name, found)
+        return {
+            split: _labelled(
+                few, split, [*learners], {key: found[split][key].numpy() for key in KEPT}
+            )
+            for split in splits
+        }
+
+    return forecast
 
 
 def forecast_seasonal_naive(windows: WindowSet, origins: np.ndarray, vds: slice) -> np.ndarray:

@@ -46,6 +46,7 @@ from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tid
 from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.vocabulary import SPEED
+from vd_forecasting.wording import shortened
 
 SCORE_COLUMNS = ["mode", "model", "seed", "block", "vdid", "feature", "horizon", "metric", "value"]
 
@@ -75,7 +76,8 @@ def gather_outcome(
             if own != other:
                 raise ValueError(
                     f"config.json and {file}.nc of {config.experiment} are of different runs: "
-                    f"{name} {own} and {other}; kedro run --namespace {config.experiment}"
+                    f"{name} {shortened(str(own))} and {shortened(str(other))}; "
+                    f"kedro run --namespace {config.experiment}"
                 )
     return Outcome(config, history, cost, fit_errors, forecasts, validation)
 

@@ -22,6 +22,7 @@ from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, scaling_of
 from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.vd_array import DIMS, VDS_PER_CHUNK, in_memory
 from vd_forecasting.vocabulary import SPEED
+from vd_forecasting.wording import shortened
 
 Floats = npt.NDArray[np.float32]
 Part = tuple[str, slice]
@@ -83,7 +84,7 @@ def check_same_windows(checkpoint: Checkpoint, windows: WindowSet) -> None:
     }
     tensors = {"scaler": windows.scaler, "range": windows.range, "static": windows.static_values}
     differing = [
-        f"its {name} {checkpoint[name]}, theirs {own}"
+        f"its {name} {shortened(str(checkpoint[name]))}, theirs {shortened(str(own))}"
         for name, own in described.items()
         if checkpoint[name] != own
     ] or [

@@ -178,9 +178,12 @@ def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] =
 
 def alterations(before: Fingerprint, now: Fingerprint) -> dict[str, str]:
     """Output files that changed since they were made, by dataset, and how."""
+    found = now["outputs"]
+    # A file beside the main one of a dataset may be known from what the folder holds.
+    gone = {name: None for name in before["outputs"] if found.get(name.partition(" ")[0])}
     return {
         name: "is missing" if content is None else "was changed since"
-        for name, content in now["outputs"].items()
+        for name, content in {**gone, **found}.items()
         if content is None or content != before["outputs"].get(name)
     }
 

@@ -252,7 +252,7 @@ def _plot_distribution(question: str, errors: Errors) -> Figure:
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     for feature, ax in axes.items():
-        style.title(ax, feature)
+        style.title(ax, f"MAE of {errors.label(feature)}")
         largest = 0.0
         for model in [*strong_baselines(errors, feature), *errors.networks]:
             values = by_vd.sel(feature=feature, model=model).values
@@ -262,7 +262,6 @@ def _plot_distribution(question: str, errors: Errors) -> Figure:
                 ax.plot(values, shares, drawstyle="steps-post", **_step_style(model))
                 largest = max(largest, float(np.quantile(values, _SHOWN_DETECTORS)))
         ax.set_xlim(0, 1.06 * largest or 1)
-        ax.set_xlabel(f"MAE of {errors.label(feature)}")
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not largest:
             style.say_empty(ax, "nothing observed, nothing scored")

@@ -170,8 +170,9 @@ def _detail(histories: Mapping[str, History]) -> str:
         [(_, _, fit), *others] = history.fits()
         text = f"{plural(len(fit.epochs), 'epoch')}, epoch {fit.best_epoch} chosen"
         if others:
-            many = len(others) + 1 > MAX_CURVES
-            shown = "their median and, of validation, 90 % of them" if many else "a line each"
+            shown = "a line each"
+            if len(others) + 1 > MAX_CURVES:
+                shown = "the median and, of validation, 90 % of those that reached an epoch"
             text = f"{plural(len(others) + 1, 'training')}, {shown}"
         parts.append(f"{NAMES[model]}: {text}")
     return f"{'; '.join(parts)}. Chosen is the epoch with the lowest validation loss."
