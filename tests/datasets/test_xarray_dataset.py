@@ -149,9 +149,9 @@ def test_forecasts_stay_in_their_file_until_they_are_asked_for(
     saved = forecasts()
     forecasts_file.save(saved)
     loaded = forecasts_file.load()
-    for name in ("prediction", "truth"):
+    for name in ("prediction", "truth", "persistence"):
         assert loaded.data[name].chunks is not None
-    assert loaded.data["persistence"].chunks is None
+    assert loaded.data["mase_scale"].chunks is None
     elsewhere = pickle.loads(pickle.dumps(loaded))
     few = {"vd": ["3", "17"], "origin": saved.origins[[7, 250, 299]]}
     for found in (loaded, elsewhere, copy.deepcopy(loaded)):

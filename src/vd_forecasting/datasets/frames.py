@@ -11,6 +11,7 @@ from kedro.io import DatasetError
 from kedro_datasets.pandas import CSVDataset
 
 from vd_forecasting.datasets.atomic import AtomicCSVDataset, as_before_saving
+from vd_forecasting.running.kedro_private import TablePreview
 
 ROWS_AT_ONCE = 100_000
 
@@ -55,6 +56,6 @@ class FramesDataset(AtomicCSVDataset):
     def save(self, data: Frames) -> None:  # type: ignore[override]
         super().save(data)  # type: ignore[arg-type]
 
-    def preview(self, nrows: int = 5) -> Any:
+    def preview(self, nrows: int = 5) -> TablePreview:
         """The first rows, for kedro-viz."""
-        return next(self._read()).head(nrows).to_dict(orient="split")
+        return TablePreview(next(self._read()).head(nrows).to_dict(orient="split"))

@@ -21,11 +21,11 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner.parallel_runner import ParallelRunnerManager
 from kedro.runner.task import Task
-from kedro_datasets._typing import ImagePreview
+from kedro_datasets._typing import ImagePreview, TablePreview
 
 from vd_forecasting.datasets.places import Place, RemoteFile
 
-__all__ = ["ImagePreview"]
+__all__ = ["ImagePreview", "TablePreview"]
 
 MakeTask = Callable[[Node, Executor], Task]
 Release = Callable[[Node], None]

@@ -400,7 +400,7 @@ def test_the_comprehensive_page_is_made_of_what_did_not_fail(
     assert set(links) == set(experiments)
     assert set(re.findall(r"\]\((\w+)_lstm_vs_xlstm.md\)", page)) == compared
     assert ("](metrics.csv)" in page) == bool(compared)
-    assert set(outputs["comprehensive_metrics"]["mode"]) == compared
+    assert set(pd.concat(outputs["comprehensive_metrics"])["mode"]) == compared
     networks = re.findall(r"^\| (\w+ x?LSTM) \|", page, re.MULTILINE)
     assert {name.replace(" ", "_").lower() for name in networks} == set(experiments)
     assert not re.search(r"\bnan\b|None|\binf\b", page)

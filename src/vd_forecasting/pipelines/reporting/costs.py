@@ -74,7 +74,7 @@ class Costs:
     def parameters_in_words(self) -> str:
         """``1,234``, or ``10 × 1,234``."""
         parameters = count(self.outcome.config.num_parameters)
-        return f"{self.models} × {parameters}" if self.models > 1 else parameters
+        return f"{count(self.models)} × {parameters}" if self.models > 1 else parameters
 
     @property
     def best_epoch_in_words(self) -> str:
@@ -93,7 +93,7 @@ class Costs:
             return early if stopped else "the limit of epochs"
         if stopped == total:
             return f"early stopping, all {plural(total, 'training')}"
-        return f"early stopping in {stopped} trainings, the limit in {total - stopped}"
+        return f"early stopping in {stopped:,} trainings, the limit in {total - stopped:,}"
 
 
 def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:

@@ -427,7 +427,7 @@ def cut_short(costs: Mapping[str, Costs]) -> list[str]:
 
 def _in_how_many(trainings: int, cost: Costs, preposition: str) -> str:
     total = len(cost.fits)
-    return f" ({preposition}{trainings} of {total} trainings)" if total > 1 else ""
+    return f" ({preposition}{trainings:,} of {total:,} trainings)" if total > 1 else ""
 
 
 def difference_details_of_modes(

@@ -114,6 +114,8 @@ def _draw_distribution(
         ax.plot(epochs, middle, **_line(model, split, last))
         if split == "val":
             ax.fill_between(epochs, low, high, color=COLOURS[model], alpha=0.2, linewidth=0)
+            if last == 1:  # a band of no width would not be seen
+                ax.vlines(epochs, low, high, color=COLOURS[model], alpha=0.4)
             drawn += [low, high]
         drawn.append(middle)
     chosen = _quantiles(np.array([[_number(value(fit.best.val))] for fit in fits]))[1]
