@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
 
+GRAM_BYTES = 64 * 2**20
+"""What sums over windows of several outputs may take while the series are read once."""
+
 Positions = npt.NDArray[np.intp]
 Weights = npt.NDArray[np.float64]
 
@@ -152,19 +155,22 @@ class NormalEquations:
         """The series of each part."""
         return iter(self.kept) if self.kept else series_of(self.windows, self.parts)
 
-    def gram_of(self, output: int) -> np.ndarray:
-        """The sum ``[L, L]`` of the live inputs' outer products over windows in which an output is
-        observed."""
-        few = 2 * int(self.counts[output]) < len(self.origins) * len(self.parts)
-        gram = np.zeros_like(self.gram) if few else self.gram.copy()
-        for series in self.series():
-            horizon, vd, feature = np.unravel_index(
-                output, (self.windows.prediction_length, *series.values.shape[1:])
-            )
-            rows = series.observed[self.origins + 1 + horizon, vd, feature] == few
-            for x in input_blocks(self.windows, series, self.origins[rows], self.live):
-                (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
-        return gram
+    def grams_of(self, outputs: Sequence[int]) -> Iterator[np.ndarray]:
+        """For each of some outputs the sum ``[L, L]`` of the live inputs' outer products over
+        windows in which it is observed."""
+        at_once = max(GRAM_BYTES // self.gram.nbytes, 1)
+        for first in range(0, len(outputs), at_once):
+            some = outputs[first : first + at_once]
+            few = 2 * self.counts[some] < len(self.origins) * len(self.parts)
+            grams = [np.zeros_like(self.gram) if is_few else self.gram.copy() for is_few in few]
+            for series in self.series():
+                shape = (self.windows.prediction_length, *series.values.shape[1:])
+                for output, is_few, gram in zip(some, few, grams, strict=True):
+                    horizon, vd, feature = np.unravel_index(output, shape)
+                    rows = series.observed[self.origins + 1 + horizon, vd, feature] == is_few
+                    for x in input_blocks(self.windows, series, self.origins[rows], self.live):
+                        (np.add if is_few else np.subtract)(gram, x.T @ x, out=gram)
+            yield from grams
 
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
         """The coefficients that minimise the squared error plus alpha times their squares.
@@ -174,11 +180,10 @@ class NormalEquations:
         """
         weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
         penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
-        for mask in np.unique(self.masks[outputs]):
-            members = np.flatnonzero(self.masks[outputs] == mask)
-            if not self.counts[outputs[members[0]]]:
-                continue
-            gram = self.gram_of(outputs[members[0]])
+        masks = np.unique(self.masks[outputs[self.counts[outputs] > 0]])
+        groups = [np.flatnonzero(self.masks[outputs] == mask) for mask in masks]
+        firsts = [int(outputs[members[0]]) for members in groups]
+        for members, gram in zip(groups, self.grams_of(firsts), strict=True):
             moments = self.moments[:, outputs[members]]
             for each, alpha in zip(weights, alphas, strict=True):
                 penalised_gram = gram.copy()
