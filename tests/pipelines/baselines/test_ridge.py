@@ -23,7 +23,7 @@ from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning, MultiVDWindows
 from vd_forecasting.pipelines.baselines import ridge
 from vd_forecasting.pipelines.baselines.baseline import all_vds
-from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
+from vd_forecasting.pipelines.baselines.neighbours import Neighbours, nearest_vds
 from vd_forecasting.pipelines.baselines.ridge import (
     NormalEquations,
     Part,
@@ -42,7 +42,7 @@ PART = Part(ALL, np.arange(2))
 
 def forecast_test(windows: WindowSet, alphas: list[float], neighbours: int = 9) -> np.ndarray:
     everything = all_vds(windows)
-    ridge = learn_ridge(windows, everything, alphas, neighbours)
+    ridge = learn_ridge(windows, everything, alphas, Neighbours(neighbours))
     return ridge(windows, windows.origins("test"), everything)
 
 
@@ -209,7 +209,7 @@ def test_independent_models_do_not_know_each_other() -> None:
 @pytest.mark.parametrize("missing", [0.0, 0.1, 0.7])
 def test_with_few_neighbours_ridge_is_scikit_learns_on_what_each_vd_sees(missing: float) -> None:
     windows = make_joint_windows(make_clean(400, vds=5, missing=missing), num_vds=5)
-    nearest = nearest_vds(windows, slice(0, 5), 2)
+    nearest = nearest_vds(windows, 2)
     forecast = forecast_test(windows, [10.0], neighbours=2)
     number = len(windows.features)
     for n, near in enumerate(nearest):

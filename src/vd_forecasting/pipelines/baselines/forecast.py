@@ -19,6 +19,7 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
     learn_gradient_boosting,
     shares_models,
 )
+from vd_forecasting.pipelines.baselines.neighbours import Neighbours
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.pipelines.training.resume import data_digest
 from vd_forecasting.provenance import code_digest, version_of
@@ -111,9 +112,8 @@ def all_baselines(baselines: Baselines) -> dict[str, Learner]:
 
 def quick_baselines(baselines: Baselines) -> dict[str, Learner]:
     """Those that are learnt within seconds."""
-    ridge = partial(
-        learn_ridge, alphas=baselines.ridge_alphas, neighbours=baselines.ridge_neighbours
-    )
+    neighbours = Neighbours(baselines.ridge_neighbours)
+    ridge = partial(learn_ridge, alphas=baselines.ridge_alphas, neighbours=neighbours)
     return {
         "seasonal_naive": Learner(lambda _, __: forecast_seasonal_naive),
         "historical_average": Learner(learn_historical_average),

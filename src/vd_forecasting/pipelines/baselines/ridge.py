@@ -27,13 +27,16 @@ from scipy.linalg import cho_factor, cho_solve
 
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines.baseline import VDS_AT_ONCE, Baseline
-from vd_forecasting.pipelines.baselines.neighbours import nearest_vds
+from vd_forecasting.pipelines.baselines.neighbours import Neighbours
 from vd_forecasting.wording import listed, plural
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 4096
 """Windows flattened at a time, so that a long series takes no more memory than a short one."""
+
+GRAM_BYTES = 64 * 2**20
+"""What sums over windows of several outputs may take while the series are read once."""
 
 Positions = npt.NDArray[np.intp]
 Weights = npt.NDArray[np.float64]
@@ -60,7 +63,7 @@ class Series(NamedTuple):
 
 
 def learn_ridge(
-    windows: WindowSet, vds: slice, alphas: Sequence[float], neighbours: int
+    windows: WindowSet, vds: slice, alphas: Sequence[float], neighbours: Neighbours
 ) -> Baseline:
     """:func:`forecast_ridge` of some VDs, with the best of some penalties for each model."""
     learnt, chosen = [], Counter[float]()
@@ -75,17 +78,19 @@ def learn_ridge(
     return partial(forecast_ridge, learnt=learnt)
 
 
-def models_of(windows: WindowSet, vds: slice, neighbours: int) -> Iterator[list[Part]]:
+def models_of(windows: WindowSet, vds: slice, neighbours: Neighbours) -> Iterator[list[Part]]:
     """The parts of each model that forecasts of some VDs need; of a global one, all VDs."""
     everything = np.arange(len(windows.vdids))
+    alone = [Part(slice(n, n + 1), everything[n : n + 1]) for n in everything]
     if windows.one_by_one:
-        yield [Part(slice(n, n + 1), everything[n : n + 1]) for n in everything]
-    elif windows.mode != "independent_multi_vd" and len(everything) <= neighbours + 1:
+        yield alone
+    elif windows.mode == "independent_multi_vd" or not neighbours.count:
+        yield from ([part] for part in alone[vds])
+    elif len(everything) <= neighbours.count + 1:
         yield [Part(vds, everything)]
     else:
-        others = 0 if windows.mode == "independent_multi_vd" else neighbours
-        for n, near in zip(everything[vds], nearest_vds(windows, vds, others), strict=True):
-            yield [Part(slice(n, n + 1), np.sort([n, *near]))]
+        for part, near in zip(alone[vds], neighbours.of(windows, vds), strict=True):
+            yield [Part(part.vds, np.sort([*part.seen, *near]))]
 
 
 def forecast_ridge(
@@ -113,13 +118,15 @@ class NormalEquations:
     """The least-squares problems of all outputs of a model, on the training split.
 
     The model forecasts the VDs of each of its ``parts`` at once; the W windows are those of the
-    first part, then those of the next. Of these nothing is kept but sums.
+    first part, then those of the next. Nothing of many parts is kept but sums.
     """
 
     def __init__(self, windows: WindowSet, parts: Sequence[Part]) -> None:
         self.windows, self.parts = windows, parts
         self.origins = windows.origins("train")
-        [first] = series_of(windows, parts[:1])
+        # Lazy series of one part are read once, those of many parts for every sum.
+        self.kept = [*series_of(windows, parts)] if len(parts) == 1 else None
+        first = next(self.series())
         self.num_inputs = next(input_blocks(windows, first, self.origins[:1])).shape[1]
         self.num_outputs = target_changes(windows, first, self.origins[:1]).shape[1]
         gram = np.zeros((self.num_inputs, self.num_inputs))
@@ -127,7 +134,7 @@ class NormalEquations:
         self.counts = np.zeros(self.num_outputs, "int64")
         """Windows in which each output is observed."""
         digests = [blake2b() for _ in self.counts]
-        for series in series_of(windows, parts):
+        for series in self.series():
             changes = target_changes(windows, series, self.origins)
             observed = np.isfinite(changes)
             self.counts += observed.sum(axis=0)
@@ -144,19 +151,26 @@ class NormalEquations:
         self.gram = gram[np.ix_(self.live, self.live)]  # [L, L]
         self.moments = moments[self.live]  # [L, K]
 
-    def gram_of(self, output: int) -> np.ndarray:
-        """The sum ``[L, L]`` of the live inputs' outer products over windows in which an output is
-        observed."""
-        few = 2 * int(self.counts[output]) < len(self.origins) * len(self.parts)
-        gram = np.zeros_like(self.gram) if few else self.gram.copy()
-        for series in series_of(self.windows, self.parts):
-            horizon, vd, feature = np.unravel_index(
-                output, (self.windows.prediction_length, *series.values.shape[1:])
-            )
-            rows = series.observed[self.origins + 1 + horizon, vd, feature] == few
-            for x in input_blocks(self.windows, series, self.origins[rows], self.live):
-                (np.add if few else np.subtract)(gram, x.T @ x, out=gram)
-        return gram
+    def series(self) -> Iterator[Series]:
+        """The series of each part."""
+        return iter(self.kept) if self.kept else series_of(self.windows, self.parts)
+
+    def grams_of(self, outputs: Sequence[int]) -> Iterator[np.ndarray]:
+        """For each of some outputs the sum ``[L, L]`` of the live inputs' outer products over
+        windows in which it is observed."""
+        at_once = max(GRAM_BYTES // self.gram.nbytes, 1)
+        for first in range(0, len(outputs), at_once):
+            some = outputs[first : first + at_once]
+            few = 2 * self.counts[some] < len(self.origins) * len(self.parts)
+            grams = [np.zeros_like(self.gram) if is_few else self.gram.copy() for is_few in few]
+            for series in self.series():
+                shape = (self.windows.prediction_length, *series.values.shape[1:])
+                for output, is_few, gram in zip(some, few, grams, strict=True):
+                    horizon, vd, feature = np.unravel_index(output, shape)
+                    rows = series.observed[self.origins + 1 + horizon, vd, feature] == is_few
+                    for x in input_blocks(self.windows, series, self.origins[rows], self.live):
+                        (np.add if is_few else np.subtract)(gram, x.T @ x, out=gram)
+            yield from grams
 
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
         """The coefficients that minimise the squared error plus alpha times their squares.
@@ -166,11 +180,10 @@ class NormalEquations:
         """
         weights = np.zeros((len(alphas), self.num_inputs, len(outputs)))
         penalised = np.arange(len(self.live) - 1)  # all but the intercept, which comes last
-        for mask in np.unique(self.masks[outputs]):
-            members = np.flatnonzero(self.masks[outputs] == mask)
-            if not self.counts[outputs[members[0]]]:
-                continue
-            gram = self.gram_of(outputs[members[0]])
+        masks = np.unique(self.masks[outputs[self.counts[outputs] > 0]])
+        groups = [np.flatnonzero(self.masks[outputs] == mask) for mask in masks]
+        firsts = [int(outputs[members[0]]) for members in groups]
+        for members, gram in zip(groups, self.grams_of(firsts), strict=True):
             moments = self.moments[:, outputs[members]]
             for each, alpha in zip(weights, alphas, strict=True):
                 penalised_gram = gram.copy()
@@ -195,7 +208,7 @@ def choose_alpha(equations: NormalEquations, alphas: Sequence[float]) -> float:
     judges = by_horizon[sorted({0, horizons - 1})].ravel()
     weights = equations.solve(alphas, judges)
     errors = np.zeros(len(alphas))
-    for series in series_of(windows, equations.parts):
+    for series in equations.series():
         changes = target_changes(windows, series, origins)[:, judges]
         inputs = np.concatenate(list(input_blocks(windows, series, origins)))
         errors += [np.nansum(abs(inputs @ each - changes)) for each in weights]
