@@ -11,6 +11,7 @@ from kedro.io import DatasetError
 from kedro_datasets.pandas import CSVDataset
 
 from vd_forecasting.datasets.atomic import AtomicCSVDataset, as_before_saving
+from vd_forecasting.running import kedro_private
 from vd_forecasting.running.kedro_private import TablePreview
 
 ROWS_AT_ONCE = 100_000
@@ -49,7 +50,7 @@ class FramesDataset(AtomicCSVDataset):
         return Frames(self._read)
 
     def _read(self) -> Iterator[pd.DataFrame]:
-        reader = self._copy(_load_args=self._load_args | {"chunksize": ROWS_AT_ONCE})
+        reader = kedro_private.loading_with(self, chunksize=ROWS_AT_ONCE)
         with CSVDataset.load(reader) as frames:
             yield from map(as_before_saving, frames)
 

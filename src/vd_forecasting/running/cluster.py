@@ -235,7 +235,7 @@ class OnWorkerDataset(AbstractDataset[Any, Any]):
     def _exists(self) -> bool:
         return self.remote is not None
 
-    def _release(self) -> None:
+    def release(self) -> None:
         self.remote = None
 
     def _describe(self) -> dict[str, Any]:

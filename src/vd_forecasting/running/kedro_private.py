@@ -112,6 +112,11 @@ def restore_state(dataset: Any, state: dict[str, Any]) -> None:
         setattr(dataset, name, getattr(dataset._fs, method))
 
 
+def loading_with(dataset: Any, **settings: Any) -> Any:
+    """A copy of a dataset of kedro-datasets that loads with these arguments beside its own."""
+    return dataset._copy(_load_args=dataset._load_args | settings)
+
+
 def save_unwrapped(save: Any, data: Any, path: Path) -> None:
     """Save to a path of this machine, without the wrapper that Kedro puts around ``save``, the
     bound method of a dataset of kedro-datasets."""
