@@ -55,11 +55,11 @@ def stages() -> Iterator[tuple[str, str, list[str]]]:
     yield "all", "clean", nodes("data_engineering", "clean")
     yield "all", "quality page", nodes("data_engineering", "report_quality")
     for mode, model in ((MODE, "lstm"), (MODE, "xlstm"), ("global_vd", "lstm")):
-        space = f"{mode}_{model}"
-        yield space, "windows", nodes(space, "make_windows")
-        yield space, "train", nodes(space, "begin_training", "train")
-        yield space, "evaluate", nodes(space, "evaluate")
-        yield space, "report", nodes(space, *REPORT)
+        space, of_mode = f"{mode}_{model}", ["--pipeline", f"compare_{mode}"]
+        yield space, "windows", [*of_mode, *nodes(space, "make_windows")]
+        yield space, "train", [*of_mode, *nodes(space, "begin_training", "train")]
+        yield space, "evaluate", [*of_mode, *nodes(space, "evaluate")]
+        yield space, "report", [*of_mode, *nodes(space, *REPORT)]
     yield f"compare_{MODE}", "baselines", nodes(f"compare_{MODE}", *BASELINES)
     comparison = ["--pipeline", f"compare_{MODE}", "--only-stale-outputs"]
     yield f"compare_{MODE}", "comparison", comparison
