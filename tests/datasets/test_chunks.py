@@ -22,7 +22,7 @@ from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.datasets import CheckpointDataset, TrainingState, chunks
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import train_lstm, train_lstm_part
+from vd_forecasting.pipelines.training.train import train_lstm, train_part
 from vd_forecasting.running.shares import Share
 
 VDIDS = [f"VD-{n}" for n in range(1, 6)]
@@ -124,7 +124,7 @@ def test_trainings_in_parts_and_in_chunks_make_the_same(tmp_path: Path) -> None:
     whole, _, _, history = train_one_block(blocks.last, *inputs[1:])
     state = TrainingState(tmp_path)
     for number in (2, 0, 1):
-        train_lstm_part(*inputs, state, share=Share(number, 3))
+        train_part(*inputs, state, share=Share(number, 3))
     assert len(list(tmp_path.iterdir())) == 4
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     best, _, _, of_parts = train_lstm(*inputs, state)

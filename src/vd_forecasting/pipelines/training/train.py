@@ -36,9 +36,9 @@ NOTABLE_SECONDS = 2.0
 Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 
 
-def train_lstm_part(
+def train_part(
     windows: WindowBlocks,
-    model: LSTMModel,
+    model: LSTMModel | XLSTMModel,
     training: Training,
     mape_min_truth: float,
     compute: Compute,
@@ -46,12 +46,26 @@ def train_lstm_part(
     *,
     share: Share,
 ) -> None:
-    """Train a share of the LSTMs of an experiment ahead. See :func:`train_part`."""
-    experiment = Experiment(windows.last, "lstm", model, training, compute, mape_min_truth)
-    train_part(experiment, windows, training_state, share)
+    """Train a share of the models that :func:`train` trains, and leave them in their states.
+
+    There it finds them. A model that cannot be trained is left to it, which raises the error.
+    """
+    name = "lstm" if isinstance(model, LSTMModel) else "xlstm"
+    experiment = Experiment(windows.last, name, model, training, compute, mape_min_truth)
+    models = (
+        (number, seed, of_vds)
+        for number, of_block in windows.blocks.items()
+        for seed in training.seeds
+        for of_vds in of_block.models
+    )
+    for number, seed, of_vds in share.of(models):
+        block = windows.label(number)
+        of_block = replace(experiment, windows=windows.blocks[number], block=block)
+        with suppress(ValueError):
+            train_model(of_block, of_vds, seed, training_state)
 
 
-@in_parts(train_lstm_part)
+@in_parts(train_part)
 def train_lstm(
     windows: WindowBlocks,
     model: LSTMModel,
@@ -65,22 +79,7 @@ def train_lstm(
     return train(experiment, windows, training_state)
 
 
-def train_xlstm_part(
-    windows: WindowBlocks,
-    model: XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState,
-    *,
-    share: Share,
-) -> None:
-    """Train a share of the xLSTMs of an experiment ahead. See :func:`train_part`."""
-    experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
-    train_part(experiment, windows, training_state, share)
-
-
-@in_parts(train_xlstm_part)
+@in_parts(train_part)
 def train_xlstm(
     windows: WindowBlocks,
     model: XLSTMModel,
@@ -100,26 +99,6 @@ def train_xlstm(
         )
     experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
     return train(experiment, windows, training_state)
-
-
-def train_part(
-    experiment: Experiment, blocks: WindowBlocks, training_state: TrainingState, share: Share
-) -> None:
-    """Train every so many of the models that :func:`train` trains, and leave them in their states.
-
-    There it finds them. A model that cannot be trained is left to it, which raises the error.
-    """
-    models = (
-        (number, seed, name)
-        for number, windows in blocks.blocks.items()
-        for seed in experiment.training.seeds
-        for name in windows.models
-    )
-    for number, seed, name in share.of(models):
-        windows = blocks.blocks[number]
-        of_block = replace(experiment, windows=windows, block=blocks.label(number))
-        with suppress(ValueError):
-            train_model(of_block, name, seed, training_state)
 
 
 def train(
