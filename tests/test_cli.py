@@ -1,9 +1,12 @@
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
+from vd_forecasting import cli as command_line
 from vd_forecasting.cli import missing_before, own_runner, run, share_cores
 
 
@@ -61,20 +64,34 @@ def test_namespace_is_an_alias_of_namespaces() -> None:
     assert {"--namespace", "--namespaces", "-ns"} <= set(option.opts)
 
 
-def test_cores_are_shared_among_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def shared(
+    monkeypatch: pytest.MonkeyPatch, trainings: int, **given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of ParallelRunner and of the run, on 16 cores."""
+    planned = [SimpleNamespace(size=(trainings, 1, 1))]
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    runner, params = {}, {}  # type: ignore[var-annotated]
-    share_cores("ParallelRunner", runner, params)
-    assert runner == {"max_workers": 6}
-    assert params == {"compute": {"threads": 2}}
+    monkeypatch.setattr(command_line, "load_catalog", lambda options: None)
+    monkeypatch.setattr(command_line, "plan_trainings", lambda nodes, catalog: planned)
+    options: dict[str, Any] = {"runner": "ParallelRunner", "pipelines": []}
+    options |= {"runner_params": {}, "params": {}, **given}
+    share_cores(options)
+    return options["runner_params"], options["params"]
+
+
+@pytest.mark.parametrize(("trainings", "workers", "threads"), [(6, 6, 2), (9, 9, 1), (99, 16, 1)])
+def test_cores_are_shared_among_workers(
+    trainings: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, params = shared(monkeypatch, trainings)
+    assert runner == {"max_workers": workers}
+    assert params == {"compute": {"threads": threads}}
 
 
 def test_workers_and_threads_asked_for_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    runner, params = {"max_workers": 4}, {"compute": {"threads": 3, "seed": 1}}
-    share_cores("ParallelRunner", runner, params)
-    assert runner == {"max_workers": 4}
-    assert params == {"compute": {"threads": 3, "seed": 1}}
+    asked: dict[str, Any] = {"max_workers": 4}
+    threads: dict[str, Any] = {"compute": {"threads": 3, "seed": 1}}
+    found = shared(monkeypatch, 99, runner_params=asked, params=threads)
+    assert found == ({"max_workers": 4}, {"compute": {"threads": 3, "seed": 1}})
 
 
 @pytest.mark.parametrize("asked", ["ThreadRunner", "kedro.runner.ThreadRunner"])

@@ -17,6 +17,7 @@ import copy
 import inspect
 import io
 import logging
+import math
 import os
 import sys
 import warnings
@@ -119,9 +120,9 @@ def run(**options: Any) -> Any:
         _settle(options)
         options["runner"] = own_runner(options["runner"])
         check_runner_params(options["runner"], options["runner_params"])
-        share_cores(options["runner"], options["runner_params"], options["params"])
         if not all(name in pipelines for name in options["pipelines"]):
             return kedro_run.callback(**options)  # Kedro names the unknown one
+        share_cores(options)
         if only_stale:
             return _run_stale(options, dry=dry)
         if options["namespaces"] and not options["node_names"]:
@@ -340,22 +341,27 @@ def check_runner_params(runner: str, given: Mapping[str, Any]) -> None:
         )
 
 
-def share_cores(runner: str, runner_params: dict[str, Any], params: dict[str, Any]) -> None:
+def share_cores(options: dict[str, Any]) -> None:
     """Set how many torch threads (``compute.threads``) each worker has, if there are several.
 
     Without this each worker would take all cores, and they would slow each other down many times.
-    ParallelRunner has as many ``max_workers`` as cores, but no more than there are experiments.
-    Values the user gave stay.
+    ParallelRunner has as many ``max_workers`` as cores, but no more than there are trainings or
+    experiments. Values given on the command line stay.
     """
-    cores = os.cpu_count() or 1
-    if runner.endswith("ParallelRunner"):
-        workers = runner_params.setdefault("max_workers", min(cores, len(EXPERIMENTS)))
-        threads = cores // int(workers)
-    elif runner.endswith("DaskRunner"):
-        threads = cluster.threads_of_workers(**runner_params)
+    cores, given = os.cpu_count() or 1, options["runner_params"]
+    if options["runner"].endswith("ParallelRunner"):
+        if "max_workers" not in given:
+            given["max_workers"] = min(cores, len(EXPERIMENTS))
+            if cores > len(EXPERIMENTS):
+                nodes, catalog = _requested(options).nodes, load_catalog(options)
+                trainings = sum(math.prod(one.size) for one in plan_trainings(nodes, catalog))
+                given["max_workers"] = min(cores, max(trainings, len(EXPERIMENTS)))
+        threads = cores // int(given["max_workers"])
+    elif options["runner"].endswith("DaskRunner"):
+        threads = cluster.threads_of_workers(**given)
     else:
         return
-    params.setdefault("compute", {}).setdefault("threads", max(1, threads))
+    options["params"].setdefault("compute", {}).setdefault("threads", max(1, threads))
 
 
 def nodes_for_namespaces(options: dict[str, Any]) -> list[str]:

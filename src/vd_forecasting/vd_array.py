@@ -33,6 +33,9 @@ MINUTES_PER_WEEK: Final = 7 * MINUTES_PER_DAY
 BLOCK_BYTES = 96 * 2**20
 """Most memory for the values of a block, unless a single detector takes more."""
 
+VDS_AT_ONCE = 16
+"""So many are learnt and forecast at a time by baselines, so that memory does not grow with their
+number. A year of 5 minutes takes 20 MB a VD and baseline."""
 VDS_PER_CHUNK = 8
 """In the files that this project writes; a block of whole chunks is read and written quickest."""
 

@@ -105,6 +105,23 @@ def test_a_part_of_the_weights_is_read(tmp_path: Path) -> None:
         load_forecasters(found, ["VD-3"])
 
 
+def test_altered_weights_are_refused_and_made_anew(tmp_path: Path) -> None:
+    dataset, made = CheckpointDataset(filepath=str(tmp_path / "best.pt")), checkpoint_of(VDIDS)
+    dataset.save(made)
+    first, second, third = sorted(map(str, dataset.chunks()))
+    Path(second).write_bytes(Path(third).read_bytes())
+    Path(third).write_bytes(b"broken")
+    found = dataset.load()
+    load_forecasters(found, VDIDS[:2])
+    with pytest.raises(DatasetError, match=f"{second}: its weights were altered; train again"):
+        load_forecasters(found, ["VD-3"])
+    with pytest.raises(DatasetError, match=f"{third}: not a file of plain tensors"):
+        load_forecasters(found, ["VD-5"])
+    dataset.save(made)
+    assert_same_weights(dataset.load()["weights"], made["weights"])
+    assert sorted(map(str, dataset.chunks())) == [first, second, third]
+
+
 def test_weights_that_are_no_numbers_are_found_when_they_are_asked_for(tmp_path: Path) -> None:
     dataset, made = CheckpointDataset(filepath=str(tmp_path / "best.pt")), checkpoint_of(VDIDS)
     next(iter(made["weights"]["VD-4"].values()))[:] = torch.nan

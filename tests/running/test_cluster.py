@@ -23,8 +23,10 @@ from vd_forecasting.models.device import choose_gpu
 from vd_forecasting.running import cluster as running_cluster
 from vd_forecasting.running.cluster import (
     OnWorkerDataset,
+    _number_on_machine,
     check_workers,
     describe,
+    threads_for_each,
     threads_of_workers,
 )
 
@@ -66,6 +68,31 @@ def test_a_worker_that_differs_is_named(other: Any, line: str, tmp_path: Path) -
 def test_a_cluster_of_its_own_shares_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     assert [threads_of_workers(max_workers=most) for most in (None, 4, 16)] == [1, 4, 1]
+
+
+def test_every_worker_gets_the_threads_of_the_fullest_machine() -> None:
+    small: dict[str, Any] = {"host": "a", "cores": 8}
+    large: dict[str, Any] = {"host": "b", "cores": 64}
+    assert threads_for_each([small, small, large, large]) == 4
+    assert threads_for_each([large, large]) == 32
+    assert threads_for_each([small] * 9 + [large]) == 1
+
+
+def test_workers_of_a_machine_are_numbered_as_their_nannies_are() -> None:
+    workers: dict[str, dict[str, Any]] = {
+        "tcp://a:3": {"id": "tcp://a:3", "host": "a", "nanny": "tcp://a:1"},
+        "tcp://a:2": {"id": "tcp://a:2", "host": "a", "nanny": "tcp://a:4"},
+        "tcp://b:1": {"id": "tcp://b:1", "host": "b", "nanny": None},
+        "tcp://b:2": {"id": "tcp://b:2", "host": "b", "nanny": None},
+    }
+    client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": workers})
+    numbers = [
+        _number_on_machine(
+            SimpleNamespace(client=client, ip=of["host"], address=address, nanny=of["nanny"])
+        )
+        for address, of in workers.items()
+    ]
+    assert numbers == [0, 1, 0, 1]
 
 
 def test_without_a_scheduler_the_command_is_named(
@@ -165,6 +192,12 @@ def test_files_are_those_of_a_run_in_one_process(
     assert found["sequential"]
     assert found["dask"] == found["sequential"]
     assert found["parallel"] == found["sequential"]
+    alone = copy_of_the_project(tmp_path / "threads")  # threads would share random numbers
+    threads = ("--namespace", "single_vd_lstm", "--runner", "ThreadRunner")
+    code, output = runs.run(alone, *command(*threads, params=params))
+    assert code == 0, output
+    assert "train-1-of-2" not in output
+    assert hashes(alone).items() <= found["sequential"].items()
     stale = (*parts, "--only-stale-outputs", *on(workers))
     code, output = runs.run(tmp_path / "dask", *command(*stale, params=params))
     assert code == 0, output

@@ -54,7 +54,7 @@ def test_a_training_has_as_many_parts_as_workers_can_do(
         assert part.tags == TRAIN.tags
 
 
-@pytest.mark.parametrize(("detectors", "expected"), [(10, 0), (16, 2), (2000, 8)])
+@pytest.mark.parametrize(("detectors", "expected"), [(10, 0), (16, 0), (17, 2), (2000, 8)])
 def test_baselines_of_many_detectors_have_parts(detectors: int, expected: int) -> None:
     assert len(parts_of(BASELINES, catalog(detectors), workers=2)) == expected
 

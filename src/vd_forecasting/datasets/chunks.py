@@ -50,8 +50,7 @@ def write_chunks(
     for first in range(0, len(models), MODELS_PER_FILE):
         few = {model: weights[model] for model in models[first : first + MODELS_PER_FILE]}
         name = f"{first // MODELS_PER_FILE:04d}-{_digest(few)}.pt"
-        if not (folder / name).is_file():
-            write(few, folder / name)
+        write(few, folder / name)
         names |= dict.fromkeys(few, name)
     return names
 
@@ -63,7 +62,15 @@ def read_chunks(
     read is kept."""
     if not all(isinstance(name, str) for name in weights.values()):
         return weights
-    read_last = lru_cache(maxsize=1)(read)
+
+    @lru_cache(maxsize=1)
+    def read_last(file: Place) -> Weights:
+        held = read(file)
+        if not all(isinstance(one, dict) for one in held.values()) or (
+            _digest(held) != file.name.rpartition("-")[2].removesuffix(".pt")
+        ):
+            raise DatasetError(f"{file}: its weights were altered; train again")
+        return held
 
     def load(model: str) -> Any:
         file = folder / weights[model]

@@ -19,6 +19,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from dask.system import CPU_COUNT
 from kedro import runner as kedro_runner
 from kedro.io import AbstractDataset, CatalogProtocol, DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline
@@ -31,7 +32,7 @@ from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import MakeTask, Release, configure_worker, file_of
 from vd_forecasting.running.runners import KILLED, ClusterLost, KeepsGoing
 from vd_forecasting.running.stop import heed
-from vd_forecasting.wording import listed, plural
+from vd_forecasting.wording import listed, one_line, plural
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,8 +47,8 @@ SECONDS_TO_JOIN = 60
 SAME_VERSIONS = (PACKAGE, "torch", "numpy", "numba", "xlstm", "kedro", "dask", "distributed")
 """Packages that all workers need in the driver's version."""
 
-Levels = tuple[tuple[str, int], ...]
-"""Lowest levels of messages by logger."""
+Pairs = tuple[tuple[str, Any], ...]
+"""A mapping that can be compared with an earlier one."""
 
 LOST = "the Dask scheduler is gone; start it again and then this run, whose trainings resume"
 
@@ -86,8 +87,9 @@ class DaskRunner(KeepsGoing, kedro_runner.SequentialRunner):
             hosts = sorted({worker["host"] for worker in described.values()})
             logger.info("%s on %s", plural(len(described), "Dask worker"), listed(hosts))
             client.forward_logging()
-            self._max_workers = len(described)
-            self._executor = _OnCluster(client)
+            self._max_workers = max(len(described), 2)  # more may join
+            versions = describe("")["versions"]
+            self._executor = _OnCluster(client, versions)
             super().schedule(pipeline, catalog, task, release)
 
     def executor(self, workers: int) -> Executor:
@@ -164,8 +166,13 @@ def threads_of_workers(
         return cores // int(max_workers or cores)
     with connected(scheduler_file, address) as client:
         described = check_workers(client, Path.cwd())
-    on = Counter(worker["host"] for worker in described.values())
-    return int(min(worker["cores"] // on[worker["host"]] for worker in described.values()))
+    return threads_for_each([*described.values()])
+
+
+def threads_for_each(workers: Sequence[Mapping[str, Any]]) -> int:
+    """The cores for each worker on the machine that has fewest, at least one."""
+    on = Counter(worker["host"] for worker in workers)
+    return max(1, min(int(worker["cores"]) // on[worker["host"]] for worker in workers))
 
 
 def check_workers(client: "Client", folder: Path) -> dict[str, dict[str, Any]]:
@@ -183,18 +190,24 @@ def check_workers(client: "Client", folder: Path) -> dict[str, dict[str, Any]]:
     finally:
         token.unlink(missing_ok=True)
     for address, worker in found.items():
-        who = f"Dask worker {address} on {worker['host']}"
         if not worker["sees"]:
+            who = f"Dask worker {address} on {worker['host']}"
             raise ValueError(f"{who} does not see {folder}; mount that folder there")
-        for what, own in here["versions"].items():
-            if (its := worker["versions"].get(what, "not installed")) != own:
-                raise ValueError(
-                    f"{who} has {what} {its}, here it is {own}; install the same there, and start "
-                    "it again"
-                )
-        if worker["threads"] > 1:
-            raise ValueError(f"{who} has {worker['threads']} threads; start it with --nthreads 1")
+        refuse_another(address, worker, here["versions"])
     return dict(found)
+
+
+def refuse_another(address: str, worker: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+    """Raise a ValueError for a worker with other versions than these, or several threads."""
+    who = f"Dask worker {address} on {worker['host']}"
+    for what, own in versions.items():
+        if (its := worker["versions"].get(what, "not installed")) != own:
+            raise ValueError(
+                f"{who} has {what} {its}, here it is {own}; install the same there, and start it "
+                "again"
+            )
+    if worker["threads"] > 1:
+        raise ValueError(f"{who} has {worker['threads']} threads; start it with --nthreads 1")
 
 
 def _asking() -> Any:
@@ -248,8 +261,9 @@ class OnWorkerDataset(AbstractDataset[Any, Any]):
 class _OnCluster(Executor):
     """Runs the tasks of a run on the workers of a client."""
 
-    def __init__(self, client: "Client") -> None:
+    def __init__(self, client: "Client", versions: Mapping[str, str]) -> None:
         self.client = client
+        self.versions = tuple(versions.items())
         known = logging.root.manager.loggerDict
         loggers = {name: logging.getLogger(name) for name in known if "distributed" not in name}
         self.levels = tuple((name, one.level) for name, one in loggers.items() if one.level)
@@ -261,7 +275,8 @@ class _OnCluster(Executor):
         inputs = {name: kept[name].remote for name in node.inputs if name in kept}
         outputs = [name for name in node.outputs if name in kept]
         key = f"{node.name}-{token_hex(4)}"
-        remote = self.client.submit(run_task, task, inputs, outputs, self.levels, key=key)
+        like = (self.levels, self.versions)
+        remote = self.client.submit(run_task, task, inputs, outputs, like, key=key)
         for name in outputs:
             kept[name].remote = self.client.submit(itemgetter(name), remote, pure=False)
         future: Future[Any] = Future()
@@ -279,7 +294,10 @@ def _settle(future: "Future[Any]", remote: "Remote[Any]", node: Node) -> None:
     if remote.status == "finished":
         future.set_result(node)
         return
-    error = remote.exception() if remote.status == "error" else None
+    try:
+        error = remote.exception() if remote.status == "error" else None
+    except Exception as failure:  # it cannot be fetched, and nobody would wait for it again
+        error = ClusterLost(f"{LOST} ({one_line(failure)})")
     if isinstance(error, KilledWorker):
         error = ChildProcessError(KILLED)
     future.set_exception(error or ClusterLost(LOST))
@@ -293,7 +311,7 @@ def describe(token: str, threads: int = 1) -> dict[str, Any]:
     ``versions``, and whether it ``sees`` a file."""
     return {
         "host": platform.node(),
-        "cores": os.cpu_count() or 1,
+        "cores": CPU_COUNT,
         "threads": threads,
         "versions": {
             "Python": platform.python_version(),
@@ -305,18 +323,19 @@ def describe(token: str, threads: int = 1) -> dict[str, Any]:
 
 
 def run_task(
-    task: Task, inputs: Mapping[str, Any], outputs: Sequence[str], levels: Levels
+    task: Task, inputs: Mapping[str, Any], outputs: Sequence[str], like: tuple[Pairs, Pairs]
 ) -> dict[str, Any]:
-    """Run a node; returns those of its outputs that are kept in memory. Messages from these levels
-    on go to the driver.
+    """Run a node; returns those of its outputs that are kept in memory.
 
-    An error that users can mend comes back as its line, since what led to it does not travel.
+    The worker is to be ``like`` the driver: in the lowest levels of its messages, which go there,
+    and in its versions. An error that users can mend comes back as its line, since what led to it
+    does not travel.
     """
     from distributed import get_worker  # noqa: PLC0415
 
     from vd_forecasting.models.device import choose_gpu  # noqa: PLC0415  (imports torch)
 
-    prepare_worker(levels)
+    prepare_worker(*like)
     worker = get_worker()
     of_task = worker.state.tasks[worker.get_current_task()]
     heed(lambda: of_task.state == "cancelled")
@@ -333,16 +352,21 @@ def run_task(
 
 
 @cache
-def prepare_worker(levels: Levels) -> None:
-    """Let this process know the project, and log to the driver alone."""
+def prepare_worker(levels: Pairs, versions: Pairs) -> None:
+    """Let this process know the project, and log to the driver alone.
+
+    A ValueError, in one line, if it joined later and differs from the driver.
+    """
     import dask  # noqa: PLC0415
     from distributed import get_worker  # noqa: PLC0415
     from distributed.diagnostics.plugin import ForwardLoggingPlugin  # noqa: PLC0415
 
+    worker = get_worker()
+    refuse_another(worker.address, describe("", worker.state.nthreads), dict(versions))
     configure_worker()
     make_logs_inert()
     # Kedro configures logging when it is imported, which undoes what the cluster has set up.
-    plugins = get_worker().plugins.values()
+    plugins = worker.plugins.values()
     forwarding = [plugin for plugin in plugins if isinstance(plugin, ForwardLoggingPlugin)]
     logging.getLogger().handlers[:] = [plugin.handler for plugin in forwarding if plugin.handler]
     for name, level in levels:
@@ -354,5 +378,5 @@ def prepare_worker(levels: Levels) -> None:
 def _number_on_machine(worker: Any) -> int:
     """The position of a worker among those of its machine; a worker that starts again keeps it."""
     workers = worker.client.scheduler_info(n_workers=-1)["workers"].values()
-    nannies = sorted(str(one["nanny"]) for one in workers if one["host"] == worker.ip)
-    return nannies.index(str(worker.nanny))
+    names = sorted(one["nanny"] or one["id"] for one in workers if one["host"] == worker.ip)
+    return names.index(worker.nanny or worker.address)

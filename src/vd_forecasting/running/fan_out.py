@@ -18,7 +18,7 @@ from vd_forecasting.parameters import IndependentMultiVDWindows
 from vd_forecasting.running.estimate import is_training, num_models, plan_trainings
 from vd_forecasting.running.kedro_private import wiring
 from vd_forecasting.running.shares import Share
-from vd_forecasting.vd_array import VDS_PER_CHUNK
+from vd_forecasting.vd_array import VDS_AT_ONCE
 
 CHUNK = 64
 """Most trainings, or blocks of detectors, in a part, so that little is lost with its worker."""
@@ -60,7 +60,8 @@ def _pieces(node: Node, catalog: CatalogProtocol) -> int:
     windows = catalog.load(f"params:{mode}_lstm.windows")
     if not isinstance(windows, IndependentMultiVDWindows):
         return 0
-    return num_models(windows) // VDS_PER_CHUNK * int(catalog.load("params:split").folds)
+    blocks = math.ceil(num_models(windows) / VDS_AT_ONCE)
+    return blocks * int(catalog.load("params:split").folds) if blocks > 1 else 0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
+from vd_forecasting.datasets.places import Place
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.provenance import PACKAGE, this_package
@@ -143,7 +144,7 @@ class ClaimedFiles:
         path = file_of(catalog.get(f"claim_of_{token_hex(8)}"))
         if isinstance(path, Path):
             reads, writes = (
-                {file for name in names for file in fingerprint.files_of(catalog, name).values()}
+                {file for name in names for file in _files_in_use(catalog, name)}
                 for names in (pipeline.inputs(), pipeline.all_outputs())
             )
             claims.hold(path, reads, writes)
@@ -160,6 +161,14 @@ class ClaimedFiles:
     @hook_impl(trylast=True)
     def on_pipeline_error(self) -> None:
         claims.give_up()
+
+
+def _files_in_use(catalog: CatalogProtocol, name: str) -> Iterable[Place]:
+    """Files of a dataset; of states, which another run may not touch either, their folder."""
+    dataset = catalog.get(name)
+    if isinstance(dataset, TrainingStateDataset):
+        return [dataset.folder]
+    return fingerprint.files_of(catalog, name).values()
 
 
 class Progress:

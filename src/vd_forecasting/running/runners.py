@@ -93,8 +93,9 @@ class _Run:
         is tried again alone, to find out which it was; trainings resume where they were.
         """
         self.part, self.catalog = part, catalog
+        workers = self.workers if self.runner.apart else 1  # threads share their random numbers
         self.shares = {
-            share: node for node in part.nodes for share in parts_of(node, catalog, self.workers)
+            share: node for node in part.nodes for share in parts_of(node, catalog, workers)
         }
         self.waiting = sorted([*self.shares, *part.nodes], key=lambda node: LONG not in node.tags)
         for node in part.nodes:
@@ -206,7 +207,11 @@ class _Run:
             if behind is node or behind in self.waiting:
                 self.lost |= dict.fromkeys(behind.outputs, because)
                 self.release(behind)
-        self.waiting[:] = [one for one in self.waiting if self.lost.keys().isdisjoint(one.outputs)]
+        self.waiting[:] = [
+            one
+            for one in self.waiting
+            if self.lost.keys().isdisjoint(self.shares.get(one, one).outputs)
+        ]
 
 
 class KeepsGoing(Runner):
@@ -221,7 +226,7 @@ class KeepsGoing(Runner):
         spaces = {node.namespace for node in pipeline.nodes}
         experiments = spaces.intersection(OF_ONE_EXPERIMENT)
         keep_going = len(experiments) > 1 or bool(takers)
-        divided = any(parts_of(node, catalog, 2) for node in pipeline.nodes)
+        divided = self.apart and any(parts_of(node, catalog, 2) for node in pipeline.nodes)
         run = _Run(self, self.workers(pipeline, divided=divided), task, release, keep_going)
         for name in sorted(pipeline.inputs()):
             if isinstance(dataset := catalog.get(name), FailedDataset):

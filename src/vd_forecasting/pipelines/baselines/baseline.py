@@ -1,15 +1,12 @@
 """What all baselines are to the node that runs them."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vd_forecasting.artefacts import WindowSet
-
-VDS_AT_ONCE: Final = 16
-"""So many are learnt and forecast at a time, so that memory does not grow with their number. A year
-of 5 minutes takes 20 MB a VD and baseline."""
+from vd_forecasting.vd_array import VDS_AT_ONCE
 
 Baseline = Callable[[WindowSet, np.ndarray, slice], np.ndarray]
 """Forecasts the windows of some VDs n, by position, at origins ``[W]``: float32 ``[W, H, n, F]`` in

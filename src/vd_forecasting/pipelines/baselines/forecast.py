@@ -1,6 +1,7 @@
 """Forecast the windows of a mode without a network, or by the clock alone."""
 
 import logging
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -217,6 +218,9 @@ def kept_in(state: TrainingState, number: int, baselines: Baselines) -> Forecast
         made_with = {
             "baselines": baselines.model_dump_json(),
             "compute.threads": str(compute.threads),
+            "processor": platform.machine(),
+            **{name: str(length) for name, length in windows.lengths.items()},
+            "interval": str(windows.interval_minutes),
             "data": data_digest(windows, vds),
             "code": code_digest(__name__),
             **{f"version of {package}": version_of(package) for package in PACKAGES},

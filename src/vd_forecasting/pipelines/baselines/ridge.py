@@ -26,8 +26,9 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from vd_forecasting.artefacts import WindowSet
-from vd_forecasting.pipelines.baselines.baseline import VDS_AT_ONCE, Baseline
+from vd_forecasting.pipelines.baselines.baseline import Baseline
 from vd_forecasting.pipelines.baselines.neighbours import Neighbours
+from vd_forecasting.vd_array import VDS_AT_ONCE
 from vd_forecasting.wording import listed, plural
 
 logger = logging.getLogger(__name__)

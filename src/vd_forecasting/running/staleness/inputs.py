@@ -198,9 +198,9 @@ def _mixed(
     made_as = {key: file for record in records.values() for key, file in record["outputs"].items()}
     known = fingerprint.load_saved(catalog)
     for name in names:
-        path = fingerprint.files_of(catalog, name)[name]
-        if name in made_as and fingerprint.content_hash(path, known) != made_as[name]:
-            return f"{short_path(path)} was changed since it was made"
+        for key, path in fingerprint.files_of(catalog, name).items():
+            if key in made_as and fingerprint.content_hash(path, known) != made_as[key]:
+                return f"{short_path(path)} was changed since it was made"
     for node, record in records.items():
         for key, (_, content) in record["inputs"].items():
             if content != made_as.get(key, content):
