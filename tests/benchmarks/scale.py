@@ -2,12 +2,13 @@
 
 ::
 
-    python -m tests.benchmarks.scale measure scale.csv --detectors 20 60
+    python -m tests.benchmarks.scale measure scale.csv --detectors 60 150
     python -m tests.benchmarks.scale plan scale.csv docs/scale.png
 
 ``measure`` makes files of four weeks with so many detectors, runs every step of the product on them
 in a process of its own, with the sizes of ``--env quick`` and one epoch, and writes a row for each.
-It also trains one epoch of base sizes. ``plan`` fits a line over the numbers of detectors to each
+Above 40 detectors pages show their distribution, so take more. It also trains one epoch of base
+sizes. ``plan`` fits a line over the numbers of detectors to each
 and prints, as Markdown, what a detector costs and what a year of many takes.
 """
 
@@ -214,7 +215,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("measure")
     measuring.add_argument("csv", type=Path)
-    measuring.add_argument("--detectors", type=int, nargs="+", default=[20, 60])
+    measuring.add_argument("--detectors", type=int, nargs="+", default=[60, 150])
     planning = commands.add_parser("plan")
     planning.add_argument("csv", type=Path)
     planning.add_argument("plot", type=Path)
