@@ -158,22 +158,29 @@ def slopes(fitted: pd.DataFrame) -> str:
 
 
 def plan(fitted: pd.DataFrame) -> pd.DataFrame:
-    """What a year of many detectors takes, with base sizes: a row for each number of detectors."""
+    """What a year of many detectors takes, with base sizes: a row for each number of detectors.
+
+    An evaluation is taken to grow with the size of the network as an epoch does.
+    """
     cpu, memory, disk = (fitted[name].astype(float) for name in ("cpu_seconds", "memory", "bytes"))
+    epochs, evaluations = {}, {}
+    for model in ("lstm", "xlstm"):
+        of = f"{MODE}_{model}"
+        epochs[model] = cpu[of, "base epoch"]
+        evaluations[model] = cpu[of, "evaluate"] * epochs[model] / cpu[of, "train"]
+    others = [(of, step) for of, step in cpu.index if step in ("train", "evaluate", "base epoch")]
+    rest = cpu.drop(others).sum() + sum(evaluations.values())
+    sizes = (fitted["memory_fixed"].astype(float), memory)
     rows = {}
     for number in PLAN:
         many = number * YEAR
-        trained = {m: EPOCHS * cpu[f"{MODE}_{m}", "base epoch"] * many for m in ("lstm", "xlstm")}
-        shared = cpu.drop([(of, step) for of, step in cpu.index if step in ("train", "base epoch")])
-        serial = {step: cpu.xs(step, level=1).max() * many for step in ("evaluate", "comparison")}
-        grows = memory.drop(labels="base epoch", level=1)
-        largest = (fitted["memory_fixed"].astype(float) + memory * number).loc[grows.index]
+        largest = (sizes[0] + sizes[1] * number).drop(labels="base epoch", level=1)
         rows[number] = {
-            "LSTM": trained["lstm"],
-            "xLSTM": trained["xlstm"],
-            "all else": shared.sum() * many,
-            "evaluate, one process": serial["evaluate"],
-            "comparison, one process": serial["comparison"],
+            "LSTM": EPOCHS * epochs["lstm"] * many,
+            "xLSTM": EPOCHS * epochs["xlstm"] * many,
+            "all else": rest * many,
+            "evaluate, one process": max(evaluations.values()) * many,
+            "comparison, one process": cpu.xs("comparison", level=1).max() * many,
             "memory": largest.max(),
             "largest": " ".join(largest.index[int(largest.argmax())]),
             "disk": sum(disk["disk", x] * number * (YEAR if x in PER_STEP else 1) for x in LAYERS),
@@ -196,17 +203,17 @@ def as_markdown(planned: pd.DataFrame) -> str:
 
 def draw(planned: pd.DataFrame, path: Path) -> None:
     """Processor time by number of detectors, on two logarithmic scales."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for name in ("xLSTM", "LSTM", "all else", "evaluate, one process", "comparison, one process"):
         days = planned[name].astype(float) / 86_400
         axes.plot(
             planned.index, days, marker="o", linestyle="--" if "one" in name else "-", label=name
         )
     axes.axhline(1, color="0.6", linewidth=0.8)
-    axes.text(PLAN[0], 1.15, "a day", color="0.4")
+    axes.text(PLAN[-1], 1.15, "a day", color="0.4", ha="right")
     axes.set(xscale="log", yscale="log", xlabel="detectors, a year of each")
     axes.set_ylabel("days of one core")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=150)
 
 
