@@ -129,9 +129,13 @@ def measure(detectors: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def lines(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is fixed and what a detector adds, of each quantity, by ``of`` and ``step``."""
+    """What is fixed and what a detector adds, of each quantity, by ``of`` and ``step``.
+
+    The two largest numbers of detectors count.
+    """
 
     def fit(group: pd.DataFrame) -> pd.Series:
+        group = group.nlargest(2, "detectors")
         found: dict[str, float] = {}
         for name in ("cpu_seconds", "memory", "bytes"):
             if group[name].notna().all():
@@ -162,7 +166,7 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
 
     An evaluation is taken to grow with the size of the network as an epoch does.
     """
-    cpu, memory, disk = (fitted[name].astype(float) for name in ("cpu_seconds", "memory", "bytes"))
+    cpu, disk = (fitted[name].astype(float) for name in ("cpu_seconds", "bytes"))
     epochs, evaluations = {}, {}
     for model in ("lstm", "xlstm"):
         of = f"{MODE}_{model}"
@@ -170,19 +174,15 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
         evaluations[model] = cpu[of, "evaluate"] * epochs[model] / cpu[of, "train"]
     others = [(of, step) for of, step in cpu.index if step in ("train", "evaluate", "base epoch")]
     rest = cpu.drop(others).sum() + sum(evaluations.values())
-    sizes = (fitted["memory_fixed"].astype(float), memory)
     rows = {}
     for number in PLAN:
         many = number * YEAR
-        largest = (sizes[0] + sizes[1] * number).drop(labels="base epoch", level=1)
         rows[number] = {
             "LSTM": EPOCHS * epochs["lstm"] * many,
             "xLSTM": EPOCHS * epochs["xlstm"] * many,
             "all else": rest * many,
             "evaluate, one process": max(evaluations.values()) * many,
             "comparison, one process": cpu.xs("comparison", level=1).max() * many,
-            "memory": largest.max(),
-            "largest": " ".join(largest.index[int(largest.argmax())]),
             "disk": sum(disk["disk", x] * number * (YEAR if x in PER_STEP else 1) for x in LAYERS),
         }
     return pd.DataFrame(rows).T
@@ -190,13 +190,13 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
 
 def as_markdown(planned: pd.DataFrame) -> str:
     """The same for people."""
-    times = [name for name in planned.columns if name not in ("memory", "largest", "disk")]
-    head = ["detectors", *(f"{name}" for name in times), "cores for a day", "memory", "disk"]
+    times = [name for name in planned.columns if name != "disk"]
+    head = ["detectors", *times, "cores for a day", "disk"]
     text = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for number, row in planned.iterrows():
         cores = (row["LSTM"] + row["xLSTM"] + row["all else"]) / 86_400
         cells = [f"{number:,}", *(duration(row[name]) for name in times), f"{max(cores, 1):,.0f}"]
-        cells += [f"{row['memory'] / GB:.1f} GB, {row['largest']}", f"{row['disk'] / GB:,.0f} GB"]
+        cells.append(f"{row['disk'] / GB:,.0f} GB")
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
 
