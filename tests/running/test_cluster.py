@@ -232,14 +232,20 @@ def undisturbed(runs: ForkedRuns, tmp_path_factory: pytest.TempPathFactory) -> d
     return hashes(folder)
 
 
+def start(runs: ForkedRuns, workers: Cluster, folder: Path) -> tuple[Path, int]:
+    """Start a run and wait for its third epoch: its log and its process."""
+    log = folder / "printed.log"
+    pid = runs.start(folder, log, *command(*PART, *on(workers), params=LONG))
+    wait_until(lambda: "epoch 3/30" in printed(folder), folder)
+    return log, pid
+
+
 @pytest.mark.integration
 def test_another_worker_resumes_the_training_of_one_that_is_killed(
     workers: Cluster, runs: ForkedRuns, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of_the_project(tmp_path)
-    log = folder / "printed.log"
-    pid = runs.start(folder, log, *command(*PART, *on(workers), params=LONG))
-    wait_until(lambda: "epoch 3/30" in printed(folder), folder)
+    _, pid = start(runs, workers, folder)
     workers.busiest().kill()
     assert runs.wait(pid) == 0, printed(folder)
     assert re.search(r"resumes after epoch \d", printed(folder))
@@ -251,9 +257,7 @@ def test_a_worker_ends_the_training_of_a_run_that_is_killed(
     workers: Cluster, runs: ForkedRuns, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_of_the_project(tmp_path)
-    log = folder / "printed.log"
-    pid = runs.start(folder, log, *command(*PART, *on(workers), params=LONG))
-    wait_until(lambda: "epoch 3/30" in printed(folder), folder)
+    log, pid = start(runs, workers, folder)
     worker = workers.busiest()
     os.kill(pid, signal.SIGKILL)
     assert runs.wait(pid) == -signal.SIGKILL
@@ -272,10 +276,8 @@ def test_a_worker_ends_the_training_of_a_run_that_is_killed(
 @pytest.mark.integration
 def test_a_run_ends_with_its_scheduler(runs: ForkedRuns, tmp_path: Path) -> None:
     folder = copy_of_the_project(tmp_path / "project")
-    log = folder / "printed.log"
     with cluster(tmp_path) as lost:
-        pid = runs.start(folder, log, *command(*PART, *on(lost), params=LONG))
-        wait_until(lambda: "epoch 2/30" in printed(folder), folder)
+        log, pid = start(runs, lost, folder)
         lost.scheduler.kill()
         assert runs.wait(pid) == 1
     assert printed(folder).splitlines()[-1].startswith("Error: the Dask scheduler is gone; start")

@@ -67,7 +67,7 @@ def forecast_baselines_part(
         (of_block, vds) for of_block in blocks.blocks.items() for vds in blocks_of_vds(of_block[1])
     )
     for (number, windows), vds in share.of(of_vds):
-        forecast = kept_in(state, number, baselines)
+        forecast = partial(forecast_kept, state=state, number=number, baselines=baselines)
         forecast(all_baselines(baselines), windows, vds, SPLITS, compute)
 
 
@@ -90,7 +90,7 @@ def forecast_baselines(
             logger.info("%s_baselines: test block %d", of_block.mode, number)
         forecast: ForecastVDs = forecast_vds
         if state is not None and len(of_block.models) > 1:
-            forecast = kept_in(state, number, baselines)
+            forecast = partial(forecast_kept, state=state, number=number, baselines=baselines)
         parts[number] = forecast_by(
             all_baselines(baselines), of_block, SPLITS, compute, forecast=forecast
         )
@@ -204,43 +204,39 @@ ForecastVDs = Callable[
 """Such as :func:`forecast_vds`."""
 
 
-def kept_in(state: TrainingState, number: int, baselines: Baselines) -> ForecastVDs:
+def forecast_kept(
+    learners: Mapping[str, Learner],
+    windows: WindowSet,
+    vds: slice,
+    splits: Sequence[str],
+    compute: Compute,
+    *,
+    state: TrainingState,
+    number: int,
+    baselines: Baselines,
+) -> dict[str, BaselineForecasts]:
     """:func:`forecast_vds` for a test block, whose results are kept in a state and found there."""
-
-    def forecast(
-        learners: Mapping[str, Learner],
-        windows: WindowSet,
-        vds: slice,
-        splits: Sequence[str],
-        compute: Compute,
-    ) -> dict[str, BaselineForecasts]:
-        name, few = state_name(number, vds), windows.of(vds)
-        made_with = {
-            "baselines": baselines.model_dump_json(),
-            "compute.threads": str(compute.threads),
-            "processor": platform.machine(),
-            **{name: str(length) for name, length in windows.lengths.items()},
-            "interval": str(windows.interval_minutes),
-            "data": data_digest(windows, vds),
-            "code": code_digest(__name__),
-            **{f"version of {package}": version_of(package) for package in PACKAGES},
+    name, few = state_name(number, vds), windows.of(vds)
+    made_with = {
+        "baselines": baselines.model_dump_json(),
+        "compute.threads": str(compute.threads),
+        "processor": platform.machine(),
+        **{name: str(length) for name, length in windows.lengths.items()},
+        "interval": str(windows.interval_minutes),
+        "data": data_digest(windows, vds),
+        "code": code_digest(__name__),
+        **{f"version of {package}": version_of(package) for package in PACKAGES},
+    }
+    found = state.load(name)
+    if found is None or found.get("made_with") != made_with:
+        made = forecast_vds(learners, windows, vds, splits, compute)
+        found = {"made_with": made_with} | {
+            split: {key: torch.from_numpy(of.data[key].values.copy()) for key in KEPT}
+            for split, of in made.items()
         }
-        found = state.load(name)
-        if found is None or found.get("made_with") != made_with:
-            made = forecast_vds(learners, windows, vds, splits, compute)
-            found = {"made_with": made_with} | {
-                split: {key: torch.from_numpy(of.data[key].values.copy()) for key in KEPT}
-                for split, of in made.items()
-            }
-            state.save(name, found)
-        return {
-            split: _labelled(
-                few, split, [*learners], {key: found[split][key].numpy() for key in KEPT}
-            )
-            for split in splits
-        }
-
-    return forecast
+        state.save(name, found)
+    arrays = {split: {key: found[split][key].numpy() for key in KEPT} for split in splits}
+    return {split: _labelled(few, split, [*learners], arrays[split]) for split in splits}
 
 
 def forecast_seasonal_naive(windows: WindowSet, origins: np.ndarray, vds: slice) -> np.ndarray:
