@@ -5,6 +5,6 @@ checkpoint is the same whichever backend wrote it. Blocks consist of layers, and
 products with kernels between them, in plain torch or compiled by numba.
 """
 
-from vd_forecasting.models.fused_xlstm.blocks import mlstm_block, slstm_block
+from vd_forecasting.models.fused_xlstm.choice import mlstm_block, slstm_block
 
 __all__ = ["mlstm_block", "slstm_block"]
