@@ -34,24 +34,22 @@ class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, up: Tensor, down: Tensor, *given: Any) -> Tensor:
         *small, heads, steps, epsilons, drop = given
-        x = x.detach().contiguous()
-        up, down, *small = (weight.detach().contiguous() for weight in (up, down, *small))
+        x = x.contiguous()
         batch, length, width = x.shape
         inner = down.shape[1]
         lanes = lanes_of(math.gcd(width, inner // heads))
         sizes = kernels.Sizes(batch, length, steps, width, inner, heads)
         maps = x.new_empty(kernels.size_of_maps(inner))
-        kernels.lay_out(lanes, (1, 0), *small, heads, maps)
+        turned = torch.empty_like(up), torch.empty_like(down)
+        kernels.lay_out(lanes, (1, 0), (*small, up, down, maps, *turned), (sizes,))
         parts = parts_of(batch)
         scratch = workspace(parts[0] * kernels.size_of_scratch(lanes, sizes, False))
         xs, zs = x.new_empty(batch, length, inner), x.new_empty(batch, steps, inner)
         gates, output = x.new_empty(batch, length, 8), x.new_empty(batch, steps, width)
         share, seed = drop
         numbers = (*map(kernels.f32, (*epsilons, share)), seed)
-        kernels.forward(
-            lanes, parts, sizes, x, up.T.contiguous(), down.T.contiguous(), maps, scratch,
-            *numbers, xs, zs, gates, output,
-        )  # fmt: skip
+        tensors = (x, *turned, maps, scratch, xs, zs, gates, output)
+        kernels.forward(lanes, parts, tensors, (sizes, *numbers))
         ctx.sizes, ctx.lanes, ctx.numbers = sizes, lanes, numbers
         ctx.save_for_backward(x, up, down, maps, xs, zs, gates, *small)
         return output
@@ -65,14 +63,12 @@ class _Block(torch.autograd.Function):
         scratch = workspace(parts[0] * kernels.size_of_scratch(lanes, sizes, True))
         d_x = torch.empty_like(x)
         sums = [x.new_zeros(parts[0], *of.shape) for of in (up, down, maps)]
-        kernels.backward(
-            lanes, parts, sizes, x, up, down, maps, scratch, *ctx.numbers,
-            xs, zs, gates, d_output.contiguous(), d_x, *sums,
-        )  # fmt: skip
+        d_output = d_output.contiguous()
+        tensors = (x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, *sums)
+        kernels.backward(lanes, parts, tensors, (sizes, *ctx.numbers))
         d_up, d_down, d_maps = (of.sum(0) if parts[0] > 1 else of[0] for of in sums)
         d_small = [torch.empty_like(weight) for weight in small]
         _, _, query, key, _, input_gate, _, forget_gate, *_ = small
-        kernels.lay_back(
-            lanes, (1, 0), query, key, input_gate, forget_gate, sizes.heads, maps, d_maps, *d_small
-        )
+        tensors = (query, key, input_gate, forget_gate, maps, d_maps, *d_small)
+        kernels.lay_back(lanes, (1, 0), tensors, (sizes,))
         return d_x, d_up, d_down, *d_small, None, None, None, None

@@ -33,6 +33,7 @@ from vd_forecasting.models.fused_xlstm.compiled.products import (
     lanes_of,
     multiply,
     multiply_rows,
+    transpose,
 )
 from vd_forecasting.models.fused_xlstm.compiled.rows import (
     add_to,
@@ -81,7 +82,11 @@ REST = 71  # bias of the gates, [8], and weight of the norm, [D]
 
 
 def size_of_maps(inner: int) -> int:
-    return REST * inner + GATES + inner // 2
+    """How many numbers they are."""
+    return REST * inner + int(GATES) + inner // 2
+
+
+_size_of_maps = njit(**INNER)(size_of_maps)
 
 
 @njit(**INNER)
@@ -110,37 +115,37 @@ def _add_outer(like, x, x_at, y, y_at, d_maps, at, inner):
 @kernel
 def lay_out(
     part, parts, conv, conv_bias, query, key, value, input_gate, input_bias, forget_gate,
-    forget_bias, norm, skip, out_norm, heads, maps,
+    forget_bias, norm, skip, out_norm, up, down, maps, up_turned, down_turned, sizes,
 ):  # fmt: skip
-    """Bring the small parameters of a block into the order in which the kernels read them."""
+    """Bring the parameters of a block into the order in which the kernels read them."""
     like = fill(LANES, f32(0))
-    inner = len(skip)
+    transpose(like, 2 * sizes.inner, sizes.width, up, START, up_turned, START, 2 * sizes.inner)
+    transpose(like, sizes.width, sizes.inner, down, START, down_turned, START, sizes.width)
+    inner, heads = sizes.inner, sizes.heads
     for c in range(inner):
         for k in range(KERNEL):
             maps[(TAPS + k) * inner + c] = conv[c * KERNEL + k]
         maps[CONV_BIAS * inner + c] = conv_bias[c]
         maps[SKIP * inner + c] = skip[c]
         maps[OUT_NORM * inner + c] = ONE + out_norm[c]
-    for c in range(len(norm)):
+    for c in range(sizes.width):
         maps[REST * inner + GATES + c] = ONE + norm[c]
     scale = f32(1 / math.sqrt(inner // heads))
     for block in range(0, inner, BLOCK):
-        q = query[block * BLOCK : (block + BLOCK) * BLOCK]
-        k = key[block * BLOCK : (block + BLOCK) * BLOCK]
-        v = value[block * BLOCK : (block + BLOCK) * BLOCK]
+        first = block * BLOCK
         for here in range(BLOCK):
             for r in range(BLOCK):
                 there = (here + r) % BLOCK
                 c = r * inner + block + here
-                made, read = here * BLOCK + there, there * BLOCK + here
-                maps[QUERY * inner + c], maps[QUERY_BACK * inner + c] = q[made], q[read]
-                maps[KEY * inner + c], maps[KEY_BACK * inner + c] = k[made], k[read]
-                maps[VALUE * inner + c], maps[VALUE_BACK * inner + c] = v[made], v[read]
+                made, read = first + here * BLOCK + there, first + there * BLOCK + here
+                maps[QUERY * inner + c], maps[QUERY_BACK * inner + c] = query[made], query[read]
+                maps[KEY * inner + c], maps[KEY_BACK * inner + c] = key[made], key[read]
+                maps[VALUE * inner + c], maps[VALUE_BACK * inner + c] = value[made], value[read]
                 to_here, to_there = f32(0), f32(0)
                 for mid in range(BLOCK):
-                    row = mid * BLOCK
-                    to_here += q[row + there] * k[row + here]
-                    to_there += q[row + here] * k[row + there]
+                    row = first + mid * BLOCK
+                    to_here += query[row + there] * key[row + here]
+                    to_there += query[row + here] * key[row + there]
                 maps[QUERIES * inner + c] = to_here * scale
                 maps[QUERIES_BACK * inner + c] = to_there * scale
     for gate in range(GATES):
@@ -161,8 +166,9 @@ def lay_out(
                 )  # fmt: skip
         else:
             maps[REST * inner + gate] = 0
-            maps[of_key : of_key + inner] = 0
-            maps[of_x : of_x + inner] = 0
+            for c in range(0, inner, LANES):
+                store(like, maps, of_key + c)
+                store(like, maps, of_x + c)
         for c in range(inner):
             maps[KEY_GATES * inner + GATES * c + gate] = maps[of_key + c]
             maps[X_GATES * inner + GATES * c + gate] = maps[of_x + c]
@@ -170,20 +176,20 @@ def lay_out(
 
 @kernel
 def lay_back(
-    part, parts, query, key, input_gate, forget_gate, heads, maps, d_maps, d_conv, d_conv_bias,
+    part, parts, query, key, input_gate, forget_gate, maps, d_maps, d_conv, d_conv_bias,
     d_query, d_key, d_value, d_input_gate, d_input_bias, d_forget_gate, d_forget_bias, d_norm,
-    d_skip, d_out_norm,
+    d_skip, d_out_norm, sizes,
 ):  # fmt: skip
     """The gradients of the parameters from those of the maps."""
     like = fill(LANES, f32(0))
-    inner = len(d_skip)
+    inner, heads = sizes.inner, sizes.heads
     for c in range(inner):
         for k in range(KERNEL):
             d_conv[c * KERNEL + k] = d_maps[(TAPS + k) * inner + c]
         d_conv_bias[c] = d_maps[CONV_BIAS * inner + c]
         d_skip[c] = d_maps[SKIP * inner + c]
         d_out_norm[c] = d_maps[OUT_NORM * inner + c]
-    for c in range(len(d_norm)):
+    for c in range(sizes.width):
         d_norm[c] = d_maps[REST * inner + GATES + c]
     for gate in range(2 * heads):
         of_key, of_x = (KEY_GATES_BACK + gate) * inner, (X_GATES_BACK + gate) * inner
@@ -298,19 +304,19 @@ class Places(NamedTuple):
     d_values: int  # [S, I]
     d_state: int  # [T, I]
     d_gates: int  # [S, 8]
-    # of one head, a row of [T, S] in whole vectors
-    state: int  # [T, P]
-    weights: int  # [T, S]
-    scores: int  # [T, S]
+    state: int  # [T, I]
+    weights: int  # [H, T, S], rows of whole vectors
+    scores: int  # [H, T, S]
+    stabilizers: int  # [H, T]
+    strongest: int  # [H, T], steps of the largest exponents
+    normalizers: int  # [H, T]
+    signs: int  # [H, T]
+    d_normalizers: int  # [H, T]
+    # of one head
     d_scores: int  # [T, S]
     exponents: int  # [S]
     log_forget: int  # [S]
     taken: int  # [S]
-    stabilizers: int  # [T]
-    strongest: int  # [T], steps of the largest exponents
-    normalizers: int  # [T]
-    signs: int  # [T]
-    d_normalizers: int  # [T]
     end: int
 
 
@@ -349,33 +355,64 @@ def _places(lanes, base, sizes, backward):
     d_state = d_values + back * length * inner + SKEW
     d_gates = d_state + back * steps * inner + SKEW
     state = d_gates + length * GATES + lanes + SKEW
-    weights = state + steps * (inner // heads) + SKEW
-    scores = weights + steps * padded + SKEW
-    d_scores = scores + steps * padded + SKEW
+    weights = state + steps * inner + SKEW
+    scores = weights + heads * steps * padded + SKEW
+    stabilizers = scores + heads * steps * padded + SKEW
+    strongest = stabilizers + heads * padded + SKEW
+    normalizers = strongest + heads * padded + SKEW
+    signs = normalizers + heads * padded + SKEW
+    d_normalizers = signs + heads * padded + SKEW
+    d_scores = d_normalizers + heads * padded + SKEW
     exponents = d_scores + back * steps * padded + SKEW
     log_forget = exponents + padded + SKEW
     taken = log_forget + padded + SKEW
-    stabilizers = taken + padded + SKEW
-    strongest = stabilizers + padded + SKEW
-    normalizers = strongest + padded + SKEW
-    signs = normalizers + padded + SKEW
-    d_normalizers = signs + padded + SKEW
-    end = d_normalizers + padded + SKEW
+    end = taken + padded + SKEW
+    end = base + (end - base + 15) // 16 * 16
     return Places(
         normed, late, output, hidden, d_hidden, d_normed, d_late, d_xs, d_zs, keys, queries, values,
-        slopes, d_keys, d_queries, d_values, d_state, d_gates, state, weights, scores,
-        d_scores, exponents, log_forget, taken, stabilizers, strongest, normalizers, signs,
-        d_normalizers, end,
+        slopes, d_keys, d_queries, d_values, d_state, d_gates, state, weights, scores, stabilizers,
+        strongest, normalizers, signs, d_normalizers, d_scores, exponents, log_forget, taken, end,
     )  # fmt: skip
 
 
 _compiled_places = njit(**INNER)(_places)
 
 
+@njit(**INNER)
+def _place(lanes, part, sizes, backward):
+    size = _compiled_places(lanes, 0, sizes, backward).end
+    return _compiled_places(lanes, part * size, sizes, backward)
+
+
 def size_of_scratch(lanes: int, sizes: Sizes, backward: bool) -> int:
     """Numbers that a part needs."""
-    end: int = _places(lanes, 0, sizes, backward).end
-    return (end + 15) // 16 * 16
+    size: int = _places(lanes, 0, sizes, backward).end
+    return size
+
+
+class Head(NamedTuple):
+    """The places of what every head has of a window."""
+
+    state: int
+    weights: int
+    scores: int
+    stabilizers: int
+    strongest: int
+    normalizers: int
+    signs: int
+    d_normalizers: int
+
+
+@njit(**INNER)
+def _head(like, sizes, at, h):
+    step = lanes_of(like)
+    rows = h * ((sizes.length + step - 1) // step * step)
+    matrix = rows * ((sizes.steps + 3) // 4 * 4)
+    return Head(
+        at.state + h * (sizes.inner // sizes.heads), at.weights + matrix, at.scores + matrix,
+        at.stabilizers + rows, at.strongest + rows, at.normalizers + rows, at.signs + rows,
+        at.d_normalizers + rows,
+    )  # fmt: skip
 
 
 @njit(**INNER)
@@ -406,6 +443,7 @@ def _weigh(like, sizes, h, maps, scratch, at, gates, gates_at):
     """The weights of all steps for the last ones, and their stabilisers."""
     length, steps, step = sizes.length, sizes.steps, lanes_of(like)
     padded = (length + step - 1) // step * step
+    of = _head(like, sizes, at, h)
     bias = maps[REST * sizes.inner + h]
     lanes = ramp(like)
     for k in range(0, padded, step):
@@ -423,12 +461,12 @@ def _weigh(like, sizes, h, maps, scratch, at, gates, gates_at):
             exponent = where_less(size(lanes + f32(k - s)), HALF, taken, exponent)
             store(exponent, scratch, at.exponents + k)
         if t >= 0:
-            scratch[at.stabilizers + t] = stabilizer
-            scratch[at.strongest + t] = strongest
+            scratch[of.stabilizers + t] = stabilizer
+            scratch[of.strongest + t] = strongest
             for k in range(0, padded, step):
                 exponent = load(like, scratch, at.exponents + k) - stabilizer
                 weight = where_less(exponent, LOWEST, like, exp(exponent))
-                store(weight, scratch, at.weights + t * padded + k)
+                store(weight, scratch, of.weights + t * padded + k)
 
 
 @njit(**INNER)
@@ -441,30 +479,31 @@ def _attend(like, sizes, h, maps, scratch, at, gates, gates_at):
     length, steps, inner = sizes.length, sizes.steps, sizes.inner
     step = lanes_of(like)
     width, late = inner // sizes.heads, length - steps
+    of = _head(like, sizes, at, h)
     padded = (length + step - 1) // step * step
     _weigh(like, sizes, h, maps, scratch, at, gates, gates_at)
     multiply_rows(like, steps, length, width, scratch, at.queries + h * width, inner,
                   scratch, at.keys + h * width, inner,
-                  scratch, at.scores, padded, late)  # fmt: skip
+                  scratch, of.scores, padded, late)  # fmt: skip
     lanes = ramp(like)
     for t in range(steps):
         row, sums = t * padded, like
         for k in range(0, padded, step):
-            score = load(like, scratch, at.scores + row + k)
-            score = score * load(like, scratch, at.weights + row + k)
+            score = load(like, scratch, of.scores + row + k)
+            score = score * load(like, scratch, of.weights + row + k)
             score = where_less(lanes, f32(late + t - k) + HALF, score, like)  # not the future
-            store(score, scratch, at.scores + row + k)
+            store(score, scratch, of.scores + row + k)
             sums = sums + score
         score = total(sums)
-        bound = f32(math.exp(-scratch[at.stabilizers + t]))
+        bound = f32(math.exp(-scratch[of.stabilizers + t]))
         inside = abs(score) >= bound
-        scratch[at.normalizers + t] = (abs(score) if inside else bound) + NORMALIZER_EPSILON
-        scratch[at.signs + t] = (ONE if score > 0 else -ONE) if inside else f32(0)
+        scratch[of.normalizers + t] = (abs(score) if inside else bound) + NORMALIZER_EPSILON
+        scratch[of.signs + t] = (ONE if score > 0 else -ONE) if inside else f32(0)
     for t in range(0, steps, 4):
         multiply(like, min(4, steps - t), width, min(length, late + t + 4),
-                 scratch, at.scores + t * padded, padded, NEXT,
+                 scratch, of.scores + t * padded, padded, NEXT,
                  scratch, at.values + h * width, inner,
-                 scratch, at.state + t * width, width, NEW)  # fmt: skip
+                 scratch, of.state + t * inner, inner, NEW)  # fmt: skip
 
 
 @njit(**INNER)
@@ -478,21 +517,23 @@ def _scale(like, scratch, state, width, normalizer, epsilon):
 
 
 @njit(**INNER)
-def _leave(like, sizes, h, zs, z_at, maps, scratch, at, hidden, epsilon):
-    """Norm, skip connection and output gate of a head."""
+def _leave(like, sizes, zs, z_at, maps, scratch, at, hidden, epsilon):
+    """Norm, skip connection and output gate of a window."""
     inner, width = sizes.inner, sizes.inner // sizes.heads
     late = sizes.length - sizes.steps
     for t in range(sizes.steps):
-        state = at.state + t * width
-        mean, scale = _scale(like, scratch, state, width, scratch[at.normalizers + t], epsilon)
-        for p in range(0, width, lanes_of(like)):
-            c = h * width + p
-            normed = (load(like, scratch, state + p) - mean) * scale
-            key = load(like, scratch, at.keys + (late + t) * inner + c)
-            value = normed * load(like, maps, OUT_NORM * inner + c)
-            value = fma(key, load(like, maps, SKIP * inner + c), value)
-            z = load(like, zs, z_at + t * inner + c)
-            store(value * z * sigmoid(z), scratch, hidden + t * inner + c)
+        for h in range(sizes.heads):
+            of = _head(like, sizes, at, h)
+            state = of.state + t * inner
+            mean, scale = _scale(like, scratch, state, width, scratch[of.normalizers + t], epsilon)
+            for p in range(0, width, lanes_of(like)):
+                c = h * width + p
+                normed = (load(like, scratch, state + p) - mean) * scale
+                key = load(like, scratch, at.keys + (late + t) * inner + c)
+                value = normed * load(like, maps, OUT_NORM * inner + c)
+                value = fma(key, load(like, maps, SKIP * inner + c), value)
+                z = load(like, zs, z_at + t * inner + c)
+                store(value * z * sigmoid(z), scratch, hidden + t * inner + c)
 
 
 @njit(**INNER)
@@ -515,8 +556,8 @@ def _normalize_windows(like, sizes, first, count, x, maps, scratch, at, epsilon)
 
 @kernel
 def forward(
-    part, parts, sizes, x, up, down, maps, scratch, epsilon, out_epsilon, share, seed,
-    xs, zs, gates, output,
+    part, parts, x, up, down, maps, scratch, xs, zs, gates, output,
+    sizes, epsilon, out_epsilon, share, seed,
 ):  # fmt: skip
     """From ``x`` [B, S, D] to what is projected from it, ``xs`` [B, S, I] and ``zs`` [B, T, I], its
     ``gates`` [B, S, 8], and the output of the block, [B, T, D].
@@ -525,7 +566,7 @@ def forward(
     """
     like, gates_like = fill(LANES, f32(0)), fill(8, f32(0))
     batch, length, steps, width, inner, heads = sizes
-    at = _compiled_places(LANES, part * (len(scratch) // parts), sizes, False)
+    at = _place(LANES, part, sizes, False)
     stop, many = batch * (part + 1) // parts, _together(length)
     for first in range(batch * part // parts, stop, many):
         count = min(many, stop - first)
@@ -542,8 +583,8 @@ def forward(
             _gates(gates_like, sizes, xs, x_at, maps, scratch, at, gates, gates_at)
             for h in range(heads):
                 _attend(like, sizes, h, maps, scratch, at, gates, gates_at)
-                _leave(like, sizes, h, zs, z_at, maps, scratch, at,
-                       at.hidden + b * steps * inner, out_epsilon)  # fmt: skip
+            _leave(like, sizes, zs, z_at, maps, scratch, at,
+                   at.hidden + b * steps * inner, out_epsilon)  # fmt: skip
         multiply(like, count * steps, width, inner, scratch, at.hidden, inner, NEXT,
                  down, START, width, scratch, at.output, width, NEW)  # fmt: skip
         for r in range(count * steps):
@@ -559,51 +600,47 @@ def forward(
 
 @njit(**INNER)
 def _leave_backward(
-    like, sizes, h, zs, z_at, maps, d_maps, d_maps_at, scratch, at, hidden, d_hidden, d_zs,
-    epsilon,
-):  # fmt: skip
+    like, sizes, zs, z_at, maps, d_maps, d_maps_at, scratch, at, hidden, d_hidden, d_zs, epsilon
+):
     """The output of :func:`_leave` once more, and all gradients but that of the keys through the
     scores."""
     inner, width = sizes.inner, sizes.inner // sizes.heads
-    late = sizes.length - sizes.steps
+    late, share = sizes.length - sizes.steps, ONE / f32(width)
     for t in range(sizes.steps):
-        state = at.state + t * width
-        normalizer = scratch[at.normalizers + t]
-        mean, scale = _scale(like, scratch, state, width, normalizer, epsilon)
-        sums, along = like, like
-        for p in range(0, width, lanes_of(like)):
-            c = h * width + p
-            normed = (load(like, scratch, state + p) - mean) * scale
-            key = load(like, scratch, at.keys + (late + t) * inner + c)
-            weight, skip = (
-                load(like, maps, OUT_NORM * inner + c),
-                load(like, maps, SKIP * inner + c),
-            )
-            value = fma(key, skip, normed * weight)
-            z = load(like, zs, z_at + t * inner + c)
-            gate = sigmoid(z)
-            opened = z * gate
-            store(value * opened, scratch, hidden + t * inner + c)
-            d_out = load(like, scratch, d_hidden + t * inner + c)
-            store(d_out * value * fma(opened, ONE - gate, gate), scratch, d_zs + t * inner + c)
-            d_value = d_out * opened
-            here = d_maps_at + OUT_NORM * inner + c
-            store(fma(d_value, normed, load(like, d_maps, here)), d_maps, here)
-            here = d_maps_at + SKIP * inner + c
-            store(fma(d_value, key, load(like, d_maps, here)), d_maps, here)
-            store(d_value * skip, scratch, at.d_keys + (late + t) * inner + c)
-            d_normed = d_value * weight
-            store(d_normed, scratch, at.d_state + t * inner + c)
-            sums = sums + d_normed
-            along = fma(d_normed, normed, along)
-        share = ONE / f32(width)
-        shift, shrink = totals(sums, along)
-        shift, shrink = shift * share, shrink * share
-        for p in range(0, width, lanes_of(like)):
-            here = at.d_state + t * inner + h * width + p
-            normed = (load(like, scratch, state + p) - mean) * scale
-            store((load(like, scratch, here) - shift - normed * shrink) * scale, scratch, here)
-        scratch[at.d_normalizers + t] = -shrink * f32(width) * scale * scale * normalizer * epsilon
+        for h in range(sizes.heads):
+            of = _head(like, sizes, at, h)
+            state, normalizer = of.state + t * inner, scratch[of.normalizers + t]
+            mean, scale = _scale(like, scratch, state, width, normalizer, epsilon)
+            sums, along = like, like
+            for p in range(0, width, lanes_of(like)):
+                c = h * width + p
+                row = t * inner + c
+                normed = (load(like, scratch, state + p) - mean) * scale
+                key = load(like, scratch, at.keys + late * inner + row)
+                weight = load(like, maps, OUT_NORM * inner + c)
+                skip = load(like, maps, SKIP * inner + c)
+                value = fma(key, skip, normed * weight)
+                z = load(like, zs, z_at + row)
+                gate = sigmoid(z)
+                opened = z * gate
+                store(value * opened, scratch, hidden + row)
+                d_out = load(like, scratch, d_hidden + row)
+                store(d_out * value * fma(opened, ONE - gate, gate), scratch, d_zs + row)
+                d_value = d_out * opened
+                add_to(d_maps, d_maps_at + OUT_NORM * inner + c, d_value * normed)
+                add_to(d_maps, d_maps_at + SKIP * inner + c, d_value * key)
+                store(d_value * skip, scratch, at.d_keys + late * inner + row)
+                d_normed = d_value * weight
+                store(d_normed, scratch, at.d_state + row)
+                sums = sums + d_normed
+                along = fma(d_normed, normed, along)
+            shift, shrink = totals(sums, along)
+            scratch[of.d_normalizers + t] = -shrink * scale * scale * normalizer * epsilon
+            shift, shrink = shift * share, shrink * share
+            for p in range(0, width, lanes_of(like)):
+                here = at.d_state + t * inner + h * width + p
+                normed = (load(like, scratch, state + p) - mean) * scale
+                store((load(like, scratch, here) - shift - normed * shrink) * scale, scratch, here)
 
 
 @njit(**INNER)
@@ -613,11 +650,11 @@ def _attend_backward(like, sizes, h, maps, scratch, at, gates, gates_at):
     step = lanes_of(like)
     width, late = inner // heads, length - steps
     padded = (length + step - 1) // step * step
-    of_head = h * width
+    of, of_head = _head(like, sizes, at, h), h * width
     for s in range(0, length, 4):  # a step is no value of those before it
         t = max(0, s - late)
         multiply(like, min(4, length - s), width, steps - t,
-                 scratch, at.scores + t * padded + s, NEXT, padded,
+                 scratch, of.scores + t * padded + s, NEXT, padded,
                  scratch, at.d_state + t * inner + of_head, inner,
                  scratch, at.d_values + s * inner + of_head, inner, NEW)  # fmt: skip
     multiply_rows(like, steps, length, width, scratch, at.d_state + of_head, inner,
@@ -631,19 +668,19 @@ def _attend_backward(like, sizes, h, maps, scratch, at, gates, gates_at):
         scratch[at.d_gates + GATES * s + heads + h] = 0
     for t in range(steps):
         s, row, sums = late + t, t * padded, like
-        d_normalizer = scratch[at.d_normalizers + t]
-        d_total = d_normalizer * scratch[at.signs + t]
+        d_normalizer = scratch[of.d_normalizers + t]
+        d_total = d_normalizer * scratch[of.signs + t]
         for k in range(0, padded, step):
             d_score = load(like, scratch, at.d_scores + row + k) + d_total
             d_score = where_less(lanes, f32(s - k) + HALF, d_score, like)
-            d_exponent = d_score * load(like, scratch, at.scores + row + k)
-            weight = load(like, scratch, at.weights + row + k)
+            d_exponent = d_score * load(like, scratch, of.scores + row + k)
+            weight = load(like, scratch, of.weights + row + k)
             store(d_score * weight, scratch, at.d_scores + row + k)
             store(load(like, scratch, taken + k) + d_exponent, scratch, taken + k)
             sums = sums + d_exponent
         # Without the epsilon, the stabiliser would cancel.
         d_stabilizer = d_normalizer * NORMALIZER_EPSILON
-        scratch[taken + int(scratch[at.strongest + t])] += d_stabilizer
+        scratch[taken + int(scratch[of.strongest + t])] += d_stabilizer
         scratch[at.d_gates + GATES * s + heads + h] = total(sums) + d_stabilizer
     _log_forget(like, sizes, h, maps, scratch, at, gates, gates_at)
     d_decay = f32(0)
@@ -738,16 +775,16 @@ def _enter_backward(like, sizes, xs, x_at, maps, d_maps, d_maps_at, scratch, at,
 
 @kernel
 def backward(
-    part, parts, sizes, x, up, down, maps, scratch, epsilon, out_epsilon, share, seed,
-    xs, zs, gates, d_output, d_x, d_up, d_down, d_maps,
+    part, parts, x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, d_up, d_down, d_maps,
+    sizes, epsilon, out_epsilon, share, seed,
 ):  # fmt: skip
     """The gradients of ``x``, ``up`` [2I, D], ``down`` [D, I] and the maps; those but of ``x`` are
     one for each part, zero before."""
     like, gates_like = fill(LANES, f32(0)), fill(8, f32(0))
     batch, length, steps, width, inner, heads = sizes
-    at = _compiled_places(LANES, part * (len(scratch) // parts), sizes, True)
-    up_at, down_at = part * len(up), part * len(down)
-    maps_at = part * len(maps)
+    at = _place(LANES, part, sizes, True)
+    up_at, down_at = part * 2 * inner * width, part * inner * width
+    maps_at = part * _size_of_maps(inner)
     rest = REST * inner
     stop, many = batch * (part + 1) // parts, _together(length)
     for first in range(batch * part // parts, stop, many):
@@ -775,10 +812,11 @@ def backward(
                 store(gates_like, scratch, at.d_gates + GATES * s)
             for h in range(heads):
                 _attend(like, sizes, h, maps, scratch, at, gates, gates_at)
-                _leave_backward(
-                    like, sizes, h, zs, z_at, maps, d_maps, maps_at, scratch, at,
-                    at.hidden + of_steps, at.d_hidden + of_steps, at.d_zs + of_steps, out_epsilon,
-                )  # fmt: skip
+            _leave_backward(
+                like, sizes, zs, z_at, maps, d_maps, maps_at, scratch, at,
+                at.hidden + of_steps, at.d_hidden + of_steps, at.d_zs + of_steps, out_epsilon,
+            )  # fmt: skip
+            for h in range(heads):
                 _attend_backward(like, sizes, h, maps, scratch, at, gates, gates_at)
             multiply(like, length, inner, GATES, scratch, at.d_gates, GATES, NEXT,
                      maps, KEY_GATES_BACK * inner, inner,

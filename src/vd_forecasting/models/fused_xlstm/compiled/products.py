@@ -1,7 +1,7 @@
 """Products of small matrices that lie in the processor's first caches.
 
 A tile of the result stays in registers while the depth is walked through. Matrices are rows in
-one-dimensional float32 arrays: a matrix ``x`` begins at ``x_at``, its rows are ``x_row`` apart.
+arrays of float32 numbers: a matrix ``x`` begins at ``x_at``, its rows are ``x_row`` apart.
 """
 
 from typing import Any
@@ -18,7 +18,6 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     INT,
     _call,
     _halves,
-    _pointer,
     _same,
 )
 
@@ -51,9 +50,9 @@ def _tile(
         )
         kind = ir.VectorType(FLOAT, like.lanes)
         high, wide = rows.literal_value, vectors.literal_value
-        first_a = _pointer(context, builder, a, a_, a_at)
-        first_b = _pointer(context, builder, b, b_, b_at)
-        first_c = _pointer(context, builder, c, c_, c_at)
+        first_a = builder.gep(a_, [a_at])
+        first_b = builder.gep(b_, [b_at])
+        first_c = builder.gep(c_, [c_at])
         rows_of_a = [builder.gep(first_a, [builder.mul(a_row, a_row.type(r))]) for r in range(high)]
         targets = [
             builder.bitcast(
@@ -178,8 +177,8 @@ def _dots(
         starts = [
             [builder.gep(first, [builder.mul(row, row.type(n))]) for n in range(4)]
             for first, row in (
-                (_pointer(context, builder, a, a_, a_at), a_row),
-                (_pointer(context, builder, b, b_, b_at), b_row),
+                (builder.gep(a_, [a_at]), a_row),
+                (builder.gep(b_, [b_at]), b_row),
             )
         ]
         sums = [cgutils.alloca_once(builder, kind) for _ in range(16)]
@@ -201,7 +200,7 @@ def _dots(
                 for n, column in enumerate(columns):
                     place = sums[4 * r + n]
                     builder.store(_call(builder, "fma", row, column, builder.load(place)), place)
-        first_c = _pointer(context, builder, c, c_, c_at)
+        first_c = builder.gep(c_, [c_at])
         for r in range(4):
             of_row = _sums_of_four(
                 builder, [builder.load(place) for place in sums[4 * r : 4 * r + 4]]
@@ -225,3 +224,53 @@ def multiply_rows(like, rows, columns, depth, a, a_at, a_row, b, b_at, b_row, c,
         for n in range(0, min(columns, late + r + 4), 4):
             _dots(like, a, a_at + r * a_row, a_row, b, b_at + n * b_row, b_row, depth,
                   c, c_at + r * c_row + n, c_row)  # fmt: skip
+
+
+@intrinsic
+def _transpose_square(
+    typing_context: Any, like: Any, x: Any, x_at: Any, x_row: Any, y: Any, y_at: Any, y_row: Any
+) -> Any:
+    """As many rows as a vector has lanes, one vector of each."""
+
+    def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
+        _, x_, x_at, x_row, y_, y_at, y_row = arguments
+        lanes = like.lanes
+        kind = ir.VectorType(FLOAT, lanes)
+
+        def places(pointer: Any, at: Any, row: Any) -> Any:
+            first = builder.gep(pointer, [at])
+            for n in range(lanes):
+                start = builder.gep(first, [builder.mul(row, row.type(n))])
+                yield builder.bitcast(start, kind.as_pointer())
+
+        rows = [builder.load(place, align=4) for place in places(x_, x_at, x_row)]
+        distance = 1
+        while distance < lanes:
+            for n in range(lanes):
+                if n & distance:
+                    continue
+                pair = rows[n], rows[n + distance]
+                upper = [j if not j & distance else lanes + j - distance for j in range(lanes)]
+                lower = [j + distance if not j & distance else lanes + j for j in range(lanes)]
+                rows[n], rows[n + distance] = (
+                    builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(INT, lanes), order))
+                    for order in (upper, lower)
+                )
+            distance *= 2
+        for row, place in zip(rows, places(y_, y_at, y_row), strict=True):
+            builder.store(row, place, align=4)
+        return context.get_dummy_value()
+
+    two = (types.intp,) * 2
+    return types.none(like, x, *two, y, *two), generate
+
+
+@njit(**INNER)
+def transpose(like, rows, columns, x, x_at, y, y_at, y_row):
+    """A matrix ``[rows, columns]`` as ``[columns, rows]``, whose rows are ``y_row`` apart; both are
+    multiples of the lanes of ``like``."""
+    step = lanes_of(like)
+    for r in range(0, rows, step):
+        for c in range(0, columns, step):
+            _transpose_square(like, x, x_at + r * columns + c, columns,
+                              y, y_at + c * y_row + r, y_row)  # fmt: skip

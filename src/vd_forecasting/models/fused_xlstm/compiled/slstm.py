@@ -33,54 +33,43 @@ def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
-        *weights, steps, numbers, seeds, keep = given
-        x = x.detach().contiguous()
-        (conv, conv_bias, gate_bias, *norms, intake, forget, z, o, recurrent, up, down) = (
-            weight.detach() for weight in weights
-        )
-        batch, length, width = x.shape
-        heads, _, of_head = intake.shape
-        sizes = kernels.Sizes(batch, length, steps, width, heads, down.shape[1])
+        *parameters, steps, numbers, seeds, keep = given
+        x = x.contiguous()
+        vectors, weights = parameters[:6], parameters[6:]
+        (batch, length, width), (heads, _, of_head) = x.shape, weights[0].shape
+        sizes = kernels.Sizes(batch, length, steps, width, heads, weights[-1].shape[1])
         lanes, parts = lanes_of(math.gcd(of_head, sizes.feed)), parts_of(batch)
-        early, late = torch.cat([intake, forget], 1), torch.cat([z, o], 1)  # [H, 2P, P]
-        by_head = gate_bias.view(4, heads, of_head).transpose(0, 1).reshape(-1)
-        scales = [1 + norm for norm in norms]
-        vectors = torch.cat([conv.squeeze(1).T.reshape(-1), conv_bias, by_head, *scales])
+        laid_out = [
+            x.new_empty(size)
+            for size in (kernels.END * width, 2 * width * of_head, 2 * width * of_head,
+                         *(weight.numel() for weight in weights[4:]))
+        ]  # fmt: skip
+        kernels.lay_out(lanes, (1, 0), (*parameters, *laid_out), (sizes,))
+        vector, *turned = laid_out
         scratch = workspace(parts[0] * kernels.size_of_scratch(sizes, False))
         states = x.new_empty(kernels.STATES * x.numel() if keep else 0)
         middle, output = x.new_empty(batch, steps, width), x.new_empty(batch, steps, width)
         ups = x.new_empty(batch, steps, 2 * sizes.feed)
         numbers = (*map(kernels.f32, numbers), *seeds)
-        laid_out = (of.mT.contiguous() for of in (early, late, recurrent, up, down))
-        kernels.forward(
-            lanes, parts, sizes, x, *laid_out, vectors, scratch, *numbers, states, middle, ups,
-            output,
-        )  # fmt: skip
+        tensors = (x, *turned, vector, scratch, states, middle, ups, output)
+        kernels.forward(lanes, parts, tensors, (sizes, keep, *numbers))
         ctx.sizes, ctx.lanes, ctx.numbers, ctx.parts = sizes, lanes, numbers, parts
-        ctx.save_for_backward(x, early, late, recurrent, up, down, vectors, states, middle, ups)
+        ctx.save_for_backward(x, *vectors, *weights, vector, states, middle, ups)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
-        x, *weights, states, middle, ups = ctx.saved_tensors
-        sizes, parts = ctx.sizes, ctx.parts
-        heads, of_head, width = sizes.heads, sizes.width // sizes.heads, sizes.width
+        x, *parameters, vector, states, middle, ups = ctx.saved_tensors
+        vectors, weights = parameters[:6], parameters[6:]
+        sizes, lanes, parts = ctx.sizes, ctx.lanes, ctx.parts
         scratch = workspace(parts[0] * kernels.size_of_scratch(sizes, True))
-        d_x, sums = torch.empty_like(x), [x.new_zeros(parts[0], *of.shape) for of in weights]
-        kernels.backward(
-            ctx.lanes, parts, sizes, x, *weights, scratch, *ctx.numbers, states, middle,
-            ups, d_output.contiguous(), d_x, *sums,
-        )  # fmt: skip
-        d_early, d_late, d_recurrent, d_up, d_down, d_vectors = (
-            of.sum(0) if parts[0] > 1 else of[0] for of in sums
-        )
-        d_taps, d_conv_bias, d_by_head, *d_norms = d_vectors.split(
-            [kernels.KERNEL * width, width, 4 * width, width, width, width]
-        )
-        d_gate_bias = d_by_head.view(heads, 4, of_head).transpose(0, 1).flatten()
-        return (
-            d_x, d_taps.view(-1, width).T.unsqueeze(1), d_conv_bias, d_gate_bias, *d_norms,
-            *d_early.chunk(2, 1), *d_late.chunk(2, 1), d_recurrent, d_up, d_down,
-            None, None, None, None,
-        )  # fmt: skip
+        d_x = torch.empty_like(x)
+        sums = [x.new_zeros(parts[0], *of.shape) for of in (*weights, vector)]
+        d_output = d_output.contiguous()
+        tensors = (x, *weights, vector, scratch, states, middle, ups, d_output, d_x, *sums)
+        kernels.backward(lanes, parts, tensors, (sizes, *ctx.numbers))
+        *d_weights, d_vector = (of.sum(0) if parts[0] > 1 else of[0] for of in sums)
+        d_vectors = [torch.empty_like(of) for of in vectors]
+        kernels.lay_back(lanes, (1, 0), (d_vector, *d_vectors), (sizes,))
+        return d_x, *d_vectors, *d_weights, None, None, None, None

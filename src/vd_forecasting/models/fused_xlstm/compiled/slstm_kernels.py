@@ -24,6 +24,7 @@ from vd_forecasting.models.fused_xlstm.compiled.products import (
     START,
     lanes_of,
     multiply,
+    transpose,
 )
 from vd_forecasting.models.fused_xlstm.compiled.rows import (
     add_to,
@@ -45,14 +46,13 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     size,
     store,
     tanh,
-    where_at_least,
     where_less,
 )
 
 LANES = 0  # set by kernel()
 KERNEL = 4  # steps of the convolution
 SKEW = 80  # between matrices: at equal places of pages they would share few lines of the cache
-STATES = 7  # numbers that a channel keeps of a step for the gradient
+STATES = 4  # numbers that a channel keeps of a step for the gradient
 
 # Where the vectors of a block lie, in numbers of D.
 TAPS, CONV_BIAS, GATE_BIAS, NORM, HEADS_NORM, FEED_NORM, END = 0, 4, 5, 9, 10, 11, 12
@@ -79,6 +79,8 @@ class Places(NamedTuple):
     fed: int  # [T, D], the normed input of the feed-forward part
     opened: int  # [T, F]
     output: int  # [T, D]
+    cells: int  # [S, D]
+    normalizers: int  # [S, D]
     d_y: int  # [S, D]
     d_normed: int  # [S, D]
     d_convolved: int  # [S, D]
@@ -113,7 +115,9 @@ def _places(base, many, sizes, backward):
     fed = y + rows * width + SKEW
     opened = fed + late * width + SKEW
     output = opened + late * feed + SKEW
-    d_y = output + late * width + SKEW
+    cells = output + late * width + SKEW
+    normalizers = cells + back * rows * width + SKEW
+    d_y = normalizers + back * rows * width + SKEW
     d_normed = d_y + back * rows * width + SKEW
     d_convolved = d_normed + back * rows * width + SKEW
     d_middle = d_convolved + back * rows * width + SKEW
@@ -125,20 +129,83 @@ def _places(base, many, sizes, backward):
     normalizer = cell + many * width + SKEW
     stabilizer = normalizer + many * width + SKEW
     end = stabilizer + many * width + SKEW
+    end = base + (end - base + 15) // 16 * 16
     return Places(
-        normed, convolved, slopes, y, fed, opened, output, d_y, d_normed, d_convolved, d_middle,
-        d_fed, d_ups, d_opened, gates, cell, normalizer, stabilizer, end,
+        normed, convolved, slopes, y, fed, opened, output, cells, normalizers, d_y, d_normed,
+        d_convolved, d_middle, d_fed, d_ups, d_opened, gates, cell, normalizer, stabilizer, end,
     )  # fmt: skip
 
 
 _compiled_places = njit(**INNER)(_places)
 
 
+@njit(**INNER)
+def _place(part, many, sizes, backward):
+    size = _compiled_places(0, many, sizes, backward).end
+    return _compiled_places(part * size, many, sizes, backward)
+
+
 def size_of_scratch(sizes: Sizes, backward: bool) -> int:
     """Numbers that a part needs."""
     many = max(WINDOWS_TOGETHER, ROWS_TOGETHER // sizes.length // 4 * 4)
-    end: int = _places(0, min(many, sizes.batch), sizes, backward).end
-    return (end + 15) // 16 * 16
+    size: int = _places(0, min(many, sizes.batch), sizes, backward).end
+    return size
+
+
+@kernel
+def lay_out(
+    part, parts, conv, conv_bias, gate_bias, norm, heads_norm, feed_norm, intake, forget, z, o,
+    recurrent, up, down, vectors, early, late, recurrent_turned, up_turned, down_turned, sizes,
+):  # fmt: skip
+    """Bring the parameters of a block into the order in which :func:`forward` reads them."""
+    like = fill(LANES, f32(0))
+    width, feed = sizes.width, sizes.feed
+    of_head = width // sizes.heads
+    for c in range(width):
+        for k in range(KERNEL):
+            vectors[(TAPS + k) * width + c] = conv[c * KERNEL + k]
+        vectors[CONV_BIAS * width + c] = conv_bias[c]
+        vectors[NORM * width + c] = ONE + norm[c]
+        vectors[HEADS_NORM * width + c] = ONE + heads_norm[c]
+        vectors[FEED_NORM * width + c] = ONE + feed_norm[c]
+        h, p = c // of_head, c % of_head
+        for gate in range(4):
+            vectors[_bias_at(sizes, h, gate) + p] = gate_bias[gate * width + c]
+    for h in range(sizes.heads):
+        at, wide = h * of_head * of_head, 2 * of_head
+        transpose(like, of_head, of_head, intake, at, early, 2 * at, wide)
+        transpose(like, of_head, of_head, forget, at, early, 2 * at + of_head, wide)
+        transpose(like, of_head, of_head, z, at, late, 2 * at, wide)
+        transpose(like, of_head, of_head, o, at, late, 2 * at + of_head, wide)
+        transpose(like, 2 * wide, of_head, recurrent, 4 * at, recurrent_turned, 4 * at, 2 * wide)
+    transpose(like, 2 * feed, width, up, START, up_turned, START, 2 * feed)
+    transpose(like, width, feed, down, START, down_turned, START, width)
+
+
+@kernel
+def lay_back(
+    part, parts, d_vectors, d_conv, d_conv_bias, d_gate_bias, d_norm, d_heads_norm, d_feed_norm,
+    sizes,
+):  # fmt: skip
+    """The gradients of the vectors of :func:`lay_out`."""
+    width = sizes.width
+    of_head = width // sizes.heads
+    for c in range(width):
+        for k in range(KERNEL):
+            d_conv[c * KERNEL + k] = d_vectors[(TAPS + k) * width + c]
+        d_conv_bias[c] = d_vectors[CONV_BIAS * width + c]
+        d_norm[c] = d_vectors[NORM * width + c]
+        d_heads_norm[c] = d_vectors[HEADS_NORM * width + c]
+        d_feed_norm[c] = d_vectors[FEED_NORM * width + c]
+        for gate in range(4):
+            at = _bias_at(sizes, c // of_head, gate) + c % of_head
+            d_gate_bias[gate * width + c] = d_vectors[at]
+
+
+@njit(**INNER)
+def _bias_at(sizes, h, gate):
+    """Where the bias of a gate of a head begins."""
+    return GATE_BIAS * sizes.width + (4 * h + gate) * (sizes.width // sizes.heads)
 
 
 @njit(**INNER)
@@ -170,8 +237,10 @@ def _enter(like, sizes, first, count, x, vectors, scratch, at, epsilon, back):
 
 
 @njit(**INNER)
-def _recur(like, sizes, h, first, count, early, late, recurrent, vectors, scratch, at, states):
-    """The recurrence of a head; what the gradient needs goes to ``states``, if there is room."""
+def _recur(
+    like, sizes, h, first, count, early, late, recurrent, vectors, scratch, at, states, keep
+):
+    """The recurrence of a head; ``states`` get what the gradient needs where ``keep`` is true."""
     length, width = sizes.length, sizes.width
     of_head = width // sizes.heads
     wide, channel = 4 * of_head, h * of_head
@@ -182,7 +251,6 @@ def _recur(like, sizes, h, first, count, early, late, recurrent, vectors, scratc
     multiply(like, rows, 2 * of_head, of_head, scratch, at.normed + channel, width, NEXT,
              late, channel * 2 * of_head, 2 * of_head,
              scratch, at.gates + 2 * of_head, wide, NEW)  # fmt: skip
-    keep = len(states) > 0
     for k in range(0, count * of_head, step):
         store(like, scratch, at.cell + k)
         store(like, scratch, at.normalizer + k)
@@ -211,10 +279,9 @@ def _recur(like, sizes, h, first, count, early, late, recurrent, vectors, scratc
                 log_f = log_f + load(like, scratch, at.stabilizer + here)
                 # The stabiliser is the larger exponent, so one of both gates is exp(0).
                 other = exp(-size(intake - log_f))
-                f = where_less(log_f, intake, other, ONE + like)
-                if s == 0:  # before the first step there is nothing to keep
-                    f = like
-                i = where_at_least(intake, log_f, ONE + like, other)
+                # Before the first step there is nothing to keep.
+                f = where_less(log_f, intake, other, ONE) if s > 0 else like
+                i = where_less(log_f, intake, ONE, other) if s > 0 else ONE + like
                 store(where_less(log_f, intake, intake, log_f), scratch, at.stabilizer + here)
                 cell = fma(f, load(like, scratch, at.cell + here), i * z)
                 normalizer = fma(f, load(like, scratch, at.normalizer + here), i)
@@ -224,13 +291,11 @@ def _recur(like, sizes, h, first, count, early, late, recurrent, vectors, scratc
                 store(o * cell / normalizer, scratch, at.y + row)
                 if keep:
                     to = (first * length * width + row) * STATES
-                    store(i, states, to)
-                    store(f, states, to + step)
-                    store(z, states, to + 2 * step)
-                    store(o, states, to + 3 * step)
-                    store(shut, states, to + 4 * step)
-                    store(normalizer, states, to + 5 * step)
-                    store(cell, states, to + 6 * step)
+                    # One of both gates is 1: the other, negative if it is the input gate.
+                    store(where_less(log_f, intake, f, -i), states, to)
+                    store(z, states, to + step)
+                    store(o, states, to + 2 * step)
+                    store(shut, states, to + 3 * step)
 
 
 A0, A1, A2 = f32(0.254829592), f32(-0.284496736), f32(1.421413741)
@@ -258,8 +323,8 @@ def _row(sizes, first, count, r, steps):
 
 @kernel
 def forward(
-    part, parts, sizes, x, early, late, recurrent, up, down, vectors, scratch, epsilon,
-    heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed, states, middle, ups, output,
+    part, parts, x, early, late, recurrent, up, down, vectors, scratch, states, middle, ups, output,
+    sizes, keep, epsilon, heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed,
 ):  # fmt: skip
     """From ``x`` [B, S, D] to ``middle``, what the feed-forward part takes, [B, T, D], ``ups``, its
     projection, [B, T, 2F], and the output, [B, T, D].
@@ -271,14 +336,14 @@ def forward(
     like = fill(LANES, f32(0))
     batch, length, steps, width, heads, feed = sizes
     of_head, many = width // heads, min(_together(length), batch)
-    at = _compiled_places(part * (len(scratch) // parts), many, sizes, False)
+    at = _place(part, many, sizes, False)
     stop = batch * (part + 1) // parts
     for first in range(batch * part // parts, stop, many):
         count = min(many, stop - first)
         _enter(like, sizes, first, count, x, vectors, scratch, at, epsilon, False)
         for h in range(heads):
             _recur(like, sizes, h, first, count, early, late, recurrent, vectors, scratch, at,
-                   states)  # fmt: skip
+                   states, keep)  # fmt: skip
         rows = count * steps
         for r in range(rows):
             row, to = _row(sizes, first, count, r, steps), (first * steps + r) * width
@@ -317,9 +382,38 @@ def forward(
 
 
 @njit(**INNER)
+def _gates_of(like, states, of):
+    """Input and forget gate of a state."""
+    smaller = load(like, states, of)
+    i = where_less(smaller, like, -smaller, ONE)
+    return i, where_less(smaller, like, ONE, smaller)
+
+
+@njit(**INNER)
+def _recur_again(like, sizes, first, count, scratch, at, states):
+    """Cells, normalisers and output of some windows from their states."""
+    length, width, step = sizes.length, sizes.width, lanes_of(like)
+    for w in range(count):
+        for c in range(0, width, step):
+            cell, normalizer = like, like
+            for s in range(length):
+                row = (s * count + w) * width + c
+                of = (first * length * width + row) * STATES
+                i, f = _gates_of(like, states, of)
+                cell = fma(f, cell, i * load(like, states, of + step))
+                normalizer = fma(f, normalizer, i)
+                store(cell, scratch, at.cells + row)
+                store(normalizer, scratch, at.normalizers + row)
+                y = load(like, states, of + 2 * step) * cell / normalizer
+                store(y, scratch, at.y + row)
+                store(like, scratch, at.d_y + row)
+
+
+@njit(**INNER)
 def _recur_backward(
-    like, sizes, h, first, count, early, late, recurrent, d_early, d_late, d_recurrent, part,
-    d_vectors, vectors_at, scratch, at, states,
+    like, sizes, h, first, count, i_weight, f_weight, z_weight, o_weight, recurrent,
+    d_i_weight, d_f_weight, d_z_weight, d_o_weight, d_recurrent, part, d_vectors, vectors_at,
+    scratch, at, states,
 ):  # fmt: skip
     """The gradients through the recurrence of a head, from ``at.d_y``."""
     length, width = sizes.length, sizes.width
@@ -335,16 +429,15 @@ def _recur_backward(
             for p in range(0, of_head, step):
                 row, here = (s * count + w) * width + channel + p, w * of_head + p
                 of = (first * length * width + row) * STATES
-                i, f = load(like, states, of), load(like, states, of + step)
-                z, o = load(like, states, of + 2 * step), load(like, states, of + 3 * step)
-                shut = load(like, states, of + 4 * step)
+                i, f = _gates_of(like, states, of)
+                z, o = load(like, states, of + step), load(like, states, of + 2 * step)
+                shut = load(like, states, of + 3 * step)
                 n_before, c_before = like, like
                 if s > 0:
-                    before = of - count * width * STATES
-                    n_before = load(like, states, before + 5 * step)
-                    c_before = load(like, states, before + 6 * step)
+                    n_before = load(like, scratch, at.normalizers + row - count * width)
+                    c_before = load(like, scratch, at.cells + row - count * width)
                 d_y, y = load(like, scratch, at.d_y + row), load(like, scratch, at.y + row)
-                over = d_y / load(like, states, of + 5 * step)
+                over = d_y / load(like, scratch, at.normalizers + row)
                 d_cell = fma(over, o, load(like, scratch, at.cell + here))
                 d_normalizer = load(like, scratch, at.normalizer + here) - over * y
                 d_raw = gates + w * wide + p
@@ -365,22 +458,21 @@ def _recur_backward(
         for r in range(rows):
             sums = sums + load(like, scratch, at.gates + r * wide + k)
         add_to(d_vectors, vectors_at + GATE_BIAS * width + h * wide + k, sums)
-    half = 2 * of_head
-    multiply(like, rows, of_head, half, scratch, at.gates, wide, NEXT,
-             early, channel * half, of_head,
-             scratch, at.d_convolved + channel, width, NEW)  # fmt: skip
-    multiply(like, rows, of_head, half, scratch, at.gates + half, wide, NEXT,
-             late, channel * half, of_head,
-             scratch, at.d_normed + channel, width, NEW)  # fmt: skip
-    multiply(like, half, of_head, rows, scratch, at.gates, NEXT, wide,
-             scratch, at.convolved + channel, width,
-             d_early, part * len(early) + channel * half, of_head, ADDED)  # fmt: skip
-    multiply(like, half, of_head, rows, scratch, at.gates + half, NEXT, wide,
-             scratch, at.normed + channel, width,
-             d_late, part * len(late) + channel * half, of_head, ADDED)  # fmt: skip
+    for gate, weight, d_weight, given, d_given, add in (
+        (0, i_weight, d_i_weight, at.convolved, at.d_convolved, NEW),
+        (1, f_weight, d_f_weight, at.convolved, at.d_convolved, ADDED),
+        (2, z_weight, d_z_weight, at.normed, at.d_normed, NEW),
+        (3, o_weight, d_o_weight, at.normed, at.d_normed, ADDED),
+    ):
+        gates, of = at.gates + gate * of_head, channel * of_head
+        multiply(like, rows, of_head, of_head, scratch, gates, wide, NEXT, weight, of, of_head,
+                 scratch, d_given + channel, width, add)  # fmt: skip
+        multiply(like, of_head, of_head, rows, scratch, gates, NEXT, wide,
+                 scratch, given + channel, width,
+                 d_weight, part * width * of_head + of, of_head, ADDED)  # fmt: skip
     multiply(like, wide, of_head, rows - count, scratch, at.gates + count * wide, NEXT, wide,
              scratch, at.y + channel, width,
-             d_recurrent, part * len(recurrent) + channel * wide, of_head, ADDED)  # fmt: skip
+             d_recurrent, 4 * part * width * of_head + channel * wide, of_head, ADDED)  # fmt: skip
 
 
 @njit(**INNER)
@@ -424,20 +516,19 @@ def _enter_backward(
 
 @kernel
 def backward(
-    part, parts, sizes, x, early, late, recurrent, up, down, vectors, scratch, epsilon,
-    heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed, states, middle, ups, d_output,
-    d_x, d_early, d_late, d_recurrent, d_up, d_down, d_vectors,
+    part, parts, x, intake, forget, z, o, recurrent, up, down, vectors, scratch, states, middle,
+    ups, d_output, d_x, d_intake, d_forget, d_z, d_o, d_recurrent, d_up, d_down, d_vectors,
+    sizes, epsilon, heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed,
 ):  # fmt: skip
     """The gradients; those but of ``x`` are one for each part, zero before.
 
-    ``early`` and ``late`` are [H, 2P, P], ``recurrent`` [H, 4P, P], ``up`` [2F, D], ``down``
-    [D, F].
+    Parameters are as the package has them.
     """
     like = fill(LANES, f32(0))
     batch, length, steps, width, heads, feed = sizes
     of_head, many = width // heads, min(_together(length), batch)
-    at = _compiled_places(part * (len(scratch) // parts), many, sizes, True)
-    vectors_at = part * len(vectors)
+    at = _place(part, many, sizes, True)
+    vectors_at = part * END * width
     stop = batch * (part + 1) // parts
     for first in range(batch * part // parts, stop, many):
         count = min(many, stop - first)
@@ -467,19 +558,13 @@ def backward(
                 store(d_gate, scratch, at.d_ups + r * 2 * feed + c)
                 store(d_opened * active, scratch, at.d_ups + r * 2 * feed + feed + c)
         multiply(like, width, feed, rows, scratch, at.output, NEXT, width, scratch, at.opened, feed,
-                 d_down, part * len(down), feed, ADDED)  # fmt: skip
+                 d_down, part * width * feed, feed, ADDED)  # fmt: skip
         multiply(like, 2 * feed, width, rows, scratch, at.d_ups, NEXT, 2 * feed,
-                 scratch, at.fed, width, d_up, part * len(up), width, ADDED)  # fmt: skip
+                 scratch, at.fed, width, d_up, 2 * part * width * feed, width, ADDED)  # fmt: skip
         multiply(like, rows, width, 2 * feed, scratch, at.d_ups, 2 * feed, NEXT, up, START, width,
                  scratch, at.d_fed, width, NEW)  # fmt: skip
 
-        for r in range(count * length):
-            for c in range(0, width, LANES):
-                of = ((first * length + r) * width + c) * STATES
-                y = load(like, states, of + 3 * LANES) * load(like, states, of + 6 * LANES)
-                y = y / load(like, states, of + 5 * LANES)
-                store(y, scratch, at.y + r * width + c)
-                store(like, scratch, at.d_y + r * width + c)
+        _recur_again(like, sizes, first, count, scratch, at, states)
         for r in range(count * length):
             row, t = _row(sizes, first, count, r, length) * width, r // count - length + steps
             if t < 0:
@@ -517,8 +602,9 @@ def backward(
                     store(d_y, scratch, at.d_y + r * width + c)
         for h in range(heads):
             _recur_backward(
-                like, sizes, h, first, count, early, late, recurrent, d_early, d_late, d_recurrent,
-                part, d_vectors, vectors_at, scratch, at, states,
+                like, sizes, h, first, count, intake, forget, z, o, recurrent,
+                d_intake, d_forget, d_z, d_o, d_recurrent, part, d_vectors, vectors_at,
+                scratch, at, states,
             )  # fmt: skip
         _enter_backward(like, sizes, first, count, x, vectors, d_vectors, vectors_at, scratch, at,
                         epsilon, d_x)  # fmt: skip

@@ -5,7 +5,7 @@ which it often does not. Here a variable is a vector, so a kernel says which num
 registers. LLVM makes of a vector what the processor has: 16 lanes are one register with AVX-512,
 two with AVX2, four with NEON.
 
-``x`` is a one-dimensional, contiguous float32 array everywhere, and ``at`` an index of it.
+``x`` is a pointer to float32 numbers everywhere, and ``at`` an index of it.
 """
 
 import operator
@@ -64,10 +64,19 @@ def _as_vectors(builder: Any, of: Any, arguments: Any) -> Any:
     )
 
 
-def _pointer(context: Any, builder: Any, array: Any, value: Any, at: Any) -> Any:
-    """That of one element."""
-    data = context.make_array(array)(context, builder, value).data
-    return builder.gep(data, [at])
+@intrinsic
+def pointers(typing_context: Any, addresses: Any) -> Any:
+    """Arrays at some addresses."""
+    kind = types.UniTuple(types.CPointer(types.float32), len(addresses))
+
+    def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
+        found = [
+            builder.inttoptr(address, FLOAT.as_pointer())
+            for address in cgutils.unpack_tuple(builder, arguments[0])
+        ]
+        return context.make_tuple(builder, kind, found)
+
+    return kind(addresses), generate
 
 
 def _call(builder: Any, name: str, *values: Any) -> Any:
@@ -133,7 +142,7 @@ def load(typing_context: Any, like: Any, x: Any, at: Any) -> Any:
     """As many numbers as the vector ``like`` has."""
 
     def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, x, *arguments[1:])
+        pointer = builder.gep(arguments[1], [arguments[2]])
         kind = ir.VectorType(FLOAT, like.lanes)
         return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
 
@@ -143,7 +152,7 @@ def load(typing_context: Any, like: Any, x: Any, at: Any) -> Any:
 @intrinsic
 def store(typing_context: Any, vector: Any, x: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, x, *arguments[1:])
+        pointer = builder.gep(arguments[1], [arguments[2]])
         builder.store(
             arguments[0], builder.bitcast(pointer, arguments[0].type.as_pointer()), align=4
         )
