@@ -87,6 +87,22 @@ def test_the_core_gives_the_last_step_of_the_library() -> None:
         torch.testing.assert_close(xlstm(x), xlstm.stack(x)[:, -1])
 
 
+def test_an_lstm_layer_by_layer_is_that_of_the_library() -> None:
+    """Also its dropout, where both draw the same numbers: on a CPU."""
+    core, library = LSTMCore(LSTMConfig(**LSTM)), nn.LSTM(16, 16, 2, batch_first=True, dropout=0.3)
+    library.load_state_dict(core.lstm.state_dict())
+    x, results = torch.randn(2, 8, 16), []
+    for run, weights in (
+        (core.lstm.layer_by_layer, core.parameters()),
+        (lambda x: library(x)[0], library.parameters()),
+    ):
+        torch.manual_seed(7)
+        output = run(x)
+        results.append([output, *torch.autograd.grad(output.square().sum(), [*weights])])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_unknown_backend() -> None:
     with pytest.raises(ValueError, match="mlstm_backend 'cuda' is not known"):
         XLSTMCore(XLSTMConfig(**{**XLSTM, "mlstm_backend": "cuda"}))

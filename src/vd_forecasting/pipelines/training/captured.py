@@ -10,6 +10,11 @@ WARM_UPS = 3
 """Runs before the recording, as PyTorch advises: libraries choose kernels and allocate then."""
 
 
+def is_captured(device: torch.device) -> bool:
+    """Whether steps on this device are recorded, and nothing waits for it until an epoch ends."""
+    return device.type == "cuda"
+
+
 def capture(
     function: Callable[[], None], changes: Callable[[], Sequence[Tensor]], device: torch.device
 ) -> torch.cuda.CUDAGraph:

@@ -18,7 +18,7 @@ from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
 from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import Pass, WindowBatches
-from vd_forecasting.pipelines.training.captured import capture
+from vd_forecasting.pipelines.training.captured import capture, is_captured
 from vd_forecasting.pipelines.training.epoch_errors import (
     ErrorSums,
     Scaling,
@@ -77,8 +77,8 @@ class Learner:
     @property
     def learning_rate(self) -> float:
         rate = self.optimizer.param_groups[0]["lr"]
-        # Where a graph reads it, it is a number of single precision.
-        return float(f"{float(rate):.7g}") if isinstance(rate, Tensor) else float(rate)
+        # In single precision, where a graph reads it, it is the shortest number that rounds to it.
+        return float(str(rate.cpu().numpy())) if isinstance(rate, Tensor) else float(rate)
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
@@ -296,24 +296,25 @@ def begin(learner: Learner, label: str, state: State | None) -> None:
 def make_optimizer(
     forecaster: Forecaster, training: Training, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW; on CUDA one that a graph can hold, which reads its learning rate anew every time."""
+    """AdamW; in a graph it reads its learning rate anew every time."""
     rate: float | Tensor = training.learning_rate
-    is_captured = device.type == "cuda"
-    if is_captured:
+    if is_captured(device):
         rate = torch.tensor(rate, device=device)
     return torch.optim.AdamW(
         forecaster.parameters(),
         lr=rate,
         weight_decay=training.weight_decay,
         fused=True,
-        capturable=is_captured,
+        capturable=is_captured(device),
     )
 
 
 def stepper(learner: Learner) -> Callable[[Tensor], None]:
-    """What learns from the windows at some rows of ``learner.train``: :func:`take_step`, on CUDA as
-    a graph, which is recorded now."""
-    if learner.device.type != "cuda":
+    """What learns from the windows at some rows of ``learner.train``, by :func:`take_step`.
+
+    As a graph, it is recorded now, of the tensors that the learner now has.
+    """
+    if not is_captured(learner.device):
         return lambda rows: take_step(learner, *learner.train.at(rows), learner.steps)
     rows = torch.zeros(learner.train.batch_size, dtype=torch.int64, device=learner.device)
     steps = torch.tensor(float(learner.steps), device=learner.device)
@@ -360,7 +361,7 @@ def train_epoch(learner: Learner, step: Callable[[Tensor], None], text: str) -> 
             end_if_stopped()
             step(rows)
             learner.steps += 1
-            if learner.sums.place.type == "cpu":  # a GPU is not waited for
+            if not is_captured(learner.device):
                 learner.end_if_diverged("training", batches, drawn, seen)
     learner.end_if_diverged("training", batches, drawn, len(drawn))
     return learner.sums.result()
@@ -375,7 +376,7 @@ def validate(learner: ValidatedLearner) -> dict[str, Any]:
         end_if_stopped()
         inputs, targets = batches.at(rows)
         learner.sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
-        if learner.sums.place.type == "cpu":
+        if not is_captured(learner.device):
             learner.end_if_diverged("validation", batches, drawn, seen)
     learner.end_if_diverged("validation", batches, drawn, len(drawn))
     return learner.sums.result()
