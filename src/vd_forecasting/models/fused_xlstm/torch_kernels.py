@@ -47,15 +47,12 @@ def convolve_backward(
     """The gradients of ``x`` (with ``d_direct``, ``[H, B, S, P]``, added), kernel and bias."""
     heads = len(d_output)
     d_total = torch.ops.aten.silu_backward(d_output, _convolve(x, kernel, bias, heads))
-    x_heads, taps = _by_head(x, heads), _taps(kernel, heads)
-    d_taps = torch.zeros_like(taps)
+    taps, size = _taps(kernel, heads), kernel.shape[-1]
     d_x = torch.addcmul(d_direct, d_total, taps[-1])
-    d_taps[-1] = (d_total * x_heads).sum((1, 2), keepdim=True)
-    for lag in range(1, min(len(taps), x.shape[1])):
+    for lag in range(1, min(size, x.shape[1])):
         d_x[:, :, :-lag].addcmul_(d_total[:, :, lag:], taps[-1 - lag])
-        product = d_total[:, :, lag:] * x_heads[:, :, :-lag]
-        d_taps[-1 - lag] = product.sum((1, 2), keepdim=True)
-    d_kernel = d_taps.flatten(1).T.reshape(kernel.shape)
+    seen = functional.pad(_by_head(x, heads), (0, 0, size - 1, 0)).unfold(2, size, 1)
+    d_kernel = (d_total.unsqueeze(-1) * seen).sum((1, 2)).reshape(kernel.shape)
     return _from_heads(d_x), d_kernel, d_total.sum((1, 2)).flatten()
 
 
@@ -80,8 +77,9 @@ def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tenso
     weights = exponent.sub_(stabilizer.unsqueeze(-1)).exp_()
     total = scores.mul_(weights).sum(-1)
     floor = torch.exp(-stabilizer)
-    sign = torch.where(total.abs() >= floor, torch.where(total > 0, 1.0, -1.0), 0.0)
-    return weights, torch.maximum(total.abs(), floor) + epsilon, sign.to(scores), strongest
+    size = total.abs()
+    sign = total.sign() * (size >= floor)
+    return weights, torch.maximum(size, floor).add_(epsilon), sign, strongest
 
 
 def attend_backward(
@@ -93,11 +91,13 @@ def attend_backward(
     d_scores.add_((d_normalizer * sign).unsqueeze(-1))
     d_exponent = d_scores * scores
     d_scores.mul_(weights)
-    # Without the epsilon, the stabiliser would cancel.
-    d_stabilizer = d_normalizer * epsilon
-    d_input = d_exponent.sum(-2).scatter_add_(-1, strongest, d_stabilizer)  # [H, B, S]
+    # Without the epsilon, the stabiliser would cancel. Each target is added to once, so that a GPU
+    # gives the same sum every time.
+    d_stabilizer = (d_normalizer * epsilon).unsqueeze(-1)
+    d_exponent.scatter_add_(-1, strongest.unsqueeze(-1), d_stabilizer)
+    d_input = d_exponent.sum(-2)  # [H, B, S]
     d_decay = -d_input
-    d_decay[..., -steps:] += d_exponent.sum(-1) + d_stabilizer
+    d_decay[..., -steps:] += d_exponent.sum(-1)
     d_forget = d_decay.flip(-1).cumsum(-1).flip(-1) * torch.sigmoid(-gates[:, :, 1].movedim(2, 0))
     return torch.stack([d_input, d_forget]).permute(2, 3, 0, 1).contiguous()
 
