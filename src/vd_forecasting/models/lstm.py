@@ -70,6 +70,7 @@ class LSTMCore(nn.Module):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
         self.width = width = config.hidden_size
+        self.waits = False
         # PyTorch warns where there is no between.
         dropout = config.dropout if config.num_layers > 1 else 0.0
         self.lstm = Layers(width, width, config.num_layers, dropout=dropout, batch_first=True)

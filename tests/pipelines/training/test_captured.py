@@ -63,7 +63,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return SimpleNamespace(replay=replay)
 
     monkeypatch.setattr(loop, "capture", capture)
-    monkeypatch.setattr(loop, "is_captured", lambda device: True)
+    monkeypatch.setattr(loop, "is_asynchronous", lambda device: True)
     return replays
 
 

@@ -10,8 +10,8 @@ WARM_UPS = 3
 """Runs before the recording, as PyTorch advises: libraries choose kernels and allocate then."""
 
 
-def is_captured(device: torch.device) -> bool:
-    """Whether steps on this device are recorded, and nothing waits for it until an epoch ends."""
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether the device can record, and runs behind Python unless something waits for it."""
     return device.type == "cuda"
 
 

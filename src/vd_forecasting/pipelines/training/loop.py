@@ -18,7 +18,7 @@ from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
 from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import Pass, WindowBatches
-from vd_forecasting.pipelines.training.captured import capture, is_captured
+from vd_forecasting.pipelines.training.captured import capture, is_asynchronous
 from vd_forecasting.pipelines.training.epoch_errors import (
     ErrorSums,
     Scaling,
@@ -69,7 +69,9 @@ class Learner:
         self.weights, self.averages = (
             [weight.detach() for weight in of.parameters()] for of in (forecaster, self.average)
         )
-        self.optimizer = make_optimizer(forecaster, training, self.device)
+        self.is_asynchronous = is_asynchronous(self.device)
+        self.is_recorded = self.is_asynchronous and not forecaster.waits
+        self.optimizer = make_optimizer(forecaster, training, self.is_recorded)
         self.steps = 0
         self.epochs: list[dict[str, Any]] = []
         self.begun = time.perf_counter()
@@ -294,18 +296,18 @@ def begin(learner: Learner, label: str, state: State | None) -> None:
 
 
 def make_optimizer(
-    forecaster: Forecaster, training: Training, device: torch.device
+    forecaster: Forecaster, training: Training, is_recorded: bool
 ) -> torch.optim.Optimizer:
-    """AdamW; in a graph it reads its learning rate anew every time."""
+    """AdamW; recorded, it reads its learning rate anew every time."""
     rate: float | Tensor = training.learning_rate
-    if is_captured(device):
-        rate = torch.tensor(rate, device=device)
+    if is_recorded:
+        rate = torch.tensor(rate, device=next(forecaster.parameters()).device)
     return torch.optim.AdamW(
         forecaster.parameters(),
         lr=rate,
         weight_decay=training.weight_decay,
         fused=True,
-        capturable=is_captured(device),
+        capturable=is_recorded,
     )
 
 
@@ -314,7 +316,7 @@ def stepper(learner: Learner) -> Callable[[Tensor], None]:
 
     As a graph, it is recorded now, of the tensors that the learner now has.
     """
-    if not is_captured(learner.device):
+    if not learner.is_recorded:
         return lambda rows: take_step(learner, *learner.train.at(rows), learner.steps)
     rows = torch.zeros(learner.train.batch_size, dtype=torch.int64, device=learner.device)
     steps = torch.tensor(float(learner.steps), device=learner.device)
@@ -361,7 +363,7 @@ def train_epoch(learner: Learner, step: Callable[[Tensor], None], text: str) -> 
             end_if_stopped()
             step(rows)
             learner.steps += 1
-            if not is_captured(learner.device):
+            if not learner.is_asynchronous:
                 learner.end_if_diverged("training", batches, drawn, seen)
     learner.end_if_diverged("training", batches, drawn, len(drawn))
     return learner.sums.result()
@@ -376,7 +378,7 @@ def validate(learner: ValidatedLearner) -> dict[str, Any]:
         end_if_stopped()
         inputs, targets = batches.at(rows)
         learner.sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
-        if not is_captured(learner.device):
+        if not learner.is_asynchronous:
             learner.end_if_diverged("validation", batches, drawn, seen)
     learner.end_if_diverged("validation", batches, drawn, len(drawn))
     return learner.sums.result()
