@@ -5,15 +5,15 @@ Whether CUDA records the steps, and how fast it is then, ``tests/benchmarks/gpu.
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.make.recorded import recorded_steps
 from tests.make.trainings import (
     COMPUTE,
     LSTM,
@@ -44,27 +44,10 @@ SHORT = TRAINING.model_copy(
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def recorded() -> Iterator[list[int]]:
     """Steps are taken as on a GPU; one number per recorded graph, its replays."""
-    replays: list[int] = []
-
-    def capture(
-        function: Callable[[], None], changes: Callable[[], Sequence[Tensor]], _: torch.device
-    ) -> Any:
-        with captured.undone(changes), torch.random.fork_rng([]):
-            for _run in range(captured.WARM_UPS):
-                function()
-        replays.append(0)
-
-        def replay(graph: int = len(replays) - 1) -> None:
-            replays[graph] += 1
-            function()
-
-        return SimpleNamespace(replay=replay)
-
-    monkeypatch.setattr(loop, "capture", capture)
-    monkeypatch.setattr(loop, "is_asynchronous", lambda device: True)
-    return replays
+    with recorded_steps() as replays:
+        yield replays
 
 
 def stalling_windows() -> WindowSet:
