@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from vd_forecasting.models.fused_xlstm import torch_kernels
 from vd_forecasting.models.fused_xlstm.kernels import kernels_for
 from vd_forecasting.models.fused_xlstm.mlstm import mlstm_layer
 from vd_forecasting.models.fused_xlstm.slstm import slstm_layer
@@ -36,19 +37,26 @@ def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
 
 
 def drop(x: Tensor, dropout: Any) -> Tensor:
-    """``dropout(x)`` with random numbers of its own, seeded by torch's generator.
+    """``dropout(x)``; compiled, it has random numbers of its own, seeded by torch's generator.
 
-    Nothing is kept for the gradient, which draws the same numbers again.
+    Nothing is then kept for the gradient, which draws the same numbers again.
     """
     if not (dropout.training and dropout.p):
         return x
+    if kernels_for(x) is torch_kernels:
+        return functional.dropout(x, dropout.p)
     output: Tensor = _Drop.apply(x, dropout.p, int(torch.randint(2**32, ())))
     return output
 
 
 def normalize(x: Tensor, norm: Any, heads: int) -> Tensor:
     """The package's ``MultiHeadLayerNorm`` for ``[B, T, D]`` with the heads in D."""
-    output: Tensor = _Normalize.apply(x, norm.weight_proxy, heads, norm.eps)
+    if kernels_for(x) is torch_kernels:
+        by_head = x.unflatten(2, (heads, -1))
+        normed = functional.layer_norm(by_head, by_head.shape[3:], eps=norm.eps).flatten(2)
+        output: Tensor = normed * norm.weight_proxy
+        return output
+    output = _Normalize.apply(x, norm.weight_proxy, heads, norm.eps)
     return output
 
 
