@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vd_forecasting.models.fused_xlstm import blocks
+from vd_forecasting.models.fused_xlstm import in_torch
 
 try:
     from vd_forecasting.models.fused_xlstm import compiled
@@ -37,7 +37,7 @@ def mlstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
         )
     up, heads = block.xlstm.proj_up.weight, cell.config.num_heads
     width = math.gcd(up.shape[1], up.shape[0] // 2 // heads)
-    chosen = compiled if is_compiled(x, up.dtype, width, heads) else blocks
+    chosen = compiled if is_compiled(x, up.dtype, width, heads) else in_torch
     return in_full(chosen.mlstm_block, block, x.to(up.dtype), steps)
 
 
@@ -45,7 +45,7 @@ def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
     """The last T steps of ``block(x)``, an ``sLSTMBlock`` with the vanilla backend."""
     gate, feed = block.xlstm.fgate.weight, block.ffn.proj_down.weight
     width = math.gcd(gate.shape[2], feed.shape[1])
-    chosen = compiled if is_compiled(x, gate.dtype, width, len(gate)) else blocks
+    chosen = compiled if is_compiled(x, gate.dtype, width, len(gate)) else in_torch
     return in_full(chosen.slstm_block, block, x.to(gate.dtype), steps)
 
 

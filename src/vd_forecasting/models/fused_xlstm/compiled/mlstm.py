@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -47,7 +48,7 @@ class _Block(torch.autograd.Function):
         xs, zs = x.new_empty(batch, length, inner), x.new_empty(batch, steps, inner)
         gates, output = x.new_empty(batch, length, 8), x.new_empty(batch, steps, width)
         share, seed = drop
-        numbers = (*map(kernels.f32, (*epsilons, share)), seed)
+        numbers = (*map(np.float32, (*epsilons, share)), seed)
         tensors = (x, *turned, maps, scratch, xs, zs, gates, output)
         kernels.forward(lanes, parts, tensors, (sizes, *numbers))
         ctx.sizes, ctx.lanes, ctx.numbers = sizes, lanes, numbers

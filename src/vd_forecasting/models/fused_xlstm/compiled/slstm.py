@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -50,7 +51,7 @@ class _Block(torch.autograd.Function):
         states = x.new_empty(kernels.STATES * x.numel() if keep else 0)
         middle, output = x.new_empty(batch, steps, width), x.new_empty(batch, steps, width)
         ups = x.new_empty(batch, steps, 2 * sizes.feed)
-        numbers = (*map(kernels.f32, numbers), *seeds)
+        numbers = (*map(np.float32, numbers), *seeds)
         tensors = (x, *turned, vector, scratch, states, middle, ups, output)
         kernels.forward(lanes, parts, tensors, (sizes, keep, *numbers))
         ctx.sizes, ctx.lanes, ctx.numbers, ctx.parts = sizes, lanes, numbers, parts

@@ -33,7 +33,7 @@ def widest() -> int:
     return 16 if has.get("avx512f") else 8 if has.get("avx2") else 4
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """So many float32 numbers."""
 
     def __init__(self, lanes: int) -> None:
@@ -42,7 +42,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector) -> None:
         super().__init__(manager, kind, ir.VectorType(FLOAT, kind.lanes))
 
@@ -93,7 +93,7 @@ def _define(symbol: Any, make: Callable[..., Any]) -> None:
     """Let an operator take vectors, or a vector and a float32 number."""
 
     @infer_global(symbol)
-    class Arithmetic(AbstractTemplate):  # type: ignore[misc]
+    class Arithmetic(AbstractTemplate):
         def generic(self, arguments: Any, keywords: Any) -> Any:
             vectors = [of for of in arguments if isinstance(of, Vector)]
             if vectors and all(of in (vectors[0], types.float32) for of in arguments):
@@ -226,7 +226,7 @@ def turn(typing_context: Any, x: Any, by: Any) -> Any:
 
 def _halves(builder: Any, vector: Any) -> tuple[Any, Any]:
     lanes = vector.type.count // 2
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         builder.shuffle_vector(
             vector,
             vector,
@@ -261,7 +261,8 @@ def totals(typing_context: Any, x: Any, y: Any) -> Any:
 
         half = lanes // 2
         low = [*range(half), *range(lanes, lanes + half)]
-        sums = builder.fadd(picked(*arguments, low), picked(*arguments, [n + half for n in low]))
+        one, other = arguments
+        sums = builder.fadd(picked(one, other, low), picked(one, other, [n + half for n in low]))
         distance = half // 2
         while distance:
             swapped = picked(sums, sums, [n ^ distance for n in range(lanes)])
