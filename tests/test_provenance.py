@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlstm
 from vd_forecasting.provenance import EXEMPT, Package, code_digest, code_of, this_package, used
 from vd_forecasting.running.staleness.fingerprint import _other_models
 from vd_forecasting.vocabulary import EXPERIMENTS
