@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 from kedro.pipeline import Pipeline
 
+from tests import PROJECT
 from vd_forecasting.pipeline_registry import register_pipelines
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, EXPORTS, FORECASTS
 
@@ -117,3 +121,23 @@ def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
     left = {name for name in every - names if not name.startswith("data_")}
     assert names < every
     assert {name.rpartition(".")[2] for name in left} == made
+
+
+HEAVY = (
+    *("torch", "numba", "xlstm", "matplotlib", "sklearn", "scipy.optimize", "scipy.stats", "arch"),
+    *("dask", "distributed", "markdown_it", "onnx", "uxsim", "fastapi"),
+)
+WHAT_A_COMMAND_IMPORTS = f"""
+import sys
+import vd_forecasting.cli, vd_forecasting.settings
+from kedro.framework.project import configure_project, pipelines
+configure_project("vd_forecasting")
+assert len(pipelines)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+def test_a_command_imports_nothing_heavy_before_a_node_needs_it() -> None:
+    command = [sys.executable, "-c", WHAT_A_COMMAND_IMPORTS]
+    ran = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[]"

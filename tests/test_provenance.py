@@ -1,24 +1,38 @@
 """Which modules a function uses, in small made packages and in this one."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.pipeline import Node, Pipeline
 
+from vd_forecasting import provenance
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
-from vd_forecasting.provenance import EXEMPT, Package, code_digest, code_of, this_package, used
+from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlstm
+from vd_forecasting.provenance import (
+    EXEMPT,
+    Code,
+    Package,
+    code_digest,
+    code_of,
+    this_package,
+    used,
+)
 from vd_forecasting.running.staleness.fingerprint import _other_models
 from vd_forecasting.vocabulary import EXPERIMENTS
 
 STYLE = "vd_forecasting.rendering.plot_style"
 
 
-def digests(modules: Mapping[str, str], **more: Mapping[str, str]) -> dict[str, str]:
+def digests(
+    modules: Mapping[str, str], files: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """What ``p.a`` uses, by name."""
-    return dict(used(Package("p", {"p": "", **modules}, **more), "p.a").digests)
+    return dict(used(Package("p", {"p": "", **modules}, files), "p.a").digests)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +145,32 @@ def test_a_module_changes_with_what_it_reaches_and_with_nothing_else(
     assert len(before.digests) == len(reached)
 
 
+def test_what_was_parsed_is_kept_for_as_long_as_the_source_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", saved.append)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "parsed.json"
+
+    def codes(source: str) -> Code:
+        package = Package("p", {"p.a": source, "p.b": "import x", "p.b.c": ""})
+        provenance._keep(package, path)
+        found = used(package, "p.a")
+        saved.pop()()
+        return found
+
+    first = codes("from p.b import c")
+    assert set(first.digests) == {"p.a", "p.b.c"}
+    monkeypatch.setattr(provenance, "_read", None)  # nothing is parsed
+    assert codes("from p.b import c") == first
+    monkeypatch.undo()
+    monkeypatch.setattr("atexit.register", saved.append)
+    assert codes("from p import b") != first
+    path.write_text("{")  # a disk that was full
+    assert codes("from p.b import c") == first
+
+
 # --- this package ---------------------------------------------------------------------------------
 
 
@@ -188,7 +228,7 @@ def test_a_core_is_used_by_its_own_experiments(
 
 
 def test_the_compiled_kernels_count_for_the_xlstm(everything: Pipeline) -> None:
-    module = "vd_forecasting.models.fused_xlstm.numba_kernels"
+    module = "vd_forecasting.models.fused_xlstm.compiled.mlstm_kernels"
     changed = changed_nodes(everything, module)
     spaces = {name.split(".")[0] for name in changed}
     assert {name.removeprefix("forecast_").removeprefix("export_") for name in spaces} == {

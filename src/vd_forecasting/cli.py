@@ -38,7 +38,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project, load_obj
 
 from vd_forecasting.__main__ import LOGGING_ERRORS
-from vd_forecasting.running import claims, cluster, runners
+from vd_forecasting.running import claims, cluster, kernels_ahead, runners
 from vd_forecasting.running.estimate import (
     count_refits,
     count_trainings,
@@ -227,6 +227,7 @@ def _errors_in_one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         claims.give_up()
+        kernels_ahead.end()
         if hasattr(builtins, "__IPYTHON__"):  # a notebook, which lives on
             raise click.ClickException(INTERRUPTED) from interrupt
         _stop_now()

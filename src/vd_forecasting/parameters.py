@@ -244,6 +244,11 @@ class XLSTMModel(Parameters):
     dropout: Dropout
     context_length: PositiveInt
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether any of its blocks is this project's own."""
+        return "fused" in (self.slstm_backend, self.mlstm_backend)
+
     @model_validator(mode="after")
     def _blocks_exist(self) -> Self:
         if beyond := [index for index in self.slstm_at if index >= self.num_blocks]:

@@ -23,6 +23,8 @@ The comprehensive report takes in what compare_global_vd has left. A comparison 
 forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
 
+from functools import cache
+
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.pipelines import (
@@ -77,6 +79,12 @@ def baselines(mode: str) -> Pipeline:
 
 def register_pipelines() -> dict[str, Pipeline]:
     """All pipelines by the name that ``kedro run --pipeline`` takes."""
+    return dict(_pipelines())
+
+
+@cache
+def _pipelines() -> dict[str, Pipeline]:
+    """The same, made once: Kedro registers them again for every run it is asked for."""
     clean = data_engineering.create_pipeline() + data_quality.create_pipeline()
     experiments = {
         (mode, model): experiment(mode, model) for mode in EVERY_MODE for model in MODELS

@@ -11,10 +11,13 @@ Comments, docstrings and formatting do not count. Imports by computed names are 
 """
 
 import ast
+import atexit
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +41,8 @@ class Package:
     modules: Mapping[str, str]  # source by dotted name; that of a package is its ``__init__``
     files: Mapping[str, str] = field(default_factory=dict)
     """Hash of every other file, by ``dotted.package/file.name``."""
+    parsed: dict[str, Any] = field(default_factory=dict)
+    """What :func:`_read` found, and the hash of what it has read, by module."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class Code:
     digests: Mapping[str, str]  # by dotted name of the module, or by ``dotted.package/file.name``
     packages: frozenset[str]  # top-level names of others
 
+
+LONGEST_NAME = 255
+"""Of a file."""
 
 Target = tuple[str, str | None]
 """What an import stands for: a name in a module, or the module as such."""
@@ -74,7 +82,31 @@ def this_package() -> Package:
             modules[".".join(names)] = path.read_text("utf-8")
         else:
             files[f"{'.'.join(parts[:-1])}/{path.name}"] = digest(path.read_bytes())
-    return Package(PACKAGE, modules, files)
+    package = Package(PACKAGE, modules, files)
+    _keep(package, root / "__pycache__" / "provenance.json")
+    return package
+
+
+def _keep(package: Package, path: Path) -> None:
+    """Take what an earlier process has parsed from a file, and leave it there for later ones.
+
+    Beside the byte code that Python keeps of the same sources; a process that cannot read or write
+    there parses them itself.
+    """
+    with suppress(OSError, ValueError):
+        package.parsed.update(json.loads(path.read_text("utf-8")))
+    before = dict(package.parsed)
+
+    def save() -> None:
+        if package.parsed == before:
+            return
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(package.parsed), "utf-8")
+            temporary.replace(path)
+
+    if not sys.dont_write_bytecode:
+        atexit.register(save)
 
 
 @cache
@@ -132,29 +164,52 @@ def _locate(package: Package, module: str, name: str | None) -> str | None:
 
 @cache
 def _parse(package: Package, module: str) -> _Module:
-    tree = ast.parse(package.modules[module])
     is_package = any(other.startswith(f"{module}.") for other in package.modules)
     folder = module if is_package else module.rpartition(".")[0]
+    source = digest([package.modules[module], folder, package.modules.get(__name__)])
+    known, found = package.parsed.get(module, [None, None])
+    if known != source:
+        found = _read(package.modules[module], folder)
+        package.parsed[module] = [source, found]
+    files = {
+        file: digest
+        for file, digest in package.files.items()
+        if file.startswith(f"{folder}.templates/")
+        or (file.startswith(f"{folder}/") and file.removeprefix(f"{folder}/") in found["strings"])
+    }
+    return _Module(
+        folder,
+        {module: found["digest"], **files},
+        frozenset((of, name) for of, name in found["imports"]),
+        {bound: (of, name) for bound, (of, name) in found["bound"].items()},
+    )
+
+
+def _read(source: str, folder: str) -> dict[str, Any]:
+    """What the source of a module in this folder says, ready for JSON: its ``digest``, the
+    ``strings`` that may name a file, its ``imports`` and what names at its top level are
+    ``bound`` to."""
+    tree = ast.parse(source)
     nodes = list(ast.walk(tree))
-    strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    strings = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     for node in nodes:
         body = getattr(node, "body", None)
         if isinstance(body, list):  # without docstrings
             node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
     # Unparsed, because a dump is another one in every version of Python.
     text = ast.unparse(tree).encode("utf-8", errors="surrogatepass")
-    files = {
-        file: digest
-        for file, digest in package.files.items()
-        if file.startswith(f"{folder}.templates/")
-        or (file.startswith(f"{folder}/") and file.removeprefix(f"{folder}/") in strings)
+    return {
+        "digest": digest(text),
+        "strings": sorted(string for string in strings if len(string) <= LONGEST_NAME),
+        "imports": sorted(
+            {target for node in nodes for _, target in _imports(node, folder)}, key=str
+        ),
+        "bound": dict(pair for node in tree.body for pair in _imports(node, folder)),
     }
-    return _Module(
-        folder,
-        {module: digest(text), **files},
-        frozenset(target for node in nodes for _, target in _imports(node, folder)),
-        dict(pair for node in tree.body for pair in _imports(node, folder)),
-    )
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -6,6 +6,7 @@ from vd_forecasting.running.config_loader import ConfigLoader
 
 HOOKS = (
     *(hooks.InertLogs(), hooks.KnownParameters(), hooks.SameData(), hooks.ClaimedFiles()),
+    hooks.KernelsAhead(),
     *(hooks.Progress(), hooks.ExperimentLogs(), hooks.Fingerprints(), hooks.FinishedTrainings()),
 )
 

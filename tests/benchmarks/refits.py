@@ -34,8 +34,8 @@ from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.parameters import Forecast, LSTMModel, Training
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.forecast.refit import refit
-from vd_forecasting.pipelines.training.evaluate import forecast_split
-from vd_forecasting.pipelines.training.train import train_lstm
+from vd_forecasting.pipelines.training.forecast_windows import forecast_split
+from vd_forecasting.pipelines.training.train_nodes import train_lstm
 
 WEEK = 7 * 24 * 12
 

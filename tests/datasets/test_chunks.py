@@ -22,7 +22,7 @@ from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.datasets import CheckpointDataset, TrainingState, chunks
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import train_lstm, train_part
+from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_part
 from vd_forecasting.running.shares import Share
 
 VDIDS = [f"VD-{n}" for n in range(1, 6)]

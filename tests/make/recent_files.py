@@ -25,10 +25,10 @@ from vd_forecasting.artefacts import (
     WindowBlocks,
     WindowSet,
 )
-from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.parameters import Baselines, Forecast
 from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
-from vd_forecasting.pipelines.forecast.forecast import forecast_recent
+from vd_forecasting.pipelines.forecast.forecast_recent import forecast_recent
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.training.evaluate import evaluate
 

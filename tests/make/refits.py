@@ -10,13 +10,13 @@ from tests.make.arrays import make_clean
 from tests.make.recent_files import MAKE, STEPS
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, XLSTM
 from vd_forecasting.artefacts import Config, History, RecentWindows, WindowBlocks, WindowSet
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.forecast.refit import Refitted, refit
-from vd_forecasting.pipelines.training.train import train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlstm
 
 UNEVEN = TRAINING.model_copy(
     update={"seeds": (7,), "learning_rate": 0.1, "lr_patience": 0, "epochs": 8, "patience": 99}

@@ -10,10 +10,10 @@ import xarray as xr
 from tests.make.arrays import make_clean, with_places
 from tests.make.windows import make_global_windows, make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
-from vd_forecasting.pipelines.training import train
+from vd_forecasting.pipelines.training import train_nodes
 
 COMPUTE = Compute(threads=1, accelerator="cpu")
 MAPE_MIN_TRUTH = 1.0
@@ -60,15 +60,15 @@ PlainTrained = tuple[Checkpoint, dict[str, Checkpoint], Any, Any]
 
 def train_lstm(windows: WindowSet, *arguments: Any) -> PlainTrained:
     """Train the LSTMs of an experiment with one test block."""
-    return _plain(train.train_lstm(WindowBlocks.of_one(windows), *arguments))
+    return _plain(train_nodes.train_lstm(WindowBlocks.of_one(windows), *arguments))
 
 
 def train_xlstm(windows: WindowSet, *arguments: Any) -> PlainTrained:
     """Train the xLSTMs of an experiment with one test block."""
-    return _plain(train.train_xlstm(WindowBlocks.of_one(windows), *arguments))
+    return _plain(train_nodes.train_xlstm(WindowBlocks.of_one(windows), *arguments))
 
 
-def _plain(trained: train.Trained) -> PlainTrained:
+def _plain(trained: train_nodes.Trained) -> PlainTrained:
     best, models, config, history = trained
     return best, models, config.model_dump(mode="json"), history.model_dump(mode="json")
 

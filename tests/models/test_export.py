@@ -9,9 +9,9 @@ import torch
 
 from tests.make.recent_files import trained
 from tests.make.trainings import COMPUTE, MAPE_MIN_TRUTH, TRAINING, XLSTM, train_xlstm
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.models import export
-from vd_forecasting.models.checkpoint import Checkpoint
-from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.pipelines.training.forecast_windows import forecast_split
 
 
 def session(checkpoint: Checkpoint) -> Any:

@@ -8,7 +8,7 @@ import torch
 from tests.make.checkpoints import NETWORK
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.models.forecaster import Forecaster
-from vd_forecasting.models.fused_xlstm import blocks, torch_kernels
+from vd_forecasting.models.fused_xlstm import choice
 from vd_forecasting.models.several import several
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ COUNT, WINDOWS, CHANNELS = 3, 5, 6
 @pytest.fixture(autouse=True)
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: what lies between the layers is not compiled."""
-    monkeypatch.setattr(blocks, "kernels_for", lambda x: torch_kernels)
+    monkeypatch.setattr(choice, "is_compiled", lambda *_: False)
 
 
 def networks(model: str, known_vds: int) -> list[Forecaster]:

@@ -3,15 +3,18 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import DatasetError
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from vd_forecasting.datasets.atomic import FileDataset, replacing
 from vd_forecasting.datasets.places import Place
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class PageDataset(FileDataset[Page, Page]):
@@ -47,9 +50,7 @@ class PageDataset(FileDataset[Page, Page]):
                 if isinstance(figure, bytes):
                     temporary.write_bytes(figure)
                 else:
-                    drawn = figure() if callable(figure) else figure
-                    drawn.set_dpi(120)
-                    FigureCanvasAgg(drawn).print_png(temporary)  # savefig would draw it twice
+                    _draw(figure() if callable(figure) else figure, temporary)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")
@@ -86,3 +87,12 @@ class PageDataset(FileDataset[Page, Page]):
 
     def _exists(self) -> bool:
         return all(path.is_file() for path in (self.filepath, *self.figures()))
+
+
+def _draw(figure: "Figure", path: Path) -> None:
+    from matplotlib.backends.backend_agg import (  # noqa: PLC0415  (slow to import)
+        FigureCanvasAgg,
+    )
+
+    figure.set_dpi(120)
+    FigureCanvasAgg(figure).print_png(path)  # savefig would draw it twice

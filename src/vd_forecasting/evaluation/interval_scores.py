@@ -3,12 +3,14 @@
 A score is a mean over observed truths, made of sums that can be added, as in :mod:`.errors`.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -28,6 +30,9 @@ from vd_forecasting.vocabulary import joined_name
 
 CENTRAL: Final = tuple(n / 10 for n in range(1, 10))
 """Levels whose ends are, with the forecast for the median, the quantiles 0.05, 0.10, … 0.95."""
+
+GROUP_BYTES: Final = 32 * 2**20
+"""Of the intervals of some members at one horizon, as numbers."""
 
 SCORES: Final = ("coverage", "width", "winkler")
 """Those that each level has."""
@@ -61,7 +66,7 @@ def sum_intervals(
 
     Each member has its own intervals. Those of a test block are learnt from the ``validation`` of
     that block and from the test blocks before it. Detectors are read a block at a time, and of the
-    intervals one member's at one horizon are held.
+    intervals those of some members at one horizon are held.
     """
     by_vd, by_horizon, by_origin, by_day = [], xr.Dataset(), xr.Dataset(), xr.Dataset()
     for block in forecasts.blocks():
@@ -99,10 +104,9 @@ def _sums_of_block(
     for number, test in tests.items():
         low, high = (test.data[name].sel(block=number).values for name in RANGE)
         earlier = [tests[one] for one in tests if one < number]
-        pasts = zip(*map(_by_member, (befores[number], *earlier)), strict=True)
         scored = [
             _score(now, list(past), (low, high), levels, intervals.adaptive_step)
-            for past, now in zip(pasts, _by_member(test), strict=True)
+            for now, *past in _side_by_side(test, [befores[number], *earlier], len(levels))
         ]
         by_vd.append(xr.concat([of_vds for of_vds, _ in scored], "member", data_vars="all"))
         over_time.append(xr.concat([of_time for _, of_time in scored], "member"))
@@ -120,14 +124,32 @@ def _sums_of_block(
     )
 
 
-def _by_member(block: AlignedForecasts) -> list[Forecasted]:
-    """The forecasts of each member, then of the seeds joined."""
-    truth = block.truth.transpose(*DIMS).values
-    everyone = chain(block.forecast, map(block.joined, block.of_several_seeds))
-    return [
-        Forecasted(block.origins, one.transpose(*DIMS).values, truth, block.interval_minutes)
-        for one in everyone
+def _side_by_side(
+    now: AlignedForecasts, past: Sequence[AlignedForecasts], levels: int
+) -> Iterator[list[Forecasted]]:
+    """The forecasts of some members side by side, ``[T, H, M, N, F]``, and those of the past; then
+    those of the next ones. Behind all members come the seeds joined.
+
+    Steps of time follow one another, and a step of many members takes hardly longer than one of
+    one: so as many are put together as memory should hold of one array of intervals.
+    """
+    periods = [now, *past]
+    everyone = [
+        map(_values, chain(of.forecast, map(of.joined, of.of_several_seeds))) for of in periods
     ]
+    truths = [_values(of.truth)[:, :, None] for of in periods]
+    steps, _, *shape = truths[0].shape
+    together = max(GROUP_BYTES // max(8 * levels * steps * math.prod(shape), 1), 1)
+    while (groups := [[*islice(members, together)] for members in everyone])[0]:
+        yield [
+            Forecasted(of.origins, np.stack(group, axis=2), truth, of.interval_minutes)
+            for of, group, truth in zip(periods, groups, truths, strict=True)
+        ]
+
+
+def _values(array: xr.DataArray) -> npt.NDArray[np.floating]:
+    values: npt.NDArray[np.floating] = array.transpose(*DIMS).values
+    return values
 
 
 def _score(
@@ -137,8 +159,9 @@ def _score(
     levels: Sequence[float],
     step: float,
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """Sums over the origins, and over the detectors; of coverage the latter over horizons too."""
-    missing = 1 - np.array(levels)[:, None, None, None]
+    """Sums over the origins, and over the detectors; of coverage the latter over horizons too. The
+    truths are ``[T, H, 1, N, F]``."""
+    missing = 1 - np.array(levels)[:, None, None, None, None]
     central = np.isin(levels, CENTRAL)
     of_vds: dict[str, list[Floats]] = {name: [] for name in (*SCORES, "crps", "n")}
     crps_over_time, coverage_over_time = [], np.zeros(())
@@ -153,20 +176,24 @@ def _score(
         # Twice the mean pinball loss: that of both ends is the Winkler score times missing / 2.
         pinball = (missing * winkler)[central].sum(0) + abs(truth - now.forecast[:, at])
         crps = pinball / (2 * central.sum() + 1)
-        scores = dict(zip(of_vds, (inside, width, winkler, crps, known), strict=True))
+        counts = np.broadcast_to(known, crps.shape)
+        scores = dict(zip(of_vds, (inside, width, winkler, crps, counts), strict=True))
         counted = {name: np.where(known, values, 0) for name, values in scores.items()}
         for name, values in counted.items():
-            of_vds[name].append(values.sum(-3))
-        crps_over_time.append(counted["crps"].sum(-2))
-        coverage_over_time = coverage_over_time + counted["coverage"].sum(-2)
+            of_vds[name].append(np.moveaxis(values.sum(-4), -3, 0))
+        crps_over_time.append(np.moveaxis(counted["crps"].sum(-2), -2, 0))
+        coverage_over_time = coverage_over_time + np.moveaxis(counted["coverage"].sum(-2), -2, 0)
     dims = ("horizon", "vd", "feature")
     sums = {
-        name: (("level", *dims) if name in SCORES else dims, np.stack(values, axis=-3))
+        name: (
+            ("member", "level", *dims) if name in SCORES else ("member", *dims),
+            np.stack(values, axis=-3),
+        )
         for name, values in of_vds.items()
     }
     over_time = {
-        "loss": (("origin", "horizon", "feature"), np.stack(crps_over_time, axis=1)),
-        "coverage": (("level", "origin", "feature"), coverage_over_time),
+        "loss": (("member", "origin", "horizon", "feature"), np.stack(crps_over_time, axis=2)),
+        "coverage": (("member", "level", "origin", "feature"), coverage_over_time),
     }
     return xr.Dataset(sums), xr.Dataset(over_time)
 

@@ -72,8 +72,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     ``MIN_POINTS``, with ``lag`` above n / 2 or with an infinite loss. Losses of other shapes and a
     ``horizon`` below 1 are a ValueError.
     """
-    from arch.covariance.kernel import Bartlett  # noqa: PLC0415  (slow to import)
-    from scipy import stats  # noqa: PLC0415
+    from scipy import stats  # noqa: PLC0415  (slow to import)
 
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, not {horizon}")
@@ -92,11 +91,18 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     mean = float(difference.mean())
     if np.ptp(difference) == 0:
         return DieboldMariano(math.copysign(math.inf, mean), 0.0, lag, n)
-    variance = float(np.asarray(Bartlett(difference, bandwidth=lag).cov.long_run)[0, 0])
     weights = 1 - np.arange(1, lag + 1) / (lag + 1)
+    variance = _long_run_variance(difference, weights)
     statistic = mean / math.sqrt(variance / n / _small_sample_factor(weights, n))
     p_value = 2 * stats.t.sf(abs(statistic), df=1.5 * n / (lag + 1))
     return DieboldMariano(statistic, float(p_value), lag, n)
+
+
+def _long_run_variance(series: Floats, weights: Floats) -> float:
+    """Of a series ``[n]``, from its autocovariances by the kernel's ``weights`` ``[lag]``."""
+    deviation, n = series - series.mean(), len(series)
+    products = [deviation[lag:] @ deviation[: n - lag] for lag in range(len(weights) + 1)]
+    return float(products[0] + 2 * (weights @ products[1:])) / n
 
 
 def _small_sample_factor(weights: Floats, n: int) -> float:

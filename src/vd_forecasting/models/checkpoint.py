@@ -23,11 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.models import CORES, Forecaster, Network
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.wording import first_line, one_line
-
-Checkpoint = dict[str, Any]
 
 FORMAT = 3
 """Increased when the keys of a checkpoint or the inputs of a network change; one without the key

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters, to_physical
+from vd_forecasting.artefacts.checkpoint import Checkpoint
+from vd_forecasting.models.checkpoint import load_forecasters, to_physical
 
 INPUTS = ("values", "calendar")
 OUTPUT = "forecast"

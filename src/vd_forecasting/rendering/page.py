@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # a page is named by every pipeline, and drawn by few runs
+    from matplotlib.figure import Figure
+
+Draw = Callable[[], "Figure"]
 
 REFERENCE = "figure:"
 """Begins the path of a figure in the text: ``![caption](figure:forecast)``."""
@@ -20,4 +24,4 @@ class Page:
     """
 
     text: str
-    figures: Mapping[str, Figure | Callable[[], Figure] | bytes]
+    figures: "Mapping[str, Figure | Draw | bytes]"

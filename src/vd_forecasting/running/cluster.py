@@ -19,7 +19,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from dask.system import CPU_COUNT
 from kedro import runner as kedro_runner
 from kedro.io import AbstractDataset, CatalogProtocol, DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline
@@ -309,6 +308,8 @@ def _settle(future: "Future[Any]", remote: "Remote[Any]", node: Node) -> None:
 def describe(token: str, threads: int = 1) -> dict[str, Any]:
     """What a process says of itself: ``host`` and ``cores`` of its machine, its ``threads``, its
     ``versions``, and whether it ``sees`` a file."""
+    from dask.system import CPU_COUNT  # noqa: PLC0415  (slow to import)
+
     return {
         "host": platform.node(),
         "cores": CPU_COUNT,

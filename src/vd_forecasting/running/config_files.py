@@ -5,7 +5,7 @@ for something else than was typed.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +47,12 @@ def check_environments(conf: Path, environments: Collection[str]) -> None:
             checked.check(root)
             found |= checked.found
         blocks = blocks or found
+
+
+def stamps(conf: Path, environments: Iterable[str]) -> list[tuple[Path, int, int]]:
+    """Path, time of the last change and size of the files that :func:`check_environments` reads."""
+    found = (path for name in environments for path, _ in sorted(_files(conf / name)))
+    return [(path, status.st_mtime_ns, status.st_size) for path in found if (status := path.stat())]
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -3,17 +3,21 @@
 ``conf/local`` holds in every environment but ``base``, which is read alone. One thing is the other
 way round: where the environment names a global itself, such as the detector file that it is about,
 ``conf/local/globals.yml`` does not replace it, and one line says so.
+
+A command loads the configuration more than once, and reads the files once for as long as they are
+as they were.
 """
 
 import logging
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 
-from vd_forecasting.running.config_files import check_environments
+from vd_forecasting.running.config_files import check_environments, stamps
 from vd_forecasting.running.kedro_private import environment_folder
 from vd_forecasting.wording import nearest
 
@@ -26,20 +30,35 @@ LOCAL = "local"
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader, with ``conf/local`` on top of every environment."""
 
+    _last: ClassVar[tuple[Any, dict[str, Any]]] = (None, {})
+    """What decided what the last loader had read, and what that was, by kind."""
+
     def __init__(
         self, conf_source: str | Path, env: str | None = None, *arguments: Any, **settings: Any
     ) -> None:
         conf = Path(conf_source)
         check_folder(conf)
+        self._loaded: dict[str, Any] = {}
         if conf.is_dir():  # not an archive
             if env and not (conf / env).is_dir():
                 raise ValueError(f"there is no environment {env!r}; {_those_there(conf, env)}")
             environments = dict.fromkeys([settings["base_env"], env or LOCAL, LOCAL])
-            check_environments(conf, environments)
+            decides = (Path.cwd(), conf, env, repr(settings), stamps(conf, environments))
+            if decides != ConfigLoader._last[0]:
+                check_environments(conf, environments)
+                ConfigLoader._last = (decides, {})
+            self._loaded = ConfigLoader._last[1]
         super().__init__(conf_source, env, *arguments, **settings)
 
     def __getitem__(self, key: str) -> Any:
         """Everything of one kind, such as ``parameters``, as a dict."""
+        if key in self.data or key == "credentials":  # which may lie in environment variables
+            return self._load(key)
+        if key not in self._loaded:
+            self._loaded[key] = self._load(key)
+        return deepcopy(self._loaded[key])
+
+    def _load(self, key: str) -> Any:
         if key in self.data or (self.env or LOCAL) in (LOCAL, self.base_env):
             return super().__getitem__(key)
         local = self._read(LOCAL, key)

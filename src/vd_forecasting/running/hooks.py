@@ -19,10 +19,9 @@ from kedro.pipeline.node import Node
 from vd_forecasting.datasets import TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.datasets.places import Place
-from vd_forecasting.models.device import find_device
-from vd_forecasting.parameters import Evaluation
+from vd_forecasting.parameters import Evaluation, XLSTMModel
 from vd_forecasting.provenance import PACKAGE, this_package
-from vd_forecasting.running import claims
+from vd_forecasting.running import claims, kernels_ahead
 from vd_forecasting.running.config_loader import check_folder
 from vd_forecasting.running.estimate import (
     asked_refits,
@@ -92,7 +91,13 @@ class KnownParameters:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Raise a ValueError if anything is to be trained on a device that is not there."""
         if any(map(is_training, pipeline.nodes)) or asked_refits(pipeline.nodes, catalog):
-            find_device(catalog.load("params:compute").accelerator)
+            accelerator = catalog.load("params:compute").accelerator
+            if accelerator not in ("auto", "cpu"):  # which are always there
+                from vd_forecasting.models.device import (  # noqa: PLC0415  (imports torch)
+                    find_device,
+                )
+
+                find_device(accelerator)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") -> None:
@@ -184,6 +189,31 @@ class Progress:
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         logger.info("▸ %s", node.name)
+
+
+class KernelsAhead:
+    """Has the kernels of xLSTMs compiled beside what runs before they are trained."""
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        trained = [node.namespace for node in pipeline.nodes if is_training(node)]
+        models = [catalog.load(f"params:{namespace}.model") for namespace in trained]
+        kernels_ahead.begin(
+            [
+                model.embedding_dim
+                for model in models
+                if isinstance(model, XLSTMModel)
+                and "fused" in (model.slstm_backend, model.mlstm_backend)
+            ]
+        )
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        kernels_ahead.end()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        kernels_ahead.end()
 
 
 class ExperimentLogs:

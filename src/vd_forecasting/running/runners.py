@@ -42,7 +42,8 @@ from vd_forecasting.vocabulary import GLOBAL_MODE, OF_ONE_EXPERIMENT
 logger = logging.getLogger(__name__)
 
 LONG = "long"
-"""Nodes with this tag start first: begun last, they would run alone while other workers idle."""
+"""Nodes with this tag start first: begun last, they would run alone while other workers idle. A
+single worker runs them last: what is compiled for them beside the others is then ready."""
 
 KILLED = (
     "its process was killed, most likely because memory ran out; make the model or the batch "
@@ -97,7 +98,10 @@ class _Run:
         self.shares = {
             share: node for node in part.nodes for share in parts_of(node, catalog, workers)
         }
-        self.waiting = sorted([*self.shares, *part.nodes], key=lambda node: LONG not in node.tags)
+        first = self.workers > 1
+        self.waiting = sorted(
+            [*self.shares, *part.nodes], key=lambda node: (LONG in node.tags) != first
+        )
         for node in part.nodes:
             lost = [self.lost[name] for name in node.inputs if name in self.lost]
             if lost and node in self.waiting and TAKES_FAILURES not in node.tags:

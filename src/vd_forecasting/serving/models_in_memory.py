@@ -13,7 +13,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows, WindowSet
-from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.parameters import Forecast, Intervals
 from vd_forecasting.pipelines.forecast.clean_recent import FILE_OFFSET, clean_recent
 from vd_forecasting.pipelines.forecast.forecast import Learnt, apply, learn, learn_baselines

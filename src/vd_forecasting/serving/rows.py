@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets.timestamps import parse_timestamps
 from vd_forecasting.datasets.vd_contract import duplicates
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.serving.refused import RefusedError
 from vd_forecasting.vd_array import DIMS, as_interval
 from vd_forecasting.wording import in_words, per_words, plural, quoted

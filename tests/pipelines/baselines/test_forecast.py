@@ -41,7 +41,7 @@ from vd_forecasting.pipelines.baselines.forecast import (
     forecast_vds,
     quick_baselines,
 )
-from vd_forecasting.pipelines.training.evaluate import forecast_split
+from vd_forecasting.pipelines.training.forecast_windows import forecast_split
 from vd_forecasting.running.shares import Share
 
 BASELINES = Baselines(

@@ -12,7 +12,7 @@ from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.pipelines.export.card import write_card
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import train_lstm
+from vd_forecasting.pipelines.training.train_nodes import train_lstm
 from vd_forecasting.wording import number
 
 

@@ -36,7 +36,7 @@ from vd_forecasting.datasets.tensors import load_plain, save_plain
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.forecast.drift import find_drift
 from vd_forecasting.pipelines.forecast.flags import find_flags
-from vd_forecasting.pipelines.forecast.forecast import forecast_recent
+from vd_forecasting.pipelines.forecast.forecast_recent import forecast_recent
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.pipelines.forecast.refit import SETTINGS, all_windows, rates_of, refit
 from vd_forecasting.pipelines.training import loop

@@ -26,10 +26,10 @@ from tests.make.trainings import (
 )
 from tests.make.windows import CLEANING, window_parameters
 from vd_forecasting.artefacts import Config, Forecasts, History, WindowBlocks
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets import TrainingState, XarrayDataset
 from vd_forecasting.evaluation.aligned import align
 from vd_forecasting.evaluation.errors import errors_of, sum_errors
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Baselines, IndependentMultiVDWindows, MultiVDWindows, Split
 from vd_forecasting.pipelines.baselines.forecast import forecast_baselines
 from vd_forecasting.pipelines.reporting.scores import gather_outcome
@@ -39,6 +39,7 @@ from vd_forecasting.pipelines.training.blocks import (
     make_multi_vd_blocks,
 )
 from vd_forecasting.pipelines.training.evaluate import evaluate
+from vd_forecasting.pipelines.training.train_nodes import begin_training, train_lstm
 from vd_forecasting.pipelines.training.windows import make_multi_vd_windows
 from vd_forecasting.vd_array import rolling_splits
 
@@ -58,7 +59,7 @@ def make(clean: xr.DataArray, split: Split = TWO, **changes: Any) -> WindowBlock
 
 def train(blocks: WindowBlocks, state: TrainingState | None = None) -> Trained:
     torch.manual_seed(0)
-    return training.train_lstm(blocks, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, state)
+    return train_lstm(blocks, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, state)
 
 
 def forecast(trained: Trained, blocks: WindowBlocks) -> Forecasts:
@@ -215,7 +216,7 @@ def test_a_killed_training_goes_on_with_its_block(
 ) -> None:
     with pytest.raises(Killed):
         train(blocks, KilledAfter.saves(tmp_path, after))
-    kept = training.begin_training(blocks, SHORT)
+    kept = begin_training(blocks, SHORT)
     assert kept == ["block1-42-joint", "block2-42-joint"]
     TrainingState(tmp_path).clear(kept)
     resumed = train(blocks, TrainingState(tmp_path))

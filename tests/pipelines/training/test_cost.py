@@ -15,7 +15,8 @@ from tests.make.trainings import (
 )
 from vd_forecasting.artefacts import Experiment, WindowBlocks
 from vd_forecasting.models.checkpoint import build_forecaster
-from vd_forecasting.pipelines.training.cost import measure_cost, training_step_bytes
+from vd_forecasting.pipelines.training.cost import training_step_bytes
+from vd_forecasting.pipelines.training.measure_cost import measure_cost
 from vd_forecasting.pipelines.training.train import describe_network
 
 

@@ -34,17 +34,16 @@ from vd_forecasting.datasets import CheckpointDataset
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters, to_physical
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, Scaling, masked_mae
-from vd_forecasting.pipelines.training.evaluate import (
-    check_same_windows,
-    evaluate,
+from vd_forecasting.pipelines.training.evaluate import check_same_windows, evaluate
+from vd_forecasting.pipelines.training.forecast_windows import (
     fit_errors,
     forecast_split,
     free_flow_speed,
     mase_scale,
 )
 from vd_forecasting.pipelines.training.loop import AVERAGING_DECAY, move_average
+from vd_forecasting.pipelines.training.measure_cost import measure_cost
 from vd_forecasting.running.stop import heed
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 
 import numpy as np
-import torch
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
@@ -22,7 +21,7 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
 )
 from vd_forecasting.pipelines.baselines.neighbours import Neighbours
 from vd_forecasting.pipelines.baselines.ridge import learn_ridge
-from vd_forecasting.pipelines.training.resume import data_digest
+from vd_forecasting.pipelines.training.data_digest import data_digest
 from vd_forecasting.provenance import code_digest, version_of
 from vd_forecasting.running.shares import Share, in_parts
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
@@ -216,6 +215,8 @@ def forecast_kept(
     baselines: Baselines,
 ) -> dict[str, BaselineForecasts]:
     """:func:`forecast_vds` for a test block, whose results are kept in a state and found there."""
+    import torch  # noqa: PLC0415  (seconds to import; most runs keep none)
+
     name, few = state_name(number, vds), windows.of(vds)
     made_with = {
         "baselines": baselines.model_dump_json(),

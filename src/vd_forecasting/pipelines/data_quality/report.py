@@ -7,7 +7,7 @@ import xarray as xr
 
 from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines.data_engineering import resample
-from vd_forecasting.pipelines.data_quality import coverage_plots, tables, traffic_plots
+from vd_forecasting.pipelines.data_quality import tables
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.findings import findings, time_stamps
 from vd_forecasting.rendering.markdown import plain_text
@@ -26,6 +26,11 @@ def report_quality(
     the parameters ``cleaning``. Whether a detector is fit for training is judged before the test
     split. A figure that has nothing to show says why, and so does the page in its place.
     """
+    from vd_forecasting.pipelines.data_quality import (  # noqa: PLC0415  (imports matplotlib)
+        coverage_plots,
+        traffic_plots,
+    )
+
     vd = vd_clean.transpose(*DIMS)
     file = CleanedFile(vd, History(vd, cleaning_log), cleaning, split)
     text = render(

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.artefacts.records import Config
-from vd_forecasting.models.checkpoint import Checkpoint
-from vd_forecasting.models.export import INPUTS, OUTPUT, num_calendar
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
@@ -43,6 +42,8 @@ class Card:
 
 def write_card(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any]) -> Page:
     """Say what an exported model is, how to call it, and how far its forecasts may be off."""
+    from vd_forecasting.models.export import INPUTS, OUTPUT, num_calendar  # noqa: PLC0415  (torch)
+
     interval, length = config.interval_minutes, best_model["sequence_length"]
     features, targets = best_model["input_features"], best_model["target_features"]
     vds, horizons = len(best_model["vdids"]), best_model["prediction_length"]

@@ -10,8 +10,8 @@ What it reads is that of the experiment, and is read only.
 
 from kedro.pipeline import Node, Pipeline
 
-from vd_forecasting.models.export import to_onnx
 from vd_forecasting.pipelines.export.card import write_card
+from vd_forecasting.pipelines.export.onnx import to_onnx
 from vd_forecasting.pipelines.namespaces import across_namespaces
 from vd_forecasting.running.failure import NEW_DATA
 

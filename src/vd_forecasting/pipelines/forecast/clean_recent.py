@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.artefacts.windows import JOINT
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.pipelines.data_engineering.clean import (

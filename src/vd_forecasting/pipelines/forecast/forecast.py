@@ -7,21 +7,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows, WindowSet
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.artefacts.recent import FLAGS
 from vd_forecasting.evaluation.intervals import Calibration, Forecasted, around, half_widths
 from vd_forecasting.models import Forecaster
-from vd_forecasting.models.checkpoint import Checkpoint, load_forecasters
-from vd_forecasting.parameters import Baselines, Compute, Forecast, Intervals
+from vd_forecasting.models.checkpoint import load_forecasters
+from vd_forecasting.parameters import Baselines, Forecast, Intervals
 from vd_forecasting.pipelines.baselines.baseline import Baseline, all_vds
 from vd_forecasting.pipelines.baselines.forecast import quick_baselines
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.flags import flags_of
 from vd_forecasting.pipelines.forecast.refit import Refitted
-from vd_forecasting.pipelines.training.evaluate import forecast_at_once
-from vd_forecasting.pipelines.training.train import torch_threads
+from vd_forecasting.pipelines.training.forecast_windows import forecast_at_once
 from vd_forecasting.vocabulary import REFITTED
 
 DIMS = ("model", "origin", "horizon", "vd", "feature")
@@ -49,27 +48,6 @@ class Learnt:
     models: Models
     calibration: Calibration
     """Of the intervals of all models, :func:`side_by_side`."""
-
-
-def forecast_recent(
-    recent: RecentWindows,
-    best_model: Checkpoint,
-    baselines: Baselines,
-    forecast: Forecast,
-    intervals: Intervals,
-    compute: Compute,
-    refitted: Sequence[Refitted] = (),
-) -> RecentForecasts:
-    """The forecasts of a network, persistence, and the baselines that are learnt within seconds.
-
-    They are made as ``evaluate`` makes those of the test split, from detectors that the file has.
-    Intervals are learnt from the validation split and follow what came true in the file. A refitted
-    network comes first; it has no residual of its own on data that it has not seen, so around its
-    forecasts stand intervals as wide as those of the network.
-    """
-    with torch_threads(compute.threads), threadpool_limits(compute.threads):
-        learnt = learn(recent, best_model, learn_baselines(recent, baselines))
-        return apply(learnt, recent, forecast, intervals, refitted)
 
 
 def learn_baselines(windows: WindowSet, baselines: Baselines) -> dict[str, Baseline]:

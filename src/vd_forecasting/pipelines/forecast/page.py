@@ -1,22 +1,19 @@
 """The page of a forecast; its text is ``templates/forecast.md.j2``."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
 from vd_forecasting.artefacts.recent import FLAGS
 from vd_forecasting.pipelines.forecast.drift import Drift
-from vd_forecasting.pipelines.forecast.plots import plot_errors, plot_next
 from vd_forecasting.pipelines.forecast.table import MOST_ROWS
 from vd_forecasting.rendering.markdown import code, plain_text
-from vd_forecasting.rendering.page import Page
+from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
@@ -84,6 +81,8 @@ class ForecastPage:
 def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) -> Page:
     """Report the forecasts from the last origin, what is unsure about them, and the errors to be
     expected; a figure of errors too, where the truth is there."""
+    from vd_forecasting.pipelines.forecast import plots  # noqa: PLC0415  (imports matplotlib)
+
     interval = forecasts.interval_minutes
     horizons = shown_horizons(len(forecasts.horizons))
     shown = forecasts.best_informed
@@ -124,12 +123,12 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         },
         is_cut=forecasts.prediction.size > MOST_ROWS,
     )
-    figures: dict[str, Callable[[], Figure]] = {
-        "next": partial(plot_next, f"What does {NAMES[shown]} expect?", recent, forecasts),
+    figures: dict[str, Draw] = {
+        "next": partial(plots.plot_next, f"What does {NAMES[shown]} expect?", recent, forecasts),
     }
     if drift.origins:
         question = "Are errors as the comparison promised?"
-        figures["errors"] = partial(plot_errors, question, forecasts, drift)
+        figures["errors"] = partial(plots.plot_errors, question, forecasts, drift)
     return Page(render(__package__, "forecast", **vars(view)), figures)
 
 

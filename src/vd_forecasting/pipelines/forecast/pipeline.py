@@ -22,7 +22,7 @@ from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.forecast.clean_recent import clean_recent
 from vd_forecasting.pipelines.forecast.drift import find_drift
-from vd_forecasting.pipelines.forecast.forecast import forecast_recent
+from vd_forecasting.pipelines.forecast.forecast_recent import forecast_recent
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.pipelines.forecast.recent_windows import make_recent_windows
 from vd_forecasting.pipelines.forecast.refit import refit

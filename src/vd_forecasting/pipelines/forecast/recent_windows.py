@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from vd_forecasting.artefacts import RecentWindows, WindowBlocks, WindowSet
-from vd_forecasting.models.checkpoint import Checkpoint
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.parameters import Forecast
 from vd_forecasting.pipelines.baselines.forecast import DAYS_BACK
 from vd_forecasting.pipelines.forecast.clean_recent import FILE_OFFSET

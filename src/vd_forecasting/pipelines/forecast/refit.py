@@ -16,10 +16,10 @@ from vd_forecasting.artefacts import (
     WindowBlocks,
     WindowSet,
 )
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.models.checkpoint import Checkpoint
 from vd_forecasting.parameters import Compute, Forecast, LSTMModel, XLSTMModel
-from vd_forecasting.pipelines.training.train import state_name, train_seeds
+from vd_forecasting.pipelines.training.train_nodes import state_name
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.wording import count, time_stamp
 
@@ -63,6 +63,8 @@ def refit(
     """
     if not forecast.refit:
         return []
+    from vd_forecasting.pipelines.training.train import train_seeds  # noqa: PLC0415  (imports torch)
+
     windows, seed = all_windows(blocks.last, recent), best_model["seed"]
     experiment = Experiment(
         windows,

@@ -8,25 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vd_forecasting.artefacts import WindowBlocks
+from vd_forecasting.artefacts import WindowSet
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.models import Forecaster
-from vd_forecasting.models.checkpoint import Checkpoint, build_forecaster, load_forecasters
+from vd_forecasting.models.checkpoint import build_forecaster, load_forecasters
 from vd_forecasting.parameters import Training
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import masked_mae
-from vd_forecasting.pipelines.training.evaluate import check_same_windows
 from vd_forecasting.pipelines.training.train import torch_threads
 
 BATCHES = (1, 256)
 REPETITIONS = 15
 
 
-def measure_cost(
-    best_model: Checkpoint, blocks: WindowBlocks, training: Training
-) -> dict[str, Any]:
+def cost_of(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
     """The :class:`~vd_forecasting.artefacts.Cost` of the first model, ready for JSON."""
-    windows = blocks.last
-    check_same_windows(best_model, windows)
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         name = next(iter(best_model["weights"]))
         forecaster = load_forecasters(best_model, [name])[name]

@@ -12,9 +12,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from vd_forecasting.pipelines.training import blocks
-from vd_forecasting.pipelines.training.cost import measure_cost
 from vd_forecasting.pipelines.training.evaluate import evaluate
-from vd_forecasting.pipelines.training.train import begin_training, train_lstm, train_xlstm
+from vd_forecasting.pipelines.training.measure_cost import measure_cost
+from vd_forecasting.pipelines.training.train_nodes import begin_training, train_lstm, train_xlstm
 from vd_forecasting.running.runners import LONG
 
 MAKE_WINDOWS = {

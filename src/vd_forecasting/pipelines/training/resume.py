@@ -10,15 +10,14 @@ import logging
 import platform
 import sys
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vd_forecasting.artefacts import Experiment, WindowSet
+from vd_forecasting.artefacts import Experiment
 from vd_forecasting.datasets import TrainingState
+from vd_forecasting.pipelines.training.data_digest import data_digest
 from vd_forecasting.provenance import code_digest, version_of
 
 logger = logging.getLogger(__name__)
@@ -100,19 +99,6 @@ def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     if len(differing) > NAMED_DIFFERENCES:
         named.append(f"and {len(differing) - NAMED_DIFFERENCES} more")
     return "; ".join(named)
-
-
-def data_digest(windows: WindowSet, vds: slice) -> str:
-    """Digest of all values that the model of these detectors sees."""
-    digest = blake2b(digest_size=16)
-    labels = [windows.mode, windows.features, windows.targets, windows.ends]
-    digest.update(json.dumps(labels).encode())
-    series = [*windows.series(vds), windows.starts("train")]
-    limits = (*windows.scaler.values(), *windows.range.values())
-    for array in (*series, *(of[vds] for of in limits), windows.static[vds], windows.calendar):
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view("uint8").data)
-    return digest.hexdigest()
 
 
 def check_state(state: State, made: dict[str, str], forecaster: nn.Module) -> None:

@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,12 +14,13 @@ import pandas as pd
 import torch
 
 from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks, WindowSet
+from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.artefacts.records import SplitSpan, WindowLengths, key_of
 from vd_forecasting.datasets import TrainingState, chunks
 from vd_forecasting.models import Forecaster
-from vd_forecasting.models.checkpoint import FORMAT, Checkpoint, build_forecaster
+from vd_forecasting.models.checkpoint import FORMAT, build_forecaster
 from vd_forecasting.models.device import find_device
-from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
+from vd_forecasting.parameters import XLSTMModel
 from vd_forecasting.pipelines.training import captured, together
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.loop import (
@@ -30,9 +31,10 @@ from vd_forecasting.pipelines.training.loop import (
     fit_at,
 )
 from vd_forecasting.pipelines.training.resume import State, Weights, find_state, made_with, on_cpu
+from vd_forecasting.pipelines.training.train_nodes import Trained, state_name
 from vd_forecasting.provenance import PACKAGE, version_of
+from vd_forecasting.running import kernels_ahead
 from vd_forecasting.running.estimate import time_left
-from vd_forecasting.running.shares import Share, in_parts
 from vd_forecasting.vocabulary import SPLITS
 from vd_forecasting.wording import one_line, plural
 
@@ -42,78 +44,6 @@ NOTABLE_SECONDS = 2.0
 
 Model = tuple[int, str]
 """The seed and the name of one."""
-
-Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
-
-
-def train_part(
-    windows: WindowBlocks,
-    model: LSTMModel | XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState,
-    *,
-    share: Share,
-) -> None:
-    """Train a share of the models that :func:`train` trains, and leave them in their states.
-
-    There it finds them. A model that cannot be trained is left to it, which raises the error.
-    """
-    name = "lstm" if isinstance(model, LSTMModel) else "xlstm"
-    experiment = Experiment(windows.last, name, model, training, compute, mape_min_truth)
-    models = (
-        (number, seed, of_vds)
-        for number, of_block in windows.blocks.items()
-        for seed in training.seeds
-        for of_vds in of_block.models
-    )
-    by_block: dict[int, list[Model]] = {}
-    for number, seed, of_vds in share.of(models):
-        by_block.setdefault(number, []).append((seed, of_vds))
-    for number, chosen in by_block.items():
-        block = windows.label(number)
-        of_block = replace(experiment, windows=windows.blocks[number], block=block)
-        train_together(of_block, chosen, training_state)
-        for seed, of_vds in chosen:
-            with suppress(ValueError):
-                train_model(of_block, of_vds, seed, training_state)
-
-
-@in_parts(train_part)
-def train_lstm(
-    windows: WindowBlocks,
-    model: LSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState | None = None,
-) -> Trained:
-    """Train the LSTMs of an experiment. See :func:`train`."""
-    experiment = Experiment(windows.last, "lstm", model, training, compute, mape_min_truth)
-    return train(experiment, windows, training_state)
-
-
-@in_parts(train_part)
-def train_xlstm(
-    windows: WindowBlocks,
-    model: XLSTMModel,
-    training: Training,
-    mape_min_truth: float,
-    compute: Compute,
-    training_state: TrainingState | None = None,
-) -> Trained:
-    """Train the xLSTMs of an experiment. See :func:`train`.
-
-    A ``context_length`` shorter than the window is a ValueError too.
-    """
-    if model.context_length < windows.last.sequence_length:
-        raise ValueError(
-            f"context_length {model.context_length} is shorter than sequence_length "
-            f"{windows.last.sequence_length}; raise context_length to at least that"
-        )
-    experiment = Experiment(windows.last, "xlstm", model, training, compute, mape_min_truth)
-    return train(experiment, windows, training_state)
 
 
 def train(
@@ -199,21 +129,6 @@ def _kept_weights(
     return on_cpu(state["weights"])
 
 
-def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
-    """Name the states that the fits of an experiment keep; states of other fits are of no use."""
-    return [
-        state_name(seed, name, windows.label(number))
-        for number, of_block in windows.blocks.items()
-        for seed in training.seeds
-        for name in of_block.models
-    ]
-
-
-def state_name(seed: int, name: str, block: int | None) -> str:
-    """Name of the state that the fit of one model from one seed for one test block keeps."""
-    return f"{seed}-{name}" if block is None else f"block{block}-{seed}-{name}"
-
-
 def train_model(
     experiment: Experiment, name: str, seed: int, training_state: TrainingState | None
 ) -> tuple[Weights, dict[str, Any]]:
@@ -221,7 +136,7 @@ def train_model(
 
     The seed is that of weights, dropout and shuffling. A refit follows the rates of the experiment.
     """
-    windows, vds = experiment.windows, experiment.windows.models[name]
+    vds = experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
@@ -232,7 +147,7 @@ def train_model(
             epochs = len(state["history"]["epochs"])
             logger.info("%s: was trained before, %s", label, plural(epochs, "epoch"))
             return on_cpu(state["weights"]), state["history"]
-        warm_up(forecaster, windows, vds)
+        warm_up(forecaster, experiment, vds)
         if experiment.rates is None:
             states = fit(ValidatedLearner(forecaster, experiment, vds, seed), label, state)
         else:
@@ -299,14 +214,17 @@ def begin_model(
     return None if learner.is_finished else together.Training(learner, label, keep)
 
 
-def warm_up(forecaster: Forecaster, windows: WindowSet, vds: slice) -> None:
+def warm_up(forecaster: Forecaster, experiment: Experiment, vds: slice) -> None:
     """Run one window forwards and backwards, so that what is compiled at its first use is ready.
 
-    The kernels of the fused xLSTM take some seconds, once on every machine; they must not count
-    as time of training. No random number is drawn that training would have drawn.
+    The kernels of the fused xLSTM take some seconds, once on every machine, unless they have been
+    compiled ahead; they must not count as time of training. No random number is drawn that training
+    would have drawn.
     """
     started = time.perf_counter()
-    inputs, _ = WindowBatches(windows, vds, "train", batch_size=1).at(slice(0, 1))
+    if isinstance(experiment.model_parameters, XLSTMModel):
+        kernels_ahead.wait(experiment.model_parameters.embedding_dim)
+    inputs, _ = WindowBatches(experiment.windows, vds, "train", batch_size=1).at(slice(0, 1))
     inputs = inputs.to(next(forecaster.parameters()).device)
     with random_numbers(0, inputs.device):
         forecaster.train()(inputs).sum().backward()

@@ -1,10 +1,8 @@
 """The page that compares both models of a mode; its text is ``templates/comparison.md.j2``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-
-from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.evaluation.aligned import AlignedForecasts, most_congested_day
@@ -16,11 +14,8 @@ from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
-from vd_forecasting.pipelines.reporting.plots import error_plots, interval_plots
-from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_fans, plot_forecast
-from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
 from vd_forecasting.rendering.markdown import code, link, plain_text
-from vd_forecasting.rendering.page import Page
+from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODELS, MODES_IN_WORDS, NAMES
 
@@ -166,13 +161,18 @@ def write_comparison(
     return Page(text, _figures(comparison, histories))
 
 
-def _figures(
-    comparison: Comparison, histories: Mapping[str, History]
-) -> dict[str, Callable[[], Figure]]:
+def _figures(comparison: Comparison, histories: Mapping[str, History]) -> dict[str, Draw]:
+    from vd_forecasting.pipelines.reporting.plots import (  # noqa: PLC0415  (imports matplotlib)
+        error_plots,
+        forecast_plots,
+        interval_plots,
+        learning_plots,
+    )
+
     errors, differences = comparison.errors, comparison.differences
     forecasts, congested = comparison.forecasts, most_congested_day(comparison.forecasts)
     event = congested.event
-    of_blocks: dict[str, Callable[[], Figure]] = {
+    of_blocks: dict[str, Draw] = {
         "error_by_block": partial(
             error_plots.plot_error_by_block, "Does the order hold in each test block?", errors
         )
@@ -221,10 +221,14 @@ def _figures(
             [*errors.networks, *errors.baselines],
         ),
         "forecast": partial(
-            plot_forecast, f"Which model sees {event} coming?", forecasts, congested, days=1
+            forecast_plots.plot_forecast,
+            f"Which model sees {event} coming?",
+            forecasts,
+            congested,
+            days=1,
         ),
         "forecast_fan": partial(
-            plot_fans,
+            forecast_plots.plot_fans,
             f"How do the forecasts change while {event} comes and goes?",
             forecasts,
             congested,
@@ -244,7 +248,9 @@ def _figures(
             errors,
         ),
         "learning_curves": partial(
-            plot_learning_curves, "Which model learns faster, and which over-fits?", histories
+            learning_plots.plot_learning_curves,
+            "Which model learns faster, and which over-fits?",
+            histories,
         ),
     }
 

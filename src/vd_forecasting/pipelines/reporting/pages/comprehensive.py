@@ -10,8 +10,6 @@ from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes, Found
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
-from vd_forecasting.pipelines.reporting.plots import comprehensive_plots as plots
-from vd_forecasting.rendering.html_page import render_page
 from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.rendering.templates import render
@@ -63,6 +61,10 @@ class Comprehensive:
 
 def write_comprehensive(found: Found, across: AcrossModes) -> Page:
     """Compare all experiments that did not fail."""
+    from vd_forecasting.pipelines.reporting.plots import (  # noqa: PLC0415  (imports matplotlib)
+        comprehensive_plots as plots,
+    )
+
     outcomes, by_mode, comparable = found.outcomes, across.errors, across.modes.comparable
     costs = {name: Costs(outcome) for name, outcome in outcomes.items()}
     configs = [outcome.config for outcome in outcomes.values()]
@@ -119,6 +121,8 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
 
 def render_comprehensive(page: Page) -> str:
     """The page as one HTML file that needs no other; its figures PNG files, as it was loaded."""
+    from vd_forecasting.rendering.html_page import render_page  # noqa: PLC0415  (slow to import)
+
     figures = {name: png for name, png in page.figures.items() if isinstance(png, bytes)}
     return render_page(page.text, {f"{REFERENCE}{name}": png for name, png in figures.items()})
 

@@ -1,11 +1,8 @@
 """The page of one experiment; its text is ``templates/training_report.md.j2``."""
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-
-from matplotlib.figure import Figure
 
 from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.artefacts.windows import GLOBAL, JOINT
@@ -13,14 +10,8 @@ from vd_forecasting.evaluation.aligned import align, most_congested_day
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import tables, verdicts
-from vd_forecasting.pipelines.reporting.plots.error_plots import plot_error_by_horizon
-from vd_forecasting.pipelines.reporting.plots.forecast_plots import plot_forecast
-from vd_forecasting.pipelines.reporting.plots.learning_plots import (
-    plot_learning_curves,
-    plot_metric_evolution,
-)
 from vd_forecasting.rendering.markdown import code, plain_text
-from vd_forecasting.rendering.page import Page
+from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
 from vd_forecasting.wording import NOTHING, count, duration, first_few, listed, number
@@ -101,7 +92,13 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
     return Page(text, _figures(outcome, errors))
 
 
-def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]]:
+def _figures(outcome: Outcome, errors: Errors) -> dict[str, Draw]:
+    from vd_forecasting.pipelines.reporting.plots import (  # noqa: PLC0415  (imports matplotlib)
+        error_plots,
+        forecast_plots,
+        learning_plots,
+    )
+
     name, model = outcome.config.experiment, outcome.config.model
     forecasts = align({model: outcome.forecasts})
     congested = most_congested_day(forecasts)
@@ -110,12 +107,14 @@ def _figures(outcome: Outcome, errors: Errors) -> dict[str, Callable[[], Figure]
     learns = f"Which errors did training of {name} bring down?"
     grows = f"How fast do the errors of {name} grow with the time ahead?"
     return {
-        "forecast": partial(plot_forecast, sees, forecasts, congested, days=3),
-        "learning_curves": partial(plot_learning_curves, stops, {model: outcome.history}),
-        "metric_evolution": partial(
-            plot_metric_evolution, learns, model, outcome.history, errors.units
+        "forecast": partial(forecast_plots.plot_forecast, sees, forecasts, congested, days=3),
+        "learning_curves": partial(
+            learning_plots.plot_learning_curves, stops, {model: outcome.history}
         ),
-        "error_by_horizon": partial(plot_error_by_horizon, grows, errors),
+        "metric_evolution": partial(
+            learning_plots.plot_metric_evolution, learns, model, outcome.history, errors.units
+        ),
+        "error_by_horizon": partial(error_plots.plot_error_by_horizon, grows, errors),
     }
 
 

@@ -1,7 +1,6 @@
-"""The kernels of the fused layers in plain torch: any device and type, and the reference.
+"""What lies between the products of the layers, and its gradients.
 
-:mod:`.numba_kernels` has the same functions, and those of dropout and of the norm of every head,
-for which PyTorch has operations. Shapes: B windows, S steps, T output steps (the last ones), H
+Shapes: B windows, S steps, T output steps (the last ones), H
 heads, P width of a head, I = HP; ``d_`` begins the gradient of what follows.
 """
 

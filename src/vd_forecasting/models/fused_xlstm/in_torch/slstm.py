@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vd_forecasting.models.fused_xlstm.kernels import kernels_for
-from vd_forecasting.models.fused_xlstm.several import (
+from vd_forecasting.models.fused_xlstm.in_torch import kernels
+from vd_forecasting.models.fused_xlstm.in_torch.several import (
     apart,
     beside,
     keep_for_gradient,
@@ -54,7 +54,6 @@ class _SLSTM(torch.autograd.Function):
         """The output, and what only the gradient needs."""
         used_by_kernels = (x.contiguous(), kernel, kernel_bias, recurrent, bias)
         x, kernel, kernel_bias, recurrent, bias = (tensor.detach() for tensor in used_by_kernels)
-        kernels = kernels_for(x)
         batch, length, _ = x.shape
         heads, _, width = from_input.shape
         rows = batch * length
@@ -90,7 +89,6 @@ class _SLSTM(torch.autograd.Function):
         )
         x = x.contiguous()
         with torch.autocast(x.device.type, enabled=False):
-            kernels = kernels_for(x)
             heads, batch, length, width = convolved.shape
             rows = batch * length
             x_rows = x.view(rows, heads, width).transpose(0, 1)

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from vd_forecasting.models.fused_xlstm.kernels import kernels_for
-from vd_forecasting.models.fused_xlstm.several import (
+from vd_forecasting.models.fused_xlstm.in_torch import kernels
+from vd_forecasting.models.fused_xlstm.in_torch.several import (
     apart,
     beside,
     keep_for_gradient,
@@ -102,7 +102,6 @@ class _MLSTM(torch.autograd.Function):
         """The output, and what only the gradient needs."""
         used_by_kernels = (x.contiguous(), z.contiguous(), kernel, bias, norm_weight, skip)
         x, z, kernel, bias, norm_weight, skip = (tensor.detach() for tensor in used_by_kernels)
-        kernels = kernels_for(x)
         heads, width, num_gates = key_gates.shape
         models = 2 * heads // num_gates
         batch, length, _ = x.shape
@@ -156,7 +155,6 @@ class _MLSTM(torch.autograd.Function):
         ) = ctx.saved_tensors  # fmt: skip
         with torch.autocast(x.device.type, enabled=False):
             x, z = x.contiguous(), z.contiguous()
-            kernels = kernels_for(x)
             heads, batch, length, width = keys.shape
             num_gates = key_gates.shape[2]
             models = 2 * heads // num_gates
