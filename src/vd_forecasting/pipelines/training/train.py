@@ -30,6 +30,7 @@ from vd_forecasting.pipelines.training.loop import (
     fit,
     fit_at,
 )
+from vd_forecasting.pipelines.training.memory import keep_freed_memory
 from vd_forecasting.pipelines.training.resume import State, Weights, find_state, made_with, on_cpu
 from vd_forecasting.pipelines.training.train_nodes import Trained, state_name
 from vd_forecasting.provenance import PACKAGE, version_of
@@ -138,6 +139,7 @@ def train_model(
     """
     vds = experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
+    keep_freed_memory()
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
         made = made_with(experiment, name, device)
@@ -183,6 +185,7 @@ def train_together(
                     if (training := begin_model(experiment, *model, training_state, device))
                 ]
                 if len(begun) > 1:
+                    logger.info("%s: trains %d models at once", experiment.name, len(begun))
                     together.fit_together(begun)
 
 
