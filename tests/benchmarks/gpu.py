@@ -6,7 +6,7 @@
     python -m tests.benchmarks.gpu --device cpu   # the same, small, to try the script itself
 
 It ends with an error if validation losses on GPU and CPU are more than a per cent apart, the same
-seed gives other weights, or recorded steps are others than steps one by one. Then it prints a table
+seed gives other weights, or recorded steps are others than steps one by one. Then it prints tables
 as Markdown. On a CPU, where nothing can be recorded, a graph is the function itself.
 """
 
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,11 +30,18 @@ from tests.make.arrays import make_clean
 from tests.make.projects import SMALL, copy_of_the_project, kedro
 from tests.make.recorded import recorded_steps
 from tests.make.trainings import MAPE_MIN_TRUTH, train_lstm, train_xlstm
-from tests.make.windows import make_joint_windows
+from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import Experiment, WindowSet
+from vd_forecasting.artefacts.windows import JOINT
 from vd_forecasting.models.checkpoint import build_forecaster
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
-from vd_forecasting.pipelines.training.loop import Learner, stepper, take_step
+from vd_forecasting.pipelines.training.loop import (
+    Learner,
+    ValidatedLearner,
+    stepper,
+    take_step,
+)
+from vd_forecasting.pipelines.training.together import Group
 from vd_forecasting.pipelines.training.train import describe_network
 from vd_forecasting.vocabulary import EXPERIMENTS
 
@@ -70,6 +78,8 @@ WITHIN = 0.01
 SAME = 1e-5
 """How far apart, of the largest, weights may be after the same few steps."""
 STEPS, ROUNDS = 20, 5
+MANY = 64
+BATCH_OF_MANY = {"lstm": 32, "xlstm": 16}
 
 
 def models(device: str) -> dict[str, Model]:
@@ -91,14 +101,16 @@ def recording(device: str) -> AbstractContextManager[Any]:
     return recorded_steps() if device == "cpu" else nullcontext()
 
 
-def make_learner(model: Model, windows: WindowSet, device: str, batch: int) -> Learner:
+def make_learner(
+    model: Model, windows: WindowSet, device: str, batch: int, of: str = JOINT
+) -> ValidatedLearner:
     name = "lstm" if isinstance(model, LSTMModel) else "xlstm"
     training = TRAINING.model_copy(update={"batch_size": batch})
     compute = Compute(threads=None, accelerator=device)
     experiment = Experiment(windows, name, model, training, compute, MAPE_MIN_TRUTH)
     torch.manual_seed(0)
     forecaster = build_forecaster(describe_network(experiment)).to(device)
-    return Learner(forecaster, experiment, windows.models["joint"], seed=0)
+    return ValidatedLearner(forecaster, experiment, windows.models[of], seed=0)
 
 
 def one_by_one(learner: Learner) -> Callable[[Tensor], None]:
@@ -166,14 +178,14 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def step_seconds(step: Callable[[Tensor], None], rows: Tensor, device: str, steps: int) -> float:
+def step_seconds(step: Callable[[], None], device: str, steps: int) -> float:
     """Median over rounds of so many steps."""
     taken = []
     for _ in range(ROUNDS + 1):  # the first warms up
         wait(device)
         started = time.perf_counter()
         for _step in range(steps):
-            step(rows)
+            step()
         wait(device)
         taken.append((time.perf_counter() - started) / steps)
     return median(taken[1:])
@@ -188,11 +200,39 @@ def step_table(device: str) -> Iterator[dict[str, Any]]:
             with recording(device):
                 learner = make_learner(model, windows, device, batch)
                 ways = {"recorded": stepper(learner), "one by one": one_by_one(learner)}
-            row = {way: step_seconds(step, rows, device, steps) for way, step in ways.items()}
+            row = {
+                way: step_seconds(partial(step, rows), device, steps) for way, step in ways.items()
+            }
             if isinstance(model, XLSTMModel):
                 vanilla = make_learner(model.model_copy(update=VANILLA), windows, device, batch)
-                row["vanilla"] = step_seconds(one_by_one(vanilla), rows, device, min(steps, 5))
+                row["vanilla"] = step_seconds(
+                    partial(one_by_one(vanilla), rows), device, min(steps, 5)
+                )
             yield {"model": name, "batch": batch, **{way: 1e3 * of for way, of in row.items()}}
+
+
+def many_table(device: str) -> Iterator[dict[str, Any]]:
+    """Milliseconds of a step of many models, of a detector each, at once and one by one."""
+    count, steps = (3, 2) if device == "cpu" else (MANY, STEPS)
+    clean = make_clean(2000, vds=count)
+    windows = make_independent_windows(
+        clean, num_vds=count, sequence_length=20, prediction_length=12
+    )
+    for name, model in models(device).items():
+        batch = BATCH_OF_MANY[name]
+        with recording(device):
+            learners = [make_learner(model, windows, device, batch, of) for of in windows.models]
+            [alone, *_] = learners
+            recorded, eager = stepper(alone), one_by_one(alone)
+            rows = torch.arange(batch, device=device)
+            row = {
+                "one by one": count * step_seconds(partial(eager, rows), device, steps),
+                "recorded": count * step_seconds(partial(recorded, rows), device, steps),
+            }
+            group = Group(learners)
+            group.rows.copy_(rows.expand(count, -1))
+            row["at once"] = step_seconds(group.learn, device, steps)
+        yield {"model": name, "models": count, **{way: 1e3 * of for way, of in row.items()}}
 
 
 def compare_all_seconds(device: str) -> tuple[float, float]:
@@ -244,6 +284,12 @@ def report(device: str) -> Iterator[str]:
     for row in step_table(device):
         cells = [f"{row[way]:.2f}" if way in row else "–" for way in ways]
         yield f"| {row['model']} | {row['batch']} | {' | '.join(cells)} |"
+    ways = ("one by one", "recorded", "at once")
+    yield f"\n| step of all, ms | models | {' | '.join(ways)} | ratio |\n|---|---|{'---|' * 4}"
+    for row in many_table(device):
+        cells = [f"{row[way]:.1f}" for way in ways]
+        ratios = " / ".join(f"{row[way] / row['at once']:.1f}" for way in ways[:2])
+        yield f"| {row['model']} | {row['models']} | {' | '.join(cells)} | {ratios} |"
     training, whole = compare_all_seconds(device)
     yield f"\ncompare_all: {training:.0f} s of training, {whole:.0f} s up to their end"
 

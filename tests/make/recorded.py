@@ -9,12 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from vd_forecasting.pipelines.training import captured, loop
+from vd_forecasting.models.fused_xlstm import choice
+from vd_forecasting.pipelines.training import captured
 
 
 @contextmanager
 def recorded_steps() -> Iterator[list[int]]:
-    """A graph is the function itself; how often each is replayed."""
+    """A graph is the function itself, and what is compiled for CPUs is not used between layers.
+
+    Yields how often each graph was replayed.
+    """
     replays: list[int] = []
 
     def capture(
@@ -32,6 +36,7 @@ def recorded_steps() -> Iterator[list[int]]:
         return SimpleNamespace(replay=replay)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "capture", capture)
-        patch.setattr(loop, "is_asynchronous", lambda device: True)
+        patch.setattr(captured, "capture", capture)
+        patch.setattr(choice, "is_compiled", lambda *_: False)
+        patch.setattr(captured, "is_asynchronous", lambda device: True)
         yield replays

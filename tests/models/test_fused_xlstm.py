@@ -134,6 +134,21 @@ def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
     assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
 
 
+def test_gradients_are_finite_where_all_input_gates_are_shut() -> None:
+    """The package's are not: the lower bound of its normaliser, an exponential, overflows."""
+    block: Any = make_block("mlstm")
+    with torch.no_grad():
+        block.xlstm.mlstm_cell.igate.bias.fill_(-100)
+    x, weight = torch.randn(3, 20, 32), torch.randn(3, 20, 32)
+    with using("torch"):
+        output, gradients = run(block, "mlstm", x, weight)
+    expected, exact = run(block.double(), None, x.double(), weight.double())
+    assert error(output.double(), expected) < 1e-5
+    floor = NEGLIGIBLE * largest(exact)
+    errors = {name: error(gradients[name].double(), of, floor) for name, of in exact.items()}
+    assert {name: size for name, size in errors.items() if not size < 1e-4} == {}
+
+
 def mixed(like: Tensor) -> Tensor:
     signs = torch.ones_like(like).view(-1)
     signs[::2] = -1

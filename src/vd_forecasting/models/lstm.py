@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vd_forecasting.models.unrolled_lstm import lstm_layer
+
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -23,6 +25,9 @@ class Layers(nn.LSTM):
     training holds. Between the layers, PyTorch's draws from those that it does.
     """
 
+    is_unrolled = False
+    """Whether each layer runs step by step, without cuDNN, so that ``torch.vmap`` can take it."""
+
     def flatten_parameters(self) -> None:
         """Put the weights of every layer in one piece, as cuDNN wants them."""
         weights = self._flat_weights
@@ -39,24 +44,29 @@ class Layers(nn.LSTM):
                 )
 
     def _by_layer(self) -> list[list[Tensor]]:
-        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
+        # By name: what stands in for weights for the time of a call is not in _flat_weights.
+        weights = [getattr(self, name) for name in self._flat_weights_names]
         count = len(weights) // self.num_layers
         return [weights[n * count :][:count] for n in range(self.num_layers)]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Map ``[B, S, D]`` to the output of the last layer, ``[B, S, D]``."""
-        if x.is_cuda:
+        if x.is_cuda or self.is_unrolled:
             return self.layer_by_layer(x)
         output: Tensor = super().forward(x)[0]
         return output
 
     def layer_by_layer(self, x: Tensor) -> Tensor:
         """The same in one call per layer."""
-        zero = x.new_zeros(1, len(x), self.hidden_size)
         for n, weights in enumerate(self._by_layer()):
             if n:
                 x = functional.dropout(x, self.dropout, self.training)
-            x = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, self.training, False, True)[0]
+            if self.is_unrolled:
+                x = lstm_layer(x, weights)
+            else:
+                zero = x.new_zeros(1, len(x), self.hidden_size)
+                state = zero, zero
+                x = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, True)[0]
         return x
 
 

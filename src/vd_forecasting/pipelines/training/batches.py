@@ -2,14 +2,16 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vd_forecasting.artefacts import WindowSet
 
@@ -46,22 +48,27 @@ class WindowBatches:
         def there(array: npt.NDArray[Any]) -> Tensor:
             return torch.from_numpy(array).to(self.device)
 
-        length, horizons = windows.sequence_length, windows.prediction_length
-        values, observed = map(there, windows.series(vds))  # [T, N, features]
+        self.lengths = windows.sequence_length, windows.prediction_length
+        self._show(*map(there, windows.series(vds)))  # [T, N, features]
         calendar = there(windows.calendar)  # [T, 9]
-        # Views all: [T-S+1, S, ...] for the inputs, [T-S-H+1, H, ...] for the targets.
-        self.past = values.unfold(0, length, 1).movedim(-1, 1)
-        self.past_calendar = calendar.unfold(0, length, 1).movedim(-1, 1)
-        self.future = values[length:].unfold(0, horizons, 1).movedim(-1, 1)
-        self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
+        self.past_calendar = calendar.unfold(0, self.lengths[0], 1).movedim(-1, 1)
         self.target_positions = torch.tensor(windows.target_positions, device=self.device)
         self.one_by_one, self.first_vd = windows.one_by_one, vds.start
         self.static = there(windows.static[vds])  # [N, Q]
         any_target = None
         if generator is not None:
-            any_target = observed[..., self.target_positions].any(dim=2).cpu()  # [T, N]
+            any_target = self.observed[..., self.target_positions].any(dim=2).cpu()  # [T, N]
         self._choose(windows, split, batch_size, any_target)
         self.generator = generator
+
+    def _show(self, values: Tensor, observed: Tensor) -> None:
+        """Cut windows out of this series: views, ``[T-S+1, S, ...]`` for the inputs and
+        ``[T-S-H+1, H, ...]`` for the targets."""
+        length, horizons = self.lengths
+        self.values, self.observed = values, observed
+        self.past = values.unfold(0, length, 1).movedim(-1, 1)
+        self.future = values[length:].unfold(0, horizons, 1).movedim(-1, 1)
+        self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
 
     def _choose(
         self, windows: WindowSet, split: str, batch_size: int, any_target: Tensor | None
@@ -151,3 +158,27 @@ class Pass:
     def rows(self, number: int) -> Tensor:
         """Those of a batch, counted from 0; the last batch may have fewer."""
         return self.order[number * self.batch_size : (number + 1) * self.batch_size]
+
+
+def cut_together(several: Sequence[WindowBatches]) -> Callable[[Tensor], Batch]:
+    """What :meth:`WindowBatches.at` does, for several models of as many VDs at once.
+
+    It takes rows ``[M, B]`` and returns inputs ``[M, B, S, C]`` and targets ``[M, B, H, N, F]``. A
+    row of -1 is no window: it has no target.
+    """
+    one = copy.copy(several[0])
+
+    def cut(values: Tensor, observed: Tensor, windows: Tensor, rows: Tensor) -> Batch:
+        one._show(values, observed)
+        one.windows = windows
+        inputs, targets = one.at(rows)
+        return inputs, without_target(targets, rows)
+
+    series = [torch.stack([getattr(of, name) for of in several]) for name in ("values", "observed")]
+    windows = pad_sequence([of.windows for of in several], batch_first=True)
+    return partial(torch.vmap(cut), *series, windows)
+
+
+def without_target(targets: Tensor, rows: Tensor) -> Tensor:
+    """The targets ``[B, H, N, F]`` of these rows, NaN where a row is -1, which fills up a batch."""
+    return targets.masked_fill((rows < 0)[:, None, None, None], torch.nan)

@@ -15,13 +15,21 @@ def is_asynchronous(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def recorded(
+    function: Callable[[], None], changes: Callable[[], Sequence[Tensor]], device: torch.device
+) -> Callable[[], None]:
+    """The function, which reads and changes only tensors that stay where they are, as one launch.
+
+    It is run before, which is undone; ``changes`` are the tensors that then change.
+    """
+    replay: Callable[[], None] = capture(function, changes, device).replay
+    return replay
+
+
 def capture(
     function: Callable[[], None], changes: Callable[[], Sequence[Tensor]], device: torch.device
 ) -> torch.cuda.CUDAGraph:
-    """Record what a function does on a GPU; nothing of it is done yet, as :func:`undone` says.
-
-    The graph reads and writes the memory that the function did. Dropout draws anew in every replay.
-    """
+    """Record what a function does on a GPU. Dropout draws anew in every replay."""
     stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream), undone(changes), torch.random.fork_rng([device]):
@@ -38,11 +46,13 @@ def capture(
 def undone(changes: Callable[[], Sequence[Tensor]]) -> Iterator[None]:
     """Set tensors back, in place, to what they were; those that appear meanwhile, behind the
     others, to zero, with which moments of an optimizer begin."""
-    before = [tensor.clone() for tensor in changes()]
-    yield
-    now = changes()
-    with torch.no_grad():
-        for tensor, value in zip(now, before, strict=False):
-            tensor.copy_(value)
-        for tensor in now[len(before) :]:
-            tensor.zero_()
+    before = [tensor.detach().clone() for tensor in changes()]
+    try:
+        yield
+    finally:
+        now = changes()
+        with torch.no_grad():
+            for tensor, value in zip(now, before, strict=False):
+                tensor.copy_(value)
+            for tensor in now[len(before) :]:
+                tensor.zero_()

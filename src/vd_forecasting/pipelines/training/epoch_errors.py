@@ -72,39 +72,11 @@ class ErrorSums:
 
         Where each window is of one VD, so that N is 1, ``number`` [B] says which, counted from 1.
         """
-        scaling = self.scaling
-        if number is not None:
-            scaling = Scaling(*(of[number - 1][:, None, None] for of in scaling))  # [B, 1, 1, F]
-        observed = target.isfinite()
-        target = target.nan_to_num()
-        scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
-        mean, std, low, high = scaling
-        error = (forecast.detach().clamp(low, high) - target).abs() * observed * std
-        deviation = target * observed * std  # from the training mean
-        truth = (deviation + mean).abs()
-        in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
-        percentage = (error / truth.clamp(min=1e-30)) * in_mape
-        parts = (observed, error, error**2, percentage, in_mape, deviation, deviation**2, scaled)
-        if number is None:
-            of_vds = [values.sum(dim=0) for values in parts]
-        else:
-            of_vds = [self._by_vd(values[:, :, 0], number - 1) for values in parts]
-        sums = torch.stack(of_vds).to(self.place).double()
+        sums = error_sums(self.scaling, forecast, target, number, self.mape_min_truth)
         if self.added is None:
-            self.added = torch.zeros_like(sums)
-        self.added += sums
+            self.added = torch.zeros_like(sums, dtype=torch.float64, device=self.place)
+        self.added += sums.to(self.place).double()
         self.finite += self.added[LOSS].sum().isfinite()
-
-    def _by_vd(self, values: Tensor, vd: Tensor) -> Tensor:
-        """Sums ``[H, N, F]`` of values ``[B, H, F]`` of the VDs at some positions [B]."""
-        count, values = len(self.scaling.mean), values.to(self.scaling.mean.dtype)
-        of_vds = values.new_zeros(count, *values.shape[1:])
-        if values.is_cuda:  # where index_add_ adds in another order every time
-            of_vd = vd == torch.arange(count, device=vd.device)[:, None]  # [N, B]
-            torch.mm(of_vd.to(values.dtype), values.flatten(1), out=of_vds.view(count, -1))
-        else:
-            of_vds.index_add_(0, vd, values)
-        return of_vds.transpose(0, 1)
 
     def clear(self) -> None:
         """Begin anew, in the same memory."""
@@ -143,3 +115,42 @@ class ErrorSums:
         totals = self.totals
         loss = totals["scaled"].sum() / totals["n"].sum().clamp(1)
         return {"loss": float(loss), **by_feature(metrics)}
+
+
+def error_sums(
+    scaling: Scaling,
+    forecast: Tensor,
+    target: Tensor,
+    number: Tensor | None,
+    mape_min_truth: float,
+) -> Tensor:
+    """The sums ``[8, H, N, F]`` of a batch, by :data:`NAMES`; see :meth:`ErrorSums.add`."""
+    of_windows = scaling
+    if number is not None:
+        of_windows = Scaling(*(of[number - 1][:, None, None] for of in scaling))  # [B, 1, 1, F]
+    observed = target.isfinite()
+    target = target.nan_to_num()
+    scaled = (forecast.detach() - target).abs() * observed  # what the loss sees
+    mean, std, low, high = of_windows
+    error = (forecast.detach().clamp(low, high) - target).abs() * observed * std
+    deviation = target * observed * std  # from the training mean
+    truth = (deviation + mean).abs()
+    in_mape = observed & (truth >= max(mape_min_truth, 1e-30))
+    percentage = (error / truth.clamp(min=1e-30)) * in_mape
+    parts = (observed, error, error**2, percentage, in_mape, deviation, deviation**2, scaled)
+    if number is None:
+        return torch.stack([values.sum(dim=0) for values in parts])
+    of_vds = [_by_vd(values[:, :, 0], number - 1, scaling.mean) for values in parts]
+    return torch.stack(of_vds)
+
+
+def _by_vd(values: Tensor, vd: Tensor, like: Tensor) -> Tensor:
+    """Sums ``[H, N, F]`` of values ``[B, H, F]`` of the VDs at some positions [B]."""
+    count, values = len(like), values.to(like.dtype)
+    of_vds = values.new_zeros(count, *values.shape[1:])
+    if values.is_cuda:  # where index_add_ adds in another order every time
+        of_vd = vd == torch.arange(count, device=vd.device)[:, None]  # [N, B]
+        torch.mm(of_vd.to(values.dtype), values.flatten(1), out=of_vds.view(count, -1))
+    else:
+        of_vds.index_add_(0, vd, values)
+    return of_vds.transpose(0, 1)

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
 from vd_forecasting.parameters import Training
-from vd_forecasting.pipelines.training.batches import Pass, WindowBatches
-from vd_forecasting.pipelines.training.captured import capture, is_asynchronous
+from vd_forecasting.pipelines.training import captured
+from vd_forecasting.pipelines.training.batches import Pass, WindowBatches, without_target
 from vd_forecasting.pipelines.training.epoch_errors import (
     ErrorSums,
     Scaling,
@@ -69,7 +69,7 @@ class Learner:
         self.weights, self.averages = (
             [weight.detach() for weight in of.parameters()] for of in (forecaster, self.average)
         )
-        self.is_asynchronous = is_asynchronous(self.device)
+        self.is_asynchronous = captured.is_asynchronous(self.device)
         self.is_recorded = self.is_asynchronous and not forecaster.waits
         self.optimizer = make_optimizer(forecaster, training, self.is_recorded)
         self.steps = 0
@@ -119,7 +119,7 @@ class Learner:
         values = inputs[:, :, : self.forecaster.num_values]
         cause = likely_cause(values, self.learning_rate, before)
         record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
-        raise Diverged(record, len(batches))
+        raise Diverged(record, len(drawn))
 
     def state(self) -> State:
         """All that the next epoch depends on; its tensors change with the next step."""
@@ -166,6 +166,7 @@ class ValidatedLearner(Learner):
             self.optimizer, factor=0.5, patience=self.training.lr_patience
         )
         self.best_weights: Weights = {}
+        self.diverged: dict[str, Any] | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -177,6 +178,49 @@ class ValidatedLearner(Learner):
     def stalled(self) -> bool:
         """True after ``patience`` epochs without improvement."""
         return len(self.epochs) - self.best_epoch >= self.training.patience
+
+    @property
+    def is_finished(self) -> bool:
+        """True if there is no epoch left to train."""
+        over = len(self.epochs) >= self.training.epochs or self.stalled
+        return over or self.diverged is not None
+
+    def end_epoch(
+        self, label: str, train: dict[str, Any], val: dict[str, Any], seconds: float
+    ) -> None:
+        """Note the errors of an epoch that took so long, and what follows from them."""
+        number, rate = len(self.epochs) + 1, self.learning_rate
+        self.schedule.step(val["loss"])
+        self.epochs.append(
+            {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train, "val": val}
+        )
+        is_best = self.best_epoch == number
+        if is_best:
+            self.best_weights = self.averaged
+        line = f"{label}: epoch {number}/{self.training.epochs}  train loss {train['loss']:.4f}"
+        line += f"  val loss {val['loss']:.4f}" + (" (best)" if is_best else "")
+        logger.info("%s  %.1f s", line, seconds)
+
+    def give_up(self, label: str, error: "Diverged") -> None:
+        """End a training that diverged; a ValueError if no epoch came before."""
+        if not self.epochs:
+            raise ValueError(f"{label}: {error}") from error
+        logger.warning("%s: %s; kept the best epoch before, %d", label, error, self.best_epoch)
+        self.diverged = error.record.model_dump()
+
+    def result(self, label: str) -> State:
+        """The finished training, as :func:`fit` yields it last."""
+        seconds = self.seconds
+        line = "%s: best epoch %d of %d, %.0f s"
+        logger.info(line, label, self.best_epoch, len(self.epochs), seconds)
+        history = {
+            "best_epoch": self.best_epoch,
+            "stopped_early": self.stalled or self.diverged is not None,
+            "diverged": self.diverged,
+            "seconds": seconds,
+            "epochs": self.epochs,
+        }
+        return {"weights": self.best_weights, "history": history}
 
     def state(self) -> State:
         return {**super().state(), "best": self.best_weights}
@@ -201,48 +245,20 @@ def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> It
         ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
         where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
     """
-    begin(learner, label, state)
-    if not any(targets.isfinite().any() for _, targets in learner.val):
-        raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
-
-    step, diverged, most = stepper(learner), None, learner.training.epochs
-    while len(learner.epochs) < most and not learner.stalled:
-        started, rate = time.perf_counter(), learner.learning_rate
-        number = len(learner.epochs) + 1
-        text = f"{label}: epoch {number}/{most}"
+    begin_validated(learner, label, state)
+    step = stepper(learner)
+    while not learner.is_finished:
+        started = time.perf_counter()
+        text = f"{label}: epoch {len(learner.epochs) + 1}/{learner.training.epochs}"
         try:
             train = train_epoch(learner, step, text)
             val = validate(learner)
         except Diverged as error:
-            if not learner.epochs:
-                raise ValueError(f"{label}: {error}") from error
-            best = learner.best_epoch
-            logger.warning("%s: %s; kept the best epoch before, %d", label, error, best)
-            diverged = error.record.model_dump()
-            break
-        learner.schedule.step(val["loss"])
-        seconds = time.perf_counter() - started
-        learner.epochs.append(
-            {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train, "val": val}
-        )
-        is_best = learner.best_epoch == number
-        if is_best:
-            learner.best_weights = learner.averaged
-        yield learner.state()
-        losses = f"train loss {train['loss']:.4f}  val loss {val['loss']:.4f}"
-        losses += " (best)" if is_best else ""
-        logger.info("%s  %s  %.1f s", text, losses, seconds)
-
-    epochs, seconds = learner.epochs, learner.seconds
-    logger.info("%s: best epoch %d of %d, %.0f s", label, learner.best_epoch, len(epochs), seconds)
-    history = {
-        "best_epoch": learner.best_epoch,
-        "stopped_early": learner.stalled or diverged is not None,
-        "diverged": diverged,
-        "seconds": seconds,
-        "epochs": epochs,
-    }
-    yield {"weights": learner.best_weights, "history": history}
+            learner.give_up(label, error)
+        else:
+            learner.end_epoch(label, train, val, time.perf_counter() - started)
+            yield learner.state()
+    yield learner.result(label)
 
 
 def fit_at(
@@ -277,6 +293,13 @@ def fit_at(
         raise ValueError(f"{label}: diverged at its end: a weight is not finite")
     history = {"seconds": learner.seconds, "epochs": learner.epochs}
     yield {"weights": weights, "history": history}
+
+
+def begin_validated(learner: ValidatedLearner, label: str, state: State | None) -> None:
+    """:func:`begin`; also a ValueError if there is nothing to validate with."""
+    begin(learner, label, state)
+    if not any(targets.isfinite().any() for _, targets in learner.val):
+        raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
 
 
 def begin(learner: Learner, label: str, state: State | None) -> None:
@@ -323,18 +346,19 @@ def stepper(learner: Learner) -> Callable[[Tensor], None]:
 
     def take_captured_step() -> None:
         inputs, targets = learner.train.at(rows)
-        targets = targets.masked_fill((rows < 0)[:, None, None, None], torch.nan)
-        take_step(learner, inputs, targets, steps)
+        take_step(learner, inputs, without_target(targets, rows), steps)
         steps.add_(1)
 
-    graph = capture(take_captured_step, lambda: [steps, *learner.changing()], learner.device)
+    replay = captured.recorded(
+        take_captured_step, lambda: [steps, *learner.changing()], learner.device
+    )
 
-    def replay(given: Tensor) -> None:
+    def step(given: Tensor) -> None:
         rows[: len(given)] = given
-        rows[len(given) :] = -1  # the last window, without targets
-        graph.replay()
+        rows[len(given) :] = -1
+        replay()
 
-    return replay
+    return step
 
 
 def take_step(learner: Learner, inputs: Tensor, targets: Tensor, steps: int | Tensor) -> None:
@@ -417,15 +441,20 @@ def move_average(average: list[Tensor], current: list[Tensor], steps: int | Tens
     faster.
     """
     if isinstance(steps, Tensor):  # which a graph reads; a lerp takes none
-        kept = ((1 + steps) / (10 + steps)).clamp(max=AVERAGING_DECAY)
         difference = torch._foreach_sub(current, average)
-        torch._foreach_mul_(difference, (1 - kept).masked_fill(steps == 0, 1))
+        torch._foreach_mul_(difference, average_moves_by(steps))
         torch._foreach_add_(average, difference)
     elif steps == 0:
         torch._foreach_copy_(average, current)
     else:
         decay = min(AVERAGING_DECAY, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(average, current, 1 - decay)
+
+
+def average_moves_by(steps: Tensor) -> Tensor:
+    """The share of the current weights in their average after so many steps before."""
+    kept = ((1 + steps) / (10 + steps)).clamp(max=AVERAGING_DECAY)
+    return (1 - kept).masked_fill(steps == 0, 1)
 
 
 def bar(drawn: Pass, text: str) -> AbstractContextManager[Iterable[Tensor]]:

@@ -4,7 +4,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,10 +21,17 @@ from vd_forecasting.models import Forecaster
 from vd_forecasting.models.checkpoint import FORMAT, build_forecaster
 from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import XLSTMModel
+from vd_forecasting.pipelines.training import captured, together
 from vd_forecasting.pipelines.training.batches import WindowBatches
-from vd_forecasting.pipelines.training.loop import Learner, ValidatedLearner, fit, fit_at
+from vd_forecasting.pipelines.training.loop import (
+    Learner,
+    ValidatedLearner,
+    begin_validated,
+    fit,
+    fit_at,
+)
 from vd_forecasting.pipelines.training.memory import keep_freed_memory
-from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
+from vd_forecasting.pipelines.training.resume import State, Weights, find_state, made_with, on_cpu
 from vd_forecasting.pipelines.training.train_nodes import Trained, state_name
 from vd_forecasting.provenance import PACKAGE, version_of
 from vd_forecasting.running import kernels_ahead
@@ -35,6 +42,9 @@ from vd_forecasting.wording import one_line, plural
 logger = logging.getLogger(__name__)
 
 NOTABLE_SECONDS = 2.0
+
+Model = tuple[int, str]
+"""The seed and the name of one."""
 
 
 def train(
@@ -86,6 +96,10 @@ def train_seeds(
 
     ``seconds`` gets the time of each training of the ``total`` in all blocks.
     """
+    models = [
+        (seed, name) for seed in experiment.training.seeds for name in experiment.windows.models
+    ]
+    train_together(experiment, models, training_state)
     for seed in experiment.training.seeds:
         held, records = dict[str, Weights](), dict[str, Any]()
         names = [*experiment.windows.models]
@@ -147,6 +161,60 @@ def train_model(
             state = later
     assert state is not None
     return on_cpu(state["weights"]), state["history"]
+
+
+def train_together(
+    experiment: Experiment, models: Sequence[Model], training_state: TrainingState | None
+) -> None:
+    """Train several models at once where that is faster, and leave them in their states.
+
+    There :func:`train_model` finds them, which trains the others: on a CPU all of them, and any
+    that cannot be trained, for it raises the error.
+    """
+    device = find_device(experiment.compute.accelerator)
+    is_faster = captured.is_asynchronous(device) and not experiment.windows.one_by_one
+    if training_state is None or experiment.rates is not None or not is_faster:
+        return
+    with torch_threads(experiment.compute.threads):
+        for first in range(0, len(models), together.MOST):
+            some = models[first : first + together.MOST]
+            with random_numbers(some[0][0], device):
+                begun = [
+                    training
+                    for model in some
+                    if (training := begin_model(experiment, *model, training_state, device))
+                ]
+                if len(begun) > 1:
+                    logger.info("%s: trains %d models at once", experiment.name, len(begun))
+                    together.fit_together(begun)
+
+
+def begin_model(
+    experiment: Experiment,
+    seed: int,
+    name: str,
+    training_state: TrainingState,
+    device: torch.device,
+) -> together.Training | None:
+    """The training of a model, as far as a state has it; None if it is finished, or cannot be."""
+    label, vds = experiment.label(name, seed), experiment.windows.models[name]
+    with random_numbers(seed, device):
+        forecaster = build_forecaster(describe_network(experiment)).to(device)
+    made = made_with(experiment, name, device)
+    kept = state_name(seed, name, experiment.block)
+    state = find_state(training_state, kept, made, forecaster, label)
+    if forecaster.waits or (state is not None and "history" in state):
+        return None
+    learner = ValidatedLearner(forecaster, experiment, vds, seed)
+    try:
+        begin_validated(learner, label, state)
+    except ValueError:
+        return None
+
+    def keep(later: State) -> None:
+        training_state.save(kept, {"made_with": made, **later})
+
+    return None if learner.is_finished else together.Training(learner, label, keep)
 
 
 def warm_up(forecaster: Forecaster, experiment: Experiment, vds: slice) -> None:

@@ -41,7 +41,7 @@ def train_part(
 
     There it finds them. A model that cannot be trained is left to it, which raises the error.
     """
-    from vd_forecasting.pipelines.training.train import train_model  # noqa: PLC0415
+    from vd_forecasting.pipelines.training.train import train_model, train_together  # noqa: PLC0415
 
     name = "lstm" if isinstance(model, LSTMModel) else "xlstm"
     experiment = Experiment(windows.last, name, model, training, compute, mape_min_truth)
@@ -51,11 +51,16 @@ def train_part(
         for seed in training.seeds
         for of_vds in of_block.models
     )
+    by_block: dict[int, list[tuple[int, str]]] = {}
     for number, seed, of_vds in share.of(models):
+        by_block.setdefault(number, []).append((seed, of_vds))
+    for number, chosen in by_block.items():
         block = windows.label(number)
         of_block = replace(experiment, windows=windows.blocks[number], block=block)
-        with suppress(ValueError):
-            train_model(of_block, of_vds, seed, training_state)
+        train_together(of_block, chosen, training_state)
+        for seed, of_vds in chosen:
+            with suppress(ValueError):
+                train_model(of_block, of_vds, seed, training_state)
 
 
 @in_parts(train_part)

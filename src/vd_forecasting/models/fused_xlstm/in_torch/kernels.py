@@ -75,7 +75,8 @@ def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tenso
     stabilizer, strongest = exponent.masked_fill_(future, -torch.inf).max(-1)
     weights = exponent.sub_(stabilizer.unsqueeze(-1)).exp_()
     total = scores.mul_(weights).sum(-1)
-    floor = torch.exp(-stabilizer)
+    # Where all input gates are shut it may overflow; the output is zero either way.
+    floor = torch.exp(-stabilizer).clamp_(max=torch.finfo(scores.dtype).max)
     size = total.abs()
     sign = total.sign() * (size >= floor)
     return weights, torch.maximum(size, floor).add_(epsilon), sign, strongest

@@ -23,6 +23,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from vd_forecasting.models.fused_xlstm.in_torch import kernels
+from vd_forecasting.models.fused_xlstm.in_torch.several import (
+    apart,
+    beside,
+    keep_for_gradient,
+    models_first,
+)
 
 NORMALIZER_EPSILON = 1e-6
 """Added to the normaliser, as in the package's mLSTM."""
@@ -35,7 +41,7 @@ def mlstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
     into_cell, into_gate = layer.proj_up.weight.chunk(2)
     x, z = functional.linear(x, into_cell), functional.linear(x[:, -steps:], into_gate)
     outside_cell = (norm.weight_proxy, layer.learnable_skip, norm.eps)
-    hidden = _MLSTM.apply(x, z, conv.weight, conv.bias, *_maps(layer), *outside_cell)
+    hidden = _MLSTM.apply(x, z, conv.weight, conv.bias, *_maps(layer), *outside_cell)[0]
     return functional.linear(hidden, layer.proj_down.weight)
 
 
@@ -70,28 +76,34 @@ def _maps(layer: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return query_map, value_map, key_gates, value_gates, gate_bias
 
 
+def _by_model(x: Tensor, models: int) -> Tensor:
+    """``[B, S, MI]`` as ``[M, BS, I]``."""
+    return x.view(-1, models, x.shape[2] // models).transpose(0, 1)
+
+
 class _MLSTM(torch.autograd.Function):
     """From the up-projection to the down-projection."""
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,  # [B, S, I]
         z: Tensor,  # [B, T, I]
         kernel: Tensor,  # [I, 1, K]
         bias: Tensor,  # [I]
         query_map: Tensor,  # [H, P, P]
         value_map: Tensor,  # [H, P, P]
-        key_gates: Tensor,  # [H, P, 2H]
+        key_gates: Tensor,  # [H, P, 2H]; where there are M models, [MH, P, 2H]
         value_gates: Tensor,  # [H, P, 2H]
-        gate_bias: Tensor,  # [2H]
+        gate_bias: Tensor,  # [2H]; [2MH]
         norm_weight: Tensor,  # [I]
         skip: Tensor,  # [I]
         epsilon: float,
-    ) -> Tensor:
-        used_by_kernels = (x, z, kernel, bias, norm_weight, skip)
+    ) -> tuple[Tensor, ...]:
+        """The output, and what only the gradient needs."""
+        used_by_kernels = (x.contiguous(), z.contiguous(), kernel, bias, norm_weight, skip)
         x, z, kernel, bias, norm_weight, skip = (tensor.detach() for tensor in used_by_kernels)
-        heads, width, _ = query_map.shape
+        heads, width, num_gates = key_gates.shape
+        models = 2 * heads // num_gates
         batch, length, _ = x.shape
         steps = z.shape[1]
         rows = batch * length
@@ -102,9 +114,10 @@ class _MLSTM(torch.autograd.Function):
         late_keys = keys[:, :, -steps:].reshape(heads, batch * steps, width)
         queries = torch.bmm(late_keys, query_map).view(-1, steps, width)  # [HB, T, P]
         values = torch.bmm(x_rows, value_map).view(-1, length, width)  # [HB, S, P]
-        gates = torch.bmm(key_rows, key_gates).sum(0)
-        gates.addmm_(x.view(rows, -1), value_gates.flatten(0, 1)).add_(gate_bias)
-        gates = gates.view(batch, length, 2, heads)
+        gates = torch.bmm(key_rows, key_gates).view(models, -1, rows, num_gates).sum(1)
+        gates.baddbmm_(_by_model(x, models), value_gates.view(models, -1, num_gates))
+        gates.add_(gate_bias.view(models, 1, num_gates))
+        gates = gates.view(models, batch, length, 2, -1).permute(1, 2, 3, 0, 4).flatten(3)
 
         scores = torch.bmm(queries, keys.flatten(0, 1).mT)  # [HB, T, S]
         weights, normalizer, sign, strongest = kernels.attend(
@@ -112,22 +125,39 @@ class _MLSTM(torch.autograd.Function):
         )
         hidden = torch.bmm(scores, values).view(heads, batch, steps, width)
         output: Tensor = kernels.leave(hidden, normalizer, keys, z, norm_weight, skip, epsilon)
-        ctx.epsilon = epsilon
-        ctx.save_for_backward(
-            x, z, kernel, bias, query_map, value_map, key_gates, value_gates, norm_weight, skip,
-            keys, queries, values, gates, scores, weights, normalizer, sign, strongest, hidden,
+        return (
+            output, keys, queries, values, gates, scores, weights, normalizer, sign, strongest,
+            hidden,
         )  # fmt: skip
-        return output
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+        ctx.epsilon = inputs[-1]
+        keep_for_gradient(ctx, (*inputs[:8], *inputs[9:11]), outputs)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: Any, *inputs: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        """Of several models: one with the heads of all, whose gates mix those of a model."""
+        x, z, *weights, epsilon = models_first(info, in_dims, inputs)
+        flat = (weight.flatten(0, 1) for weight in weights)
+        return apart(info, _MLSTM.apply(beside(x), beside(z), *flat, epsilon))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_output: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if d_output is None:
+            return (None,) * len(ctx.needs_input_grad)
         (
             x, z, kernel, bias, query_map, value_map, key_gates, value_gates, norm_weight, skip,
             keys, queries, values, gates, scores, weights, normalizer, sign, strongest, hidden,
         ) = ctx.saved_tensors  # fmt: skip
         with torch.autocast(x.device.type, enabled=False):
+            x, z = x.contiguous(), z.contiguous()
             heads, batch, length, width = keys.shape
+            num_gates = key_gates.shape[2]
+            models = 2 * heads // num_gates
             steps = z.shape[1]
             rows = batch * length
             x_rows = x.view(rows, heads, width).transpose(0, 1)
@@ -144,20 +174,22 @@ class _MLSTM(torch.autograd.Function):
             d_gates = kernels.attend_backward(
                 d_scores.view(by_head), d_normalizer, gates, scores.view(by_head), weights, sign,
                 strongest, NORMALIZER_EPSILON,
-            ).view(rows, 2 * heads)  # fmt: skip
+            )  # fmt: skip
+            d_gates = d_gates.view(rows, 2, models, -1).permute(2, 0, 1, 3).flatten(2)
             d_queries = torch.bmm(d_scores, keys.flatten(0, 1)).view(heads, batch * steps, width)
             d_keys.flatten(0, 1).baddbmm_(d_scores.mT, queries)
             d_late_keys = torch.bmm(d_queries, query_map.mT).view(heads, batch, steps, width)
             d_keys[:, :, -steps:].add_(d_late_keys)
-            d_gates_by_head = d_gates.expand(heads, -1, -1)
+            by_head = (models, heads // models, rows, num_gates)
+            d_gates_by_head = d_gates.unsqueeze(1).expand(by_head).flatten(0, 1)
             d_keys.view(heads, rows, width).baddbmm_(d_gates_by_head, key_gates.mT)
             d_x = torch.bmm(d_values, value_map.mT).baddbmm_(d_gates_by_head, value_gates.mT)
             d_x, d_kernel, d_bias = kernels.convolve_backward(
                 d_keys, d_x.view_as(keys), x, kernel, bias
             )
-            d_value_gates = (x.view(rows, -1).mT @ d_gates).view_as(value_gates)
+            d_value_gates = torch.bmm(_by_model(x, models).mT, d_gates).view_as(value_gates)
             return (
                 d_x, d_z, d_kernel, d_bias, torch.bmm(late_keys.mT, d_queries),
                 torch.bmm(x_rows.mT, d_values), torch.bmm(key_rows.mT, d_gates_by_head),
-                d_value_gates, d_gates.sum(0), d_norm_weight, d_skip, None,
+                d_value_gates, d_gates.sum(1).flatten(), d_norm_weight, d_skip, None,
             )  # fmt: skip

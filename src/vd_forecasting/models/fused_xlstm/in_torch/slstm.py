@@ -15,6 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vd_forecasting.models.fused_xlstm.in_torch import kernels
+from vd_forecasting.models.fused_xlstm.in_torch.several import (
+    apart,
+    beside,
+    keep_for_gradient,
+    models_first,
+)
 
 
 def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
@@ -26,7 +32,7 @@ def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
     from_input = torch.cat([layer.zgate.weight, layer.ogate.weight], 1)
     bias = cell._bias_.view(4, cell.config.num_heads, -1).transpose(0, 1).flatten(1)
     weights = (conv.weight, conv.bias, from_convolved, from_input, cell._recurrent_kernel_, bias)
-    output: Tensor = _SLSTM.apply(x, *weights, steps, torch.is_grad_enabled())
+    output: Tensor = _SLSTM.apply(x, *weights, steps, torch.is_grad_enabled())[0]
     return output
 
 
@@ -35,7 +41,6 @@ class _SLSTM(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,  # [B, S, D]
         kernel: Tensor,  # [D, 1, K]
         kernel_bias: Tensor,  # [D]
@@ -45,7 +50,8 @@ class _SLSTM(torch.autograd.Function):
         bias: Tensor,  # [H, 4P]
         steps: int,
         keep: bool,  # states for the gradient
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
+        """The output, and what only the gradient needs."""
         used_by_kernels = (x.contiguous(), kernel, kernel_bias, recurrent, bias)
         x, kernel, kernel_bias, recurrent, bias = (tensor.detach() for tensor in used_by_kernels)
         batch, length, _ = x.shape
@@ -57,19 +63,31 @@ class _SLSTM(torch.autograd.Function):
         x_rows = x.view(rows, heads, width).transpose(0, 1)  # [H, BS, P]
         early = torch.bmm(convolved.view(heads, rows, width), from_convolved.mT).view(by_head)
         late = torch.bmm(x_rows, from_input.mT).view(by_head)
-        output: Tensor
         output, states = kernels.recur(early, late, recurrent, bias, steps, keep)
-        ctx.save_for_backward(
-            x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states
-        )
-        return output
+        return (output, convolved, *states) if keep else (output,)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+        keep_for_gradient(ctx, inputs[:6], outputs)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: Any, *inputs: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        """Of several models: one with the heads of all, as heads have nothing in common."""
+        x, *weights, steps, keep = models_first(info, in_dims, inputs)
+        outputs = _SLSTM.apply(beside(x), *(of.flatten(0, 1) for of in weights), steps, keep)
+        return apart(info, outputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_output: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if d_output is None:
+            return (None,) * len(ctx.needs_input_grad)
         x, kernel, kernel_bias, from_convolved, from_input, recurrent, convolved, *states = (
             ctx.saved_tensors
         )
+        x = x.contiguous()
         with torch.autocast(x.device.type, enabled=False):
             heads, batch, length, width = convolved.shape
             rows = batch * length
