@@ -3,8 +3,7 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kedro.io import DatasetError
 
@@ -12,9 +11,6 @@ from vd_forecasting.datasets.atomic import FileDataset, replacing
 from vd_forecasting.datasets.places import Place
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class PageDataset(FileDataset[Page, Page]):
@@ -50,7 +46,9 @@ class PageDataset(FileDataset[Page, Page]):
                 if isinstance(figure, bytes):
                     temporary.write_bytes(figure)
                 else:
-                    _draw(figure() if callable(figure) else figure, temporary)
+                    from vd_forecasting.rendering.png import write_png  # noqa: PLC0415  (matplotlib)
+
+                    write_png(figure() if callable(figure) else figure, temporary)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")
@@ -87,12 +85,3 @@ class PageDataset(FileDataset[Page, Page]):
 
     def _exists(self) -> bool:
         return all(path.is_file() for path in (self.filepath, *self.figures()))
-
-
-def _draw(figure: "Figure", path: Path) -> None:
-    from matplotlib.backends.backend_agg import (  # noqa: PLC0415  (slow to import)
-        FigureCanvasAgg,
-    )
-
-    figure.set_dpi(120)
-    FigureCanvasAgg(figure).print_png(path)  # savefig would draw it twice

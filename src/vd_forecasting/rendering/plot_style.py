@@ -129,8 +129,10 @@ def line_style(model: str, **overrides: Any) -> dict[str, Any]:
 
 
 def title(ax: Axes, text: str, **overrides: Any) -> None:
-    """A panel's title, at its left edge."""
-    style: dict[str, Any] = {"loc": "left", "fontsize": 10}
+    """A panel's title, at its left edge; what the axis may say above goes to the right one."""
+    # A place is given, as to find one takes a third of the time of a figure.
+    style: dict[str, Any] = {"loc": "left", "fontsize": 10, "y": 1.0}
+    ax.yaxis.set_offset_position("right")
     ax.set_title(text, **style | overrides)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from vd_forecasting.datasets.atomic import has_ended
 from vd_forecasting.provenance import digest, version_of
 
-KERNELS = Path(__file__).parents[1] / "models" / "fused_xlstm"
+KERNELS = Path(__file__).parents[1] / "models" / "fused_xlstm" / "compiled"
 PROGRAM = """\
 import os, sys
 if hasattr(os, "SCHED_IDLE"):
@@ -50,7 +50,7 @@ def begin(widths: Collection[int]) -> None:
     if not widths or any(map(_is_in_progress, widths)):
         return
     triples = [text for one in widths for text in (str(one), str(_file(one, "done")), _kernels())]
-    path = os.pathsep.join([str(KERNELS.parents[2]), *filter(None, sys.path)])
+    path = os.pathsep.join([str(KERNELS.parents[3]), *filter(None, sys.path)])
     with suppress(OSError):
         _file(widths[0], "process").parent.mkdir(exist_ok=True)
         process = subprocess.Popen(

@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
 from operator import attrgetter
+from pkgutil import walk_packages
 from typing import Any
 
 from kedro import runner as kedro_runner
@@ -54,8 +56,8 @@ IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
 start: dask has circular imports, and torch imports its compiler with the first optimizer."""
 
-REGISTRY = f"{__name__.split('.')[0]}.pipeline_registry"
-"""Leads to the code of all nodes and of all that they hand on."""
+PIPELINES = f"{__name__.split('.')[0]}.pipelines"
+"""Holds the code of all nodes and of all that they hand on."""
 
 
 class NodesFailed(Exception):
@@ -275,6 +277,7 @@ class ThreadRunner(KeepsGoing, kedro_runner.ThreadRunner):
     """
 
     def executor(self, workers: int) -> Executor:
+        _import_nodes()
         for name in IMPORTED_LATE:
             import_module(name)
         self.stop = threading.Event()
@@ -295,10 +298,15 @@ class ParallelRunner(KeepsGoing, kedro_runner.ParallelRunner):
 
     def __init__(self, max_workers: int | None = None, is_async: bool = False) -> None:
         super().__init__(max_workers, is_async)
+        if self._context().get_start_method() == "fork":
+            _import_nodes()  # once, for all processes to come
         self.restart_manager(_begin_manager)
 
+    def _context(self) -> BaseContext:
+        return get_context(os.environ.get("KEDRO_MP_CONTEXT"))
+
     def executor(self, workers: int) -> Executor:
-        context = get_context(os.environ.get("KEDRO_MP_CONTEXT"))
+        context = self._context()
         return futures.ProcessPoolExecutor(workers, context, initializer=_begin_worker)
 
 
@@ -308,9 +316,16 @@ def _begin_manager() -> None:
     The process that shares memory has a thread for each worker. One that was spawned has imported
     nothing yet, and threads that import a package at the same time wait for each other for ever.
     """
-    for name in ("dask.array", REGISTRY):
-        import_module(name)
+    import_module("dask.array")
+    _import_nodes()
     _end_with_the_run()
+
+
+def _import_nodes() -> None:
+    """Import what nodes import when they run, such as torch and matplotlib."""
+    package = import_module(PIPELINES)
+    for module in walk_packages(package.__path__, f"{PIPELINES}."):
+        import_module(module.name)
 
 
 def _begin_worker() -> None:

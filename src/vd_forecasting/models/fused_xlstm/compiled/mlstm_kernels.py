@@ -44,6 +44,7 @@ from vd_forecasting.models.fused_xlstm.compiled.rows import (
 )
 from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     HALF,
+    HIGHEST,
     INNER,
     LOWEST,
     ONE,
@@ -492,7 +493,8 @@ def _attend(like, sizes, h, maps, scratch, at, gates, gates_at):
             store(score, scratch, of.scores + row + k)
             sums = sums + score
         score = total(sums)
-        bound = f32(math.exp(-scratch[of.stabilizers + t]))
+        # Shut input gates make it larger than any float32, infinity times 0 a gradient of NaN.
+        bound = f32(math.exp(min(-scratch[of.stabilizers + t], HIGHEST)))
         inside = abs(score) >= bound
         scratch[of.normalizers + t] = (abs(score) if inside else bound) + NORMALIZER_EPSILON
         scratch[of.signs + t] = (ONE if score > 0 else -ONE) if inside else f32(0)
