@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from vd_forecasting.models.fused_xlstm.compiled import mlstm_kernels as kernels
 from vd_forecasting.models.fused_xlstm.compiled.kernel import lanes_of
+from vd_forecasting.models.fused_xlstm.compiled.sums import added_up, zeros
 from vd_forecasting.models.fused_xlstm.compiled.threads import parts_of
 from vd_forecasting.models.fused_xlstm.compiled.workspace import workspace
 
@@ -63,11 +64,11 @@ class _Block(torch.autograd.Function):
         lanes, parts = ctx.lanes, parts_of(sizes.batch)
         scratch = workspace(parts[0] * kernels.size_of_scratch(lanes, sizes, True))
         d_x = torch.empty_like(x)
-        sums = [x.new_zeros(parts[0], *of.shape) for of in (up, down, maps)]
+        sums, of_first = zeros(parts[0], (up, down, maps))
         d_output = d_output.contiguous()
-        tensors = (x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, *sums)
-        kernels.backward(lanes, parts, tensors, (sizes, *ctx.numbers))
-        d_up, d_down, d_maps = (of.sum(0) if parts[0] > 1 else of[0] for of in sums)
+        tensors = (x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, *of_first)
+        kernels.backward(lanes, parts, tensors, (sizes, sums.shape[1], *ctx.numbers))
+        d_up, d_down, d_maps = added_up(sums, (up, down, maps))
         d_small = [torch.empty_like(weight) for weight in small]
         _, _, query, key, _, input_gate, _, forget_gate, *_ = small
         tensors = (query, key, input_gate, forget_gate, maps, d_maps, *d_small)

@@ -86,9 +86,6 @@ def size_of_maps(inner: int) -> int:
     return REST * inner + int(GATES) + inner // 2
 
 
-_size_of_maps = njit(**INNER)(size_of_maps)
-
-
 @njit(**INNER)
 def _mixed(like, x, x_at, maps, at, inner):
     """Four channels mixed by the coefficients at ``at``."""
@@ -776,15 +773,14 @@ def _enter_backward(like, sizes, xs, x_at, maps, d_maps, d_maps_at, scratch, at,
 @kernel
 def backward(
     part, parts, x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, d_up, d_down, d_maps,
-    sizes, epsilon, out_epsilon, share, seed,
+    sizes, each, epsilon, out_epsilon, share, seed,
 ):  # fmt: skip
     """The gradients of ``x``, ``up`` [2I, D], ``down`` [D, I] and the maps; those but of ``x`` are
-    one for each part, zero before."""
+    one for each part, zero before, ``each`` numbers apart."""
     like, gates_like = fill(LANES, f32(0)), fill(8, f32(0))
     batch, length, steps, width, inner, heads = sizes
     at = _place(LANES, part, sizes, True)
-    up_at, down_at = part * 2 * inner * width, part * inner * width
-    maps_at = part * _size_of_maps(inner)
+    up_at = down_at = maps_at = part * each
     rest = REST * inner
     stop, many = batch * (part + 1) // parts, _together(length)
     for first in range(batch * part // parts, stop, many):

@@ -412,7 +412,7 @@ def _recur_again(like, sizes, first, count, scratch, at, states):
 @njit(**INNER)
 def _recur_backward(
     like, sizes, h, first, count, i_weight, f_weight, z_weight, o_weight, recurrent,
-    d_i_weight, d_f_weight, d_z_weight, d_o_weight, d_recurrent, part, d_vectors, vectors_at,
+    d_i_weight, d_f_weight, d_z_weight, d_o_weight, d_recurrent, part_at, d_vectors, vectors_at,
     scratch, at, states,
 ):  # fmt: skip
     """The gradients through the recurrence of a head, from ``at.d_y``."""
@@ -469,10 +469,10 @@ def _recur_backward(
                  scratch, d_given + channel, width, add)  # fmt: skip
         multiply(like, of_head, of_head, rows, scratch, gates, NEXT, wide,
                  scratch, given + channel, width,
-                 d_weight, part * width * of_head + of, of_head, ADDED)  # fmt: skip
+                 d_weight, part_at + of, of_head, ADDED)  # fmt: skip
     multiply(like, wide, of_head, rows - count, scratch, at.gates + count * wide, NEXT, wide,
              scratch, at.y + channel, width,
-             d_recurrent, 4 * part * width * of_head + channel * wide, of_head, ADDED)  # fmt: skip
+             d_recurrent, part_at + channel * wide, of_head, ADDED)  # fmt: skip
 
 
 @njit(**INNER)
@@ -518,9 +518,9 @@ def _enter_backward(
 def backward(
     part, parts, x, intake, forget, z, o, recurrent, up, down, vectors, scratch, states, middle,
     ups, d_output, d_x, d_intake, d_forget, d_z, d_o, d_recurrent, d_up, d_down, d_vectors,
-    sizes, epsilon, heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed,
+    sizes, each, epsilon, heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed,
 ):  # fmt: skip
-    """The gradients; those but of ``x`` are one for each part, zero before.
+    """The gradients; those but of ``x`` are one for each part, zero before, ``each`` numbers apart.
 
     Parameters are as the package has them.
     """
@@ -528,7 +528,7 @@ def backward(
     batch, length, steps, width, heads, feed = sizes
     of_head, many = width // heads, min(_together(length), batch)
     at = _place(part, many, sizes, True)
-    vectors_at = part * END * width
+    vectors_at = part * each
     stop = batch * (part + 1) // parts
     for first in range(batch * part // parts, stop, many):
         count = min(many, stop - first)
@@ -558,9 +558,9 @@ def backward(
                 store(d_gate, scratch, at.d_ups + r * 2 * feed + c)
                 store(d_opened * active, scratch, at.d_ups + r * 2 * feed + feed + c)
         multiply(like, width, feed, rows, scratch, at.output, NEXT, width, scratch, at.opened, feed,
-                 d_down, part * width * feed, feed, ADDED)  # fmt: skip
+                 d_down, part * each, feed, ADDED)  # fmt: skip
         multiply(like, 2 * feed, width, rows, scratch, at.d_ups, NEXT, 2 * feed,
-                 scratch, at.fed, width, d_up, 2 * part * width * feed, width, ADDED)  # fmt: skip
+                 scratch, at.fed, width, d_up, part * each, width, ADDED)  # fmt: skip
         multiply(like, rows, width, 2 * feed, scratch, at.d_ups, 2 * feed, NEXT, up, START, width,
                  scratch, at.d_fed, width, NEW)  # fmt: skip
 
@@ -603,7 +603,7 @@ def backward(
         for h in range(heads):
             _recur_backward(
                 like, sizes, h, first, count, intake, forget, z, o, recurrent,
-                d_intake, d_forget, d_z, d_o, d_recurrent, part, d_vectors, vectors_at,
+                d_intake, d_forget, d_z, d_o, d_recurrent, part * each, d_vectors, vectors_at,
                 scratch, at, states,
             )  # fmt: skip
         _enter_backward(like, sizes, first, count, x, vectors, d_vectors, vectors_at, scratch, at,
