@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -45,8 +46,6 @@ MLSTM_ONLY, THEIR_XLSTM = "xLSTM, fused, mLSTM blocks only", "xLSTM of neuralfor
 THEIR_LSTM = "LSTM of neuralforecast"
 THEIRS = (THEIR_LSTM, THEIR_XLSTM, MLSTM_ONLY)
 """Their xLSTM has mLSTM blocks only, so one of ours that has is measured beside it."""
-
-Networks = dict[str, Callable[[Size], nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def mlstm_only(size: Size) -> nn.Module:
     return make_xlstm(replace(size, slstm_at=()), "fused")
 
 
-NETWORKS: Networks = {
+NETWORKS: dict[str, Callable[[Size], nn.Module]] = {
     VANILLA: partial(make_xlstm, backend="vanilla"),
     FUSED: partial(make_xlstm, backend="fused"),
     LSTM: make_lstm,
@@ -226,6 +225,7 @@ def measure_growth(plan: Plan) -> Iterator[dict[str, Any]]:
 def memory_of(name: str, size: Size) -> dict[str, float]:
     """Weights, bytes of a training step as a report has them, and the most this process held."""
     torch.set_num_threads(1)
+    NETWORKS[name](size)  # imports what it needs
     libraries = _memory("VmRSS")
     network, batch = NETWORKS[name](size), batch_for(name, size)
     step = WORK["training"](network, *batch)
@@ -274,10 +274,15 @@ def machine(steps: pd.DataFrame, plan: Plan) -> str:
     """Cores, vectors and what a large product reaches."""
     peaks = steps.groupby("threads")["peak"].first() / 1e9
     reached = listed([f"{peaks[n]:.0f} on {plural(n, 'thread')}" for n in plan.threads])
+    packages = [
+        f"{name} {version(name)}"
+        for name in ("torch", "xlstm", "neuralforecast")
+        if find_spec(name)
+    ]
     return (
-        f"{plural(os.cpu_count() or 1, 'core')}, {torch.backends.cpu.get_cpu_capability()}, torch "
-        f"{torch.__version__}. Billions of multiply-adds a second in a product of two square "
-        f"matrices of {plan.product:,} rows: {reached}."
+        f"{plural(os.cpu_count() or 1, 'core')} with {torch.backends.cpu.get_cpu_capability()}; "
+        f"{listed(packages)}. A product of two matrices of {plan.product:,} rows and columns "
+        f"reaches, in billions of multiply-adds a second, {reached}."
     )
 
 
@@ -363,12 +368,12 @@ def report(plan: Plan, plot: Path) -> Iterator[str]:
     names = compared()
     if names == OURS:
         yield "neuralforecast is not installed and left out"
-    memory = pd.DataFrame(measure_memory(plan, names))  # while this process does nothing
     steps = pd.DataFrame(measure_steps(plan, names))
     yield machine(steps, plan)
     for work, of_work in steps.groupby("work", sort=False):
         yield f"{work}:\n\n{table_of_steps(of_work)}"
-    yield table_of_memory(memory)
+    # Kernels are compiled by now, which takes memory too.
+    yield table_of_memory(pd.DataFrame(measure_memory(plan, names)))
     growth = pd.DataFrame(measure_growth(plan))
     draw(growth, plot)
     yield table_of_growth(growth)
