@@ -69,7 +69,7 @@ def ratio(benchmark: Any, work: str, size: Size, threads: int = 1) -> float:
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_base_size_is_faster(benchmark: Any, work: str, threads: int) -> None:
-    # The aim is 6 in training. The floor, the products alone, is 9 on one core; machines differ.
+    # The aim is 6 in training; the products alone take an eighth on one core. Machines differ.
     assert ratio(benchmark, work, Size(), threads) >= (5 if work == "training" else 4)
 
 
