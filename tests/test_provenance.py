@@ -228,7 +228,7 @@ def test_a_core_is_used_by_its_own_experiments(
 
 
 def test_the_compiled_kernels_count_for_the_xlstm(everything: Pipeline) -> None:
-    module = "vd_forecasting.models.fused_xlstm.numba_kernels"
+    module = "vd_forecasting.models.fused_xlstm.compiled.mlstm_kernels"
     changed = changed_nodes(everything, module)
     spaces = {name.split(".")[0] for name in changed}
     assert {name.removeprefix("forecast_").removeprefix("export_") for name in spaces} == {

@@ -133,8 +133,8 @@ def ratio(
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_base_size_is_faster(benchmark: Any, work: str, threads: int) -> None:
-    # The aim is 3 at any number of threads; at two it is not reached on every machine.
-    assert ratio(benchmark, work, threads=threads) >= (3 if threads == 1 else 2)
+    # The aim is 6 in training. The floor, the products alone, is 9 on one core; machines differ.
+    assert ratio(benchmark, work, threads=threads) >= (5 if work == "training" else 4)
 
 
 @pytest.mark.parametrize("width", [64, 128])

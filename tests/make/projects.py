@@ -23,7 +23,7 @@ SMALL = "vd_file=small.h5,num_vds=2,compute.threads=1," + ",".join(
         "windows.target_features=[avg_speed,total_volume]",
     )
 )
-COMPILED = Path("src/vd_forecasting/models/fused_xlstm/__pycache__")
+COMPILED = Path("src/vd_forecasting/models/fused_xlstm/compiled/__pycache__")
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d  \S")
 
 

@@ -79,10 +79,28 @@ def test_every_input_step_counts(model: str, parameters: dict[str, Any]) -> None
 def test_the_core_gives_the_last_step_of_the_library() -> None:
     x = torch.randn(2, 8, 16)
     lstm = LSTMCore(LSTMConfig(**LSTM)).eval()
-    torch.testing.assert_close(lstm(x), lstm.lstm(x)[0][:, -1])
+    library = nn.LSTM(16, 16, LSTM["num_layers"], batch_first=True)
+    library.load_state_dict(lstm.lstm.state_dict())
+    torch.testing.assert_close(lstm(x), library(x)[0][:, -1])
     for parameters in (XLSTM, VANILLA):
         xlstm = XLSTMCore(XLSTMConfig(**parameters)).eval()
         torch.testing.assert_close(xlstm(x), xlstm.stack(x)[:, -1])
+
+
+def test_an_lstm_layer_by_layer_is_that_of_the_library() -> None:
+    """Also its dropout, where both draw the same numbers: on a CPU."""
+    core, library = LSTMCore(LSTMConfig(**LSTM)), nn.LSTM(16, 16, 2, batch_first=True, dropout=0.3)
+    library.load_state_dict(core.lstm.state_dict())
+    x, results = torch.randn(2, 8, 16), []
+    for run, weights in (
+        (core.lstm.layer_by_layer, core.parameters()),
+        (lambda x: library(x)[0], library.parameters()),
+    ):
+        torch.manual_seed(7)
+        output = run(x)
+        results.append([output, *torch.autograd.grad(output.square().sum(), [*weights])])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_unknown_backend() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import PROJECT
-from vd_forecasting.models.fused_xlstm import kernels
+from vd_forecasting.models.fused_xlstm import choice
 
 RUN_ALL_KERNELS = """
 import hashlib
@@ -28,7 +28,7 @@ for kind in KINDS:
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
+@pytest.mark.skipif(choice.COMPILED is None, reason="numba is not installed")
 def test_compiled_and_cached_kernels_give_equal_bits(tmp_path: Path) -> None:
     def run_all_kernels() -> list[str]:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

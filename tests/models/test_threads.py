@@ -10,17 +10,16 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.make.xlstm_blocks import KINDS, error, make_block, run
-from vd_forecasting.models.fused_xlstm import kernels
+from tests.make.xlstm_blocks import FUSED, KINDS, error, make_block, run
+from vd_forecasting.models.fused_xlstm import choice
 
-if kernels.COMPILED is None:
+if choice.COMPILED is None:
     pytest.skip("numba is not installed", allow_module_level=True)
 
 from numba import njit
 
-from vd_forecasting.models.fused_xlstm import threads
-from vd_forecasting.models.fused_xlstm.numba_kernels import TILE
-from vd_forecasting.models.fused_xlstm.threads import in_parts, parts_of
+from vd_forecasting.models.fused_xlstm.compiled import threads
+from vd_forecasting.models.fused_xlstm.compiled.threads import in_parts, parts_of
 
 needs_openmp = pytest.mark.skipif(not threads.OPENMP, reason="torch has no OpenMP here")
 with_and_without_openmp = pytest.mark.parametrize(
@@ -92,8 +91,8 @@ def test_as_many_parts_as_threads_but_none_empty() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=10, deadline=None)
 @given(batch=st.integers(1, 9), workers=st.integers(2, 4), last_only=st.booleans())
-@example(batch=TILE + 1, workers=2, last_only=False)
-@example(batch=2 * TILE, workers=3, last_only=True)
+@example(batch=33, workers=2, last_only=False)  # more than are done together
+@example(batch=64, workers=3, last_only=True)
 def test_threads_change_rounding_only(kind: str, batch: int, workers: int, last_only: bool) -> None:
     block = make_block(kind)
     x = torch.randn(batch, 5, 32)
@@ -110,9 +109,23 @@ def test_threads_change_rounding_only(kind: str, batch: int, workers: int, last_
 
 
 @needs_openmp
-def test_dropout_does_not_know_of_threads() -> None:
-    x = torch.randn(1001)
-    torch.set_num_threads(1)
-    alone = kernels.kernels_for(x).drop(x, 0.4, 7)
-    torch.set_num_threads(3)
-    assert torch.equal(kernels.kernels_for(x).drop(x, 0.4, 7), alone)
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_does_not_know_of_threads(kind: str) -> None:
+    block, x = make_block(kind, dropout=0.4), torch.randn(33, 5, 32)
+
+    def output(workers: int) -> torch.Tensor:
+        torch.set_num_threads(workers)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return FUSED[kind](block, x, 5)
+
+    assert error(output(3), output(1)) < 1e-6
+
+
+def test_a_matrix_in_pieces_is_refused() -> None:
+    """A kernel sees addresses; it would read other numbers."""
+    block: Any = make_block("mlstm")
+    weight = block.xlstm.proj_down.weight
+    weight.data = weight.data.T.contiguous().T
+    with pytest.raises(ValueError, match="contiguous float32"):
+        FUSED["mlstm"](block, torch.randn(1, 5, 32), 5)

@@ -15,7 +15,7 @@ from kedro.pipeline import Node, Pipeline
 from tests import PROJECT
 from tests.make.trainings import LSTM, XLSTM
 from vd_forecasting.datasets.atomic import has_ended
-from vd_forecasting.models.fused_xlstm import kernels
+from vd_forecasting.models.fused_xlstm import choice
 from vd_forecasting.running import kernels_ahead
 from vd_forecasting.running.hooks import KernelsAhead
 
@@ -166,7 +166,7 @@ def test_only_a_run_that_trains_a_fused_xlstm_has_its_kernels_compiled(
 
 COMPILE = """
 from vd_forecasting.models.fused_xlstm.ahead import compile_kernels
-compile_kernels(32)
+compile_kernels(64)
 """
 TRAIN = """
 import torch
@@ -175,16 +175,16 @@ for threads in (1, 2):
     torch.set_num_threads(threads)
     for places in ([0], [1], [0, 2], []):
         for batch in (1, 5):
-            core = XLSTMCore(XLSTMConfig(32, 3, places, "fused", "fused", 0.1, 32))
-            core(torch.randn(batch, 20, 32, requires_grad=True)).square().sum().backward()
+            core = XLSTMCore(XLSTMConfig(64, 3, places, "fused", "fused", 0.1, 32))
+            core(torch.randn(batch, 20, 64, requires_grad=True)).square().sum().backward()
             with torch.inference_mode():
-                core.eval()(torch.randn(batch, 20, 32))
-            core.eval()(torch.randn(batch, 20, 32))
+                core.eval()(torch.randn(batch, 20, 64))
+            core.eval()(torch.randn(batch, 20, 64))
 """
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(kernels.COMPILED is None, reason="numba is not installed")
+@pytest.mark.skipif(choice.COMPILED is None, reason="numba is not installed")
 def test_nothing_is_left_to_compile(cache: Path) -> None:
     def run(program: str) -> dict[Path, int]:
         subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

@@ -74,7 +74,7 @@ class Forecaster(nn.Module):
 
     The change is the sum of what the network and a linear map, :class:`Autoregression`, learn;
     while both are zero the forecast is persistence. The core is the recurrent part, ``[B, S, D]``
-    to ``[B, D]``; its ``width`` is D.
+    to ``[B, D]``; its ``width`` is D, and where it ``waits``, it looks at what a GPU computed.
 
     A global network (Montero-Manso and Hyndman 2021) learns some numbers about each VD it knows,
     which its core sees beside the inputs. They are zero before training and of an unknown VD.
@@ -97,6 +97,7 @@ class Forecaster(nn.Module):
             num_inputs += VD_WIDTH
         self.embedding = nn.Linear(num_inputs, width)
         self.core = core
+        self.waits: bool = core.waits  # type: ignore[assignment]
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, math.prod(self.output_shape))
         self.autoregression = Autoregression(network)

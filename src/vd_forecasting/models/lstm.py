@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -12,6 +14,50 @@ class LSTMConfig:
     hidden_size: int  # D, width of every layer
     num_layers: int
     dropout: float  # share of values dropped in training; a single layer drops none
+
+
+class Layers(nn.LSTM):
+    """``nn.LSTM`` of one width, which on a GPU runs layer by layer.
+
+    The dropout of cuDNN has random numbers of its own, which no seed sets anew and no state of a
+    training holds. Between the layers, PyTorch's draws from those that it does.
+    """
+
+    def flatten_parameters(self) -> None:
+        """Put the weights of every layer in one piece, as cuDNN wants them."""
+        weights = self._flat_weights
+        if len(weights) < len(self._flat_weights_names) or not all(
+            isinstance(weight, Tensor) and torch.backends.cudnn.is_acceptable(weight)
+            for weight in weights
+        ):
+            return
+        width, mode = self.hidden_size, torch.backends.cudnn.rnn.get_cudnn_mode(self.mode)
+        with torch.no_grad(), torch.cuda.device_of(weights[0]):
+            for of_layer in self._by_layer():
+                torch._cudnn_rnn_flatten_weight(
+                    of_layer, len(of_layer), width, mode, width, 0, 1, True, False
+                )
+
+    def _by_layer(self) -> list[list[Tensor]]:
+        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
+        count = len(weights) // self.num_layers
+        return [weights[n * count :][:count] for n in range(self.num_layers)]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Map ``[B, S, D]`` to the output of the last layer, ``[B, S, D]``."""
+        if x.is_cuda:
+            return self.layer_by_layer(x)
+        output: Tensor = super().forward(x)[0]
+        return output
+
+    def layer_by_layer(self, x: Tensor) -> Tensor:
+        """The same in one call per layer."""
+        zero = x.new_zeros(1, len(x), self.hidden_size)
+        for n, weights in enumerate(self._by_layer()):
+            if n:
+                x = functional.dropout(x, self.dropout, self.training)
+            x = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, self.training, False, True)[0]
+        return x
 
 
 class LSTMCore(nn.Module):
@@ -24,11 +70,12 @@ class LSTMCore(nn.Module):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
         self.width = width = config.hidden_size
+        self.waits = False
         # PyTorch warns where there is no between.
         dropout = config.dropout if config.num_layers > 1 else 0.0
-        self.lstm = nn.LSTM(width, width, config.num_layers, dropout=dropout, batch_first=True)
+        self.lstm = Layers(width, width, config.num_layers, dropout=dropout, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, S, D]`` to ``[B, D]``, the output of the last step."""
-        output: Tensor = self.lstm(x)[0][:, -1]
+        output: Tensor = self.lstm(x)[:, -1]
         return output

@@ -54,6 +54,7 @@ class XLSTMCore(nn.Module):
         # The stack hands its dropout to the cells, but not to the feed-forward part.
         feedforward = xlstm.FeedForwardConfig(dropout=config.dropout)
         self.width = config.embedding_dim
+        self.waits = config.slstm_backend != "fused" and len(config.slstm_at) > 0
         self.stack = xlstm.xLSTMBlockStack(
             xlstm.xLSTMBlockStackConfig(
                 mlstm_block=xlstm.mLSTMBlockConfig(mlstm=mlstm),

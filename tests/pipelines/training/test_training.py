@@ -370,14 +370,15 @@ def test_best_epoch_is_restored() -> None:
 
 
 def test_weights_are_averaged_as_computed_by_hand() -> None:
-    average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([2.0])], 0)  # keeps 1/10
-    assert average[0].item() == pytest.approx(0.1 * 1 + 0.9 * 2)
-    move_average(average, [torch.tensor([0.0])], 1)  # keeps 2/11
-    assert average[0].item() == pytest.approx(2 / 11 * 1.9)
-    average = [torch.tensor([1.0])]
-    move_average(average, [torch.tensor([0.0])], 10**6)
-    assert average[0].item() == pytest.approx(AVERAGING_DECAY)
+    for number in (int, lambda steps: torch.tensor(float(steps))):  # the latter in a graph
+        average = [torch.tensor([1.0])]
+        move_average(average, [torch.tensor([2.0])], number(0))  # the first is the average
+        assert average[0].item() == pytest.approx(2)
+        move_average(average, [torch.tensor([0.0])], number(1))  # keeps 2/11
+        assert average[0].item() == pytest.approx(2 / 11 * 2)
+        average = [torch.tensor([1.0])]
+        move_average(average, [torch.tensor([0.0])], number(10**6))
+        assert average[0].item() == pytest.approx(AVERAGING_DECAY)
 
 
 def test_training_stops_early() -> None:

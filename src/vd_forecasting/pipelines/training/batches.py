@@ -3,9 +3,11 @@
 import copy
 import math
 from collections.abc import Iterator
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,7 +28,8 @@ class WindowBatches:
     VD. Channels behind the calendar describe the VD; the last one is its number, its position
     counted from 1.
 
-    ``num_windows`` are there, of which a pass may see fewer, see :meth:`at_most`.
+    ``num_windows`` are there, of which a pass may see fewer, see :meth:`at_most`. They lie on a
+    device and are cut there; which windows a pass sees does not depend on it.
     """
 
     def __init__(
@@ -36,34 +39,56 @@ class WindowBatches:
         split: str,
         batch_size: int,
         generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = torch.device(device)
+
+        def there(array: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(array).to(self.device)
+
         length, horizons = windows.sequence_length, windows.prediction_length
-        values, observed = map(torch.from_numpy, windows.series(vds))  # [T, N, features]
-        calendar = torch.from_numpy(windows.calendar)  # [T, 9]
+        values, observed = map(there, windows.series(vds))  # [T, N, features]
+        calendar = there(windows.calendar)  # [T, 9]
         # Views all: [T-S+1, S, ...] for the inputs, [T-S-H+1, H, ...] for the targets.
         self.past = values.unfold(0, length, 1).movedim(-1, 1)
         self.past_calendar = calendar.unfold(0, length, 1).movedim(-1, 1)
         self.future = values[length:].unfold(0, horizons, 1).movedim(-1, 1)
         self.future_observed = observed[length:].unfold(0, horizons, 1).movedim(-1, 1)
-        self.target_positions = windows.target_positions
+        self.target_positions = torch.tensor(windows.target_positions, device=self.device)
         self.one_by_one, self.first_vd = windows.one_by_one, vds.start
-        self.static = torch.from_numpy(windows.static[vds])  # [N, Q]
-        self.starts = torch.from_numpy(windows.starts(split))
-        chosen = np.ones((values.shape[1] if self.one_by_one else 1, len(self.starts)), bool)
+        self.static = there(windows.static[vds])  # [N, Q]
+        any_target = None
         if generator is not None:
-            any_target = observed[..., self.target_positions].any(dim=2)  # [T, N]
+            any_target = observed[..., self.target_positions].any(dim=2).cpu()  # [T, N]
+        self._choose(windows, split, batch_size, any_target)
+        self.generator = generator
+
+    def _choose(
+        self, windows: WindowSet, split: str, batch_size: int, any_target: Tensor | None
+    ) -> None:
+        """Take the windows of a split, where ``any_target`` [T, N] is given those with a target."""
+        self.starts = torch.from_numpy(windows.starts(split))
+        chosen = np.ones((self.past.shape[2] if self.one_by_one else 1, len(self.starts)), bool)
+        if any_target is not None:
             if not self.one_by_one:
                 any_target = any_target.any(dim=1, keepdim=True)
             before = np.zeros((len(any_target) + 1, len(chosen)), "int32")
             np.cumsum(any_target.numpy(), axis=0, out=before[1:])
-            first = self.starts.numpy() + length
-            chosen = (before[first + horizons] > before[first]).T
+            first = self.starts.numpy() + windows.sequence_length
+            chosen = (before[first + windows.prediction_length] > before[first]).T
         # A window is its place among those of all VDs, VD by VD. Thousands of VDs have many.
         kind = "int32" if chosen.size < 2**31 else "int64"
-        self.windows = torch.from_numpy(np.flatnonzero(chosen).astype(kind))
+        self.windows = torch.from_numpy(np.flatnonzero(chosen).astype(kind)).to(self.device)
+        self.starts = self.starts.to(self.device)
         self.num_windows = self.num_seen = len(self.windows)
         self.batch_size = batch_size
-        self.generator = generator
+
+    def in_order(self, windows: WindowSet, split: str, batch_size: int) -> Self:
+        """All windows of a split of the same series, which are shared, in the order of time."""
+        other = copy.copy(self)
+        other.generator = None
+        other._choose(windows, split, batch_size, None)
+        return other
 
     def at_most(self, number: int | None) -> Self:
         """The same, of which a pass sees at most so many windows, ``num_seen``; None for all.
@@ -79,16 +104,17 @@ class WindowBatches:
         return math.ceil(self.num_seen / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for first in range(0, len(order := self._order()), self.batch_size):
-            yield self.at(order[first : first + self.batch_size])
+        return map(self.at, self.draw())
 
-    def _order(self) -> Tensor:
-        """The windows of a pass, counted as :meth:`at` does."""
+    def draw(self) -> "Pass":
+        """The windows of the next pass."""
         if self.generator is None:
-            return torch.arange(self.num_seen) * self.num_windows // max(self.num_seen, 1)
-        kind = self.windows.dtype
-        order = torch.randperm(self.num_windows, generator=self.generator, dtype=kind)
-        return order[: self.num_seen].clone()  # not a view, which would keep them all
+            order = torch.arange(self.num_seen) * self.num_windows // max(self.num_seen, 1)
+        else:
+            kind = self.windows.dtype
+            order = torch.randperm(self.num_windows, generator=self.generator, dtype=kind)
+            order = order[: self.num_seen].clone()  # not a view, which would keep them all
+        return Pass(order.to(self.device), self.batch_size)
 
     def at(self, rows: slice | Tensor) -> Batch:
         """Some windows, counted in the order they have without a generator."""
@@ -107,3 +133,21 @@ class WindowBatches:
         observed = cut(self.future_observed)[..., targets]
         future = cut(self.future)[..., targets].masked_fill(~observed, torch.nan)
         return torch.cat(channels, dim=2), future
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The windows of one pass, counted as :meth:`WindowBatches.at` does, batch by batch."""
+
+    order: Tensor
+    batch_size: int
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self.rows, range(len(self)))
+
+    def rows(self, number: int) -> Tensor:
+        """Those of a batch, counted from 0; the last batch may have fewer."""
+        return self.order[number * self.batch_size : (number + 1) * self.batch_size]

@@ -17,8 +17,8 @@ from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import masked_mae
 from vd_forecasting.pipelines.training.train import torch_threads
 
-BATCHES = (1, 256)
-REPETITIONS = 15
+REPETITIONS = {1: 15, 256: 5}
+"""How often a forecast is timed, by the number of windows in it."""
 
 
 def cost_of(best_model: Checkpoint, windows: WindowSet, training: Training) -> dict[str, Any]:
@@ -28,13 +28,13 @@ def cost_of(best_model: Checkpoint, windows: WindowSet, training: Training) -> d
         forecaster = load_forecasters(best_model, [name])[name]
         vds = windows.models[name]
         latency = {}
-        for size in BATCHES:
+        for size, repetitions in REPETITIONS.items():
             inputs, _ = next(iter(WindowBatches(windows, vds, "test", size)))
             # The test split may have fewer windows.
             inputs = inputs.repeat(-(-size // len(inputs)), 1, 1)[:size]
             with torch.inference_mode():
                 forecaster(inputs)  # to warm up
-                times = timeit.repeat(partial(forecaster, inputs), number=1, repeat=REPETITIONS)
+                times = timeit.repeat(partial(forecaster, inputs), number=1, repeat=repetitions)
             latency[str(size)] = statistics.median(times)
         batch = next(iter(WindowBatches(windows, vds, "train", training.batch_size)))
         step = training_step_bytes(build_forecaster(best_model), *batch)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import torch
 import xarray as xr
@@ -10,6 +11,12 @@ from torch import Tensor
 
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.evaluation.metrics import METRICS, by_feature, from_sums
+
+NAMES: Final = (
+    *("n", "absolute", "squared", "percentage", "n_percentage"),
+    *("deviation", "deviation_squared", "scaled"),
+)
+LOSS = NAMES.index("scaled")
 
 
 def masked_mae(forecast: Tensor, target: Tensor) -> Tensor:
@@ -49,7 +56,16 @@ class ErrorSums:
     scaling: Scaling
     features: Sequence[str]
     mape_min_truth: float
-    totals: dict[str, Tensor] = field(default_factory=dict)  # [H, N, F], on the CPU
+    added: Tensor | None = None
+    """The sums ``[8, H, N, F]``, by :data:`NAMES`, float64."""
+    finite: Tensor = field(default_factory=partial(torch.zeros, (), dtype=torch.int64))
+    """How many batches, from the first on, kept the loss finite."""
+
+    def __post_init__(self) -> None:
+        # On the device, for which nothing then waits; MPS has no float64.
+        device = self.scaling.mean.device
+        self.place = torch.device("cpu") if device.type == "mps" else device
+        self.finite = self.finite.to(self.place)
 
     def add(self, forecast: Tensor, target: Tensor, number: Tensor | None = None) -> None:
         """Add a batch: forecast and target ``[B, H, N, F]``, scaled, NaN where not observed.
@@ -67,40 +83,56 @@ class ErrorSums:
         deviation = target * observed * std  # from the training mean
         truth = (deviation + mean).abs()
         in_mape = observed & (truth >= max(self.mape_min_truth, 1e-30))
-        batch = {
-            "n": observed,
-            "absolute": error,
-            "squared": error**2,
-            "percentage": (error / truth.clamp(min=1e-30)) * in_mape,
-            "n_percentage": in_mape,
-            "deviation": deviation,
-            "deviation_squared": deviation**2,
-            "scaled": scaled,
-        }
+        percentage = (error / truth.clamp(min=1e-30)) * in_mape
+        parts = (observed, error, error**2, percentage, in_mape, deviation, deviation**2, scaled)
         if number is None:
-            of_vds = [values.sum(dim=0) for values in batch.values()]
+            of_vds = [values.sum(dim=0) for values in parts]
         else:
-            of_vds = [self._by_vd(values[:, :, 0], number - 1) for values in batch.values()]
-        # One copy from a GPU, not eight: each waits for it.
-        sums = torch.stack(of_vds).cpu().double()
-        for name, total in zip(batch, sums, strict=True):
-            self.totals[name] = self.totals.get(name, 0) + total
+            of_vds = [self._by_vd(values[:, :, 0], number - 1) for values in parts]
+        sums = torch.stack(of_vds).to(self.place).double()
+        if self.added is None:
+            self.added = torch.zeros_like(sums)
+        self.added += sums
+        self.finite += self.added[LOSS].sum().isfinite()
 
     def _by_vd(self, values: Tensor, vd: Tensor) -> Tensor:
         """Sums ``[H, N, F]`` of values ``[B, H, F]`` of the VDs at some positions [B]."""
-        of_vds = self.scaling.mean.new_zeros(len(self.scaling.mean), *values.shape[1:])
-        return of_vds.index_add_(0, vd, values.to(of_vds.dtype)).transpose(0, 1)
+        count, values = len(self.scaling.mean), values.to(self.scaling.mean.dtype)
+        of_vds = values.new_zeros(count, *values.shape[1:])
+        if values.is_cuda:  # where index_add_ adds in another order every time
+            of_vd = vd == torch.arange(count, device=vd.device)[:, None]  # [N, B]
+            torch.mm(of_vd.to(values.dtype), values.flatten(1), out=of_vds.view(count, -1))
+        else:
+            of_vds.index_add_(0, vd, values)
+        return of_vds.transpose(0, 1)
 
-    def are_finite(self) -> bool:
-        """True if the loss so far is a number; judged on the CPU, where the sums are anyway."""
-        return bool(self.totals["scaled"].sum().isfinite())
+    def clear(self) -> None:
+        """Begin anew, in the same memory."""
+        self.finite.zero_()
+        if self.added is not None:
+            self.added.zero_()
+
+    def first_not_finite(self, batches: int) -> int | None:
+        """The number, from 1, of the first of the batches added whose loss was not finite.
+
+        It waits for a GPU, unless the sums are on the CPU.
+        """
+        finite = int(self.finite)
+        return finite + 1 if finite < batches else None
+
+    @property
+    def totals(self) -> dict[str, Tensor]:
+        """The sums ``[H, N, F]`` by name, on the CPU."""
+        assert self.added is not None
+        return dict(zip(NAMES, self.added.cpu(), strict=True))
 
     def sums(self) -> xr.Dataset:
         """The sums that :func:`~.metrics.from_sums` takes, over (horizon, vd, feature)."""
-        n, deviation = self.totals["n"], self.totals["deviation"]
-        variation = self.totals["deviation_squared"] - deviation**2 / n.clamp(1)
+        totals = self.totals
+        n, deviation = totals["n"], totals["deviation"]
+        variation = totals["deviation_squared"] - deviation**2 / n.clamp(1)
         names = ("n", "absolute", "squared", "percentage", "n_percentage")
-        totals = {name: self.totals[name] for name in names} | {"variation": variation}
+        totals = {name: totals[name] for name in names} | {"variation": variation}
         dims = ("horizon", "vd", "feature")
         arrays = {name: (dims, total.numpy()) for name, total in totals.items()}
         return xr.Dataset(arrays, {"feature": list(self.features)})
@@ -108,5 +140,6 @@ class ErrorSums:
     def result(self) -> dict[str, Any]:
         """``loss``, and by feature metrics in physical units; undefined ones are None."""
         metrics = from_sums(self.sums().sum(("horizon", "vd")))[[*METRICS]]
-        loss = self.totals["scaled"].sum() / self.totals["n"].sum().clamp(1)
+        totals = self.totals
+        loss = totals["scaled"].sum() / totals["n"].sum().clamp(1)
         return {"loss": float(loss), **by_feature(metrics)}

@@ -5,9 +5,8 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from multiprocessing import parent_process
 from typing import Any
 
@@ -17,7 +16,9 @@ from tqdm import tqdm
 
 from vd_forecasting.artefacts import Divergence, Experiment
 from vd_forecasting.models import Forecaster
-from vd_forecasting.pipelines.training.batches import Batch, WindowBatches
+from vd_forecasting.parameters import Training
+from vd_forecasting.pipelines.training.batches import Pass, WindowBatches
+from vd_forecasting.pipelines.training.captured import capture, is_asynchronous
 from vd_forecasting.pipelines.training.epoch_errors import (
     ErrorSums,
     Scaling,
@@ -55,30 +56,44 @@ class Learner:
         self.forecaster = forecaster.train()
         self.device = next(forecaster.parameters()).device
         self.shuffling = torch.Generator().manual_seed(seed)
-        batches = WindowBatches(windows, vds, "train", training.batch_size, self.shuffling)
+        batches = WindowBatches(
+            windows, vds, "train", training.batch_size, self.shuffling, self.device
+        )
         self.train = batches.at_most(training.windows_per_epoch)
         scaling = Scaling(*(of.to(self.device) for of in scaling_of(windows, vds)))
-        self.new_sums = partial(ErrorSums, scaling, windows.targets, experiment.mape_min_truth)
+        self.sums = ErrorSums(scaling, windows.targets, experiment.mape_min_truth)
         # A few days of validation data judge single steps by luck. The average over many steps
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
         self.average.to(self.device)  # cuDNN wants the weights of an LSTM in one piece again
-        rate, decay = training.learning_rate, training.weight_decay
-        self.optimizer = torch.optim.AdamW(
-            forecaster.parameters(), lr=rate, weight_decay=decay, fused=True
+        self.weights, self.averages = (
+            [weight.detach() for weight in of.parameters()] for of in (forecaster, self.average)
         )
+        self.is_asynchronous = is_asynchronous(self.device)
+        self.is_recorded = self.is_asynchronous and not forecaster.waits
+        self.optimizer = make_optimizer(forecaster, training, self.is_recorded)
         self.steps = 0
         self.epochs: list[dict[str, Any]] = []
         self.begun = time.perf_counter()
 
     @property
     def learning_rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        rate = self.optimizer.param_groups[0]["lr"]
+        # In single precision, where a graph reads it, it is the shortest number that rounds to it.
+        return float(str(rate.cpu().numpy())) if isinstance(rate, Tensor) else float(rate)
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def changing(self) -> list[Tensor]:
+        """What a step changes, but for random numbers and sums; moments appear with the first."""
+        moments = [of for of_weight in self.optimizer.state.values() for of in of_weight.values()]
+        return [*self.weights, *self.averages, *moments]
 
     @property
     def seconds(self) -> float:
@@ -91,12 +106,20 @@ class Learner:
         average = on_cpu(self.average.state_dict())
         return {name: value.clone() for name, value in average.items()}
 
-    def diverged(self, loss: str, batches: WindowBatches, step: int, inputs: Tensor) -> "Diverged":
-        """The error of a ``training`` or ``validation`` loss that is not finite, at this batch."""
+    def end_if_diverged(self, loss: str, batches: WindowBatches, drawn: Pass, seen: int) -> None:
+        """Raise a :class:`Diverged` if a batch of this pass made the loss one that is not finite.
+
+        Of ``training`` or ``validation``, of which so many batches were ``seen``.
+        """
+        step = self.sums.first_not_finite(seen)
+        if step is None:
+            return
+        inputs, _ = batches.at(drawn.rows(step - 1))
+        before = self.steps - (seen - step + 1 if loss == "training" else 0)
         values = inputs[:, :, : self.forecaster.num_values]
-        cause = likely_cause(values, self.learning_rate, self.steps)
+        cause = likely_cause(values, self.learning_rate, before)
         record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
-        return Diverged(record, len(batches))
+        raise Diverged(record, len(batches))
 
     def state(self) -> State:
         """All that the next epoch depends on; its tensors change with the next step."""
@@ -137,7 +160,7 @@ class ValidatedLearner(Learner):
         self, forecaster: Forecaster, experiment: Experiment, vds: slice, seed: int
     ) -> None:
         super().__init__(forecaster, experiment, vds, seed)
-        batches = WindowBatches(experiment.windows, vds, "val", VALIDATION_BATCH_SIZE)
+        batches = self.train.in_order(experiment.windows, "val", VALIDATION_BATCH_SIZE)
         self.val = batches.at_most(self.training.windows_per_epoch)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=0.5, patience=self.training.lr_patience
@@ -182,13 +205,13 @@ def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> It
     if not any(targets.isfinite().any() for _, targets in learner.val):
         raise ValueError(f"{label}: no validation window has an observed target; choose other VDs")
 
-    diverged, most = None, learner.training.epochs
+    step, diverged, most = stepper(learner), None, learner.training.epochs
     while len(learner.epochs) < most and not learner.stalled:
         started, rate = time.perf_counter(), learner.learning_rate
         number = len(learner.epochs) + 1
         text = f"{label}: epoch {number}/{most}"
         try:
-            train = train_epoch(learner, text)
+            train = train_epoch(learner, step, text)
             val = validate(learner)
         except Diverged as error:
             if not learner.epochs:
@@ -235,11 +258,12 @@ def fit_at(
         averaged ones of the last epoch, and ``history``: ``seconds`` and ``epochs``.
     """
     begin(learner, label, state)
+    step = stepper(learner)
     for number, rate in enumerate(rates[len(learner.epochs) :], len(learner.epochs) + 1):
         started, learner.learning_rate = time.perf_counter(), rate
         text = f"{label}: epoch {number}/{len(rates)}"
         try:
-            train = train_epoch(learner, text)
+            train = train_epoch(learner, step, text)
         except Diverged as error:
             raise ValueError(f"{label}: {error}") from error
         seconds = time.perf_counter() - started
@@ -271,44 +295,93 @@ def begin(learner: Learner, label: str, state: State | None) -> None:
     logger.info(line, label, batches.num_windows, drawn, size, where)
 
 
-def train_epoch(learner: Learner, text: str) -> dict[str, Any]:
+def make_optimizer(
+    forecaster: Forecaster, training: Training, is_recorded: bool
+) -> torch.optim.Optimizer:
+    """AdamW; recorded, it reads its learning rate anew every time."""
+    rate: float | Tensor = training.learning_rate
+    if is_recorded:
+        rate = torch.tensor(rate, device=next(forecaster.parameters()).device)
+    return torch.optim.AdamW(
+        forecaster.parameters(),
+        lr=rate,
+        weight_decay=training.weight_decay,
+        fused=True,
+        capturable=is_recorded,
+    )
+
+
+def stepper(learner: Learner) -> Callable[[Tensor], None]:
+    """What learns from the windows at some rows of ``learner.train``, by :func:`take_step`.
+
+    As a graph, it is recorded now, of the tensors that the learner now has.
+    """
+    if not learner.is_recorded:
+        return lambda rows: take_step(learner, *learner.train.at(rows), learner.steps)
+    rows = torch.zeros(learner.train.batch_size, dtype=torch.int64, device=learner.device)
+    steps = torch.tensor(float(learner.steps), device=learner.device)
+
+    def take_captured_step() -> None:
+        inputs, targets = learner.train.at(rows)
+        targets = targets.masked_fill((rows < 0)[:, None, None, None], torch.nan)
+        take_step(learner, inputs, targets, steps)
+        steps.add_(1)
+
+    graph = capture(take_captured_step, lambda: [steps, *learner.changing()], learner.device)
+
+    def replay(given: Tensor) -> None:
+        rows[: len(given)] = given
+        rows[len(given) :] = -1  # the last window, without targets
+        graph.replay()
+
+    return replay
+
+
+def take_step(learner: Learner, inputs: Tensor, targets: Tensor, steps: int | Tensor) -> None:
+    """Learn from a batch, after so many steps; its errors are those of the forecasts before.
+
+    Nothing here may wait for a GPU or depend on what is there, so that a graph can hold it.
+    """
+    forecast = learner.forecaster(inputs)
+    learner.sums.add(forecast, targets, learner.forecaster.numbers(inputs))
+    learner.optimizer.zero_grad()
+    masked_mae(forecast, targets).backward()
+    torch.nn.utils.clip_grad_norm_(learner.forecaster.parameters(), learner.training.gradient_clip)
+    learner.optimizer.step()
+    move_average(learner.averages, learner.weights, steps)
+
+
+def train_epoch(learner: Learner, step: Callable[[Tensor], None], text: str) -> dict[str, Any]:
     """Take a step per batch; returns the errors of the forecasts before each step.
 
     The text stands before the progress bar.
     """
-    batches, sums = learner.train, learner.new_sums()
-    weights = [weight.detach() for weight in learner.forecaster.parameters()]
-    averages = [weight.detach() for weight in learner.average.parameters()]
-    with bar(batches, text) as shown:
-        for step, (inputs, targets) in enumerate(_on(learner.device, shown), start=1):
-            forecast = learner.forecaster(inputs)
-            sums.add(forecast, targets, learner.forecaster.numbers(inputs))
-            # The sums are on the CPU already, so looking at them does not wait for a GPU.
-            if not sums.are_finite():
-                raise learner.diverged("training", batches, step, inputs)
-            learner.optimizer.zero_grad()
-            masked_mae(forecast, targets).backward()
-            torch.nn.utils.clip_grad_norm_(
-                learner.forecaster.parameters(), learner.training.gradient_clip
-            )
-            learner.optimizer.step()
-            if learner.steps == 0:
-                torch._foreach_copy_(averages, weights)
-            else:
-                move_average(averages, weights, learner.steps)
+    batches, drawn = learner.train, learner.train.draw()
+    learner.sums.clear()
+    with bar(drawn, text) as shown:
+        for seen, rows in enumerate(shown, start=1):
+            end_if_stopped()
+            step(rows)
             learner.steps += 1
-    return sums.result()
+            if not learner.is_asynchronous:
+                learner.end_if_diverged("training", batches, drawn, seen)
+    learner.end_if_diverged("training", batches, drawn, len(drawn))
+    return learner.sums.result()
 
 
 @torch.inference_mode()
 def validate(learner: ValidatedLearner) -> dict[str, Any]:
     """The errors of the averaged weights."""
-    sums = learner.new_sums()
-    for step, (inputs, targets) in enumerate(_on(learner.device, learner.val), start=1):
-        sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
-        if not sums.are_finite():
-            raise learner.diverged("validation", learner.val, step, inputs)
-    return sums.result()
+    batches, drawn = learner.val, learner.val.draw()
+    learner.sums.clear()
+    for seen, rows in enumerate(drawn, start=1):
+        end_if_stopped()
+        inputs, targets = batches.at(rows)
+        learner.sums.add(learner.average(inputs), targets, learner.average.numbers(inputs))
+        if not learner.is_asynchronous:
+            learner.end_if_diverged("validation", batches, drawn, seen)
+    learner.end_if_diverged("validation", batches, drawn, len(drawn))
+    return learner.sums.result()
 
 
 class Diverged(Exception):
@@ -337,27 +410,30 @@ def likely_cause(inputs: Tensor, learning_rate: float, steps_before: int) -> str
     return f"learning_rate {learning_rate:g} is likely too high; lower it"
 
 
-def move_average(average: list[Tensor], current: list[Tensor], steps: int) -> None:
+def move_average(average: list[Tensor], current: list[Tensor], steps: int | Tensor) -> None:
     """Move an exponential average of weights, in place, one step towards the current ones.
 
-    ``steps`` were averaged before; while they are few, the average forgets faster.
+    ``steps`` were averaged before; the first is the average, and while they are few, it forgets
+    faster.
     """
-    decay = min(AVERAGING_DECAY, (1 + steps) / (10 + steps))
-    torch._foreach_lerp_(average, current, 1 - decay)
+    if isinstance(steps, Tensor):  # which a graph reads; a lerp takes none
+        kept = ((1 + steps) / (10 + steps)).clamp(max=AVERAGING_DECAY)
+        difference = torch._foreach_sub(current, average)
+        torch._foreach_mul_(difference, (1 - kept).masked_fill(steps == 0, 1))
+        torch._foreach_add_(average, difference)
+    elif steps == 0:
+        torch._foreach_copy_(average, current)
+    else:
+        decay = min(AVERAGING_DECAY, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(average, current, 1 - decay)
 
 
-def bar(batches: WindowBatches, text: str) -> AbstractContextManager[Iterable[Batch]]:
-    """The batches with a progress bar, gone at its end so that log lines stand clear.
+def bar(drawn: Pass, text: str) -> AbstractContextManager[Iterable[Tensor]]:
+    """The batches of a pass with a progress bar, gone at its end so that log lines stand clear.
 
     Only on a terminal and not in a worker process: a bar in a file is noise, and parallel bars
     would write over each other.
     """
     if not sys.stderr.isatty() or parent_process() is not None:
-        return nullcontext(batches)
-    return tqdm(batches, desc=text, unit="batch", leave=False)  # type: ignore[no-any-return]
-
-
-def _on(device: torch.device, batches: Iterable[Batch]) -> Iterator[Batch]:
-    for inputs, targets in batches:
-        end_if_stopped()
-        yield inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+        return nullcontext(drawn)
+    return tqdm(drawn, desc=text, unit="batch", leave=False)  # type: ignore[no-any-return]

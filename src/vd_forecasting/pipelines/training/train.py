@@ -23,6 +23,7 @@ from vd_forecasting.models.device import find_device
 from vd_forecasting.parameters import XLSTMModel
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.loop import Learner, ValidatedLearner, fit, fit_at
+from vd_forecasting.pipelines.training.memory import keep_freed_memory
 from vd_forecasting.pipelines.training.resume import Weights, find_state, made_with, on_cpu
 from vd_forecasting.pipelines.training.train_nodes import Trained, state_name
 from vd_forecasting.provenance import PACKAGE, version_of
@@ -124,6 +125,7 @@ def train_model(
     """
     vds = experiment.windows.models[name]
     device, label = find_device(experiment.compute.accelerator), experiment.label(name, seed)
+    keep_freed_memory()
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
         made = made_with(experiment, name, device)

@@ -1,7 +1,7 @@
-"""The kernels of the fused layers in plain torch: any device and type, and the reference.
+"""What lies between the products of the layers, and its gradients.
 
-:mod:`.numba_kernels` has the same functions. Shapes: B windows, S steps, T output steps (the last
-ones), H heads, P width of a head, I = HP; ``d_`` begins the gradient of what follows.
+Shapes: B windows, S steps, T output steps (the last ones), H
+heads, P width of a head, I = HP; ``d_`` begins the gradient of what follows.
 """
 
 import torch
@@ -46,15 +46,12 @@ def convolve_backward(
     """The gradients of ``x`` (with ``d_direct``, ``[H, B, S, P]``, added), kernel and bias."""
     heads = len(d_output)
     d_total = torch.ops.aten.silu_backward(d_output, _convolve(x, kernel, bias, heads))
-    x_heads, taps = _by_head(x, heads), _taps(kernel, heads)
-    d_taps = torch.zeros_like(taps)
+    taps, size = _taps(kernel, heads), kernel.shape[-1]
     d_x = torch.addcmul(d_direct, d_total, taps[-1])
-    d_taps[-1] = (d_total * x_heads).sum((1, 2), keepdim=True)
-    for lag in range(1, min(len(taps), x.shape[1])):
+    for lag in range(1, min(size, x.shape[1])):
         d_x[:, :, :-lag].addcmul_(d_total[:, :, lag:], taps[-1 - lag])
-        product = d_total[:, :, lag:] * x_heads[:, :, :-lag]
-        d_taps[-1 - lag] = product.sum((1, 2), keepdim=True)
-    d_kernel = d_taps.flatten(1).T.reshape(kernel.shape)
+    seen = functional.pad(_by_head(x, heads), (0, 0, size - 1, 0)).unfold(2, size, 1)
+    d_kernel = (d_total.unsqueeze(-1) * seen).sum((1, 2)).reshape(kernel.shape)
     return _from_heads(d_x), d_kernel, d_total.sum((1, 2)).flatten()
 
 
@@ -79,8 +76,9 @@ def attend(gates: Tensor, scores: Tensor, epsilon: float) -> tuple[Tensor, Tenso
     weights = exponent.sub_(stabilizer.unsqueeze(-1)).exp_()
     total = scores.mul_(weights).sum(-1)
     floor = torch.exp(-stabilizer)
-    sign = torch.where(total.abs() >= floor, torch.where(total > 0, 1.0, -1.0), 0.0)
-    return weights, torch.maximum(total.abs(), floor) + epsilon, sign.to(scores), strongest
+    size = total.abs()
+    sign = total.sign() * (size >= floor)
+    return weights, torch.maximum(size, floor).add_(epsilon), sign, strongest
 
 
 def attend_backward(
@@ -92,11 +90,13 @@ def attend_backward(
     d_scores.add_((d_normalizer * sign).unsqueeze(-1))
     d_exponent = d_scores * scores
     d_scores.mul_(weights)
-    # Without the epsilon, the stabiliser would cancel.
-    d_stabilizer = d_normalizer * epsilon
-    d_input = d_exponent.sum(-2).scatter_add_(-1, strongest, d_stabilizer)  # [H, B, S]
+    # Without the epsilon, the stabiliser would cancel. Each target is added to once, so that a GPU
+    # gives the same sum every time.
+    d_stabilizer = (d_normalizer * epsilon).unsqueeze(-1)
+    d_exponent.scatter_add_(-1, strongest.unsqueeze(-1), d_stabilizer)
+    d_input = d_exponent.sum(-2)  # [H, B, S]
     d_decay = -d_input
-    d_decay[..., -steps:] += d_exponent.sum(-1) + d_stabilizer
+    d_decay[..., -steps:] += d_exponent.sum(-1)
     d_forget = d_decay.flip(-1).cumsum(-1).flip(-1) * torch.sigmoid(-gates[:, :, 1].movedim(2, 0))
     return torch.stack([d_input, d_forget]).permute(2, 3, 0, 1).contiguous()
 
@@ -153,6 +153,11 @@ def recur(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The sLSTM's recurrence from a state of zero.
 
+    Of cell and normaliser only the ratio r is used, which moves towards the cell input z by the
+    share a that the input gate has in the normaliser, to r + a (z - r). The normaliser is kept as
+    its logarithm, ``level``; a is the sigmoid of a difference. So a step has ten operations, and
+    on a GPU their number is the time.
+
     Args:
         early: ``[H, B, S, 2P]``, what input and forget gates get from the input.
         late: ``[H, B, S, 2P]``, what cell input and output gate get.
@@ -163,73 +168,55 @@ def recur(
         ``[B, T, I]`` and, where ``keep`` is true, what :func:`recur_backward` needs.
     """
     heads, batch, length, _ = early.shape
-    width = recurrent.shape[2]
     given = torch.cat([early, late], -1).add_(bias[:, None, None])  # [H, B, S, 4P]
-    y = cell = normalizer = stabilizer = early.new_zeros(heads, batch, width)
+    y = ratio = early.new_zeros(heads, batch, recurrent.shape[2])
+    level = torch.full_like(y, -torch.inf)
     states: list[tuple[Tensor, ...]] = []
     for s in range(length):
         raw = torch.baddbmm(given[:, :, s], y, recurrent.mT)
-        raw_input, raw_forget, raw_cell, raw_output = raw.chunk(4, -1)
-        kept = functional.logsigmoid(raw_forget) + stabilizer
-        stabilizer = torch.maximum(raw_input, kept) if s else raw_input
-        i, f = torch.exp(raw_input - stabilizer), torch.exp(kept - stabilizer)
-        z, o = torch.tanh(raw_cell), torch.sigmoid(raw_output)
-        # Before the first step there is nothing to keep.
-        cell = f * cell + i * z if s else i * z
-        normalizer = f * normalizer + i if s else i
-        y = o * cell / normalizer
-        states.append((i, f, z, o, torch.sigmoid(-raw_forget), normalizer, cell, y))
+        intake, forget, raw_z, raw_output = raw.chunk(4, -1)
+        kept = functional.logsigmoid(forget) + level
+        level = torch.logaddexp(intake, kept)
+        share = torch.sigmoid(intake - kept)
+        z, o = torch.tanh(raw_z), torch.sigmoid(raw_output)
+        ratio = torch.lerp(ratio, z, share)
+        y = o * ratio
+        states.append((share, forget, z, o, ratio, y))
     output = torch.stack([state[-1] for state in states[-steps:]], 2)
     by_name = zip(*states, strict=True) if keep else ()
-    return _from_heads(output), tuple(torch.stack(name) for name in by_name)
+    return _from_heads(output), tuple(torch.stack(name, 2) for name in by_name)  # [H, B, S, P]
 
 
 def recur_backward(
     d_output: Tensor, recurrent: Tensor, states: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
-    """The gradient of the gates, ``[H, B, S, 4P]``, and the output one step before each."""
-    length, heads = states[0].shape[:2]
-    late = length - d_output.shape[1]
-    d_output = _by_head(d_output, heads)
-    before = [functional.pad(state[:-1], (0, 0, 0, 0, 0, 0, 1, 0)) for state in states[5:]]
-    d_y = d_cell = d_normalizer = torch.zeros_like(states[0][0])
-    d_gates = d_output.new_empty(*d_y.shape[:2], length, recurrent.shape[1])
+    """The gradient of the gates, ``[H, B, S, 4P]``, and the output one step before each.
+
+    All that does not depend on a later step is computed before the loop; in it, what one operation
+    can do lies side by side.
+    """
+    share, forget, z, o, ratio, y = states
+    heads, batch, length, width = y.shape
+    ratio_before, y_before = (functional.pad(x[:, :, :-1], (0, 0, 1, 0)) for x in (ratio, y))
+    kept_share = 1 - share
+    of_share = share * kept_share * (z - ratio_before)
+    # By what a step multiplies the gradients of its ratio, and of its output and the level before.
+    by_ratio = torch.stack([share * (1 - z.square()), kept_share, -of_share, of_share], 3)
+    by_others = torch.stack([o * (1 - o) * ratio, torch.sigmoid(-forget)], 3)
+    shares = torch.stack([kept_share, share], 3)
+    # Gradients of the output; the level before; input, output and forget gate and z; the ratio
+    # before; and of that of the share, less and more of it for the level and the input gate.
+    d_all = y.new_zeros(heads, batch, length + 1, 9, width)
+    d_all[:, :, length - d_output.shape[1] : length, 0] = _by_head(d_output, heads)
+    d_gates = d_all[:, :, :, 2:6].flatten(3)
+    intake, forget_rows, z_rows, o_rows = recurrent.chunk(4, 1)
+    recurrent = torch.cat([intake, o_rows, forget_rows, z_rows], 1)  # as the gates lie in d_all
     for s in range(length - 1, -1, -1):
-        i, f, z, o, kept, n, _, y = (state[s] for state in states)
-        n_before, c_before, _ = (state[s] for state in before)
-        d_y = d_y + d_output[:, :, s - late] if s >= late else d_y
-        d_cell = d_cell + d_y * o / n
-        d_normalizer = d_normalizer - d_y * y / n
-        d_input = i * (d_cell * z + d_normalizer)
-        d_z, d_o = d_cell * i * (1 - z.square()), d_y * y * (1 - o)
-        d_cell, d_normalizer = d_cell * f, d_normalizer * f
-        d_forget = kept * (d_cell * c_before + d_normalizer * n_before)
-        d_gates[:, :, s] = torch.cat([d_input, d_forget, d_z, d_o], -1)
-        d_y = torch.bmm(d_gates[:, :, s], recurrent)
-    return d_gates, before[2].permute(1, 2, 0, 3).contiguous()
-
-
-def normalize(x: Tensor, weight: Tensor, heads: int, epsilon: float) -> Tensor:
-    """Normalise every head of ``[B, T, I]`` over its channels; ``weight`` is ``[I]``."""
-    normed = functional.layer_norm(x.unflatten(2, (heads, -1)), (x.shape[2] // heads,), eps=epsilon)
-    return normed.flatten(2) * weight
-
-
-def normalize_backward(
-    d_output: Tensor, x: Tensor, weight: Tensor, heads: int, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    """The gradients of ``x`` and ``weight``."""
-    x = x.unflatten(2, (heads, -1))
-    normed, mean, scale = torch.native_layer_norm(x, x.shape[-1:], None, None, epsilon)
-    d_normed = (d_output * weight).view_as(x)
-    d_x = torch.ops.aten.native_layer_norm_backward(
-        d_normed, x, x.shape[-1:], mean, scale, None, None, (True, False, False)
-    )[0]
-    return d_x.flatten(2), (d_output * normed.flatten(2)).sum((0, 1))
-
-
-def drop(x: Tensor, share: float, seed: int) -> Tensor:
-    """Dropout, of the same values wherever share, seed and shape are the same."""
-    generator = torch.Generator(x.device).manual_seed(seed)
-    kept = torch.empty_like(x).bernoulli_(1 - share, generator=generator)
-    return x * kept.div_(1 - share)
+        d, d_later = d_all[:, :, s], d_all[:, :, s + 1]  # [H, B, 9, P]
+        d[:, :, 0].baddbmm_(d_gates[:, :, s + 1], recurrent)
+        d_ratio = torch.addcmul(d_later[:, :, 6], d[:, :, 0], o[:, :, s])
+        torch.mul(d_ratio.unsqueeze(2), by_ratio[:, :, s], out=d[:, :, 5:])
+        torch.addcmul(d[:, :, 7:], shares[:, :, s], d_later[:, :, 1:2], out=d[:, :, 1:3])
+        torch.mul(d[:, :, :2], by_others[:, :, s], out=d[:, :, 3:5])
+    d_intake, d_o, d_forget, d_z = d_all[:, :, :-1, 2:6].unbind(3)
+    return torch.cat([d_intake, d_forget, d_z, d_o], -1), y_before

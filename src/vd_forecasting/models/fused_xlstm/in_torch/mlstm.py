@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from vd_forecasting.models.fused_xlstm.kernels import kernels_for
+from vd_forecasting.models.fused_xlstm.in_torch import kernels
 
 NORMALIZER_EPSILON = 1e-6
 """Added to the normaliser, as in the package's mLSTM."""
@@ -91,7 +91,6 @@ class _MLSTM(torch.autograd.Function):
     ) -> Tensor:
         used_by_kernels = (x, z, kernel, bias, norm_weight, skip)
         x, z, kernel, bias, norm_weight, skip = (tensor.detach() for tensor in used_by_kernels)
-        kernels = kernels_for(x)
         heads, width, _ = query_map.shape
         batch, length, _ = x.shape
         steps = z.shape[1]
@@ -128,7 +127,6 @@ class _MLSTM(torch.autograd.Function):
             keys, queries, values, gates, scores, weights, normalizer, sign, strongest, hidden,
         ) = ctx.saved_tensors  # fmt: skip
         with torch.autocast(x.device.type, enabled=False):
-            kernels = kernels_for(x)
             heads, batch, length, width = keys.shape
             steps = z.shape[1]
             rows = batch * length

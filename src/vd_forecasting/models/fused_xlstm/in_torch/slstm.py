@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vd_forecasting.models.fused_xlstm.kernels import kernels_for
+from vd_forecasting.models.fused_xlstm.in_torch import kernels
 
 
 def slstm_layer(layer: Any, x: Tensor, steps: int) -> Tensor:
@@ -48,7 +48,6 @@ class _SLSTM(torch.autograd.Function):
     ) -> Tensor:
         used_by_kernels = (x.contiguous(), kernel, kernel_bias, recurrent, bias)
         x, kernel, kernel_bias, recurrent, bias = (tensor.detach() for tensor in used_by_kernels)
-        kernels = kernels_for(x)
         batch, length, _ = x.shape
         heads, _, width = from_input.shape
         rows = batch * length
@@ -72,7 +71,6 @@ class _SLSTM(torch.autograd.Function):
             ctx.saved_tensors
         )
         with torch.autocast(x.device.type, enabled=False):
-            kernels = kernels_for(x)
             heads, batch, length, width = convolved.shape
             rows = batch * length
             x_rows = x.view(rows, heads, width).transpose(0, 1)

@@ -1,0 +1,48 @@
+"""A function as a CUDA graph: recorded once, then launched as one, without waiting for Python."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+WARM_UPS = 3
+"""Runs before the recording, as PyTorch advises: libraries choose kernels and allocate then."""
+
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether the device can record, and runs behind Python unless something waits for it."""
+    return device.type == "cuda"
+
+
+def capture(
+    function: Callable[[], None], changes: Callable[[], Sequence[Tensor]], device: torch.device
+) -> torch.cuda.CUDAGraph:
+    """Record what a function does on a GPU; nothing of it is done yet, as :func:`undone` says.
+
+    The graph reads and writes the memory that the function did. Dropout draws anew in every replay.
+    """
+    stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream), undone(changes), torch.random.fork_rng([device]):
+        for _ in range(WARM_UPS):
+            function()
+    # Other threads of this process may train on other devices meanwhile.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        function()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    return graph
+
+
+@contextmanager
+def undone(changes: Callable[[], Sequence[Tensor]]) -> Iterator[None]:
+    """Set tensors back, in place, to what they were; those that appear meanwhile, behind the
+    others, to zero, with which moments of an optimizer begin."""
+    before = [tensor.clone() for tensor in changes()]
+    yield
+    now = changes()
+    with torch.no_grad():
+        for tensor, value in zip(now, before, strict=False):
+            tensor.copy_(value)
+        for tensor in now[len(before) :]:
+            tensor.zero_()
