@@ -166,7 +166,7 @@ def test_only_a_run_that_trains_a_fused_xlstm_has_its_kernels_compiled(
 
 COMPILE = """
 from vd_forecasting.models.fused_xlstm.ahead import compile_kernels
-compile_kernels(32)
+compile_kernels(64)
 """
 TRAIN = """
 import torch
@@ -175,11 +175,11 @@ for threads in (1, 2):
     torch.set_num_threads(threads)
     for places in ([0], [1], [0, 2], []):
         for batch in (1, 5):
-            core = XLSTMCore(XLSTMConfig(32, 3, places, "fused", "fused", 0.1, 32))
-            core(torch.randn(batch, 20, 32, requires_grad=True)).square().sum().backward()
+            core = XLSTMCore(XLSTMConfig(64, 3, places, "fused", "fused", 0.1, 32))
+            core(torch.randn(batch, 20, 64, requires_grad=True)).square().sum().backward()
             with torch.inference_mode():
-                core.eval()(torch.randn(batch, 20, 32))
-            core.eval()(torch.randn(batch, 20, 32))
+                core.eval()(torch.randn(batch, 20, 64))
+            core.eval()(torch.randn(batch, 20, 64))
 """
 
 

@@ -202,8 +202,7 @@ class KernelsAhead:
             [
                 model.embedding_dim
                 for model in models
-                if isinstance(model, XLSTMModel)
-                and "fused" in (model.slstm_backend, model.mlstm_backend)
+                if isinstance(model, XLSTMModel) and model.is_fused
             ]
         )
 

@@ -120,6 +120,6 @@ def _file(width: int, kind: str) -> Path:
 
 def _kernels() -> str:
     """What numba goes by: other sources, or another version, are compiled anew."""
-    sources = [(path, path.stat()) for path in sorted(KERNELS.glob("*.py"))]
+    sources = [(path, path.stat()) for path in sorted(KERNELS.rglob("*.py"))]
     stamps = [[path.name, of.st_size, of.st_mtime_ns] for path, of in sources]
     return digest([stamps, sys.version, *map(version_of, ("numba", "llvmlite", "torch"))])

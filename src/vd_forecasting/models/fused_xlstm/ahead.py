@@ -28,7 +28,7 @@ def compile_kernels(embedding_dim: int) -> None:
             dropout=0.5,
             context_length=8,
         )
-        core, windows = XLSTMCore(config), torch.zeros(2, 8, embedding_dim)
+        core, windows = XLSTMCore(config), torch.zeros(2, 8, embedding_dim, requires_grad=True)
         core.train()(windows).sum().backward()
         with torch.inference_mode():
             core.eval()(windows)
