@@ -21,7 +21,7 @@ from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlst
 UNEVEN = TRAINING.model_copy(
     update={"seeds": (7,), "learning_rate": 0.1, "lr_patience": 0, "epochs": 8, "patience": 99}
 )
-"""The learning rate falls before the best epoch, and some epochs come after it."""
+"""The learning rate falls early."""
 Compared = tuple[Checkpoint, WindowSet, Config, History]
 
 

@@ -180,7 +180,7 @@ def dumped(*values: Any) -> bytes:
 
 def test_epochs_and_rates_are_those_of_the_comparison(tmp_path: Path) -> None:
     """... which ended later than with its best epoch, and where the rate had fallen before it."""
-    of = compared()
+    of = ended_with(compared(), 7)
     [fit] = of[3].seeds["7"].values()
     rates = [epoch.learning_rate for epoch in fit.epochs]
     assert fit.best_epoch < len(fit.epochs)
