@@ -54,7 +54,7 @@ class Code:
 
 
 LONGEST_NAME = 255
-"""Of a file."""
+"""That of a file."""
 
 Target = tuple[str, str | None]
 """What an import stands for: a name in a module, or the module as such."""

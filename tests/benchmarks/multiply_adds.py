@@ -19,7 +19,7 @@ def rounded(width: float) -> int:
 
 
 def mlstm_block(width: int, length: int, last: int) -> int:
-    """Of the forecast of a window."""
+    """Those of the forecast of a window."""
     inner = rounded(2 * width)
     up = width * inner * (length + last)  # the memory sees all steps, the output gate the last
     queries_keys_values = 3 * PROJECTION * inner * length
@@ -30,7 +30,7 @@ def mlstm_block(width: int, length: int, last: int) -> int:
 
 
 def slstm_block(width: int, length: int, last: int) -> int:
-    """Of the forecast of a window."""
+    """Those of the forecast of a window."""
     gates = GATES * width * width // NUM_HEADS * length
     recurrent = gates
     feed_forward = 3 * width * rounded(1.3 * width) * last
@@ -38,7 +38,7 @@ def slstm_block(width: int, length: int, last: int) -> int:
 
 
 def xlstm_core(size: Size, last: int) -> int:
-    """Of the forecast of a window."""
+    """Those of the forecast of a window."""
     found = 0
     for block in range(size.blocks):
         count = slstm_block if block in size.slstm_at else mlstm_block
@@ -47,12 +47,12 @@ def xlstm_core(size: Size, last: int) -> int:
 
 
 def lstm_core(size: Size) -> int:
-    """Of the forecast of a window."""
+    """Those of the forecast of a window."""
     return size.layers * 2 * GATES * size.hidden**2 * size.length
 
 
 def step(size: Size, model: str, work: str, last: int = 1) -> int:
-    """Of a whole step, training or inference, of a forecaster with this core.
+    """Those of a whole step, training or inference, of a forecaster with this core.
 
     A gradient takes two products for each: one for the weights, one for what is before them, which
     inputs have no use for.

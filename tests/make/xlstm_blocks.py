@@ -20,19 +20,32 @@ LONGEST = 256
 
 
 def make_block(
-    kind: str, width: int = 32, heads: int = 4, dropout: float = 0.0, seed: int = 0
+    kind: str,
+    width: int = 32,
+    heads: int = 4,
+    dropout: float = 0.0,
+    seed: int = 0,
+    convolved: int = 4,
 ) -> nn.Module:
     """With all weights away from their initial values, many of which are zero."""
     torch.manual_seed(seed)
     block: nn.Module
     if kind == "mlstm":
         layer = mLSTMLayerConfig(
-            embedding_dim=width, num_heads=heads, dropout=dropout, context_length=LONGEST
+            embedding_dim=width,
+            num_heads=heads,
+            dropout=dropout,
+            context_length=LONGEST,
+            conv1d_kernel_size=convolved,
         )
         block = mLSTMBlock(mLSTMBlockConfig(mlstm=layer, _num_blocks=2, _block_idx=1))
     else:
         layer = sLSTMLayerConfig(
-            embedding_dim=width, num_heads=heads, dropout=dropout, backend="vanilla"
+            embedding_dim=width,
+            num_heads=heads,
+            dropout=dropout,
+            backend="vanilla",
+            conv1d_kernel_size=convolved,
         )
         feedforward = FeedForwardConfig(dropout=dropout)
         block = sLSTMBlock(

@@ -109,6 +109,21 @@ def test_it_is_the_block_of_the_package(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [{"convolved": 3}, {"width": 24}, {"heads": 8, "width": 64}])
+def test_what_is_not_compiled_is_the_block_of_the_package_too(
+    kind: str, shape: dict[str, int]
+) -> None:
+    block = make_block(kind, **shape)
+    width = shape.get("width", 32)
+    x, weight = torch.randn(3, 9, width), torch.randn(3, 9, width)
+    output, gradients = run(block, kind, x, weight)
+    expected, exact = run(block, None, x, weight)
+    assert error(output, expected) < 1e-5
+    floor = NEGLIGIBLE * largest(exact)
+    assert all(error(gradients[name], of, floor) < 1e-4 for name, of in exact.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", [1, 6])
 def test_gradients_are_those_of_the_forward_pass(kind: str, steps: int) -> None:
     """By finite differences, of the input and of every parameter."""

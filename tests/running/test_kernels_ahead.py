@@ -1,6 +1,6 @@
 """The process that compiles kernels while a run does something else."""
 
-import os
+import platform
 import subprocess
 import sys
 import time
@@ -33,6 +33,7 @@ ENDLESS = "import sys; sys.stdin.read()"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernels_ahead, "_waited_for", set())
     yield tmp_path
     kernels_ahead.end()
 
@@ -48,7 +49,7 @@ def test_a_training_waits_until_its_kernels_are_compiled(
     kernels_ahead.begin([16, 8, 8])
     assert files(cache) == {".process"}
     kernels_ahead.wait(16)
-    assert (cache / f"kernels-8-{os.uname().nodename}.done").exists()
+    assert (cache / f"kernels-8-{platform.node()}.done").exists()
     kernels_ahead.end()
     assert files(cache) == {".done"}
 
@@ -80,7 +81,8 @@ def test_a_second_run_waits_for_the_process_of_the_first(
     monkeypatch.setattr(kernels_ahead, "LONGEST_SECONDS", 0.2)
     started = time.monotonic()
     kernels_ahead.wait(8)
-    assert time.monotonic() - started >= 0.2
+    kernels_ahead.wait(8)  # once is enough
+    assert 0.2 <= time.monotonic() - started < 0.4
     kernels_ahead.wait(16)  # nobody compiles for that
 
 
@@ -96,7 +98,7 @@ def test_nobody_waits_for_a_process_that_failed(
     assert files(cache) == set()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (cache / f"kernels-8-{os.uname().nodename}.process").write_text(str(gone.pid))
+    (cache / f"kernels-8-{platform.node()}.process").write_text(str(gone.pid))
     kernels_ahead.wait(8)  # that of a run which was killed
 
 

@@ -32,7 +32,7 @@ CENTRAL: Final = tuple(n / 10 for n in range(1, 10))
 """Levels whose ends are, with the forecast for the median, the quantiles 0.05, 0.10, … 0.95."""
 
 GROUP_BYTES: Final = 32 * 2**20
-"""Of the intervals of some members at one horizon, as numbers."""
+"""The intervals of some members at one horizon, as numbers."""
 
 SCORES: Final = ("coverage", "width", "winkler")
 """Those that each level has."""
@@ -53,7 +53,7 @@ class SummedIntervals(LossesOverTime):
     """Over detectors and horizons: ``coverage`` (member, level, day, feature) and ``n`` (day,
     feature), by the day of the origin."""
     members: list[Member]
-    """Of ``by_vd``."""
+    """Those of ``by_vd``."""
     mode: str
     levels: tuple[float, ...]
     """Those to show."""

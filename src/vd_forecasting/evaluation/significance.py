@@ -99,7 +99,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
 
 
 def _long_run_variance(series: Floats, weights: Floats) -> float:
-    """Of a series ``[n]``, from its autocovariances by the kernel's ``weights`` ``[lag]``."""
+    """That of a series ``[n]``, from its autocovariances by the kernel's ``weights`` ``[lag]``."""
     deviation, n = series - series.mean(), len(series)
     products = [deviation[lag:] @ deviation[: n - lag] for lag in range(len(weights) + 1)]
     return float(products[0] + 2 * (weights @ products[1:])) / n

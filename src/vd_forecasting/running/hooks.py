@@ -197,7 +197,7 @@ class KernelsAhead:
     @hook_impl(trylast=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         trained = [node.namespace for node in pipeline.nodes if is_training(node)]
-        models = [catalog.load(f"params:{namespace}.model") for namespace in trained]
+        models = [catalog.load(f"params:{name}.model") for name in trained if name]
         kernels_ahead.begin(
             [
                 model.embedding_dim

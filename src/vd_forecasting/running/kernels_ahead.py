@@ -40,6 +40,7 @@ LONGEST_SECONDS = 60.0
 """How long a training waits before it compiles what is left: on a machine that is full of the work
 of others nothing may be left for that process."""
 
+_waited_for: set[int] = set()
 _of_run: list[tuple["subprocess.Popen[bytes]", threading.Thread]] = []
 """The process that this run has started, and what waits for its end."""
 
@@ -86,10 +87,16 @@ atexit.register(end)
 
 
 def wait(width: int) -> None:
-    """Wait for the process that compiles for networks of this width, if there is one."""
+    """Wait for the process that compiles for networks of this width, if there is one.
+
+    A process waits once for a width.
+    """
+    if width in _waited_for:
+        return
+    _waited_for.add(width)
     until = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < until and not _is_done(width) and _is_in_progress(width):
-        time.sleep(0.05)
+    while time.monotonic() < until and _is_in_progress(width) and not _is_done(width):
+        time.sleep(0.2)
 
 
 def _attend(process: "subprocess.Popen[bytes]", files: Collection[Path]) -> None:

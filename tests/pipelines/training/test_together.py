@@ -25,7 +25,7 @@ from tests.make.trainings import (
 from tests.make.windows import make_independent_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState
-from vd_forecasting.pipelines.training import loop, together
+from vd_forecasting.pipelines.training import together
 
 MODELS: list[Any] = [
     (train_lstm, LSTM.model_copy(update={"dropout": 0.0, "num_layers": 2})),
@@ -44,8 +44,8 @@ def on_a_gpu() -> Iterator[list[int]]:
 
 
 def uneven_windows() -> WindowSet:
-    """Of three detectors: validation contradicts the training of the first, the second is observed
-    for half of it."""
+    """Three detectors: validation contradicts the training of the first, the second is observed for
+    half of it."""
     clean = make_clean(500)
     clean[20:200, 1] = np.nan
     windows = make_independent_windows(clean, num_vds=3)
@@ -162,6 +162,28 @@ def test_one_that_diverges_leaves_the_others_alone(
         assert others == losses
 
 
+def test_where_all_diverge_what_they_learnt_before_is_kept(
+    on_a_gpu: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, model = MODELS[0]
+    patient = HASTY.model_copy(update={"epochs": 3, "patience": 9})
+    windows = make_independent_windows(make_clean(500), num_vds=3)
+    before = together.Group._move
+
+    def spoil(group: Any, gradient: torch.Tensor, active: torch.Tensor) -> None:
+        before(group, gradient, active)
+        if group.steps[1] == 11 + 4:
+            group.weights[:] = torch.nan
+
+    monkeypatch.setattr(together.Group, "_move", spoil)
+    _, _, _, found = train(
+        windows, model, patient, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path)
+    )
+    for fit in found["42"].values():
+        assert fit["diverged"] is not None
+        assert (len(fit["epochs"]), fit["best_epoch"]) == (1, 1)
+
+
 def test_more_than_memory_holds_are_trained_half_by_half(
     on_a_gpu: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,4 +220,3 @@ def test_a_cpu_trains_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     train, model = MODELS[0]
     once = HASTY.model_copy(update={"epochs": 1})
     train(uneven_windows(), model, once, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path))
-    assert loop.VALIDATION_BATCH_SIZE < together.VALIDATED

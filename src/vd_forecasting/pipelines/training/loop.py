@@ -109,7 +109,7 @@ class Learner:
     def end_if_diverged(self, loss: str, batches: WindowBatches, drawn: Pass, seen: int) -> None:
         """Raise a :class:`Diverged` if a batch of this pass made the loss one that is not finite.
 
-        Of ``training`` or ``validation``, of which so many batches were ``seen``.
+        The loss is that of ``training`` or ``validation``, of which so many batches were ``seen``.
         """
         step = self.sums.first_not_finite(seen)
         if step is None:

@@ -50,7 +50,7 @@ class Training(NamedTuple):
 def fit_together(trainings: Sequence[Training]) -> None:
     """Train each as :func:`.loop.fit` would, and keep what that would yield.
 
-    Of an epoch each takes an equal share of the time. States before the last are kept once in
+    Each takes an equal share of the time of an epoch. States before the last are kept once in
     :data:`STATES_EVERY`. A training that diverges in its first epoch keeps nothing. Where memory
     does not hold all at once, they are trained half by half.
     """
@@ -202,6 +202,8 @@ class Group:
         """Take a step for each batch of these passes, by model; those of others are empty."""
         self.added.zero_()
         self.finite.zero_()
+        if not passes:
+            return  # all have diverged
         nothing, size = rows[0, :0], rows.shape[1]
         orders = [passes[m].order.long() if m in passes else nothing for m in range(len(rows))]
         order = pad_sequence(orders, batch_first=True, padding_value=-1)

@@ -224,19 +224,23 @@ def warm_up(forecaster: Forecaster, experiment: Experiment, vds: slice) -> None:
     compiled ahead; they must not count as time of training. No random number is drawn that training
     would have drawn.
     """
-    started = time.perf_counter()
-    if isinstance(experiment.model_parameters, XLSTMModel):
-        kernels_ahead.wait(experiment.model_parameters.embedding_dim)
+    started, device = time.perf_counter(), next(forecaster.parameters()).device
+    model, is_compiled = experiment.model_parameters, False
+    if isinstance(model, XLSTMModel) and model.is_fused and device.type == "cpu":
+        is_compiled = True
+        kernels_ahead.wait(model.embedding_dim)
     inputs, _ = WindowBatches(experiment.windows, vds, "train", batch_size=1).at(slice(0, 1))
-    inputs = inputs.to(next(forecaster.parameters()).device)
+    inputs = inputs.to(device)
     with random_numbers(0, inputs.device):
         forecaster.train()(inputs).sum().backward()
         with torch.inference_mode():
             forecaster.eval()(inputs)
     forecaster.train().zero_grad()
     seconds = time.perf_counter() - started
-    if seconds > NOTABLE_SECONDS:
-        logger.info("Compiled the kernels of the network, once for this machine: %.0f s", seconds)
+    if is_compiled and seconds > NOTABLE_SECONDS:
+        logger.info(
+            "The kernels of the network are compiled, once for this machine: %.0f s", seconds
+        )
 
 
 @contextmanager

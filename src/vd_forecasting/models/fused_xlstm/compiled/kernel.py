@@ -53,7 +53,10 @@ def kernel(one_part: Any) -> Callable[..., None]:
     ) -> None:
         for tensor in tensors:
             if not tensor.is_contiguous() or tensor.dtype != torch.float32:
-                raise ValueError(f"a kernel takes contiguous float32 tensors, not {tensor}")
+                raise ValueError(
+                    "a kernel takes contiguous float32 tensors, not one of "
+                    f"{tensor.dtype}, shape {[*tensor.shape]} and strides {tensor.stride()}"
+                )
         compiled(lanes)(*parts, tuple([tensor.data_ptr() for tensor in tensors]), numbers)
 
     return call

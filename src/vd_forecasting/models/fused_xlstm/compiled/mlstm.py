@@ -41,7 +41,7 @@ class _Block(torch.autograd.Function):
         inner = down.shape[1]
         lanes = lanes_of(math.gcd(width, inner // heads))
         sizes = kernels.Sizes(batch, length, steps, width, inner, heads)
-        maps = x.new_empty(kernels.size_of_maps(inner))
+        maps = x.new_empty(kernels.size_of_maps(inner, width))
         turned = torch.empty_like(up), torch.empty_like(down)
         kernels.lay_out(lanes, (1, 0), (*small, up, down, maps, *turned), (sizes,))
         parts = parts_of(batch)

@@ -1,6 +1,6 @@
 """The mLSTM block, compiled: from its input to its output and back.
 
-Shapes: B windows, S input steps, T output steps (the last ones), D width of the stream, I = 2D
+Shapes: B windows, S input steps, T output steps (the last ones), D width of the stream, I the
 inner width, H heads, P = I / H width of a head. Everything of a few windows is done before the
 next ones, so that it stays in the processor's second cache; between forward and backward pass only
 the projected input is kept, and what lies in between is computed again.
@@ -54,9 +54,9 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     fma,
     load,
     log1p,
+    magnitude,
     ramp,
     sigmoid,
-    size,
     store,
     total,
     totals,
@@ -82,9 +82,9 @@ QUERY, KEY, VALUE, QUERY_BACK, KEY_BACK, VALUE_BACK = 55, 59, 43, 63, 67, 51  # 
 REST = 71  # bias of the gates, [8], and weight of the norm, [D]
 
 
-def size_of_maps(inner: int) -> int:
+def size_of_maps(inner: int, width: int) -> int:
     """How many numbers they are."""
-    return REST * inner + int(GATES) + inner // 2
+    return REST * inner + int(GATES) + width
 
 
 @njit(**INNER)
@@ -269,7 +269,7 @@ def _enter(like, xs, x_at, length, steps, inner, maps, scratch, keys, queries, v
 
 
 class Sizes(NamedTuple):
-    """Of a block and what it takes."""
+    """The sizes of a block and of its input."""
 
     batch: int  # B
     length: int  # S
@@ -432,7 +432,7 @@ def _log_forget(like, sizes, h, maps, scratch, at, gates, gates_at):
         scratch[at.log_forget + s] = gates[gates_at + GATES * s + gate] + bias
     for s in range(0, sizes.length, step):
         f = load(like, scratch, at.log_forget + s)
-        log_f = where_less(f, like, f, like) - log1p(exp(-size(f)))
+        log_f = where_less(f, like, f, like) - log1p(exp(-magnitude(f)))
         store(log_f, scratch, at.log_forget + s)
 
 
@@ -456,7 +456,7 @@ def _weigh(like, sizes, h, maps, scratch, at, gates, gates_at):
             stabilizer, strongest = taken, s
         for k in range(0, s + 1, step):
             exponent = load(like, scratch, at.exponents + k) + log_f
-            exponent = where_less(size(lanes + f32(k - s)), HALF, taken, exponent)
+            exponent = where_less(magnitude(lanes + f32(k - s)), HALF, taken, exponent)
             store(exponent, scratch, at.exponents + k)
         if t >= 0:
             scratch[of.stabilizers + t] = stabilizer

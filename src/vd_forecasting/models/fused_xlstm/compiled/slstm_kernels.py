@@ -42,8 +42,8 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     fma,
     load,
     log1p,
+    magnitude,
     sigmoid,
-    size,
     store,
     tanh,
     where_less,
@@ -59,7 +59,7 @@ TAPS, CONV_BIAS, GATE_BIAS, NORM, HEADS_NORM, FEED_NORM, END = 0, 4, 5, 9, 10, 1
 
 
 class Sizes(NamedTuple):
-    """Of a block and what it takes."""
+    """The sizes of a block and of its input."""
 
     batch: int  # B
     length: int  # S
@@ -148,7 +148,7 @@ def _place(part, many, sizes, backward):
 def size_of_scratch(sizes: Sizes, backward: bool) -> int:
     """Numbers that a part needs."""
     many = max(WINDOWS_TOGETHER, ROWS_TOGETHER // sizes.length // 4 * 4)
-    size: int = _places(0, min(many, sizes.batch), sizes, backward).end
+    size: int = _places(0, max(1, min(many, sizes.batch)), sizes, backward).end
     return size
 
 
@@ -272,13 +272,13 @@ def _recur(
                 raw, of = raw + of_head, of + of_head
                 o = sigmoid(load(like, scratch, raw) + load(like, vectors, of))
                 # exp(-|f|) gives both log sigmoid(f) and 1 - sigmoid(f).
-                small = exp(-size(forget))
+                small = exp(-magnitude(forget))
                 shut = where_less(like, forget, small, ONE) / (small + ONE)
                 here = w * of_head + p
                 log_f = where_less(forget, like, forget, like) - log1p(small)
                 log_f = log_f + load(like, scratch, at.stabilizer + here)
                 # The stabiliser is the larger exponent, so one of both gates is exp(0).
-                other = exp(-size(intake - log_f))
+                other = exp(-magnitude(intake - log_f))
                 # Before the first step there is nothing to keep.
                 f = where_less(log_f, intake, other, ONE) if s > 0 else like
                 i = where_less(log_f, intake, ONE, other) if s > 0 else ONE + like
@@ -310,7 +310,7 @@ def _normal(like, x):
     Abramowitz and Stegun (1964), equation 7.1.26.
     """
     bell = exp(x * x * -HALF)
-    t = ONE / fma(size(x), P0 * ROOT_HALF, ONE + like)
+    t = ONE / fma(magnitude(x), P0 * ROOT_HALF, ONE + like)
     tail = fma(fma(fma(fma(t, A4, A3), t, A2), t, A1), t, A0) * t * bell * HALF
     return where_less(x, like, tail, ONE - tail), bell * DENSITY
 
@@ -335,7 +335,7 @@ def forward(
     """
     like = fill(LANES, f32(0))
     batch, length, steps, width, heads, feed = sizes
-    of_head, many = width // heads, min(_together(length), batch)
+    of_head, many = width // heads, max(1, min(_together(length), batch))
     at = _place(part, many, sizes, False)
     stop = batch * (part + 1) // parts
     for first in range(batch * part // parts, stop, many):
@@ -526,7 +526,7 @@ def backward(
     """
     like = fill(LANES, f32(0))
     batch, length, steps, width, heads, feed = sizes
-    of_head, many = width // heads, min(_together(length), batch)
+    of_head, many = width // heads, max(1, min(_together(length), batch))
     at = _place(part, many, sizes, True)
     vectors_at = part * each
     stop = batch * (part + 1) // parts

@@ -20,7 +20,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-FLOAT, INT, BYTES = ir.FloatType(), ir.IntType(32), ir.IntType(8)
+FLOAT, INT = ir.FloatType(), ir.IntType(32)
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # Only called by compiled code, which is kept with it.
 INNER = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -173,43 +173,30 @@ def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _function(name: str) -> Any:
-    """One of LLVM's functions of one or two vectors."""
+    """One of LLVM's functions of a vector."""
 
-    def one(typing_context: Any, x: Any) -> Any:
+    def function(typing_context: Any, x: Any) -> Any:
         def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
             return _call(builder, name, *arguments)
 
         return x(x), generate
 
-    def two(typing_context: Any, x: Any, y: Any) -> Any:
-        def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
-            return _call(builder, name, *arguments)
-
-        return x(x, y), generate
-
-    return intrinsic(one if name in {"fabs", "floor", "sqrt"} else two)
+    return intrinsic(function)
 
 
-size, floor, root = _function("fabs"), _function("floor"), _function("sqrt")
-with_sign = _function("copysign")
+magnitude, floor = _function("fabs"), _function("floor")
 
 
-def _choice(compare: str) -> Any:
-    @intrinsic
-    def choose(typing_context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
-        def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
-            first, second, taken, other = _as_vectors(builder, of, arguments)
-            is_so = builder.fcmp_ordered(compare, first, second)
-            return builder.select(is_so, taken, other)
+@intrinsic
+def where_less(typing_context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """Lane by lane ``yes`` where ``a < b``, else ``no``, which is also NaN's."""
 
-        kind = next(kind for kind in (yes, no, a, b) if isinstance(kind, Vector))
-        return kind(a, b, yes, no), generate
+    def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
+        first, second, taken, other = _as_vectors(builder, of, arguments)
+        return builder.select(builder.fcmp_ordered("<", first, second), taken, other)
 
-    return choose
-
-
-where_less, where_at_least = _choice("<"), _choice(">=")
-"""Lane by lane ``yes`` where ``a < b``, or ``a >= b``, else ``no``, which is also NaN's."""
+    kind = next(kind for kind in (yes, no, a, b) if isinstance(kind, Vector))
+    return kind(a, b, yes, no), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -353,7 +340,7 @@ def tanh(x):
     small = fma(fma(fma(fma(square, T0, T1), square, T2), square, T3), square, T4)
     small = fma(x * square, small, x)
     large = ONE - TWO / (exp(x + x) + ONE)
-    return where_less(size(x), f32(0.625), small, large)
+    return where_less(magnitude(x), f32(0.625), small, large)
 
 
 @njit(inline="always", **INNER)

@@ -154,7 +154,7 @@ def recur(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The sLSTM's recurrence from a state of zero.
 
-    Of cell and normaliser only the ratio r is used, which moves towards the cell input z by the
+    Only the ratio r of cell and normaliser is used, which moves towards the cell input z by the
     share a that the input gate has in the normaliser, to r + a (z - r). The normaliser is kept as
     its logarithm, ``level``; a is the sigmoid of a difference. So a step has ten operations, and
     on a GPU their number is the time.

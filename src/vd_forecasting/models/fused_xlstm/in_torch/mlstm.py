@@ -139,7 +139,7 @@ class _MLSTM(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: Any, *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        """Of several models: one with the heads of all, whose gates mix those of a model."""
+        """Several models are one with the heads of all, whose gates mix those of a model."""
         x, z, *weights, epsilon = models_first(info, in_dims, inputs)
         flat = (weight.flatten(0, 1) for weight in weights)
         return apart(info, _MLSTM.apply(beside(x), beside(z), *flat, epsilon))

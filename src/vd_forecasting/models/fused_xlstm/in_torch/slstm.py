@@ -74,7 +74,7 @@ class _SLSTM(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: Any, *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        """Of several models: one with the heads of all, as heads have nothing in common."""
+        """Several models are one with the heads of all, as heads have nothing in common."""
         x, *weights, steps, keep = models_first(info, in_dims, inputs)
         outputs = _SLSTM.apply(beside(x), *(of.flatten(0, 1) for of in weights), steps, keep)
         return apart(info, outputs)
