@@ -11,8 +11,12 @@ from tests import PROJECT
 
 PACKAGE = PROJECT / "src" / "vd_forecasting"
 ALLOWED = PACKAGE / "running" / "kedro_private.py"
-OTHERS = {"_exit", "_foreach_lerp_", "_foreach_copy_", "_recurrent_kernel_", "_bias_"}
-"""Of the standard library, torch and xlstm."""
+OTHERS = {
+    *("_exit", "_recurrent_kernel_", "_bias_"),
+    *("_foreach_lerp_", "_foreach_copy_", "_foreach_sub", "_foreach_mul_", "_foreach_add_"),
+    *("_flat_weights", "_flat_weights_names", "_cudnn_rnn_flatten_weight"),
+}
+"""Those of the standard library, xlstm and torch."""
 ASKED_FOR = {"_describe", "_exists"}
 """Kedro asks every dataset to define these."""
 

@@ -182,7 +182,7 @@ class Group:
         rates = [[learner.learning_rate] for learner in self.learners]
         self.rates.copy_(torch.tensor(rates))
         drawn = {m: of.train.draw() for m, of in enumerate(self.learners) if of in active}
-        self._run(self.learn, self.rows, drawn)
+        self._pass_through(self.learn, self.rows, drawn)
         for m, of_epoch in drawn.items():
             self.learners[m].steps += len(of_epoch)
         results: dict[int, Any] = {m: self._errors("training", m, of) for m, of in drawn.items()}
@@ -192,13 +192,15 @@ class Group:
             for m, result in results.items()
             if not isinstance(result, Diverged)
         }
-        self._run(self.judge, self.val_rows, judged)
+        self._pass_through(self.judge, self.val_rows, judged)
         for m, of_val in judged.items():
             val = self._errors("validation", m, of_val)
             results[m] = val if isinstance(val, Diverged) else (results[m], val)
         return list(results.values())
 
-    def _run(self, step: Callable[[], None], rows: Tensor, passes: Mapping[int, Pass]) -> None:
+    def _pass_through(
+        self, step: Callable[[], None], rows: Tensor, passes: Mapping[int, Pass]
+    ) -> None:
         """Take a step for each batch of these passes, by model; those of others are empty."""
         self.added.zero_()
         self.finite.zero_()
