@@ -187,8 +187,9 @@ class ValidatedLearner(Learner):
 
     def end_epoch(
         self, label: str, train: dict[str, Any], val: dict[str, Any], seconds: float
-    ) -> None:
-        """Note the errors of an epoch that took so long, and what follows from them."""
+    ) -> str:
+        """Note the errors of an epoch that took so long, and what follows from them: the line to
+        log once that is kept."""
         number, rate = len(self.epochs) + 1, self.learning_rate
         self.schedule.step(val["loss"])
         self.epochs.append(
@@ -199,7 +200,7 @@ class ValidatedLearner(Learner):
             self.best_weights = self.averaged
         line = f"{label}: epoch {number}/{self.training.epochs}  train loss {train['loss']:.4f}"
         line += f"  val loss {val['loss']:.4f}" + (" (best)" if is_best else "")
-        logger.info("%s  %.1f s", line, seconds)
+        return f"{line}  {seconds:.1f} s"
 
     def give_up(self, label: str, error: "Diverged") -> None:
         """End a training that diverged; a ValueError if no epoch came before."""
@@ -256,8 +257,9 @@ def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> It
         except Diverged as error:
             learner.give_up(label, error)
         else:
-            learner.end_epoch(label, train, val, time.perf_counter() - started)
+            line = learner.end_epoch(label, train, val, time.perf_counter() - started)
             yield learner.state()
+            logger.info("%s", line)
     yield learner.result(label)
 
 

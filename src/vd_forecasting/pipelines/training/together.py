@@ -3,6 +3,7 @@
 Shapes: M models, Q weights of each, B windows, H horizons, N detectors, F target features.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from vd_forecasting.pipelines.training.epoch_errors import (
 from vd_forecasting.pipelines.training.loop import Diverged, ValidatedLearner, average_moves_by
 from vd_forecasting.pipelines.training.resume import State
 from vd_forecasting.running.stop import end_if_stopped
+
+logger = logging.getLogger(__name__)
 
 MOST: Final = 64
 """Models at once: more take more memory, and a GPU has then little to gain from them."""
@@ -99,7 +102,7 @@ def _end_epoch(
         if isinstance(result, Diverged):
             learner.give_up(label, result)
         else:
-            learner.end_epoch(label, *result, seconds / models)
+            logger.info("%s", learner.end_epoch(label, *result, seconds / models))
     except ValueError:
         return True
     learner.begun = time.perf_counter() - sum(epoch["seconds"] for epoch in learner.epochs)
