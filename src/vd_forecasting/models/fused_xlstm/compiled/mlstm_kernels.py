@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vd_forecasting.models.fused_xlstm.compiled.convolution import KERNEL, convolve_backward
 from vd_forecasting.models.fused_xlstm.compiled.kernel import kernel
 from vd_forecasting.models.fused_xlstm.compiled.products import (
     ADDED,
@@ -67,6 +66,7 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
 
 LANES = 0  # set by kernel()
 NORMALIZER_EPSILON = f32(1e-6)  # added to the normaliser, as in the package
+KERNEL = 4  # steps of the convolution
 BLOCK = 4  # channels that the maps of queries, keys and values mix
 GATES = np.intp(8)  # input and forget gates of all heads
 MOST_HEADS = 4
@@ -747,10 +747,29 @@ def _enter_backward(like, sizes, xs, x_at, maps, d_maps, d_maps_at, scratch, at,
         add_to(d_maps, of + 2 * inner, d_v2)
         add_to(d_maps, of + 3 * inner, d_v3)
 
-        convolve_backward(
-            like, length, inner, scratch, at.d_keys + c, at.slopes + c, d_xs + c, xs, x_at + c,
-            maps, TAPS * inner + c, inner, d_maps, d_maps_at + TAPS * inner + c,
-        )  # fmt: skip
+        tap0 = load(like, maps, TAPS * inner + c)
+        tap1 = load(like, maps, (TAPS + 1) * inner + c)
+        tap2 = load(like, maps, (TAPS + 2) * inner + c)
+        tap3 = load(like, maps, (TAPS + 3) * inner + c)
+        d_tap0, d_tap1, d_tap2, d_tap3, d_bias = like, like, like, like, like
+        d1, d2, d3 = like, like, like
+        for s in range(length - 1, -1, -1):
+            here = s * inner + c
+            d0 = load(like, scratch, at.d_keys + here) * load(like, scratch, at.slopes + here)
+            x = load(like, xs, x_at + here)
+            d_x = load(like, scratch, d_xs + here)
+            d_x = fma(d0, tap3, fma(d1, tap2, fma(d2, tap1, fma(d3, tap0, d_x))))
+            store(d_x, scratch, d_xs + here)
+            d_bias = d_bias + d0
+            d_tap3, d_tap2 = fma(x, d0, d_tap3), fma(x, d1, d_tap2)
+            d_tap1, d_tap0 = fma(x, d2, d_tap1), fma(x, d3, d_tap0)
+            d3, d2, d1 = d2, d1, d0
+        of = d_maps_at + TAPS * inner + c
+        add_to(d_maps, of, d_tap0)
+        add_to(d_maps, of + inner, d_tap1)
+        add_to(d_maps, of + 2 * inner, d_tap2)
+        add_to(d_maps, of + 3 * inner, d_tap3)
+        add_to(d_maps, d_maps_at + CONV_BIAS * inner + c, d_bias)
 
 
 @kernel

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vd_forecasting.models.fused_xlstm.compiled.convolution import KERNEL, convolve_backward
 from vd_forecasting.models.fused_xlstm.compiled.kernel import kernel
 from vd_forecasting.models.fused_xlstm.compiled.products import (
     ADDED,
@@ -51,6 +50,7 @@ from vd_forecasting.models.fused_xlstm.compiled.vectors import (
 )
 
 LANES = 0  # set by kernel()
+KERNEL = 4  # steps of the convolution
 SKEW = 80  # between matrices: at equal places of pages they would share few lines of the cache
 STATES = 4  # numbers that a channel keeps of a step for the gradient
 
@@ -483,12 +483,29 @@ def _enter_backward(
     length, width = sizes.length, sizes.width
     for w in range(count):
         for c in range(0, width, lanes_of(like)):
-            here = w * width + c
-            convolve_backward(
-                like, length, count * width, scratch, at.d_convolved + here, at.slopes + here,
-                at.d_normed + here, scratch, at.normed + here, vectors, TAPS * width + c, width,
-                d_vectors, vectors_at + TAPS * width + c,
-            )  # fmt: skip
+            tap0 = load(like, vectors, TAPS * width + c)
+            tap1 = load(like, vectors, (TAPS + 1) * width + c)
+            tap2 = load(like, vectors, (TAPS + 2) * width + c)
+            tap3 = load(like, vectors, (TAPS + 3) * width + c)
+            d_tap0, d_tap1, d_tap2, d_tap3, d_bias = like, like, like, like, like
+            d1, d2, d3 = like, like, like
+            for s in range(length - 1, -1, -1):
+                here = (s * count + w) * width + c
+                d0 = load(like, scratch, at.d_convolved + here)
+                d0 = d0 * load(like, scratch, at.slopes + here)
+                x0 = load(like, scratch, at.normed + here)
+                d_in = fma(d0, tap3, fma(d1, tap2, fma(d2, tap1, d3 * tap0)))
+                add_to(scratch, at.d_normed + here, d_in)
+                d_bias = d_bias + d0
+                d_tap3, d_tap2 = fma(x0, d0, d_tap3), fma(x0, d1, d_tap2)
+                d_tap1, d_tap0 = fma(x0, d2, d_tap1), fma(x0, d3, d_tap0)
+                d3, d2, d1 = d2, d1, d0
+            to = vectors_at + TAPS * width + c
+            add_to(d_vectors, to, d_tap0)
+            add_to(d_vectors, to + width, d_tap1)
+            add_to(d_vectors, to + 2 * width, d_tap2)
+            add_to(d_vectors, to + 3 * width, d_tap3)
+            add_to(d_vectors, vectors_at + CONV_BIAS * width + c, d_bias)
         for s in range(length):
             x_at = ((first + w) * length + s) * width
             normalize_backward(
