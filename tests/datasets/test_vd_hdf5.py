@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from kedro.io import DataCatalog, DatasetError
 
 from tests.make.arrays import make_clean
+from tests.make.held_frames import frames_held
 from tests.make.vd_files import NAMES, STAMPS, VALUES, VDIDS, write
 from vd_forecasting.datasets import VDHDF5Dataset
 
@@ -646,6 +647,10 @@ def test_the_same_array_makes_the_same_bytes(tmp_path: Path) -> None:
     time.sleep(1.1)  # HDF5 keeps times in seconds
     VDHDF5Dataset(filepath=str(tmp_path / "c.h5")).save(data)
     assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "c.h5").read_bytes()
+    with frames_held() as held:
+        VDHDF5Dataset(filepath=str(tmp_path / "d.h5")).save(data)
+    assert held
+    assert (tmp_path / "b.h5").read_bytes() == (tmp_path / "d.h5").read_bytes(), "whoever looks on"
 
 
 def test_a_lazily_loaded_array_can_be_saved_over_its_own_file(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Labelled arrays in netCDF files."""
 
 import copy
+import inspect
 import pickle
 import weakref
 from pathlib import Path
@@ -15,6 +16,7 @@ from kedro.io import DataCatalog, DatasetError
 
 from tests.make.arrays import make_clean
 from tests.make.artefacts import make_predictions
+from tests.make.held_frames import frames_held
 from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import Forecasts
 from vd_forecasting.datasets import XarrayDataset
@@ -176,6 +178,10 @@ def test_forecasts_can_be_saved_over_their_own_file(forecasts_file: XarrayDatase
     xr.testing.assert_identical(forecasts_file.load().data.compute(), forecasts().to_xarray())
     forecasts_file.save(forecasts())
     assert forecasts_file.filepath.read_bytes() == before
+    with frames_held(inspect.unwrap(h5py.Dataset.__setitem__)) as held:
+        forecasts_file.save(forecasts())
+    assert held
+    assert forecasts_file.filepath.read_bytes() == before, "whoever looks on"
 
 
 def test_what_is_made_block_by_block_is_written_block_by_block(

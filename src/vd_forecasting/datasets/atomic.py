@@ -110,6 +110,10 @@ def replacing_hdf5(file: Place) -> Iterator[io.RawIOBase]:
     HDF5 does not survive a failed write: it fails again when the file is closed and when Python
     ends, with tracebacks and a crash. So the first failure is kept, nothing more is written, and
     the failure is raised when HDF5 has closed the file.
+
+    Flush the file after each array, so that the same content makes the same bytes. HDF5 finds the
+    place of compressed values when the array is flushed or closed, and it is closed with the last
+    reference to it. A profiler, as every Dask worker has one, may hold one a little longer.
     """
     with replacing(file) as temporary, _FailingLater(temporary, "w+") as raw:
         try:

@@ -153,6 +153,7 @@ def _write_labels(file: h5py.File, data: xr.DataArray) -> None:
     ):
         chunks = (min(len(texts), 4096),)
         file.create_dataset(name, data=_of_fixed_length(texts), chunks=chunks, **_COMPRESSED)
+        file.flush()  # see replacing_hdf5
     if "unit" in data.coords and data["unit"].dims == ("feature",):
         units = _of_fixed_length(_encode(data["unit"]))
         file[contract.FEATURE_NAMES].attrs.create("units", units)

@@ -100,7 +100,11 @@ class XarrayDataset(FileDataset[Any, Any]):
             data = data.to_xarray()
         groups = {"/": data} if isinstance(data, xr.Dataset) else data
         compressed = {"zlib": True, "complevel": 1}
-        with replacing_hdf5(self.filepath) as raw, h5netcdf.File(raw, "w") as file:
+        with (
+            replacing_hdf5(self.filepath) as raw,
+            h5py.File(raw, "w", track_order=True) as stored,
+            h5netcdf.File(stored, "w") as file,
+        ):
             for group, of_group in groups.items():
                 encoding = {
                     name: compressed
@@ -108,7 +112,7 @@ class XarrayDataset(FileDataset[Any, Any]):
                     for name, array in of_group.data_vars.items()
                 }
                 store = H5NetCDFStore(file if group == "/" else file.create_group(group))
-                of_group.dump_to_store(store, writer=_BlockWriter(), encoding=encoding)
+                of_group.dump_to_store(store, writer=_BlockWriter(stored), encoding=encoding)
 
 
 def _check_stored(path: Place, limit: MemoryLimit, *, groups: bool) -> list[str]:
@@ -192,18 +196,26 @@ def _chunks(variable: xr.DataArray, most: dict[str, int]) -> tuple[int, ...]:
 
 
 class _BlockWriter(ArrayWriter):
-    """Writes the chunks of a dask array in order, so that one at a time is in memory."""
+    """Writes the chunks of a dask array in order, so that one at a time is in memory.
 
-    __slots__ = ()
+    It flushes after each variable: see :func:`.replacing_hdf5`.
+    """
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: h5py.File) -> None:
+        super().__init__()
+        self._file = file
 
     def add(self, source: Any, target: Any, region: Any = None) -> None:
         if not hasattr(source, "chunks"):
             super().add(source, target, region)
-            return
-        from dask.array.core import slices_from_chunks  # noqa: PLC0415  (slow to import)
+        else:
+            from dask.array.core import slices_from_chunks  # noqa: PLC0415  (slow to import)
 
-        for where in slices_from_chunks(source.chunks):
-            target[where] = source[where].compute(scheduler="synchronous")
+            for where in slices_from_chunks(source.chunks):
+                target[where] = source[where].compute(scheduler="synchronous")
+        self._file.flush()
 
 
 @dataclass(frozen=True)
