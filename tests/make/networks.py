@@ -77,13 +77,14 @@ def make_batch(size: Size) -> tuple[Tensor, Tensor]:
 
 
 def training_step(network: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    parameters = [*network.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     network.train()
 
     def step() -> None:
         optimizer.zero_grad()
         nn.functional.l1_loss(network(x), y).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
     return step

@@ -66,8 +66,10 @@ class Learner:
         # (Polyak and Juditsky 1992) is judged, kept and used instead.
         self.average = copy.deepcopy(forecaster).eval().requires_grad_(False)
         self.average.to(self.device)  # cuDNN wants the weights of an LSTM in one piece again
+        self.parameters = [*forecaster.parameters()]
         self.weights, self.averages = (
-            [weight.detach() for weight in of.parameters()] for of in (forecaster, self.average)
+            [weight.detach() for weight in of]
+            for of in (self.parameters, self.average.parameters())
         )
         self.is_asynchronous = captured.is_asynchronous(self.device)
         self.is_recorded = self.is_asynchronous and not forecaster.waits
@@ -372,7 +374,7 @@ def take_step(learner: Learner, inputs: Tensor, targets: Tensor, steps: int | Te
     learner.sums.add(forecast, targets, learner.forecaster.numbers(inputs))
     learner.optimizer.zero_grad()
     masked_mae(forecast, targets).backward()
-    torch.nn.utils.clip_grad_norm_(learner.forecaster.parameters(), learner.training.gradient_clip)
+    torch.nn.utils.clip_grad_norm_(learner.parameters, learner.training.gradient_clip)
     learner.optimizer.step()
     move_average(learner.averages, learner.weights, steps)
 
