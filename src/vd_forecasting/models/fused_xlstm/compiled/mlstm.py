@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from vd_forecasting.models.fused_xlstm.compiled import mlstm_kernels as kernels
 from vd_forecasting.models.fused_xlstm.compiled.kernel import lanes_of
-from vd_forecasting.models.fused_xlstm.compiled.sums import added_up, zeros
+from vd_forecasting.models.fused_xlstm.compiled.sums import add_up, in_one
 from vd_forecasting.models.fused_xlstm.compiled.threads import parts_of
 from vd_forecasting.models.fused_xlstm.compiled.workspace import workspace
 
@@ -64,11 +64,12 @@ class _Block(torch.autograd.Function):
         lanes, parts = ctx.lanes, parts_of(sizes.batch)
         scratch = workspace(parts[0] * kernels.size_of_scratch(lanes, sizes, True))
         d_x = torch.empty_like(x)
-        sums, of_first = zeros(parts[0], (up, down, maps))
+        sums, gradients = in_one(parts[0], (up, down, maps))
         d_output = d_output.contiguous()
-        tensors = (x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, *of_first)
+        tensors = (x, up, down, maps, scratch, xs, zs, gates, d_output, d_x, *gradients)
         kernels.backward(lanes, parts, tensors, (sizes, sums.shape[1], *ctx.numbers))
-        d_up, d_down, d_maps = added_up(sums, (up, down, maps))
+        add_up(sums)
+        d_up, d_down, d_maps = gradients
         d_small = [torch.empty_like(weight) for weight in small]
         _, _, query, key, _, input_gate, _, forget_gate, *_ = small
         tensors = (query, key, input_gate, forget_gate, maps, d_maps, *d_small)

@@ -19,6 +19,7 @@ coefficients: coefficient r of a channel belongs to the channel r places on in i
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,12 +45,12 @@ from vd_forecasting.models.fused_xlstm.compiled.rows import (
 )
 from vd_forecasting.models.fused_xlstm.compiled.vectors import (
     HALF,
-    HIGHEST,
     INNER,
     LOWEST,
     ONE,
     exp,
     f32,
+    fetch,
     fill,
     fma,
     load,
@@ -256,6 +257,7 @@ def _enter(like, xs, x_at, length, steps, inner, maps, scratch, keys, queries, v
             key = raw * gate
             store(key, scratch, keys + s * inner + c)
             if slopes >= 0:
+                fetch(xs, x_at + (length + s) * inner + c)  # of the next window
                 store(fma(key, ONE - gate, gate), scratch, slopes + s * inner + c)
             value = fma(turn(x, 1), v1, fma(turn(x, 2), v2, fma(turn(x, 3), v3, x * v0)))
             store(value, scratch, values + s * inner + c)
@@ -313,7 +315,7 @@ class Places(NamedTuple):
     # of one head
     d_scores: int  # [T, S]
     exponents: int  # [S]
-    log_forget: int  # [S]
+    forget: int  # [S]
     taken: int  # [S]
     end: int
 
@@ -362,14 +364,14 @@ def _places(lanes, base, sizes, backward):
     d_normalizers = signs + heads * padded + SKEW
     d_scores = d_normalizers + heads * padded + SKEW
     exponents = d_scores + back * steps * padded + SKEW
-    log_forget = exponents + padded + SKEW
-    taken = log_forget + padded + SKEW
+    forget = exponents + padded + SKEW
+    taken = forget + padded + SKEW
     end = taken + padded + SKEW
     end = base + (end - base + 15) // 16 * 16
     return Places(
         normed, late, output, hidden, d_hidden, d_normed, d_late, d_xs, d_zs, keys, queries, values,
         slopes, d_keys, d_queries, d_values, d_state, d_gates, state, weights, scores, stabilizers,
-        strongest, normalizers, signs, d_normalizers, d_scores, exponents, log_forget, taken, end,
+        strongest, normalizers, signs, d_normalizers, d_scores, exponents, forget, taken, end,
     )  # fmt: skip
 
 
@@ -382,6 +384,7 @@ def _place(lanes, part, sizes, backward):
     return _compiled_places(lanes, part * size, sizes, backward)
 
 
+@cache
 def size_of_scratch(lanes: int, sizes: Sizes, backward: bool) -> int:
     """Numbers that a part needs."""
     size: int = _places(lanes, 0, sizes, backward).end
@@ -424,16 +427,12 @@ def _gates(gates_like, sizes, xs, x_at, maps, scratch, at, gates, gates_at):
 
 
 @njit(**INNER)
-def _log_forget(like, sizes, h, maps, scratch, at, gates, gates_at):
-    """log f of a head at all steps."""
-    step, gate = lanes_of(like), sizes.heads + h
+def _forget_gates(sizes, h, maps, scratch, at, gates, gates_at):
+    """The forget gates of a head at all steps before their activation."""
+    gate = sizes.heads + h
     bias = maps[REST * sizes.inner + gate]
     for s in range(sizes.length):
-        scratch[at.log_forget + s] = gates[gates_at + GATES * s + gate] + bias
-    for s in range(0, sizes.length, step):
-        f = load(like, scratch, at.log_forget + s)
-        log_f = where_less(f, like, f, like) - log1p(exp(-magnitude(f)))
-        store(log_f, scratch, at.log_forget + s)
+        scratch[at.forget + s] = gates[gates_at + GATES * s + gate] + bias
 
 
 @njit(**INNER)
@@ -446,11 +445,15 @@ def _weigh(like, sizes, h, maps, scratch, at, gates, gates_at):
     lanes = ramp(like)
     for k in range(0, padded, step):
         store(like - f32(np.inf), scratch, at.exponents + k)
-    _log_forget(like, sizes, h, maps, scratch, at, gates, gates_at)
+    _forget_gates(sizes, h, maps, scratch, at, gates, gates_at)
+    for s in range(0, length, step):
+        f = load(like, scratch, at.forget + s)
+        log_f = where_less(f, like, f, like) - log1p(exp(-magnitude(f)))
+        store(log_f, scratch, at.forget + s)
     stabilizer, strongest = -f32(np.inf), 0
     for s in range(length):
         t = s - length + steps
-        log_f, taken = scratch[at.log_forget + s], gates[gates_at + GATES * s + h] + bias
+        log_f, taken = scratch[at.forget + s], gates[gates_at + GATES * s + h] + bias
         stabilizer += log_f
         if not taken < stabilizer:  # or NaN
             stabilizer, strongest = taken, s
@@ -492,12 +495,16 @@ def _attend(like, sizes, h, maps, scratch, at, gates, gates_at):
             score = where_less(lanes, f32(late + t - k) + HALF, score, like)  # not the future
             store(score, scratch, of.scores + row + k)
             sums = sums + score
-        score = total(sums)
-        # Shut input gates make it larger than any float32, infinity times 0 a gradient of NaN.
-        bound = f32(math.exp(min(-scratch[of.stabilizers + t], HIGHEST)))
-        inside = abs(score) >= bound
-        scratch[of.normalizers + t] = (abs(score) if inside else bound) + NORMALIZER_EPSILON
-        scratch[of.signs + t] = (ONE if score > 0 else -ONE) if inside else f32(0)
+        scratch[of.normalizers + t] = total(sums)
+    for t in range(0, steps, step):
+        score = load(like, scratch, of.normalizers + t)
+        size, sign = magnitude(score), where_less(like, score, ONE, like - ONE)
+        # Of shut input gates it would be larger than any float32 if exp did not end before that,
+        # infinity times 0 a gradient of NaN.
+        bound = exp(-load(like, scratch, of.stabilizers + t))
+        normalizer = where_less(size, bound, bound, size) + NORMALIZER_EPSILON
+        store(normalizer, scratch, of.normalizers + t)
+        store(where_less(size, bound, like, sign), scratch, of.signs + t)
     for t in range(0, steps, 4):
         multiply(like, min(4, steps - t), width, min(length, late + t + 4),
                  scratch, of.scores + t * padded, padded, NEXT,
@@ -620,6 +627,7 @@ def _leave_backward(
                 skip = load(like, maps, SKIP * inner + c)
                 value = fma(key, skip, normed * weight)
                 z = load(like, zs, z_at + row)
+                fetch(zs, z_at + sizes.steps * inner + row)  # of the next window
                 gate = sigmoid(z)
                 opened = z * gate
                 store(value * opened, scratch, hidden + row)
@@ -659,7 +667,7 @@ def _attend_backward(like, sizes, h, maps, scratch, at, gates, gates_at):
     multiply_rows(like, steps, length, width, scratch, at.d_state + of_head, inner,
                   scratch, at.values + of_head, inner,
                   scratch, at.d_scores, padded, late)  # fmt: skip
-    taken, logs = at.taken, at.log_forget
+    taken = at.taken
     lanes = ramp(like)
     for k in range(0, padded, step):
         store(like, scratch, taken + k)
@@ -681,13 +689,15 @@ def _attend_backward(like, sizes, h, maps, scratch, at, gates, gates_at):
         d_stabilizer = d_normalizer * NORMALIZER_EPSILON
         scratch[taken + int(scratch[of.strongest + t])] += d_stabilizer
         scratch[at.d_gates + GATES * s + heads + h] = total(sums) + d_stabilizer
-    _log_forget(like, sizes, h, maps, scratch, at, gates, gates_at)
+    _forget_gates(sizes, h, maps, scratch, at, gates, gates_at)
+    for s in range(0, length, step):  # 1 - f, the slope of log f
+        store(sigmoid(-load(like, scratch, at.forget + s)), scratch, at.forget + s)
     d_decay = f32(0)
     for s in range(length - 1, -1, -1):
         gate = at.d_gates + GATES * s + h
         d_decay += scratch[gate + heads] - scratch[taken + s]
         scratch[gate] = scratch[taken + s]
-        scratch[gate + heads] = d_decay * (ONE - f32(math.exp(scratch[logs + s])))
+        scratch[gate + heads] = d_decay * scratch[at.forget + s]
     for t in range(0, steps, 4):
         multiply(like, min(4, steps - t), width, min(length, late + t + 4),
                  scratch, at.d_scores + t * padded, padded, NEXT,
@@ -778,15 +788,17 @@ def backward(
     sizes, each, epsilon, out_epsilon, share, seed,
 ):  # fmt: skip
     """The gradients of ``x``, ``up`` [2I, D], ``down`` [D, I] and the maps; those but of ``x`` are
-    one for each part, zero before, ``each`` numbers apart."""
+    one for each part, ``each`` numbers apart."""
     like, gates_like = fill(LANES, f32(0)), fill(8, f32(0))
     batch, length, steps, width, inner, heads = sizes
     at = _place(LANES, part, sizes, True)
     up_at = down_at = maps_at = part * each
     rest = REST * inner
-    stop, many = batch * (part + 1) // parts, _together(length)
-    for first in range(batch * part // parts, stop, many):
-        count = min(many, stop - first)
+    for k in range(rest + GATES + width):
+        d_maps[maps_at + k] = 0
+    start, stop, many = batch * part // parts, batch * (part + 1) // parts, _together(length)
+    for first in range(start, stop, many):
+        count, further = min(many, stop - first), first > start
         late = _normalize_windows(like, sizes, first, count, x, maps, scratch, at, epsilon)
         for r in range(count * steps):
             out_at = (first * steps + r) * width
@@ -833,11 +845,11 @@ def backward(
             _enter_backward(like, sizes, xs, x_at, maps, d_maps, maps_at, scratch, at, d_xs)
         rows, late_rows = count * length, count * steps
         multiply(like, width, inner, late_rows, scratch, at.output, NEXT, width,
-                 scratch, at.hidden, inner, d_down, down_at, inner, ADDED)  # fmt: skip
+                 scratch, at.hidden, inner, d_down, down_at, inner, further)  # fmt: skip
         multiply(like, inner, width, rows, scratch, at.d_xs, NEXT, inner,
-                 scratch, at.normed, width, d_up, up_at, width, ADDED)  # fmt: skip
+                 scratch, at.normed, width, d_up, up_at, width, further)  # fmt: skip
         multiply(like, inner, width, late_rows, scratch, at.d_zs, NEXT, inner,
-                 scratch, late, width, d_up, up_at + inner * width, width, ADDED)  # fmt: skip
+                 scratch, late, width, d_up, up_at + inner * width, width, further)  # fmt: skip
         multiply(like, rows, width, inner, scratch, at.d_xs, inner, NEXT,
                  up, START, width, scratch, at.d_normed, width, NEW)  # fmt: skip
         d_late = at.d_normed if steps == length else at.d_late

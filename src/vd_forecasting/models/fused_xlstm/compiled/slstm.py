@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from vd_forecasting.models.fused_xlstm.compiled import slstm_kernels as kernels
 from vd_forecasting.models.fused_xlstm.compiled.kernel import lanes_of
-from vd_forecasting.models.fused_xlstm.compiled.sums import added_up, zeros
+from vd_forecasting.models.fused_xlstm.compiled.sums import add_up, in_one
 from vd_forecasting.models.fused_xlstm.compiled.threads import parts_of
 from vd_forecasting.models.fused_xlstm.compiled.workspace import workspace
 
@@ -67,11 +67,12 @@ class _Block(torch.autograd.Function):
         sizes, lanes, parts = ctx.sizes, ctx.lanes, ctx.parts
         scratch = workspace(parts[0] * kernels.size_of_scratch(sizes, True))
         d_x = torch.empty_like(x)
-        sums, of_first = zeros(parts[0], (*weights, vector))
+        sums, gradients = in_one(parts[0], (*weights, vector))
         d_output = d_output.contiguous()
-        tensors = (x, *weights, vector, scratch, states, middle, ups, d_output, d_x, *of_first)
+        tensors = (x, *weights, vector, scratch, states, middle, ups, d_output, d_x, *gradients)
         kernels.backward(lanes, parts, tensors, (sizes, sums.shape[1], *ctx.numbers))
-        *d_weights, d_vector = added_up(sums, (*weights, vector))
+        add_up(sums)
+        *d_weights, d_vector = gradients
         d_vectors = [torch.empty_like(of) for of in vectors]
         kernels.lay_back(lanes, (1, 0), (d_vector, *d_vectors), (sizes,))
         return d_x, *d_vectors, *d_weights, None, None, None, None

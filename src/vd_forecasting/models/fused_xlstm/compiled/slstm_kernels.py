@@ -11,6 +11,7 @@ constant for the gradient.
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -145,6 +146,7 @@ def _place(part, many, sizes, backward):
     return _compiled_places(part * size, many, sizes, backward)
 
 
+@cache
 def size_of_scratch(sizes: Sizes, backward: bool) -> int:
     """Numbers that a part needs."""
     many = max(WINDOWS_TOGETHER, ROWS_TOGETHER // sizes.length // 4 * 4)
@@ -393,27 +395,26 @@ def _gates_of(like, states, of):
 def _recur_again(like, sizes, first, count, scratch, at, states):
     """Cells, normalisers and output of some windows from their states."""
     length, width, step = sizes.length, sizes.width, lanes_of(like)
-    for w in range(count):
-        for c in range(0, width, step):
-            cell, normalizer = like, like
-            for s in range(length):
-                row = (s * count + w) * width + c
-                of = (first * length * width + row) * STATES
-                i, f = _gates_of(like, states, of)
-                cell = fma(f, cell, i * load(like, states, of + step))
-                normalizer = fma(f, normalizer, i)
-                store(cell, scratch, at.cells + row)
-                store(normalizer, scratch, at.normalizers + row)
-                y = load(like, states, of + 2 * step) * cell / normalizer
-                store(y, scratch, at.y + row)
-                store(like, scratch, at.d_y + row)
+    before = count * width
+    for row in range(0, count * length * width, step):
+        of = (first * length * width + row) * STATES
+        i, f = _gates_of(like, states, of)
+        cell, normalizer = i * load(like, states, of + step), i
+        if row >= before:
+            cell = fma(f, load(like, scratch, at.cells + row - before), cell)
+            normalizer = fma(f, load(like, scratch, at.normalizers + row - before), normalizer)
+        store(cell, scratch, at.cells + row)
+        store(normalizer, scratch, at.normalizers + row)
+        y = load(like, states, of + 2 * step) * cell / normalizer
+        store(y, scratch, at.y + row)
+        store(like, scratch, at.d_y + row)
 
 
 @njit(**INNER)
 def _recur_backward(
     like, sizes, h, first, count, i_weight, f_weight, z_weight, o_weight, recurrent,
-    d_i_weight, d_f_weight, d_z_weight, d_o_weight, d_recurrent, part_at, d_vectors, vectors_at,
-    scratch, at, states,
+    d_i_weight, d_f_weight, d_z_weight, d_o_weight, d_recurrent, part_at, further, d_vectors,
+    vectors_at, scratch, at, states,
 ):  # fmt: skip
     """The gradients through the recurrence of a head, from ``at.d_y``."""
     length, width = sizes.length, sizes.width
@@ -469,10 +470,10 @@ def _recur_backward(
                  scratch, d_given + channel, width, add)  # fmt: skip
         multiply(like, of_head, of_head, rows, scratch, gates, NEXT, wide,
                  scratch, given + channel, width,
-                 d_weight, part_at + of, of_head, ADDED)  # fmt: skip
+                 d_weight, part_at + of, of_head, further)  # fmt: skip
     multiply(like, wide, of_head, rows - count, scratch, at.gates + count * wide, NEXT, wide,
              scratch, at.y + channel, width,
-             d_recurrent, part_at + channel * wide, of_head, ADDED)  # fmt: skip
+             d_recurrent, part_at + channel * wide, of_head, further)  # fmt: skip
 
 
 @njit(**INNER)
@@ -520,7 +521,7 @@ def backward(
     ups, d_output, d_x, d_intake, d_forget, d_z, d_o, d_recurrent, d_up, d_down, d_vectors,
     sizes, each, epsilon, heads_epsilon, feed_epsilon, share, feed_share, seed, feed_seed,
 ):  # fmt: skip
-    """The gradients; those but of ``x`` are one for each part, zero before, ``each`` numbers apart.
+    """The gradients; those but of ``x`` are one for each part, ``each`` numbers apart.
 
     Parameters are as the package has them.
     """
@@ -529,9 +530,11 @@ def backward(
     of_head, many = width // heads, max(1, min(_together(length), batch))
     at = _place(part, many, sizes, True)
     vectors_at = part * each
-    stop = batch * (part + 1) // parts
-    for first in range(batch * part // parts, stop, many):
-        count = min(many, stop - first)
+    for k in range(END * width):
+        d_vectors[vectors_at + k] = 0
+    start, stop = batch * part // parts, batch * (part + 1) // parts
+    for first in range(start, stop, many):
+        count, further = min(many, stop - first), first > start
         rows, late_from = count * steps, (length - steps) * count
         _enter(like, sizes, first, count, x, vectors, scratch, at, epsilon, True)
         for r in range(rows):
@@ -558,9 +561,9 @@ def backward(
                 store(d_gate, scratch, at.d_ups + r * 2 * feed + c)
                 store(d_opened * active, scratch, at.d_ups + r * 2 * feed + feed + c)
         multiply(like, width, feed, rows, scratch, at.output, NEXT, width, scratch, at.opened, feed,
-                 d_down, part * each, feed, ADDED)  # fmt: skip
+                 d_down, part * each, feed, further)  # fmt: skip
         multiply(like, 2 * feed, width, rows, scratch, at.d_ups, NEXT, 2 * feed,
-                 scratch, at.fed, width, d_up, part * each, width, ADDED)  # fmt: skip
+                 scratch, at.fed, width, d_up, part * each, width, further)  # fmt: skip
         multiply(like, rows, width, 2 * feed, scratch, at.d_ups, 2 * feed, NEXT, up, START, width,
                  scratch, at.d_fed, width, NEW)  # fmt: skip
 
@@ -603,8 +606,8 @@ def backward(
         for h in range(heads):
             _recur_backward(
                 like, sizes, h, first, count, intake, forget, z, o, recurrent,
-                d_intake, d_forget, d_z, d_o, d_recurrent, part * each, d_vectors, vectors_at,
-                scratch, at, states,
+                d_intake, d_forget, d_z, d_o, d_recurrent, part * each, further, d_vectors,
+                vectors_at, scratch, at, states,
             )  # fmt: skip
         _enter_backward(like, sizes, first, count, x, vectors, d_vectors, vectors_at, scratch, at,
                         epsilon, d_x)  # fmt: skip

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-def zeros(parts: int, like: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-    """Zeros for every part, ``[parts, size]``, and those of the first part by tensor.
+def in_one(parts: int, like: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """Memory for every part, ``[parts, size]``, and in it, shaped like these, the tensors of the
+    first part.
 
     Those of the other parts lie one size behind the other.
     """
     sizes = [of.numel() for of in like]
-    sums = like[0].new_zeros(parts, sum(sizes))
-    return sums, sums[0].split(sizes)
+    sums = like[0].new_empty(parts, sum(sizes))
+    pieces = sums[0].split(sizes)
+    return sums, [piece.view(of.shape) for piece, of in zip(pieces, like, strict=True)]
 
 
-def added_up(sums: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The sum over all parts, in the shapes of these tensors."""
-    total = sums[0] if len(sums) == 1 else sums.sum(0)
-    pieces = total.split([of.numel() for of in like])
-    return [piece.view(of.shape) for piece, of in zip(pieces, like, strict=True)]
+def add_up(sums: Tensor) -> None:
+    """Add to the first part what the others have."""
+    if len(sums) > 1:
+        sums[0] += sums[1:].sum(0)

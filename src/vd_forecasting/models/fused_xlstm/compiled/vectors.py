@@ -21,6 +21,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, models, register_model
 
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
+BYTES = ir.IntType(8).as_pointer()
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # Only called by compiled code, which is kept with it.
 INNER = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -159,6 +160,20 @@ def store(typing_context: Any, vector: Any, x: Any, at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(vector, x, types.intp), generate
+
+
+@intrinsic
+def fetch(typing_context: Any, x: Any, at: Any) -> Any:
+    """Begin to bring a number and what lies around it to the second cache."""
+
+    def generate(context: Any, builder: Any, of: Any, arguments: Any) -> Any:
+        pointer = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), BYTES)
+        kind = ir.FunctionType(ir.VoidType(), [BYTES, INT, INT, INT])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(prefetch, [pointer, INT(0), INT(2), INT(1)])
+        return context.get_dummy_value()
+
+    return types.none(x, types.intp), generate
 
 
 @intrinsic
