@@ -202,8 +202,8 @@ def _score(
 
 def scores_of(sums: xr.Dataset) -> xr.Dataset:
     """Coverage, mean width, Winkler score and CRPS from sums; NaN without any truth."""
-    n = sums["n"].where(sums["n"] > 0)
-    return xr.Dataset({str(name): sums[name] / n for name in sums if name != "n"})
+    n = sums.variables["n"].where(sums.variables["n"] > 0)
+    return xr.Dataset({str(of): sums.variables[of] / n for of in sums if of != "n"}, sums.coords)
 
 
 @dataclass(frozen=True)
