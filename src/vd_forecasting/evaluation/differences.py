@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -231,12 +232,12 @@ def _between(sums: _Sums, confidence: float) -> dict[tuple[str, int], Difference
 def _intervals(sums: _Sums, confidence: float) -> tuple[xr.DataArray, xr.DataArray]:
     """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
     steps = [step != AVERAGE for _, step in sums.pairs]
-    coords = {
+    coords: dict[str, list[Any]] = {
         "model": sums.models,
         "feature": list(dict.fromkeys(feature for feature, _ in sums.pairs)),
         "horizon": list(dict.fromkeys(step for _, step in sums.pairs if step != AVERAGE)),
     }
-    ends = np.full((2, *map(len, coords.values())), np.nan)
+    ends = np.full((2, *(len(labels) for labels in coords.values())), np.nan)
     for model in [name for name in MODELS if name in sums.models]:
         at = sums.models.index(model)
         intervals = ratio_intervals(sums.by_day[at], sums.scored, sums.days, confidence)
