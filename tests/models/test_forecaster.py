@@ -7,6 +7,7 @@ from torch import nn
 
 from vd_forecasting.models import Forecaster, LSTMConfig, LSTMCore, XLSTMConfig, XLSTMCore
 from vd_forecasting.models.checkpoint import build_forecaster
+from vd_forecasting.models.lstm import drop
 
 LSTM: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "dropout": 0.3}
 XLSTM: dict[str, Any] = {
@@ -88,19 +89,30 @@ def test_the_core_gives_the_last_step_of_the_library() -> None:
 
 
 def test_an_lstm_layer_by_layer_is_that_of_the_library() -> None:
-    """Also its dropout, where both draw the same numbers: on a CPU."""
-    core, library = LSTMCore(LSTMConfig(**LSTM)), nn.LSTM(16, 16, 2, batch_first=True, dropout=0.3)
+    core = LSTMCore(LSTMConfig(**{**LSTM, "dropout": 0.0}))
+    library = nn.LSTM(16, 16, LSTM["num_layers"], batch_first=True)
     library.load_state_dict(core.lstm.state_dict())
     x, results = torch.randn(2, 8, 16), []
     for run, weights in (
-        (core.lstm.layer_by_layer, core.parameters()),
+        (core.lstm, core.parameters()),
         (lambda x: library(x)[0], library.parameters()),
     ):
-        torch.manual_seed(7)
         output = run(x)
         results.append([output, *torch.autograd.grad(output.square().sum(), [*weights])])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(7)
+    x = torch.full((100, 100), 2.0, requires_grad=True)
+    dropped = drop(x, share)
+    dropped.sum().backward()
+    kept = dropped != 0
+    assert kept.float().mean() == pytest.approx(1 - share, abs=0.02)
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 2 / (1 - share or 1)))
+    torch.testing.assert_close(x.grad, dropped / 2)
 
 
 def test_unknown_backend() -> None:

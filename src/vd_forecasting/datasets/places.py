@@ -9,7 +9,6 @@ temporary folder first (:func:`.atomic.replacing`).
 """
 
 import errno
-import gc
 import io
 import os
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Any, ClassVar, Literal
 import fsspec
 from kedro.io import DatasetError
 
+from vd_forecasting.datasets.garbage import no_garbage_collection
 from vd_forecasting.wording import one_line
 
 _HERE = "file://"
@@ -198,26 +198,15 @@ class _Reader(io.RawIOBase):
         with self._lock:
             block = self._blocks.pop(key, None)
             if block is None:
-                with _naming(self._content[0]), _no_garbage_collection():
+                # An object of h5py that is freed here would wait for the lock of h5py, whose owner
+                # waits for this thread.
+                with _naming(self._content[0]), no_garbage_collection():
                     self._file.seek(number * BLOCK_BYTES)
                     block = self._file.read(BLOCK_BYTES)
             self._blocks[key] = block
             if len(self._blocks) > MOST_BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
         return block
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keeps it from freeing objects of h5py in the thread that fetches: they would wait there for
-    the lock of h5py, whose owner waits for the thread."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 Place = Path | RemoteFile

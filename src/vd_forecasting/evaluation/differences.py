@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -230,20 +231,19 @@ def _between(sums: _Sums, confidence: float) -> dict[tuple[str, int], Difference
 
 def _intervals(sums: _Sums, confidence: float) -> tuple[xr.DataArray, xr.DataArray]:
     """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
-    coords = {
+    steps = [step != AVERAGE for _, step in sums.pairs]
+    coords: dict[str, list[Any]] = {
         "model": sums.models,
-        "horizon": list(dict.fromkeys(step for _, step in sums.pairs if step != AVERAGE)),
         "feature": list(dict.fromkeys(feature for feature, _ in sums.pairs)),
+        "horizon": list(dict.fromkeys(step for _, step in sums.pairs if step != AVERAGE)),
     }
-    low = xr.DataArray(np.nan, coords, tuple(coords))
-    high = low.copy()
+    ends = np.full((2, *(len(labels) for labels in coords.values())), np.nan)
     for model in [name for name in MODELS if name in sums.models]:
-        of_model = sums.by_day[sums.models.index(model)]
-        ends = ratio_intervals(of_model, sums.scored, sums.days, confidence)
-        for (feature, step), interval in zip(sums.pairs, ends, strict=True):
-            if step != AVERAGE:
-                at = {"model": model, "horizon": step, "feature": feature}
-                low.loc[at], high.loc[at] = interval.low, interval.high
+        at = sums.models.index(model)
+        intervals = ratio_intervals(sums.by_day[at], sums.scored, sums.days, confidence)
+        both = np.array([(interval.low, interval.high) for interval in intervals])[steps]
+        ends[:, at] = both.T.reshape(ends[:, at].shape)
+    low, high = (xr.DataArray(end, coords).transpose("model", "horizon", ...) for end in ends)
     return low, high
 
 

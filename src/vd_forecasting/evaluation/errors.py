@@ -109,20 +109,15 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
     observed, scale = block.truth.notnull(), block.data["mase_scale"]
     numbers = scale["block"].values
     ends = np.searchsorted(block.data[BLOCK].values, [*numbers, numbers[-1] + 1])
-    of_vds, absolute = [], []
+    spans = [slice(*span) for span in pairwise(ends)]
+    of_blocks: list[list[xr.Dataset]] = [[] for _ in spans]
+    absolute = []
 
     def add_up(forecast: xr.DataArray) -> None:
-        of_blocks = [
-            sums(
-                block.truth.isel(origin=slice(*span)),
-                forecast.isel(origin=slice(*span)),
-                ["origin"],
-                mape_min_truth,
-                scale.isel(block=at, drop=True),
-            )
-            for at, span in enumerate(pairwise(ends))
-        ]
-        of_vds.append(xr.concat(of_blocks, scale["block"]))
+        for at, (span, of_vds) in enumerate(zip(spans, of_blocks, strict=True)):
+            truth, of_block = (of.isel(origin=span) for of in (block.truth, forecast))
+            own_scale = scale.isel(block=at, drop=True)
+            of_vds.append(sums(truth, of_block, ["origin"], mape_min_truth, own_scale))
 
     for labelled in block.forecast:  # one by one, for their errors take room
         forecast = labelled.drop_vars(["model", "seed", "best"])
@@ -131,8 +126,10 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
         absolute.append(error.sum("vd", skipna=False))
     for network in block.of_several_seeds:
         add_up(block.joined(network))
+    of_members = [xr.concat(of_vds, "member", data_vars="all") for of_vds in of_blocks]
     of_origins = {"loss": xr.concat(absolute, "member"), "n": observed.sum("vd")}
-    return xr.concat(of_vds, "member", data_vars="all"), xr.Dataset(of_origins)
+    by_vd = xr.concat(of_members, scale["block"]).transpose("member", "block", ...)
+    return by_vd, xr.Dataset(of_origins)
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,11 @@ def _score(
         truth = now.truth[:, at].astype("float64")
         known = np.isfinite(truth)
         inside = np.where(np.isnan(lower), np.nan, (lower <= truth) & (truth <= upper))
-        outside = np.maximum(lower - truth, 0) + np.maximum(truth - upper, 0)
         width = upper - lower
-        winkler = width + 2 / missing * outside
+        winkler = np.maximum(lower - truth, truth - upper)
+        np.maximum(winkler, 0, out=winkler)
+        winkler *= 2 / missing
+        winkler += width
         # Twice the mean pinball loss: that of both ends is the Winkler score times missing / 2.
         pinball = (missing * winkler)[central].sum(0) + abs(truth - now.forecast[:, at])
         crps = pinball / (2 * central.sum() + 1)
@@ -200,8 +202,8 @@ def _score(
 
 def scores_of(sums: xr.Dataset) -> xr.Dataset:
     """Coverage, mean width, Winkler score and CRPS from sums; NaN without any truth."""
-    n = sums["n"].where(sums["n"] > 0)
-    return xr.Dataset({str(name): sums[name] / n for name in sums if name != "n"})
+    n = sums.variables["n"].where(sums.variables["n"] > 0)
+    return xr.Dataset({str(of): sums.variables[of] / n for of in sums if of != "n"}, sums.coords)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,8 @@ def around(
     """The ends so far from forecasts ``[T, N, F]``, within the possible: ``[L, T, N, F]`` each."""
     point = forecast.astype("float64")
     low, high = (np.asarray(end, dtype="float64") for end in possible)
-    return np.clip(point - widths, low, high), np.clip(point + widths, low, high)
+    ends = point - widths, point + widths
+    return np.clip(ends[0], low, high, out=ends[0]), np.clip(ends[1], low, high, out=ends[1])
 
 
 def adaptive_quantiles(
@@ -208,34 +209,35 @@ def adaptive_quantiles(
     """
     shape = scores.shape[1:]
     ordered, scores = (of.reshape(len(of), -1) for of in (calibration, scores))  # [..., K]
-    n = np.isfinite(ordered).sum(0)  # [K]
-    unknown, target = np.isnan(scores), aimed[:, None, None]
-    below = np.zeros(scores.shape, "int64")  # [T, K]
-    for k in np.flatnonzero(~unknown.all(axis=0)):
-        below[:, k] = np.searchsorted(ordered[: n[k], k], scores[:, k])
+    known_scores = np.isfinite(ordered)
+    n = known_scores.sum(0)  # [K]
+    unknown, target = np.isnan(scores)[:, None], aimed[:, None]
+    below = np.zeros((len(scores), 1, len(n)))
+    for k in np.flatnonzero(~unknown.all(axis=(0, 1))):
+        below[:, 0, k] = np.searchsorted(ordered[: n[k], k], scores[:, k])
     most = np.maximum(_rank(n, target), n)
-    ranks = np.empty((len(aimed), *scores.shape), "int64")
-    # The chance once the first t outcomes are known, [L, T + 1, K].
-    chance = np.empty((len(aimed), len(scores) + 1, scores.shape[1]))
-    chance[:, :1] = target
+    infinite = np.full_like(ordered[:1], np.inf)
+    quantiles = np.concatenate([np.where(known_scores, ordered, np.inf), infinite]).ravel()
+    column = np.arange(len(n)) - len(n)
+    found = np.empty((len(scores), *most.shape))  # [T, L, K]
+    chance = np.empty((len(scores) + 1, *most.shape))  # once the first t outcomes are known
+    chance[0] = target
     start = 0
     while start < len(scores):
         # All origins at which no outcome from ``start`` on is known.
         rows = slice(start, int(np.searchsorted(known, start, side="right")))
-        ranks[:, rows] = np.minimum(_rank(n, chance[:, known[rows]]), most)
-        missed = below[rows] >= ranks[:, rows]
-        moves = np.where(unknown[rows], 0, step * (target - missed))
-        free = chance[:, start, None] + moves.cumsum(1)
-        # What has been below zero so far is what was held back there.
-        held = free - np.minimum(np.minimum.accumulate(free, axis=1), 0)
-        chance[:, start + 1 : rows.stop + 1] = held
+        ranks = _rank(n, chance[known[rows]])
+        np.minimum(ranks, most, out=ranks)
+        found[rows] = quantiles[np.maximum(ranks, 1).astype("int64") * len(n) + column]
+        moves = np.where(unknown[rows], 0, step * (target - (below[rows] >= ranks)))
+        for at, move in enumerate(moves, start):
+            np.maximum(chance[at] + move, 0, out=chance[at + 1])
         start = rows.stop
-    found: Floats = ordered[ranks.clip(1, np.maximum(n, 1)) - 1, np.arange(scores.shape[1])]
-    found[ranks > n] = np.inf
-    return found.reshape(len(aimed), len(scores), *shape)
+    return np.moveaxis(found, 0, 1).reshape(len(aimed), len(scores), *shape)
 
 
-def _rank(n: Ints, chance: Floats) -> Ints:
+def _rank(n: Ints, chance: Floats) -> Floats:
     """Of the quantile that is exceeded with a chance; rounding makes no rank of its own."""
-    rank: Ints = np.ceil((n + 1) * (1 - chance) - 1e-9).astype("int64")
-    return rank
+    rank: Floats = (n + 1) * (1 - chance)
+    rank -= 1e-9
+    return np.ceil(rank, out=rank)

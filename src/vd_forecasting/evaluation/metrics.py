@@ -92,23 +92,24 @@ def from_sums(total: xr.Dataset) -> xr.Dataset:
     A metric without any point is NaN; so is R² where the truth does not vary. With ``scaled``
     errors among the sums also MASE (Hyndman and Koehler 2006).
     """
-    n = total["n"].where(total["n"] > 0)
-    n_percentage = total["n_percentage"].where(total["n_percentage"] > 0)
+    of = total.variables  # without labels, which are the same throughout
+    n, n_percentage = (of[name].where(of[name] > 0) for name in ("n", "n_percentage"))
     # A truth that is constant but for rounding has no variation worth explaining.
-    variation = total["variation"].where(total["variation"] > 1e-9 * n)
-    mse = total["squared"] / n
-    mase = {"mase": total["scaled"] / n} if "scaled" in total else {}
+    variation = of["variation"].where(of["variation"] > 1e-9 * n)
+    mse = of["squared"] / n
+    mase = {"mase": of["scaled"] / n} if "scaled" in of else {}
     return xr.Dataset(
         {
-            "mae": total["absolute"] / n,
+            "mae": of["absolute"] / n,
             "mse": mse,
             "rmse": np.sqrt(mse),
-            "mape": 100 * total["percentage"] / n_percentage,
-            "r2": 1 - total["squared"] / variation,
+            "mape": 100 * of["percentage"] / n_percentage,
+            "r2": 1 - of["squared"] / variation,
             **mase,
-            "n": total["n"],
-            "mape_left_out": 1 - total["n_percentage"] / n,
-        }
+            "n": of["n"],
+            "mape_left_out": 1 - of["n_percentage"] / n,
+        },
+        total.coords,
     )
 
 

@@ -5,7 +5,6 @@ were read, so a part that is there is right, and one that is not is made. All of
 array, of which a read opens only the parts it overlaps.
 """
 
-import gc
 import hashlib
 import json
 import zipfile
@@ -24,6 +23,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
+from vd_forecasting.datasets.garbage import no_garbage_collection
 from vd_forecasting.datasets.limits import ALWAYS_RECORDS, MOST_RECORDS, RECORD_BYTES
 from vd_forecasting.datasets.sources.archive import (
     Member,
@@ -96,13 +96,8 @@ def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Re
 
 def make_part(source: Path, members: Sequence[Member], reading: Reading, path: Path) -> None:
     """Read some files of an archive into the part at ``path``; broken ones are noted in it."""
-    collecting = gc.isenabled()
-    gc.disable()  # a tree of 200,000 elements, none in a cycle: looking for them takes a third
-    try:
+    with no_garbage_collection():  # a tree of 200,000 elements, none in a cycle: it takes a third
         part = _read_files(source, members, reading)
-    finally:
-        if collecting:
-            gc.enable()
     named = {"vdids": part.vdids, "broken": part.broken, "left_out": vars(part.left_out)}
     labels = json.dumps(named).encode()
     arrays = {name: getattr(part, name) for name in ("vd", "minute", "values")}

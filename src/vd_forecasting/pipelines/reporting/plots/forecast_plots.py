@@ -119,6 +119,7 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
     forecasts = of_vd.shown.isel(vd=0).sel(origin=slice(start - step, end - step))
     every = max(1, forecasts.sizes["origin"] // _FANS)
     forecasts = forecasts.isel(origin=slice(0, None, every))
+    origins = forecasts["origin"].values
     lead_times = np.array([0, *aligned.horizons]) * step.to_timedelta64()
     models = [name for name in MODELS if name in aligned.models]
     figure, axes = style.panels(
@@ -139,11 +140,11 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
                 style.say_empty(ax, "nothing measured")
             look: dict[str, Any] = {"color": style.COLOURS[model], "linewidth": 1.1, "alpha": 0.8}
             look |= {"marker": "" if len(aligned.horizons) > 1 else "x", "markersize": 4}
-            for forecast in forecasts.sel(model=model, feature=feature):
-                origin = forecast["origin"].values
-                made_at = known.reindex(time=[origin]).values
-                ax.plot(origin + lead_times, np.concatenate([made_at, forecast.values]), **look)
-                ax.plot(origin, made_at[0], ".", color=style.COLOURS[model], markersize=5)
+            values = forecasts.sel(model=model, feature=feature).transpose("horizon", "origin")
+            made_at = known.reindex(time=origins).values
+            lines = np.concatenate([made_at[None], values.values])
+            ax.plot(origins + lead_times[:, None], lines, **look)
+            ax.plot(origins, made_at, ".", color=style.COLOURS[model], markersize=5)
             if row is axes[0]:
                 style.title(ax, NAMES[model], fontweight="bold")
         row[0].set_ylabel(with_unit(feature, aligned.units[feature]))
