@@ -14,7 +14,7 @@ ALLOWED = PACKAGE / "running" / "kedro_private.py"
 OTHERS = {
     *("_exit", "_recurrent_kernel_", "_bias_"),
     *("_foreach_lerp_", "_foreach_copy_", "_foreach_sub", "_foreach_mul_", "_foreach_add_"),
-    *("_flat_weights", "_flat_weights_names", "_cudnn_rnn_flatten_weight", "_parameters"),
+    *("_flat_weights", "_flat_weights_names", "_cudnn_rnn_flatten_weight"),
 }
 """Those of the standard library, xlstm and torch."""
 ASKED_FOR = {"_describe", "_exists"}

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from vd_forecasting.models.fused_xlstm import in_torch
-from vd_forecasting.models.fused_xlstm.once import once_per_block, parameters_of
 
 try:
     from vd_forecasting.models.fused_xlstm import compiled
@@ -30,43 +29,26 @@ def mlstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
 
     It is a ValueError if the S steps are more than the context length.
     """
-    fits, weight, longest = _about_mlstm(block)
-    if x.shape[1] > longest:
+    layer, cell = block.xlstm, block.xlstm.mlstm_cell
+    if x.shape[1] > (longest := cell.config.context_length):
         raise ValueError(
             f"a window of {x.shape[1]} steps is longer than context_length {longest}; "
             "raise context_length to at least that"
         )
-    dtype = weight()[0].dtype
-    chosen = compiled if is_compiled(x, dtype, fits) else in_torch
-    return in_full(chosen.mlstm_block, block, x.to(dtype), steps)
-
-
-@once_per_block
-def _about_mlstm(block: Any) -> tuple[bool, Callable[[], list[Tensor]], int]:
-    """Whether compiled kernels fit its sizes, a weight of its type, and the context length."""
-    layer, config = block.xlstm, block.xlstm.mlstm_cell.config
-    up, heads = layer.proj_up.weight, config.num_heads
+    up, heads = layer.proj_up.weight, cell.config.num_heads
     width = math.gcd(up.shape[1], up.shape[0] // 2 // heads)
     fours = layer.conv1d.conv.weight.shape[2], layer.q_proj.weight.shape[1]
-    weight = parameters_of(block, ["xlstm.proj_up.weight"])
-    return fit(width, heads, fours), weight, config.context_length
+    chosen = compiled if is_compiled(x, up.dtype, width, heads, fours) else in_torch
+    return in_full(chosen.mlstm_block, block, x.to(up.dtype), steps)
 
 
 def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
     """The last T steps of ``block(x)``, an ``sLSTMBlock`` with the vanilla backend."""
-    fits, weight = _about_slstm(block)
-    dtype = weight()[0].dtype
-    chosen = compiled if is_compiled(x, dtype, fits) else in_torch
-    return in_full(chosen.slstm_block, block, x.to(dtype), steps)
-
-
-@once_per_block
-def _about_slstm(block: Any) -> tuple[bool, Callable[[], list[Tensor]]]:
-    """Whether compiled kernels fit its sizes, and a weight of its type."""
     layer, gate, feed = block.xlstm, block.xlstm.fgate.weight, block.ffn.proj_down.weight
     width = math.gcd(gate.shape[2], feed.shape[1])
     fours = (layer.conv1d.conv.weight.shape[2],)
-    return fit(width, len(gate), fours), parameters_of(block, ["xlstm.fgate.weight"])
+    chosen = compiled if is_compiled(x, gate.dtype, width, len(gate), fours) else in_torch
+    return in_full(chosen.slstm_block, block, x.to(gate.dtype), steps)
 
 
 def in_full(function: BlockFunction, block: nn.Module, x: Tensor, steps: int) -> Tensor:
@@ -77,19 +59,16 @@ def in_full(function: BlockFunction, block: nn.Module, x: Tensor, steps: int) ->
         return function(block, x, steps)
 
 
-def is_compiled(x: Tensor, dtype: torch.dtype, fits: bool) -> bool:
-    """True if the compiled kernels take this input and weights of this type, whose sizes fit or
-    not. Export traces plain torch."""
-    is_plain = x.device.type == "cpu" and dtype == torch.float32
-    return fits and is_plain and not torch.compiler.is_compiling()
-
-
-def fit(width: int, heads: int, fours: Collection[int]) -> bool:
-    """True if the compiled kernels take matrices whose widths are multiples of this one, and so
-    many heads.
+def is_compiled(
+    x: Tensor, dtype: torch.dtype, width: int, heads: int, fours: Collection[int]
+) -> bool:
+    """True if the compiled kernels take this input, weights of this type, matrices whose widths are
+    multiples of this one, and so many heads. Export traces plain torch.
 
     ``fours`` are 4 where they apply: the steps of the convolution, the channels that a map mixes.
     """
-    if COMPILED is None:
+    if COMPILED is None or torch.compiler.is_compiling():
         return False
-    return heads <= COMPILED.MOST_HEADS and COMPILED.lanes_of(width) > 0 and set(fours) == {4}
+    is_plain = x.device.type == "cpu" and dtype == torch.float32
+    fits = heads <= COMPILED.MOST_HEADS and COMPILED.lanes_of(width) > 0
+    return is_plain and fits and set(fours) == {4}

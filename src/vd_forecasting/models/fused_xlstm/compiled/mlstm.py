@@ -13,32 +13,23 @@ from vd_forecasting.models.fused_xlstm.compiled.kernel import lanes_of
 from vd_forecasting.models.fused_xlstm.compiled.sums import add_up, in_one
 from vd_forecasting.models.fused_xlstm.compiled.threads import parts_of
 from vd_forecasting.models.fused_xlstm.compiled.workspace import workspace
-from vd_forecasting.models.fused_xlstm.once import once_per_block, parameters_of
 
 
 def mlstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
     """The last T steps of ``block(x)``, an ``mLSTMBlock``: ``[B, S, D]`` to ``[B, T, D]``."""
-    parameters, dropout, heads, epsilons = _parts(block)
+    layer, norm = block.xlstm, block.xlstm_norm
+    cell, conv = layer.mlstm_cell, layer.conv1d.conv
+    dropout = layer.dropout
     share = dropout.p if dropout.training else 0.0
     seed = int(torch.randint(2**32, ())) if share else 0
-    drop = (share, seed)
-    output: Tensor = _Block.apply(x, *parameters(), heads, steps, epsilons, drop)
-    return output
-
-
-@once_per_block
-def _parts(block: Any) -> tuple[Any, ...]:
-    """How to get the parameters, the dropout, the number of heads, and the norms' epsilons."""
-    names = (
-        "xlstm.proj_up.weight", "xlstm.proj_down.weight", "xlstm.conv1d.conv.weight",
-        "xlstm.conv1d.conv.bias", "xlstm.q_proj.weight", "xlstm.k_proj.weight",
-        "xlstm.v_proj.weight", "xlstm.mlstm_cell.igate.weight", "xlstm.mlstm_cell.igate.bias",
-        "xlstm.mlstm_cell.fgate.weight", "xlstm.mlstm_cell.fgate.bias", "xlstm_norm.weight",
-        "xlstm.learnable_skip", "xlstm.mlstm_cell.outnorm.weight",
+    output: Tensor = _Block.apply(
+        x, layer.proj_up.weight, layer.proj_down.weight, conv.weight, conv.bias,
+        layer.q_proj.weight, layer.k_proj.weight, layer.v_proj.weight, cell.igate.weight,
+        cell.igate.bias, cell.fgate.weight, cell.fgate.bias, norm.weight, layer.learnable_skip,
+        cell.outnorm.weight, cell.config.num_heads, steps, (norm.eps, cell.outnorm.eps),
+        (share, seed),
     )  # fmt: skip
-    cell = block.xlstm.mlstm_cell
-    epsilons = block.xlstm_norm.eps, cell.outnorm.eps
-    return parameters_of(block, names), block.xlstm.dropout, cell.config.num_heads, epsilons
+    return output
 
 
 class _Block(torch.autograd.Function):

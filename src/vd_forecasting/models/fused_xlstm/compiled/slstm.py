@@ -13,32 +13,23 @@ from vd_forecasting.models.fused_xlstm.compiled.kernel import lanes_of
 from vd_forecasting.models.fused_xlstm.compiled.sums import add_up, in_one
 from vd_forecasting.models.fused_xlstm.compiled.threads import parts_of
 from vd_forecasting.models.fused_xlstm.compiled.workspace import workspace
-from vd_forecasting.models.fused_xlstm.once import once_per_block, parameters_of
 
 
 def slstm_block(block: Any, x: Tensor, steps: int) -> Tensor:
     """The last T steps of ``block(x)``, an ``sLSTMBlock`` with the vanilla backend."""
-    parameters, dropouts, epsilons = _parts(block)
-    shares = [of.p if of.training else 0.0 for of in dropouts]
+    layer, feed = block.xlstm, block.ffn
+    cell, conv = layer.slstm_cell, layer.conv1d.conv
+    norms = block.xlstm_norm, layer.group_norm, block.ffn_norm
+    shares = [of.p if of.training else 0.0 for of in (layer.dropout, feed.dropout)]
     seeds = torch.randint(2**32, (2,)).tolist() if any(shares) else [0, 0]
-    numbers = (*epsilons, *shares)
-    output: Tensor = _Block.apply(x, *parameters(), steps, numbers, seeds, torch.is_grad_enabled())
-    return output
-
-
-@once_per_block
-def _parts(block: Any) -> tuple[Any, ...]:
-    """How to get the parameters, the dropouts, and the norms' epsilons."""
-    names = (
-        "xlstm.conv1d.conv.weight", "xlstm.conv1d.conv.bias", "xlstm.slstm_cell._bias_",
-        "xlstm_norm.weight", "xlstm.group_norm.weight", "ffn_norm.weight",
+    output: Tensor = _Block.apply(
+        x, conv.weight, conv.bias, cell._bias_, *(norm.weight for norm in norms),
         # The package feeds the input gate by what it calls fgate, and vice versa.
-        "xlstm.fgate.weight", "xlstm.igate.weight", "xlstm.zgate.weight", "xlstm.ogate.weight",
-        "xlstm.slstm_cell._recurrent_kernel_", "ffn.proj_up.weight", "ffn.proj_down.weight",
+        layer.fgate.weight, layer.igate.weight, layer.zgate.weight, layer.ogate.weight,
+        cell._recurrent_kernel_, feed.proj_up.weight, feed.proj_down.weight,
+        steps, (*(norm.eps for norm in norms), *shares), seeds, torch.is_grad_enabled(),
     )  # fmt: skip
-    norms = block.xlstm_norm, block.xlstm.group_norm, block.ffn_norm
-    dropouts = block.xlstm.dropout, block.ffn.dropout
-    return parameters_of(block, names), dropouts, [norm.eps for norm in norms]
+    return output
 
 
 class _Block(torch.autograd.Function):
