@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,7 @@ def experiment(name: str, evaluating: Callable[..., int] = evaluate) -> Pipeline
     """x ──> train ──> model, history ──> evaluate ──> score"""
     return Pipeline(
         [
-            Node(
-                train,
-                "x",
-                ["model", "history"],
-                name="train",
-                tags=runners.LONG if name.endswith("xlstm") else None,
-            ),
+            Node(train, "x", ["model", "history"], name="train"),
             Node(evaluating, ["model", "history"], "score", name="evaluate"),
         ],
         namespace=name,
@@ -147,19 +142,36 @@ def test_what_does_not_need_the_failed_node_goes_on(runner: Any, tmp_path: Path)
     assert "compared" not in found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_longest_trainings_start_first_where_others_would_wait_for_them(workers: int) -> None:
-    """... and last where one worker runs all."""
-    graph = Pipeline([node for node in pipeline().nodes if node.name.endswith(".train")])
-    started = []
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("fails", [False, True])
+def test_late_nodes_come_after_others_and_repeats_when_those_have_ended(
+    workers: int, fails: bool
+) -> None:
+    tags = {"single_vd_lstm": runners.REPEATS, "single_vd_xlstm": (runners.LATE, runners.REPEATS)}
+    trainings = [node for node in pipeline().nodes if node.name.endswith(".train")]
+    graph = Pipeline([node.tag(tags.get(node.namespace, ())) for node in trainings])
+    events = []
 
     class Noting(NoHooks):
         def before_node_run(self, node: Node, **_: Any) -> None:
-            started.append(node.name)
+            events.append(f"{node.namespace} starts")
 
-    catalog = DataCatalog({f"{name}.x": MemoryDataset(1) for name in NAMES})
-    runners.ThreadRunner(max_workers=workers).run(graph, catalog, Noting())
-    assert started.index("single_vd_xlstm.train") == (0 if workers > 1 else 2)
+        def after_node_run(self, node: Node, **_: Any) -> None:
+            events.append(f"{node.namespace} ends")
+
+        def on_node_error(self, node: Node, **_: Any) -> None:
+            events.append(f"{node.namespace} ends")
+
+    values = {name: MemoryDataset(int(not fails)) for name in NAMES}
+    catalog = DataCatalog({f"{name}.x": value for name, value in values.items()})
+    with suppress(runners.NodesFailed):
+        runners.ThreadRunner(max_workers=workers).run(graph, catalog, Noting())
+    assert len(events) == 2 * len(NAMES)
+    assert events[0] == "multi_vd_lstm starts"
+    for name in ("single_vd_lstm", "single_vd_xlstm"):
+        assert events.index("multi_vd_lstm ends") < events.index(f"{name} starts")
+    if workers == 1:
+        assert events[-1] == "single_vd_xlstm ends"
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -280,7 +292,7 @@ def test_threads_end_their_trainings_when_the_run_is_interrupted(
 ) -> None:
     training = Training()
     monkeypatch.setattr("tests.running.test_runners.train", training.train)
-    values = {"single_vd_lstm": 1, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
+    values = {"multi_vd_lstm": 0, "single_vd_lstm": 1, "single_vd_xlstm": 2}
     with pytest.raises(KeyboardInterrupt):
         run(runners.ThreadRunner, pipeline(), tmp_path, **values)
     assert training.ended.wait(5)
@@ -320,13 +332,13 @@ def test_the_node_whose_process_is_killed_is_found(
     tries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.running.test_runners.train", train_in_little_memory)
-    values = {"single_vd_lstm": 2, "single_vd_xlstm": 0, "multi_vd_lstm": 3}
+    values = {"multi_vd_lstm": 0, "single_vd_lstm": 2, "single_vd_xlstm": 3}
     found = run(runners.ParallelRunner, pipeline(), tmp_path, **values)
     [failure] = found["failures"]
-    assert failure.node == "single_vd_xlstm.train"
+    assert failure.node == "multi_vd_lstm.train"
     assert "its process was killed" in failure.reason
     assert found["page"]["single_vd_lstm"] == 22
-    assert found["page"]["multi_vd_lstm"] == 33
+    assert found["page"]["single_vd_xlstm"] == 33
     counts = [len(list(tries.glob(f"{x}-*"))) for x in (0, 2, 3)]
     assert counts[0] == 2
     assert sorted(counts[1:]) == [1, 2], "which of them ran beside the killed one may differ"

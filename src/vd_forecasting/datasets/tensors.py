@@ -7,7 +7,7 @@ Reading one runs no code and takes no more memory than the file is large: :func:
 import logging
 import pickletools
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -96,6 +96,8 @@ class TrainingState:
     """States by name, each a file in one folder that comes with the first of them."""
 
     folder: Path
+    has_others: bool = False
+    """Whether other experiments have folders of this name, ``{experiment}/{name}``, beside it."""
 
     def load(self, name: str) -> Plain | None:
         """The state of that name; None, with a log line for a broken file, if there is none."""
@@ -110,6 +112,14 @@ class TrainingState:
         """Keep a state, in place of an earlier one of that name, safe from a power failure."""
         with replacing(self._path(name)) as temporary:
             save_plain(state, temporary)
+
+    def beside(self, name: str) -> "Iterator[TrainingState]":
+        """The folders of other experiments that have a state of that name."""
+        pattern = f"*/{self.folder.name}"
+        for folder in sorted(self.folder.parent.parent.glob(pattern)) if self.has_others else ():
+            other = TrainingState(folder)
+            if folder != self.folder and other._path(name).is_file():
+                yield other
 
     def clear(self, besides: Collection[str] = ()) -> None:
         """Remove all states but some, given by name."""
@@ -134,22 +144,29 @@ class TrainingStateDataset(AbstractDataset[Collection[str], TrainingState]):
     itself writes the states: a node's output would come too late for a run that is killed.
 
     A run that has ended well needs them no more, unless ``keep`` says that they are what is left of
-    a training.
+    a training. With ``has_others`` the folders ``../*/{name}`` are those of other experiments, of
+    which some may train the same.
     """
 
     def __init__(
-        self, *, filepath: str, keep: bool = False, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        has_others: bool = False,
+        keep: bool = False,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         folder = place(filepath)
         if not isinstance(folder, Path):
             raise ValueError(f"{folder}: states of trainings are kept on disks; name a folder")
         self.folder = folder
+        self.has_others = has_others
         self.keep = keep
         self.metadata = metadata
 
     def load(self) -> TrainingState:
         remove_leftovers(self.folder)
-        return TrainingState(self.folder)
+        return TrainingState(self.folder, self.has_others)
 
     def save(self, data: Collection[str]) -> None:
         TrainingState(self.folder).clear(data)

@@ -43,9 +43,11 @@ from vd_forecasting.vocabulary import GLOBAL_MODE, OF_ONE_EXPERIMENT
 
 logger = logging.getLogger(__name__)
 
-LONG = "long"
-"""Nodes with this tag start first: begun last, they would run alone while other workers idle. A
-single worker runs them last: what is compiled for them beside the others is then ready."""
+LATE = "late"
+"""Nodes with this tag come after others: what is compiled for them beside those is then ready."""
+
+REPEATS = "repeats"
+"""Nodes with this tag may find done what others of the same function do, and start after those."""
 
 KILLED = (
     "its process was killed, most likely because memory ran out; make the model or the batch "
@@ -100,10 +102,7 @@ class _Run:
         self.shares = {
             share: node for node in part.nodes for share in parts_of(node, catalog, workers)
         }
-        first = self.workers > 1
-        self.waiting = sorted(
-            [*self.shares, *part.nodes], key=lambda node: (LONG in node.tags) != first
-        )
+        self.waiting = sorted([*self.shares, *part.nodes], key=lambda node: LATE in node.tags)
         for node in part.nodes:
             lost = [self.lost[name] for name in node.inputs if name in self.lost]
             if lost and node in self.waiting and TAKES_FAILURES not in node.tags:
@@ -156,7 +155,18 @@ class _Run:
             upstream[whole].add(share)
         with self.executor(workers) as executor:
             while not killed:
-                ready = [node for node in waiting if upstream[node] <= self.done]
+                # Also a share of their work is of their function.
+                busy = {
+                    self.shares.get(node, node).func
+                    for node in (*waiting, *running.values())
+                    if REPEATS not in node.tags
+                }
+                ready = [
+                    node
+                    for node in waiting
+                    if upstream[node] <= self.done
+                    and not (REPEATS in node.tags and self.shares.get(node, node).func in busy)
+                ]
                 for node in ready[: None if self.runner.queues else workers - len(running)]:
                     waiting.remove(node)
                     running[executor.submit(self.task(node, executor))] = node

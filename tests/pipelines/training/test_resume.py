@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.make.arrays import make_clean
 from tests.make.trainings import (
     COMPUTE,
     LSTM,
@@ -25,6 +26,7 @@ from tests.make.trainings import (
     train_xlstm,
     without_seconds,
 )
+from tests.make.windows import make_global_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.datasets import TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.tensors import load_plain, save_plain
@@ -132,6 +134,59 @@ def test_seconds_add_up(tmp_path: Path) -> None:
         joint_windows(), LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, TrainingState(tmp_path)
     )[3]
     assert 1000 < history["42"]["joint"]["seconds"] < 1100
+
+
+# --- trained for another experiment ---------------------------------------------------------------
+
+
+@pytest.fixture
+def of_independent(tmp_path: Path) -> TrainingState:
+    """Where the models of two detectors were trained, each by itself."""
+    state = TrainingState(tmp_path / "independent_multi_vd_lstm" / "training_state")
+    train_lstm(independent_windows(), LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, state)
+    return state
+
+
+def test_the_same_training_of_another_experiment_is_taken_over(
+    of_independent: TrainingState, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows = make_joint_windows(make_clean(500), num_vds=1)
+    whole = train_lstm(windows, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE)
+    caplog.clear()  # of what ran before
+    caplog.set_level(logging.INFO)
+    own = TrainingState(tmp_path / "multi_vd_lstm" / "training_state", has_others=True)
+    taken = train_lstm(windows, LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE, own)
+    assert_same(whole, taken)
+    assert caplog.messages[0].endswith(f"takes over the same from {of_independent.folder}")
+    assert not [line for line in caplog.messages if ": epoch " in line]
+    assert taken[0]["vdids"] == ["VD-0"]
+    assert len([*own.folder.iterdir()]) == 1, "so that more models than memory holds find it"
+
+
+@pytest.mark.parametrize("change", ["seed", "training", "mode", "data", "unfinished"])
+def test_no_other_training_is_taken_over(
+    of_independent: TrainingState, change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    training, windows = SHORT, make_joint_windows(make_clean(500), num_vds=1)
+    if change == "seed":
+        training = SHORT.model_copy(update={"seeds": (43,)})
+    elif change == "training":
+        training = SHORT.model_copy(update={"weight_decay": 0.02})
+    elif change == "mode":
+        windows = make_global_windows(make_clean(500), num_vds=1)
+    elif change == "data":
+        clean = make_clean(500)
+        clean[300, 0, 0] += 0.5
+        windows = make_joint_windows(clean, num_vds=1)
+    else:
+        of_independent.clear()
+        stop(of_independent.folder, 2, windows=independent_windows())
+    caplog.clear()  # of what ran before
+    caplog.set_level(logging.INFO)
+    own = TrainingState(tmp_path / "multi_vd_lstm" / "training_state", has_others=True)
+    train_lstm(windows, LSTM, training, MAPE_MIN_TRUTH, COMPUTE, own)
+    assert len([line for line in caplog.messages if ": epoch " in line]) == SHORT.epochs
+    assert not [line for line in caplog.messages if "takes over" in line]
 
 
 # --- not the same training ------------------------------------------------------------------------

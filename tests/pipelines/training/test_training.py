@@ -30,7 +30,7 @@ from tests.make.trainings import (
 )
 from tests.make.windows import MakesWindows, make_global_windows, make_joint_windows
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
-from vd_forecasting.datasets import CheckpointDataset
+from vd_forecasting.datasets import CheckpointDataset, TrainingState
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters, to_physical
 from vd_forecasting.pipelines.reporting.scores import score_experiment
 from vd_forecasting.pipelines.training.batches import WindowBatches
@@ -388,21 +388,18 @@ def test_training_stops_early() -> None:
     assert len(history["42"]["joint"]["epochs"]) == history["42"]["joint"]["best_epoch"] + 2
 
 
-def test_a_training_in_a_thread_stops_within_a_step_of_an_interrupted_run() -> None:
+def test_a_training_in_a_thread_stops_within_a_step_of_an_interrupted_run(tmp_path: Path) -> None:
     stop, saved = Event(), []
 
-    class States:
+    class States(TrainingState):
         """Interrupts the run after the first epoch."""
-
-        def load(self, name: str) -> None:
-            return None
 
         def save(self, name: str, state: object) -> None:
             saved.append(name)
             stop.set()
 
     with ThreadPoolExecutor(1, initializer=heed, initargs=(stop.is_set,)) as threads:
-        arguments = (joint_windows(), LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE, States())
+        arguments = (joint_windows(), LSTM, TRAINING, MAPE_MIN_TRUTH, COMPUTE, States(tmp_path))
         with pytest.raises(InterruptedError):
             threads.submit(train_lstm, *arguments).result(100)
     assert saved == ["42-joint"]

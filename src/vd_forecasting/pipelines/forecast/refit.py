@@ -76,7 +76,7 @@ def refit(
         rates=rates_of(best_model, config, history),
     )
     if refit_state is not None:
-        refit_state.clear(besides=[state_name(seed, name, None) for name in windows.models])
+        refit_state.clear(besides=[state_name(windows, seed, name) for name in windows.models])
     line = "%s refit: %s windows of the comparison and %s of %s behind them, up to %s"
     numbers = map(count, windows.of_comparison_and_file)
     until = time_stamp(windows.time[-1], as_interval(windows.interval_minutes))

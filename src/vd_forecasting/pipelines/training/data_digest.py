@@ -11,7 +11,7 @@ from vd_forecasting.artefacts import WindowSet
 def data_digest(windows: WindowSet, vds: slice) -> str:
     """Digest of all values that the model of these detectors sees."""
     digest = blake2b(digest_size=16)
-    labels = [windows.mode, windows.features, windows.targets, windows.ends]
+    labels = [windows.one_by_one, windows.features, windows.targets, windows.ends]
     digest.update(json.dumps(labels).encode())
     series = [*windows.series(vds), windows.starts("train")]
     limits = (*windows.scaler.values(), *windows.range.values())

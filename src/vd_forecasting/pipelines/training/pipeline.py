@@ -15,7 +15,7 @@ from vd_forecasting.pipelines.training import blocks
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.measure_cost import measure_cost
 from vd_forecasting.pipelines.training.train_nodes import begin_training, train_lstm, train_xlstm
-from vd_forecasting.running.runners import LONG
+from vd_forecasting.running.runners import LATE, REPEATS
 
 MAKE_WINDOWS = {
     "single_vd": blocks.make_single_vd_blocks,
@@ -24,6 +24,8 @@ MAKE_WINDOWS = {
     "global_vd": blocks.make_global_vd_blocks,
 }
 TRAIN = {"lstm": train_lstm, "xlstm": train_xlstm}
+ORDER = {"xlstm": LATE, "single_vd": REPEATS}
+"""Kernels of the xLSTM are compiled ahead, and independent_multi_vd may train the same detector."""
 
 
 def windows_node(mode: str, outputs: str) -> Node:
@@ -46,7 +48,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
                 inputs=["windows", "params:model", "params:training", *scoring, "training_state"],
                 outputs=["best_model", "models", "config", "training_history"],
                 name="train",
-                tags=LONG if model == "xlstm" else None,
+                tags=[ORDER[of] for of in (model, mode) if of in ORDER],
             ),
             Node(
                 evaluate,

@@ -10,6 +10,7 @@ import logging
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from vd_forecasting.artefacts import Experiment
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.pipelines.training.data_digest import data_digest
 from vd_forecasting.provenance import code_digest, version_of
+from vd_forecasting.running.staleness.plan import short_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,23 +42,34 @@ def find_state(
 ) -> State | None:
     """The state of that name, if it was made with the same and fits the network; None without one.
 
-    A log line says why a state is of no use.
+    A log line says why a state is of no use. Without one of its own, a training takes over that of
+    another experiment that has finished the same.
     """
-    state = None if states is None else states.load(name)
-    if state is None:
+    if states is None:
         return None
-    try:
-        check_state(state, made, forecaster)
-    except ValueError as error:
-        is_killed = "history" not in state
-        what = (
-            "starts afresh, a killed training cannot be continued"
-            if is_killed
-            else "is trained anew"
-        )
-        logger.info("%s: %s: %s", label, what, error)
-        return None
-    return state
+    state = states.load(name)
+    if state is not None:
+        try:
+            check_state(state, made, forecaster)
+        except ValueError as error:
+            is_killed = "history" not in state
+            what = (
+                "starts afresh, a killed training cannot be continued"
+                if is_killed
+                else "is trained anew"
+            )
+            logger.info("%s: %s: %s", label, what, error)
+        else:
+            return state
+    for other in states.beside(name):
+        state = other.load(name) or {}
+        with suppress(ValueError):
+            check_state(state, made, forecaster)
+            if "history" in state:
+                states.save(name, state)
+                logger.info("%s: takes over the same from %s", label, short_path(other.folder))
+                return state
+    return None
 
 
 def made_with(experiment: Experiment, name: str, device: torch.device) -> dict[str, str]:

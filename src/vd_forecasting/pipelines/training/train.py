@@ -123,7 +123,7 @@ def _kept_weights(
     experiment: Experiment, seed: int, training_state: TrainingState | None, name: str
 ) -> Weights:
     """The weights of a model that was trained, from its state."""
-    kept = state_name(seed, name, experiment.block)
+    kept = state_name(experiment.windows, seed, name, experiment.block)
     state = None if training_state is None else training_state.load(kept)
     if state is None:
         raise ValueError(f"{experiment.label(name, seed)}: its state is gone; run it again")
@@ -143,7 +143,7 @@ def train_model(
     with torch_threads(experiment.compute.threads), random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
         made = made_with(experiment, name, device)
-        kept = state_name(seed, name, experiment.block)
+        kept = state_name(experiment.windows, seed, name, experiment.block)
         state = find_state(training_state, kept, made, forecaster, label)
         if state is not None and "history" in state:
             epochs = len(state["history"]["epochs"])
@@ -201,7 +201,7 @@ def begin_model(
     with random_numbers(seed, device):
         forecaster = build_forecaster(describe_network(experiment)).to(device)
     made = made_with(experiment, name, device)
-    kept = state_name(seed, name, experiment.block)
+    kept = state_name(experiment.windows, seed, name, experiment.block)
     state = find_state(training_state, kept, made, forecaster, label)
     if forecaster.waits or (state is not None and "history" in state):
         return None

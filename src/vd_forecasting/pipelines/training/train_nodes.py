@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks
+from vd_forecasting.artefacts import Config, Experiment, History, WindowBlocks, WindowSet
 from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.datasets import TrainingState
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
@@ -15,15 +15,20 @@ Trained = tuple[Checkpoint, dict[str, Checkpoint], Config, History]
 def begin_training(windows: WindowBlocks, training: Training) -> list[str]:
     """Name the states that the fits of an experiment keep; states of other fits are of no use."""
     return [
-        state_name(seed, name, windows.label(number))
+        state_name(of_block, seed, name, windows.label(number))
         for number, of_block in windows.blocks.items()
         for seed in training.seeds
         for name in of_block.models
     ]
 
 
-def state_name(seed: int, name: str, block: int | None) -> str:
-    """Name of the state that the fit of one model from one seed for one test block keeps."""
+def state_name(windows: WindowSet, seed: int, name: str, block: int | None = None) -> str:
+    """Name of the state that the fit of one model from one seed for one test block keeps.
+
+    A model of one detector is named by it in all modes, whose trainings may be the same.
+    """
+    vds = windows.models[name]
+    name = windows.vdids[vds.start] if vds.stop - vds.start == 1 else name
     return f"{seed}-{name}" if block is None else f"block{block}-{seed}-{name}"
 
 
