@@ -174,6 +174,19 @@ def test_late_nodes_come_after_others_and_repeats_when_those_have_ended(
         assert events[-1] == "single_vd_xlstm ends"
 
 
+def test_nodes_of_other_parameters_do_not_wait() -> None:
+    both_run = threading.Barrier(2)
+
+    def train(p: int) -> int:
+        both_run.wait(10)
+        return p
+
+    one = Node(train, "params:one.p", "one", name="one")
+    other = Node(train, "params:other.p", "other", name="other", tags=runners.REPEATS)
+    catalog = DataCatalog({f"params:{name}.p": MemoryDataset(name) for name in ("one", "other")})
+    runners.ThreadRunner(max_workers=2).run(Pipeline([one, other]), catalog, HOOKS)
+
+
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_results_of_an_earlier_run_do_not_stand_in(runner: Any, tmp_path: Path) -> None:
     """... although the histories of the earlier run are whole, and the file stays."""

@@ -47,7 +47,8 @@ LATE = "late"
 """Nodes with this tag come after others: what is compiled for them beside those is then ready."""
 
 REPEATS = "repeats"
-"""Nodes with this tag may find done what others of the same function do, and start after those."""
+"""Nodes with this tag may find done what others of the same function and parameters do, and start
+after those."""
 
 KILLED = (
     "its process was killed, most likely because memory ran out; make the model or the batch "
@@ -90,6 +91,7 @@ class _Run:
     failures: list[Failure] = field(default_factory=list)
     lost: dict[str, Failure] = field(default_factory=dict)  # by dataset that was not made
     shares: dict[Node, Node] = field(default_factory=dict)  # of nodes' work, and the whole nodes
+    repeated: dict[Node, set[Node]] = field(default_factory=dict)  # by what may repeat them
 
     def run(self, part: Pipeline, catalog: CatalogProtocol) -> None:
         """Run a part of the pipeline; what comes before it has run.
@@ -103,6 +105,10 @@ class _Run:
             share: node for node in part.nodes for share in parts_of(node, catalog, workers)
         }
         self.waiting = sorted([*self.shares, *part.nodes], key=lambda node: LATE in node.tags)
+        self.repeated = {
+            node: {other for other in part.nodes if self.may_repeat(node, other)}
+            for node in part.only_nodes_with_tags(REPEATS).nodes
+        }
         for node in part.nodes:
             lost = [self.lost[name] for name in node.inputs if name in self.lost]
             if lost and node in self.waiting and TAKES_FAILURES not in node.tags:
@@ -112,6 +118,16 @@ class _Run:
             for node in killed:
                 if self.run_until_one_is_killed([node], 1):
                     self.failed(node, ChildProcessError(KILLED))
+
+    def may_repeat(self, node: Node, other: Node) -> bool:
+        """Whether a node may find done what another one does, whose data may be the same."""
+        if node.func is not other.func or REPEATS in other.tags:
+            return False
+        first, second = (
+            [self.catalog.load(name) for name in of.inputs if is_parameter(name)]
+            for of in (node, other)
+        )
+        return first == second
 
     def put_failures(self) -> None:
         """Put failures in the place of the inputs that are missing.
@@ -155,17 +171,12 @@ class _Run:
             upstream[whole].add(share)
         with self.executor(workers) as executor:
             while not killed:
-                # Also a share of their work is of their function.
-                busy = {
-                    self.shares.get(node, node).func
-                    for node in (*waiting, *running.values())
-                    if REPEATS not in node.tags
-                }
+                busy = {*waiting, *running.values()}
                 ready = [
                     node
                     for node in waiting
                     if upstream[node] <= self.done
-                    and not (REPEATS in node.tags and self.shares.get(node, node).func in busy)
+                    and busy.isdisjoint(self.repeated.get(self.shares.get(node, node), ()))
                 ]
                 for node in ready[: None if self.runner.queues else workers - len(running)]:
                     waiting.remove(node)
