@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from joblib import parallel_config
 
 from tests.make.arrays import make_clean, with_places
 from tests.make.windows import (
@@ -16,7 +15,6 @@ from tests.make.windows import (
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines import gradient_boosting
 from vd_forecasting.pipelines.baselines.baseline import all_vds
-from vd_forecasting.pipelines.baselines.forecast import ENDING
 from vd_forecasting.pipelines.baselines.gradient_boosting import (
     draw,
     horizon_groups,
@@ -27,19 +25,6 @@ from vd_forecasting.pipelines.baselines.gradient_boosting import (
 )
 
 SETTINGS = {"iterations": 5, "max_windows": 10_000}
-
-
-@pytest.mark.integration
-def test_processes_learn_the_same() -> None:
-    windows = make_joint_windows(make_clean(500))
-    origins = windows.origins("val")
-    forecasts = []
-    for options in ({"n_jobs": 1}, {"n_jobs": 2, "inner_max_num_threads": 1} | ENDING):
-        with parallel_config("loky", **options):
-            forecast = learn_gradient_boosting(windows, all_vds(windows), **SETTINGS)
-            forecasts.append(forecast(windows, origins, all_vds(windows)))
-    one, other = forecasts
-    np.testing.assert_array_equal(one, other)
 
 
 def test_lags_are_ever_further_apart_and_reach_the_first_step() -> None:

@@ -82,31 +82,6 @@ def test_recorded_steps_train_what_steps_one_by_one_train(
     assert replays[0] % len(epochs) == 0
 
 
-def test_steps_that_cannot_be_recorded_are_taken_one_by_one(
-    recorded: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    arguments = (joint_windows(), LSTM, SHORT, MAPE_MIN_TRUTH, COMPUTE)
-    whole = train_lstm(*arguments)
-    assert len(recorded) == 1
-    capture = captured.capture
-
-    def refuse(*given: Any) -> None:
-        capture(*given)  # it warms up
-        raise RuntimeError("operation not permitted when stream is capturing\nCUDA says more")
-
-    monkeypatch.setattr(captured, "capture", refuse)
-    assert saved_bytes(train_lstm(*arguments)) == saved_bytes(whole)
-    [line] = [line for line in caplog.messages if "CUDA graph" in line]
-    assert line.endswith("so slower: operation not permitted when stream is capturing")
-    monkeypatch.setattr(captured, "capture", fill_memory)
-    with pytest.raises(torch.OutOfMemoryError):
-        train_lstm(*arguments)
-
-
-def fill_memory(*_: Any) -> None:
-    raise torch.OutOfMemoryError
-
-
 @pytest.mark.parametrize(("train", "model"), [(train_lstm, LSTM), (train_xlstm, XLSTM)])
 def test_a_killed_training_of_recorded_steps_ends_like_one_that_was_not(
     recorded: list[int], tmp_path: Path, train: Any, model: Any

@@ -69,6 +69,6 @@ def is_compiled(
     """
     if COMPILED is None or torch.compiler.is_compiling():
         return False
-    is_plain = x.device.type == "cpu" and dtype == torch.float32
+    is_plain = x.device.type == "cpu" and dtype == torch.float32 and x.numel() > 0
     fits = heads <= COMPILED.MOST_HEADS and COMPILED.lanes_of(width) > 0
     return is_plain and fits and set(fours) == {4}

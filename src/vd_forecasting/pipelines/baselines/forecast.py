@@ -36,8 +36,6 @@ DIMS = ("model", "origin", "horizon", "vd", "feature")
 KEPT = ("prediction", "fit_seconds")
 """Arrays of the forecasts."""
 PACKAGES = ("vd_forecasting", "numpy", "scipy", "scikit-learn")
-ENDING = {"idle_worker_timeout": 10}
-"""Seconds after which processes end that have nothing to do, as those of a run that was killed."""
 
 
 def begin_baselines(blocks: WindowBlocks) -> list[str]:
@@ -169,17 +167,14 @@ def forecast_vds(
     compute: Compute,
 ) -> dict[str, BaselineForecasts]:
     """:func:`forecast_by` for some VDs, by position, whatever becomes of the others."""
-    from joblib import parallel_config  # noqa: PLC0415  (slow to import)
-
     few = windows.of(vds)
-    processes = {"n_jobs": compute.threads or -1, "inner_max_num_threads": 1} | ENDING
     of_split = {split: windows.origins(split) for split in splits}
     origins = np.concatenate([*of_split.values()])
     shape = (len(learners), *windows.target_steps(origins).shape, *few.target_scaler[0].shape)
     prediction, seconds = np.empty(shape, "float32"), np.empty(len(learners))
     for row, (name, learner) in enumerate(learners.items()):
         started = time.perf_counter()
-        with threadpool_limits(compute.threads), parallel_config("loky", **processes):
+        with threadpool_limits(compute.threads):
             forecast = learner.learn(windows, vds)
             prediction[row] = few.to_possible(forecast(windows, origins, vds))
         seconds[row] = time.perf_counter() - started

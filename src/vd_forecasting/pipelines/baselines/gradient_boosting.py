@@ -15,15 +15,14 @@ per group of three, with the horizon as a feature, and each training window cont
 of the three in turn. On parts of the training and validation data of two detectors this is as
 accurate at half the cost.
 
-Every model is learnt on one thread, several at once in processes of their own, as many as joblib's
-configuration says. OpenMP's threads wait for each other when another process needs the core too: on
-two busy cores two threads took 25 times as long as one.
+All models are learnt on one thread. OpenMP's threads wait for each other when another process
+needs the core too: on two busy cores two threads took 25 times as long as one.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,33 +79,9 @@ def learn_gradient_boosting(
 @one_thread
 def learn_models(windows: WindowSet, vds: slice, iterations: int, max_windows: int) -> list[Model]:
     """The models that some VDs share. There is none for a feature that none of them observed."""
-    from joblib import Parallel, delayed  # noqa: PLC0415  (slow to import)
-    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
 
-    make_trees = partial(
-        HistGradientBoostingRegressor,
-        loss="absolute_error",
-        max_iter=iterations,
-        max_bins=MAX_BINS,
-        early_stopping=False,  # it would judge by windows drawn at random
-        random_state=SEED,
-    )
-    models = list[tuple[range, int]]()
-
-    def fits() -> Iterator[Any]:
-        for horizons, feature, inputs, changes in examples(windows, vds, max_windows):
-            models.append((horizons, feature))
-            # A method of scikit-learn's: a process imports no more than that.
-            yield delayed(make_trees().fit)(inputs, changes)
-
-    learnt = Parallel()(fits())
-    return [Model(*of, trees) for of, trees in zip(models, learnt, strict=True)]
-
-
-def examples(
-    windows: WindowSet, vds: slice, max_windows: int
-) -> Iterator[tuple[range, int, np.ndarray, np.ndarray]]:
-    """What each model learns from: its horizons and feature, inputs ``[W, C]`` and changes [W]."""
+    models = []
     at, vd = draw(windows.origins("train"), vds, max_windows, np.random.default_rng(SEED))
     past = lagged_inputs(windows, vd, at)
     last, _ = values_at(windows, vd, at[:, None])
@@ -117,8 +92,16 @@ def examples(
         for f, feature in enumerate(windows.target_positions):
             seen = observed[:, 0, feature]
             if seen.any():
+                trees = HistGradientBoostingRegressor(
+                    loss="absolute_error",
+                    max_iter=iterations,
+                    max_bins=MAX_BINS,
+                    early_stopping=False,  # it would judge by windows drawn at random
+                    random_state=SEED,
+                )
                 changes = (values[:, 0] - last[row, 0])[:, feature]
-                yield horizons, f, inputs[seen], changes[seen]
+                models.append(Model(horizons, f, trees.fit(inputs[seen], changes[seen])))
+    return models
 
 
 @one_thread

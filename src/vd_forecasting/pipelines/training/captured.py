@@ -1,15 +1,10 @@
 """A function as a CUDA graph: recorded once, then launched as one, without waiting for Python."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-
-from vd_forecasting.wording import first_line
-
-logger = logging.getLogger(__name__)
 
 WARM_UPS = 3
 """Runs before the recording, as PyTorch advises: libraries choose kernels and allocate then."""
@@ -25,16 +20,9 @@ def recorded(
 ) -> Callable[[], None]:
     """The function, which reads and changes only tensors that stay where they are, as one launch.
 
-    It is run before, which is undone; ``changes`` are the tensors that then change. One that cannot
-    be recorded is returned as it is.
+    It is run before, which is undone; ``changes`` are the tensors that then change.
     """
-    try:
-        replay: Callable[[], None] = capture(function, changes, device).replay
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # as CUDA's are
-        logger.warning("Steps are not recorded as a CUDA graph, so slower: %s", first_line(error))
-        return function
+    replay: Callable[[], None] = capture(function, changes, device).replay
     return replay
 
 

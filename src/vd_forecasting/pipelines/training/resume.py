@@ -43,7 +43,8 @@ def find_state(
     """The state of that name, if it was made with the same and fits the network; None without one.
 
     A log line says why a state is of no use. Without one of its own, a training takes over that of
-    another experiment that has finished the same.
+    another experiment that has finished the same; on a GPU it might have been one of several at
+    once, with other dropout.
     """
     if states is None:
         return None
@@ -61,7 +62,7 @@ def find_state(
             logger.info("%s: %s: %s", label, what, error)
         else:
             return state
-    for other in states.beside(name):
+    for other in states.beside(name) if made["device"] == "cpu" else ():
         state = other.load(name) or {}
         with suppress(ValueError):
             check_state(state, made, forecaster)

@@ -96,7 +96,9 @@ def part_path(folder: Path, source: Path, members: Sequence[Member], reading: Re
 
 def make_part(source: Path, members: Sequence[Member], reading: Reading, path: Path) -> None:
     """Read some files of an archive into the part at ``path``; broken ones are noted in it."""
-    with no_garbage_collection():  # a tree of 200,000 elements, none in a cycle: it takes a third
+    with (
+        no_garbage_collection()
+    ):  # which takes a third of the time: 200,000 elements, none in a cycle
         part = _read_files(source, members, reading)
     named = {"vdids": part.vdids, "broken": part.broken, "left_out": vars(part.left_out)}
     labels = json.dumps(named).encode()

@@ -499,8 +499,8 @@ def _attend(like, sizes, h, maps, scratch, at, gates, gates_at):
     for t in range(0, steps, step):
         score = load(like, scratch, of.normalizers + t)
         size, sign = magnitude(score), where_less(like, score, ONE, like - ONE)
-        # Of shut input gates it would be larger than any float32 if exp did not end before that,
-        # infinity times 0 a gradient of NaN.
+        # If exp did not end before, shut input gates would make it infinite, and infinity times 0
+        # a gradient of NaN.
         bound = exp(-load(like, scratch, of.stabilizers + t))
         normalizer = where_less(size, bound, bound, size) + NORMALIZER_EPSILON
         store(normalizer, scratch, of.normalizers + t)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def in_one(parts: int, like: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-    """Memory for every part, ``[parts, size]``, and in it, shaped like these, the tensors of the
-    first part.
+    """Memory for every part, ``[parts, size]``, of any values, and in it, shaped like these, the
+    tensors of the first part.
 
     Those of the other parts lie one size behind the other.
     """
