@@ -84,6 +84,14 @@ def test_quantiles_by_hand() -> None:
     np.testing.assert_array_equal(found[:, :, 0], [[8, 8], [9, 9], [np.inf, np.inf]])
 
 
+def test_without_calibration_scores_quantiles_stay_infinite() -> None:
+    """... although nothing is missed, so that the chance to exceed them comes to lie above 1."""
+    found = adaptive_quantiles(
+        column(np.nan, np.nan), column(*range(9)), np.arange(9), np.array([0.5, 0.1]), 0.5
+    )
+    np.testing.assert_array_equal(found, np.full((2, 9, 1), np.inf))
+
+
 @given(st.integers(1, 60), st.floats(0.02, 0.98), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
 def test_quantiles_are_those_of_numpy(n: int, level: float, seed: int) -> None:
