@@ -49,7 +49,11 @@ class LossesOverTime:
 
 @dataclass(frozen=True)
 class SummedErrors(LossesOverTime):
-    """Sums of the errors of every member over the observed truths; losses are absolute errors."""
+    """Sums of the errors of every member over the observed truths; losses are absolute errors.
+
+    ``by_origin`` also has the sums of the observed truths themselves, ``truth`` (origin, horizon,
+    feature).
+    """
 
     by_vd: xr.Dataset
     """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
@@ -68,9 +72,21 @@ def count_days(
     scored: npt.NDArray[np.bool_], origins: npt.NDArray[np.datetime64], interval_minutes: float
 ) -> list[int]:
     """Calendar days of which at least half of the origins are scored, [K]; ``scored`` [T, K]."""
+    return days_that_count(origins_of_days(scored, origins), interval_minutes)
+
+
+def origins_of_days(
+    scored: npt.NDArray[np.bool_], origins: npt.NDArray[np.datetime64]
+) -> npt.NDArray[np.int64]:
+    """How many origins of each calendar day are scored, [D, K]; ``scored`` [T, K]."""
     of_day = pd.DataFrame(scored).groupby(pd.DatetimeIndex(origins).floor("D")).sum()
+    return of_day.to_numpy("int64")
+
+
+def days_that_count(of_days: npt.NDArray[np.int64], interval_minutes: float) -> list[int]:
+    """The same as :func:`count_days`, from the numbers of origins that are scored, [D, K]."""
     origins_of_day = max(pd.Timedelta("24h") / pd.Timedelta(minutes=interval_minutes), 1)
-    return [int(days) for days in (of_day >= origins_of_day / 2).sum()]
+    return [int(days) for days in (of_days >= origins_of_day / 2).sum(axis=0)]
 
 
 def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:
@@ -127,7 +143,11 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
     for network in block.of_several_seeds:
         add_up(block.joined(network))
     of_members = [xr.concat(of_vds, "member", data_vars="all") for of_vds in of_blocks]
-    of_origins = {"loss": xr.concat(absolute, "member"), "n": observed.sum("vd")}
+    of_origins = {
+        "loss": xr.concat(absolute, "member"),
+        "n": observed.sum("vd"),
+        "truth": block.truth.astype("float64").sum("vd"),
+    }
     by_vd = xr.concat(of_members, scale["block"]).transpose("member", "block", ...)
     return by_vd, xr.Dataset(of_origins)
 

@@ -11,9 +11,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
+from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.metrics import ERRORS
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.tables import beside_persistence, with_sd
 from vd_forecasting.wording import change

@@ -27,7 +27,6 @@ from vd_forecasting.evaluation.congestion import (
     count_congestion,
 )
 from vd_forecasting.evaluation.differences import (
-    AVERAGE,
     Difference,
     Differences,
     difference_between,
@@ -43,6 +42,7 @@ from vd_forecasting.evaluation.interval_scores import (
     sum_intervals,
 )
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.vocabulary import SPEED
