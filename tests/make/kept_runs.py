@@ -8,7 +8,7 @@ from vd_forecasting.evaluation.daily_errors import DailyErrors
 from vd_forecasting.running.history.kept import KeptData, KeptExperiment, KeptRun
 
 
-def make_daily_errors(maes: list[float], truth: float = 80.0, **changed: Any) -> DailyErrors:
+def make_daily_errors(maes: list[float], truth: float = 80.0, **changed: object) -> DailyErrors:
     """Of hourly forecasts one step ahead, of which each day from 2 March on has this MAE."""
     days = range(len(maes))
     given: dict[str, Any] = {

@@ -118,7 +118,7 @@ def assert_like_undisturbed(folder: Path, whole: Path) -> None:
     for name in SAME_BYTES:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert history(folder) == history(whole)
-    kept = (".gitkeep", ".fingerprints", ".runs")
+    kept = (".gitkeep", ".fingerprints", ".history", ".runs")
     left = [path for path in (folder / "data").rglob(".*") if path.name not in kept]
     assert left == []
     assert not (folder / MODELS / "training_state").exists()

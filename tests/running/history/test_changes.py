@@ -10,9 +10,9 @@ ERRORS = make_daily_errors([1.0])
 NAMES = ("single_vd_lstm", "single_vd_xlstm", "multi_vd_lstm")
 
 
-def made(**given: dict[str, Any]) -> dict[str, KeptExperiment]:
+def made(**given: Any) -> dict[str, KeptExperiment]:
     """Three experiments with the same data, code and versions, and parameters by experiment."""
-    parameters = given.pop("parameters", {})
+    parameters: dict[str, dict[str, Any]] = given.pop("parameters", {})
     return {
         name: make_experiment(
             ERRORS,

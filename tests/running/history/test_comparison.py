@@ -1,6 +1,8 @@
 """What is printed of two runs, line by line, against differences worked out by hand."""
 
+import math
 from itertools import starmap
+from typing import Any
 
 from scipy import stats
 
@@ -20,13 +22,13 @@ def by_hand() -> tuple[float, float]:
     def cov(a: list[float], b: list[float]) -> float:
         pairs = zip(a, b, strict=True)
         products = starmap(lambda p, q: (p - sum(a) / n) * (q - sum(b) / n), pairs)
-        return sum(products) / (n - 1) / n
+        return float(sum(products)) / (n - 1) / n
 
     t2 = float(stats.t.ppf(0.975, n - 1)) ** 2
     a = x * x - t2 * cov(one, one)
     b = x * y - t2 * cov(one, two)
     c = y * y - t2 * cov(two, two)
-    root = (b * b - a * c) ** 0.5
+    root = math.sqrt(b * b - a * c)
     return (b - root) / a - 1, (b + root) / a - 1
 
 
@@ -90,8 +92,10 @@ def test_other_test_data_are_not_compared() -> None:
 
 def test_another_number_of_steps_or_interval_is_not_compared() -> None:
     pairs = [("avg_speed", step) for step in (1, 2, 0)]
-    rows = {name: [(1.0, 1.0, 2.0)] for name in ("losses", "scored", "origins", "truths")}
-    longer = make_experiment(make_daily_errors([1.0], pairs=pairs, **rows))
+    rows: dict[str, Any] = {
+        name: [(1.0, 1.0, 2.0)] for name in ("losses", "scored", "origins", "truths")
+    }
+    longer = make_experiment(make_daily_errors([1.0], 80.0, pairs=pairs, **rows))
     line, *_ = compared(make_experiment(BEFORE), longer)
     assert line == "  avg_speed (km/h)  not comparable: 1 and 2 steps ahead"
     coarser = make_experiment(make_daily_errors([1.0] * 6, interval_minutes=30.0))
