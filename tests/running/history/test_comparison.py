@@ -72,7 +72,7 @@ def test_two_runs_are_compared_line_by_line() -> None:
         "Each model was trained with one seed: the intervals do not cover what another seed would "
         "change.",
         "",
-        "Only in run 1: multi_vd_lstm",
+        "Only run 1 made multi_vd_lstm",
         "In run 2 multi_vd_lstm failed: the disk is full",
     ]
 
@@ -136,7 +136,7 @@ def test_runs_without_a_common_experiment_are_not_compared() -> None:
     )
     assert compare_runs((1, one), (2, two), 0.95)[2:] == [
         "",
-        "Only in run 1: single_vd_lstm",
+        "Only run 1 made single_vd_lstm",
         "",
-        "Only in run 2: multi_vd_lstm",
+        "Only run 2 made multi_vd_lstm",
     ]

@@ -41,7 +41,7 @@ def compare_runs(
         lines += ["", *_errors(one, two, common, confidence)]
     for which, own, other in ((first, one, two), (second, two, one)):
         if alone := [name for name in own.experiments if name not in other.experiments]:
-            lines += ["", f"Only in run {which}: {listed(alone)}"]
+            lines += ["", f"Only run {which} made {listed(alone)}"]
         lines += [f"In run {which} {name} failed: {why}" for name, why in own.failed.items()]
     return lines
 

@@ -118,11 +118,12 @@ def _stamps(pipeline: Pipeline, catalog: CatalogProtocol) -> Stamps:
 
     It is that of the node's fingerprint, which is saved behind the last of its outputs.
     """
+    makers = fingerprint.makers_of([pipeline])
     found: Stamps = {}
-    for node in pipeline.nodes:
-        if node.namespace in EVERY_EXPERIMENT and f"{node.namespace}.predictions" in node.outputs:
+    for name in EVERY_EXPERIMENT:
+        if node := makers.get(f"{name}.predictions"):
             path = file_of(catalog.get(fingerprint.FINGERPRINT.format(node.name)))
-            found[node.namespace] = stamp(path) if path is not None and path.exists() else None
+            found[name] = stamp(path) if path is not None and path.exists() else None
     return found
 
 

@@ -10,7 +10,7 @@ from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
 from vd_forecasting.wording import NOTHING, first_few, plural, shortened
 
 MOST_CHANGES = 3
-COMMAND_LENGTH = 60
+COMMAND_LENGTH = 45
 
 HEADER = (
     "Skill on test of {models}: by how much MAE is below persistence's, in %; mean over features."
@@ -21,15 +21,15 @@ def list_runs(runs: Mapping[int, KeptRun]) -> list[str]:
     """A line per run, oldest first, under a header."""
     present = {name for run in runs.values() for name in (*run.experiments, *run.failed)}
     modes = [mode for mode in EVERY_MODE if not present.isdisjoint(_experiments(mode))]
-    rows = [["run", "when", *modes, "changed since", "command"]]
+    rows = [["run", "when", *modes, "command", "changed since"]]
     last: dict[str, KeptExperiment] = {}
     for number, run in runs.items():
         before = {name: last[name] for name in run.experiments if name in last}
         changes = changes_between(before, run.experiments)
         skills = [" / ".join(_skill(run, name) for name in _experiments(mode)) for mode in modes]
-        command = shortened(run.command.removeprefix("kedro "), COMMAND_LENGTH)
+        command = shortened(f"run{run.command.partition(' run')[2]}", COMMAND_LENGTH)
         told = in_short(changes) if before else NOTHING
-        rows.append([str(number), f"{run.began:%Y-%m-%d %H:%M}", *skills, told, command])
+        rows.append([str(number), f"{run.began:%Y-%m-%d %H:%M}", *skills, command, told])
         last |= run.experiments
     header = HEADER.format(models=" / ".join(NAMES[model] for model in MODELS))
     return [header, *in_columns(rows)]
