@@ -71,10 +71,13 @@ def test_another_file_other_detectors_and_another_time_are_named() -> None:
     found = changes_between(made(), made(data={**data, "end": "2026-03-09T23:55:00"}))
     assert found.data == [
         "file small.h5 → new.h5",
-        "content of new.h5 01234567 → fedcba98",
         "detectors 1 → 3",
         "time 2026-01-01 00:00 to 2026-03-08 23:55 → 2026-01-01 00:00 to 2026-03-09 23:55",
     ]
+    found = changes_between(made(), made(data={"file": "copy.h5"}))
+    assert found.data == ["file small.h5 → copy.h5 with the same content"]
+    found = changes_between(made(), made(data={"sha256": "fedcba9876543210"}))
+    assert found.data == ["content of small.h5 01234567 → fedcba98"]
     found = changes_between(made(), made(data={"vdids": "another", "interval_minutes": 15.0}))
     assert found.data == ["1 detector: other ones", "interval 60 min → 15 min"]
 

@@ -14,7 +14,7 @@ def test_a_run_is_a_line_with_skill_changes_and_command() -> None:
         4: make_run(
             {"multi_vd_lstm": FIRST},
             minute=5,
-            command="'python -m kedro' run --env quick",
+            command="kedro run --env quick",
             failed={"single_vd_lstm": "it did not run"},
         ),
         5: make_run({"single_vd_lstm": SECOND}, minute=10),

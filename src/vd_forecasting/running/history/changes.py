@@ -75,8 +75,9 @@ def _changed_data(before: KeptData, after: KeptData) -> dict[str, str]:
     """What changed, and the old and the new value."""
     found = {}
     if before.file != after.file:
-        found["file"] = f"{before.file} → {after.file}"
-    if before.sha256 != after.sha256:
+        same = " with the same content" if before.sha256 == after.sha256 else ""
+        found["file"] = f"{before.file} → {after.file}{same}"
+    elif before.sha256 != after.sha256:
         digests = (of.sha256[:SHA_DIGITS] if of.sha256 else NOTHING for of in (before, after))
         found[f"content of {after.file}"] = " → ".join(digests)
     if before.detectors != after.detectors:

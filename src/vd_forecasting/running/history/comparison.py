@@ -1,6 +1,6 @@
 """What differs between two runs and by how much: what ``kedro runs diff`` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vd_forecasting.evaluation.daily_errors import Change, DailyErrors, changes
 from vd_forecasting.evaluation.significance import MIN_DAYS
@@ -51,28 +51,27 @@ def _described(which: int, run: KeptRun) -> str:
 
 
 def _errors(one: KeptRun, two: KeptRun, common: list[str], confidence: float) -> Iterator[str]:
-    yield (f"MAE on test, and its change with the {share(confidence)} interval over test days")
-    once = True
+    yield f"MAE on test, and its change with the {share(confidence)} interval over test days"
+    found = {}
     for name in common:
-        first, second = one.experiments[name], two.experiments[name]
-        once &= first.seeds == second.seeds == 1
-        rows = list(_rows(first.errors, second.errors, confidence))
+        before, after = (run.experiments[name] for run in (one, two))
+        found[name] = changes(before.errors, after.errors, confidence)
+        rows = list(_rows(before.errors, after.errors, found[name]))
         yield from ["", name, *(f"  {line}" for line in in_columns(rows))]
-    yield ""
-    if once:
-        yield (
-            "Each model was trained with one seed: the intervals do not cover what another seed "
-            "would change."
+    seeds = {run.experiments[name].seeds for name in common if found[name] for run in (one, two)}
+    if seeds:
+        trained = (
+            "Each model was trained with one seed"
+            if seeds == {1}
+            else "Errors are means over seeds"
         )
-    else:
-        yield (
-            "Errors are means over seeds; the intervals do not cover what other seeds would change."
-        )
+        yield from ["", f"{trained}; what other seeds would change is not in the intervals."]
 
 
-def _rows(before: DailyErrors, after: DailyErrors, confidence: float) -> Iterator[list[str]]:
+def _rows(
+    before: DailyErrors, after: DailyErrors, found: Mapping[tuple[str, int], Change]
+) -> Iterator[list[str]]:
     """A row per feature: all horizons together, then the last one."""
-    found = changes(before, after, confidence)
     last = before.horizons
     if any((feature, last) in found for feature in before.features):
         yield ["", "all horizons", ahead(last, before.interval_minutes)]

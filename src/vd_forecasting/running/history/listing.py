@@ -27,7 +27,7 @@ def list_runs(runs: Mapping[int, KeptRun]) -> list[str]:
         before = {name: last[name] for name in run.experiments if name in last}
         changes = changes_between(before, run.experiments)
         skills = [" / ".join(_skill(run, name) for name in _experiments(mode)) for mode in modes]
-        command = shortened(f"run{run.command.partition(' run')[2]}", COMMAND_LENGTH)
+        command = shortened(run.command.removeprefix("kedro "), COMMAND_LENGTH)
         told = in_short(changes) if before else NOTHING
         rows.append([str(number), f"{run.began:%Y-%m-%d %H:%M}", *skills, command, told])
         last |= run.experiments
