@@ -499,7 +499,7 @@ def raw_arrays(draw: st.DrawFn) -> xr.DataArray:
     seconds = draw(st.lists(STAMPS, min_size=2, max_size=40))
     base = np.datetime64("2024-03-01T23:00", "ns")
     times = np.array(
-        [np.datetime64("NaT") if s is None else base + np.timedelta64(s, "s") for s in seconds],
+        [np.datetime64("NaT", "ns") if s is None else base + np.timedelta64(s, "s") for s in seconds],
         dtype="datetime64[ns]",
     )
     shape = (len(times), draw(st.integers(1, 2)), draw(st.integers(1, 3)))
