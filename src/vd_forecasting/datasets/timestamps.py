@@ -49,9 +49,9 @@ def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArr
         unit for unit in ("s", "ms", "us", "ns") if (present.astype(f"M8[{unit}]") == present).all()
     )
     texts = np.datetime_as_string(times.astype(f"M8[{unit}]")).astype("S")
-    texts = np.char.add(texts, (utc_offset or "").encode())
-    texts[np.isnat(times)] = b""
-    return texts
+    stamps: npt.NDArray[np.bytes_] = np.char.add(texts, (utc_offset or "").encode())
+    stamps[np.isnat(times)] = b""
+    return stamps
 
 
 def _parse(stamps: npt.NDArray[np.object_]) -> list[DatetimeArray]:
