@@ -23,7 +23,7 @@ TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_v
 SMALL = {
     "single_vd_lstm": {
         "model": {"hidden_size": 16, "num_layers": 1},
-        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32, "lr_patience": 0},
+        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32},
     }
 }
 MODELS = "data/06_models/single_vd_lstm"
