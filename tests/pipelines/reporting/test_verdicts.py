@@ -48,7 +48,7 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]], days: int = 10
         by_block=average.expand_dims(block=[1]),
         days=dict.fromkeys(features, days),
         spans={1: (pd.Timestamp("2026-03-23"), pd.Timestamp("2026-03-30"))},
-        by_hour=average["mae"].expand_dims(hour=range(24)),
+        by_origin=xr.Dataset(),
         seeds={},
         units=UNITS,
         interval_minutes=5.0,
