@@ -222,7 +222,7 @@ def runs_diff(a: str, b: str, **options: Any) -> None:
         kept, catalog = _kept_runs(options)
         known = {str(number): (number, run) for number, run in kept.items()}
         if unknown := [number for number in (a, b) if number not in known]:
-            raise ValueError(f"there is no run {unknown[0]}; {_kept_in_words(kept)}")
+            raise ValueError(f"there is no run {unknown[0]}; kedro runs list shows which there are")
         confidence = catalog.load("params:evaluation.confidence")
     for line in compare_runs(known[a], known[b], confidence):
         click.echo(line)
@@ -236,13 +236,6 @@ def _kept_runs(options: dict[str, Any]) -> tuple[Mapping[int, "KeptRun"], Catalo
     _settle(options)
     catalog = load_catalog(options)
     return load_history(catalog), catalog
-
-
-def _kept_in_words(kept: Iterable[int]) -> str:
-    numbers = [*kept]
-    if not numbers:
-        return "none is kept yet"
-    return f"kedro runs list has {numbers[0]}" + (f" to {numbers[-1]}" if numbers[1:] else "")
 
 
 SERVE_HELP = """Answer requests for forecasts over HTTP, by the models that were trained.

@@ -9,7 +9,7 @@ from vd_forecasting.running.history.kept import KeptData, KeptExperiment, KeptRu
 
 
 def make_daily_errors(maes: list[float], truth: float = 80.0, **changed: object) -> DailyErrors:
-    """Of hourly forecasts one step ahead, of which each day from 2 March on has this MAE."""
+    """Errors of hourly forecasts one step ahead, of which each day from 2 March on has this MAE."""
     days = range(len(maes))
     given: dict[str, Any] = {
         "interval_minutes": 60.0,

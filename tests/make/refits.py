@@ -21,7 +21,7 @@ from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlst
 UNEVEN = TRAINING.model_copy(
     update={"seeds": (7,), "learning_rate": 0.1, "decay_epochs": 8, "epochs": 8, "patience": 99}
 )
-"""The learning rate falls early."""
+"""The learning rate falls from epoch to epoch."""
 Compared = tuple[Checkpoint, WindowSet, Config, History]
 
 

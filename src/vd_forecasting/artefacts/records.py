@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
 from vd_forecasting.parameters import Compute, Training
 
@@ -153,6 +153,15 @@ class Config(Record):
     versions: dict[str, str]
     training: Training
     compute: Compute
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _of_an_older_version(cls, training: Any) -> Any:
+        """A rate that was halved when validation stalled fell as long as there were epochs."""
+        if not isinstance(training, dict) or "lr_patience" not in training:
+            return training
+        kept = {key: value for key, value in training.items() if key != "lr_patience"}
+        return {**kept, "decay_epochs": training["epochs"], "decay_steps": 1}
 
     @property
     def num_blocks(self) -> int:

@@ -89,6 +89,11 @@ class RemoteFile:
         with self._store() as (store, path):
             return f"{store.checksum(path):x}"
 
+    def modified(self) -> str:
+        """When it was written, to the second or finer."""
+        with self._store() as (store, path):
+            return str(store.modified(path).isoformat())
+
     def read_bytes(self, most: int | None = None) -> bytes:
         """The content, or so much of its beginning."""
         with self._store() as (store, path):
@@ -261,6 +266,11 @@ def stamp(file: Place) -> tuple[int | str, ...]:
         return (file.checksum(),)
     status = file.stat()
     return status.st_mtime_ns, status.st_size
+
+
+def written(file: Place) -> str:
+    """When a file was written, also if with the same content: never equal for two runs."""
+    return file.modified() if isinstance(file, RemoteFile) else f"{file.stat().st_mtime_ns}"
 
 
 @contextmanager

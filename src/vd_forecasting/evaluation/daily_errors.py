@@ -27,7 +27,7 @@ Rows = tuple[tuple[float | None, ...], ...]
 class DailyErrors(BaseModel):
     """Absolute errors of one network on test, summed over detectors; means over its seeds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     interval_minutes: float
     pairs: tuple[tuple[str, int], ...]
@@ -56,7 +56,7 @@ class DailyErrors(BaseModel):
         return max(step for _, step in self.pairs)
 
     def mae(self, feature: str) -> float:
-        """Of all horizons together; NaN where undefined."""
+        """Mean over all horizons; NaN where undefined."""
         k = self._at(feature)
         return _mean(_array(self.losses)[:, k], _array(self.scored)[:, k])
 
@@ -168,7 +168,7 @@ class _Days:
 
 
 def _mean(losses: Floats, scored: Floats) -> float:
-    """Of all days; NaN where nothing is scored."""
+    """Mean over all days; NaN where nothing is scored."""
     n = scored.sum()
     return float(losses.sum() / n) if n else math.nan
 

@@ -30,7 +30,7 @@ Json = dict[str, Any]
 _ALL_HORIZONS = 0
 _LABELS = ("model", "seed", "best")
 _ALIKE: dict[str, Any] = {"join": "override", "coords": "minimal", "compat": "override"}
-"""Of arrays with the same labels, which xarray would compare one by one."""
+"""For arrays with the same labels, which xarray would compare one by one."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def recorded() -> Iterator[list[int]]:
 
 
 def stalling_windows() -> WindowSet:
-    """Validation gets worse from the first epoch on, so the learning rate falls."""
+    """Validation gets worse from the first epoch on, so the first is the best."""
     windows = joint_windows()
     windows.data["values"][windows.ends["train"] : windows.ends["val"]] = 5.0
     return windows

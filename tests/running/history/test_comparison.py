@@ -69,8 +69,7 @@ def test_two_runs_are_compared_line_by_line() -> None:
         + f"(−{-100 * low:.1f} % to −{-100 * high:.1f} %)".ljust(22)
         + f"2.50 → 1.50  −40.0 % (−{-100 * low:.1f} % to −{-100 * high:.1f} %)",
         "",
-        "Each model was trained with one seed; what other seeds would change is not in the "
-        "intervals.",
+        "Each model was trained with one seed; the intervals leave out differences between seeds.",
         "",
         "Only run 1 made multi_vd_lstm",
         "In run 2 multi_vd_lstm failed: the disk is full",

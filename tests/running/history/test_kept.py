@@ -52,7 +52,10 @@ def test_what_cannot_be_read_is_passed_over(
 def test_a_key_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
     keep(RUN, tmp_path, 9)
     path = tmp_path / "1.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "blue"}))
+    content = json.loads(path.read_text())
+    errors = content["experiments"]["single_vd_lstm"]["errors"]
+    content["colour"] = errors["colour"] = "blue"
+    path.write_text(json.dumps(content))
     assert load_runs(tmp_path) == {1: RUN}
 
 

@@ -1,5 +1,5 @@
-"""The training loop: one model, epoch by epoch, until validation stops improving; or, without
-validation, for given epochs."""
+"""The training loop: one model, epoch by epoch, until the learning rate is at zero or validation
+stops improving; or, without validation, for given epochs."""
 
 import copy
 import logging
@@ -244,7 +244,8 @@ class ValidatedLearner(Learner):
 
 
 def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> Iterator[State]:
-    """Train until validation stops improving, from the start or from a state.
+    """Train until the learning rate is at zero or validation stops improving, from the start or
+    from a state.
 
     A state is the last one of the same training, accepted by :func:`.resume.check_state`; the label
     begins every log line. It is a ValueError if there is nothing to train on or to validate with,

@@ -12,7 +12,7 @@ from vd_forecasting.running.staleness.plan import (
 from vd_forecasting.wording import NOTHING, lead_time, plural
 
 SHA_DIGITS = 8
-"""Of a hash that are shown."""
+"""Shown of a hash."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _changed_data(before: KeptData, after: KeptData) -> dict[str, str]:
     """What changed, and the old and the new value."""
     found = {}
     if before.file != after.file:
-        same = " with the same content" if before.sha256 == after.sha256 else ""
+        same = " with the same content" if before.sha256 and before.sha256 == after.sha256 else ""
         found["file"] = f"{before.file} → {after.file}{same}"
     elif before.sha256 != after.sha256:
         digests = (of.sha256[:SHA_DIGITS] if of.sha256 else NOTHING for of in (before, after))

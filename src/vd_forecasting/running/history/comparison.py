@@ -65,7 +65,7 @@ def _errors(one: KeptRun, two: KeptRun, common: list[str], confidence: float) ->
             if seeds == {1}
             else "Errors are means over seeds"
         )
-        yield from ["", f"{trained}; what other seeds would change is not in the intervals."]
+        yield from ["", f"{trained}; the intervals leave out differences between seeds."]
 
 
 def _rows(
@@ -76,7 +76,7 @@ def _rows(
     if any((feature, last) in found for feature in before.features):
         yield ["", "all horizons", ahead(last, before.interval_minutes)]
     for feature in dict.fromkeys([*before.features, *after.features]):
-        label = with_unit(feature, after.units.get(feature) or before.units[feature])
+        label = with_unit(feature, {**before.units, **after.units}[feature])
         pairs = [(feature, AVERAGE), (feature, last)]
         if pairs[0] in found:
             of_days = _days(found[pairs[0]])

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from vd_forecasting.artefacts import Config, Forecasts
-from vd_forecasting.datasets.places import stamp
+from vd_forecasting.datasets.places import written
 from vd_forecasting.evaluation.aligned import align
 from vd_forecasting.evaluation.daily_errors import daily_errors
 from vd_forecasting.evaluation.errors import sum_errors
@@ -29,14 +30,14 @@ from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 
 logger = logging.getLogger(__name__)
 
-Stamps = dict[str, tuple[int | str, ...] | None]
+Stamps = dict[str, str | None]
 
 
 class History:
     """Keeps a run and the experiments whose forecasts it made; never makes it fail.
 
-    Also after a run that failed. One that was interrupted or killed is not kept: the same command
-    finishes it. Everything is found in the files that the run left, so the runner does not matter.
+    Also after a run that failed. One that was interrupted or killed is not kept. Everything is
+    found in the files that the run left, so the runner does not matter.
     """
 
     def __init__(self) -> None:
@@ -47,11 +48,14 @@ class History:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Note which forecasts are there already."""
         self._began, self._clock = datetime.now().astimezone(), time.monotonic()
-        self._before = _stamps(pipeline, catalog) if _most(catalog) else {}
+        self._before = {}
+        most = _most(catalog)  # a wrong setting is an error
+        with _only_warned_of("This run will not be kept for kedro runs"):
+            self._before = _stamps(pipeline, catalog) if most else {}
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        self._keep(pipeline, catalog, {})
+        self._keep(pipeline, catalog, None)
 
     @hook_impl
     def on_pipeline_error(
@@ -60,33 +64,44 @@ class History:
         self._keep(pipeline, catalog, _reasons(error))
 
     def _keep(
-        self, pipeline: Pipeline, catalog: CatalogProtocol, reasons: Mapping[str, str]
+        self, pipeline: Pipeline, catalog: CatalogProtocol, reasons: Mapping[str, str] | None
     ) -> None:
+        """Keep a run, which ended well or failed for these ``reasons`` by experiment."""
         folder = history_folder(catalog)
         if not self._before or folder is None:
             return
-        try:
+        with _only_warned_of("This run is not kept for kedro runs"):
             now = _stamps(pipeline, catalog)
             made = [name for name in self._before if now[name] not in (None, self._before[name])]
-            if not made:
+            experiments = {}
+            for name in made:
+                with _only_warned_of(f"{name} is not kept for kedro runs"):
+                    experiments[name] = kept_experiment(name, catalog)
+            if not experiments:
                 return
             run = KeptRun(
                 command=typed_command(),
                 began=self._began,
                 seconds=round(time.monotonic() - self._clock, 1),
-                experiments={name: kept_experiment(name, catalog) for name in made},
+                experiments=experiments,
                 failed={
-                    name: reasons.get(name, "it did not run")
+                    name: (reasons or {}).get(name, "it did not run")
                     for name in self._before
-                    if name not in made
+                    if name not in made and (reasons is not None or now[name] is None)
                 },
             )
             number = keep(run, folder, _most(catalog))
-        except Exception as error:  # what was made is there, and counts more than the note of it
-            logger.warning("This run is not kept for kedro runs: %s", in_one_line(error))
-            logger.debug("The error was raised here:", exc_info=error)
-        else:
             logger.info("Kept as run %d of kedro runs list", number)
+
+
+@contextmanager
+def _only_warned_of(what: str) -> Iterator[None]:
+    """An error is a warning: results are there, and count more than the note of them."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("%s: %s", what, in_one_line(error))
+        logger.debug("The error was raised here:", exc_info=error)
 
 
 def history_folder(catalog: CatalogProtocol) -> Path | None:
@@ -114,16 +129,17 @@ def _most(catalog: CatalogProtocol) -> int:
 
 
 def _stamps(pipeline: Pipeline, catalog: CatalogProtocol) -> Stamps:
-    """Of each experiment that a pipeline forecasts test with: another stamp once it has done so.
+    """For each experiment that a pipeline forecasts test with: another stamp once it has done so.
 
-    It is that of the node's fingerprint, which is saved behind the last of its outputs.
+    It is that of the node's fingerprint, which is saved behind the last of its outputs, with the
+    time at which it was saved: the same training makes the same bytes again.
     """
     makers = fingerprint.makers_of([pipeline])
     found: Stamps = {}
     for name in EVERY_EXPERIMENT:
         if node := makers.get(f"{name}.predictions"):
             path = file_of(catalog.get(fingerprint.FINGERPRINT.format(node.name)))
-            found[name] = stamp(path) if path is not None and path.exists() else None
+            found[name] = written(path) if path is not None and path.exists() else None
     return found
 
 

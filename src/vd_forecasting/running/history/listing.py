@@ -63,4 +63,6 @@ def _skill(run: KeptRun, name: str) -> str:
         return NOTHING
     errors = run.experiments[name].errors
     skills = [skill for of in errors.features if math.isfinite(skill := errors.skill(of))]
-    return f"{100 * sum(skills) / len(skills):.1f}".replace("-", "−") if skills else "undefined"
+    if not skills:
+        return "undefined"
+    return f"{round(100 * sum(skills) / len(skills), 1) + 0.0:.1f}".replace("-", "−")
