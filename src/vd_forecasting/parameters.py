@@ -297,6 +297,13 @@ class Forecast(Parameters):
     """Train the network again, on the comparison's data and the file, to forecast with it."""
 
 
+class Tracking(Parameters):
+    """What is remembered of runs. No node reads it, so it makes nothing stale."""
+
+    mlflow_uri: str | None = None
+    """Where MLflow logs them, such as ``sqlite:///mlflow.db``; None: nowhere."""
+
+
 class Simulate(Parameters):
     """The simulated freeway corridor behind the sample file."""
 

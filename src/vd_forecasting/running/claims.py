@@ -11,7 +11,6 @@ import atexit
 import logging
 import os
 import platform
-import shlex
 import signal
 import sys
 import threading
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vd_forecasting.datasets.atomic import has_ended, replacing
 from vd_forecasting.datasets.places import Place, is_remote
+from vd_forecasting.running.options import typed_command
 from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.wording import shortened
 
@@ -73,7 +73,7 @@ def claimed(own: Path, reads: Iterable[Place], writes: Iterable[Place]) -> Itera
         with replacing(own) as temporary:
             temporary.touch()
             claim = Claim(
-                command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                command=typed_command(),
                 host=platform.node(),
                 processes=_process_table(),
                 process=os.getpid(),

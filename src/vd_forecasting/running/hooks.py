@@ -15,11 +15,13 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.validation import ParameterValidationError
+from pydantic import ValidationError
 
 from vd_forecasting.datasets import TrainingStateDataset
 from vd_forecasting.datasets.atomic import write_problem
 from vd_forecasting.datasets.places import Place
-from vd_forecasting.parameters import Evaluation, XLSTMModel
+from vd_forecasting.parameters import Evaluation, Tracking, XLSTMModel
 from vd_forecasting.provenance import PACKAGE, this_package
 from vd_forecasting.running import claims, kernels_ahead
 from vd_forecasting.running.config_loader import check_folder
@@ -75,6 +77,7 @@ class KnownParameters:
         # Trainings read one key of it, so that the others do not make them stale.
         read.discard("evaluation")
         read |= {f"evaluation.{key}" for key in Evaluation.model_fields}
+        read |= {f"tracking.{key}" for key in Tracking.model_fields}  # hooks read them
         loader = context.config_loader
         given = loader["parameters"]
         in_files = given.keys() - loader.runtime_params.keys()
@@ -86,6 +89,10 @@ class KnownParameters:
         # "_" begins the YAML anchors of our own files.
         blocks = {name: given[name] for name in given if not name.startswith("_")}
         _refuse_unknown(blocks, read | NOT_IN_PARAMETER_FILES.keys())
+        try:
+            Tracking(**given.get("tracking", {}))
+        except ValidationError as error:
+            raise ParameterValidationError(f"- Parameter 'tracking': {error}") from error
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:

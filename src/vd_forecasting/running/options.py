@@ -1,6 +1,8 @@
-"""Values of command-line options: ``--params`` and the file of ``--config``."""
+"""The command line and values of its options: ``--params`` and the file of ``--config``."""
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,11 @@ from vd_forecasting.running.config_files import TEXTS, compose, misread
 from vd_forecasting.wording import nearest, one_line
 
 _CLOSING = {"[": "]", "{": "}"}
+
+
+def typed_command() -> str:
+    """The command that this process was started with."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def read_params(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:
