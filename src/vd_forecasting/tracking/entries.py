@@ -17,12 +17,12 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets.places import Place
-from vd_forecasting.running.failure import FailedDataset, in_one_line
+from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, in_one_line
 from vd_forecasting.running.kedro_private import file_of
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.running.staleness.fingerprint import Fingerprint
-from vd_forecasting.running.staleness.plan import flat, make_plan
+from vd_forecasting.running.staleness.plan import alterations, differences, flat
 from vd_forecasting.tracking.numbers import Point, points_of
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 
@@ -83,8 +83,7 @@ class Ended:
         The latter are experiments of which the run wrote a file, or that failed in it. OSError if a
         file cannot be read.
         """
-        plan = make_plan(self.pipeline, self.makers, self.catalog)
-        stale = {*plan.reasons, *plan.dependent}
+        stale = self._stale()
         failed = self._failed_experiments()
         ran = {
             node.namespace
@@ -114,6 +113,25 @@ class Ended:
             ),
             experiments,
         )
+
+    def _stale(self) -> set[str]:
+        """The nodes of the run whose files are not what this run was to make.
+
+        They failed or were not reached. One that takes failures has made something of what was
+        left.
+        """
+        known = fingerprint.load_saved(self.catalog)
+        stale, lost = set(), set[str]()
+        for node in self.pipeline.nodes:  # in an order in which they can run
+            is_stale = not lost.isdisjoint(node.inputs) and TAKES_FAILURES not in node.tags
+            if not is_stale and fingerprint.output_files(node, self.catalog):
+                before = fingerprint.load_fingerprint(node, self.catalog)
+                now = fingerprint.take_fingerprint(node, self.makers, self.catalog, known)
+                is_stale = not before or bool(differences(before, now) or alterations(before, now))
+            if is_stale:
+                stale.add(node.name)
+                lost |= {*node.outputs}
+        return stale
 
     def _experiment(self, space: str, stale: set[str], error: str | None) -> Entry:
         nodes = {
