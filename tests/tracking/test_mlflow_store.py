@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import PROJECT
 from tests.make.tracked_runs import LSTM, PIPELINE, XLSTM, TrackedProject, tracked_project
 from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.tracking.mlflow_store import QUIET, Store
@@ -211,6 +212,7 @@ def test_names_that_mlflow_refuses_are_made_fit(tmp_path: Path) -> None:
 def test_mlflow_says_nothing_and_asks_nobody(tmp_path: Path) -> None:
     """... not even when it makes its database."""
     script = f"""
+import socket
 def refuse(*given): raise AssertionError("a connection")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from pathlib import Path
@@ -220,6 +222,7 @@ store = Store.of("sqlite:///mlflow.db", Path({str(tmp_path)!r}))
 assert store.write(Entry("all", {{}}, {{}}, {{}}, ()), [Entry("{LSTM}", {{}}, {{}}, {{}}, ())], 0.0)
 """
     environment = {key: value for key, value in os.environ.items() if key not in QUIET}
+    environment["KEDRO_LOGGING_CONFIG"] = str(PROJECT / "conf" / "logging.yml")
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
