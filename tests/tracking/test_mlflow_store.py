@@ -59,7 +59,8 @@ def name(run: Any) -> str:
 
 
 def parent(run: Any) -> str | None:
-    return run.data.tags.get("mlflow.parentRunId")
+    tags: dict[str, str] = run.data.tags
+    return tags.get("mlflow.parentRunId")
 
 
 def artifacts(folder: Path, run: Any) -> set[str]:
