@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kedro.validation import ParameterValidationError
 
 from tests import PROJECT
 from vd_forecasting.pipeline_registry import register_pipelines
 from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
+from vd_forecasting.running.failure import in_one_line
 from vd_forecasting.running.hooks import KnownParameters
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EXPERIMENTS
@@ -141,12 +143,25 @@ def test_what_is_read_is_known(check: Any) -> None:
             {"evaluation": {"confidense": 0.9}},
             r"evaluation\.confidense is not known; did you mean evaluation\.confidence\?",
         ),
+        (
+            {"tracking": {"mlflow_url": "sqlite:///mlflow.db"}},
+            r"tracking\.mlflow_url is not known; did you mean tracking\.mlflow_uri\?",
+        ),
         ({"multi_vd_lstm": 3}, "parameter multi_vd_lstm is 3; it must be a block"),
     ],
 )
 def test_a_block_that_nothing_reads_is_refused(check: Any, params: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(**params)
+
+
+def test_what_no_node_reads_is_checked_too(check: Any) -> None:
+    """... by its type, and named as what nodes read."""
+    check(tracking={"mlflow_uri": "sqlite:///mlflow.db"})
+    with pytest.raises(ParameterValidationError) as raised:
+        check(tracking={"mlflow_uri": [1]})
+    message = "tracking.mlflow_uri: Input should be a valid string (found [1])"
+    assert in_one_line(raised.value) == message
 
 
 def test_a_global_in_a_file_of_parameters_is_refused(conf: Path, check: Any) -> None:
