@@ -73,8 +73,7 @@ class Store:
         """The number of what MLflow calls an experiment: all runs of this project."""
         if found := client.get_experiment_by_name(PACKAGE):
             return str(found.experiment_id)
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # its page is about training
-        return str(client.create_experiment(PACKAGE, self.artifacts, kind))
+        return str(client.create_experiment(PACKAGE, artifact_location=self.artifacts))
 
 
 def _is_there(client: "MlflowClient", place: str, entry: Entry) -> bool:
