@@ -90,3 +90,14 @@ def test_the_citation_names_this_version_and_whole_references(project: dict[str,
     for reference in citation["references"]:
         assert {"type", "title", "authors", "year"} <= set(reference)
         assert {"doi", "url"} & set(reference)
+
+
+def test_versions_of_python_that_are_named_are_tested_by_a_code_host(
+    project: dict[str, Any],
+) -> None:
+    workflow = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text("utf-8"))
+    tested = workflow["jobs"]["checks"]["strategy"]["matrix"]["python"]
+    named = {one.rpartition(" ")[2] for one in project["classifiers"]}
+    assert named
+    assert named <= set(tested)
+    assert project["requires-python"] == f">={tested[0]}"

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests import PROJECT
+from tests.make.trainings import TRAINING
 from vd_forecasting.parameters import (
     Calendar,
     Cleaning,
@@ -151,6 +152,21 @@ def test_training_needs_an_epoch() -> None:
     values = parameters()["single_vd_lstm"]["training"]
     with pytest.raises(ValidationError, match="epochs"):
         Training.model_validate({**values, "epochs": 0})
+
+
+def test_the_learning_rate_falls_linearly_to_zero_behind_the_last_epoch() -> None:
+    training = TRAINING.model_copy(update={"learning_rate": 0.8})
+    rates = [training.rate_of(epoch, 4) for epoch in range(1, 6)]
+    assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2, 0])
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs"), [(1000, 8), (175, 8), (174, 9), (100, 14), (1, 1400), (0, 1400)]
+)
+def test_little_data_is_gone_through_more_often(steps: int, epochs: int) -> None:
+    """175 steps, eight times, are 1,400."""
+    training = TRAINING.model_copy(update={"decay_epochs": 8, "decay_steps": 1400})
+    assert training.decays_in(steps) == epochs
 
 
 def test_every_parameter_file_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 - ``--only-stale-outputs`` runs what was made with other code, parameters or data than there are
   now, and says why. ``kedro verify`` looks for outputs that were altered.
 - ``--dry-run`` runs nothing: it says what would run, and estimates time, memory and disk.
+- ``kedro runs`` lists past runs and compares two of them (:mod:`.running.history`).
 - ``--namespace`` is an alias of ``--namespaces``, and it also runs the nodes before the namespace
   whose outputs are missing. Without a pipeline, a namespace is looked up in all of them.
 - A node that fails stops only what needs it (:mod:`.running.runners`).
@@ -26,7 +27,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import yaml
@@ -57,6 +58,9 @@ from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
 from vd_forecasting.vocabulary import EXPERIMENTS
 from vd_forecasting.wording import listed, nearest, plural, with_cause
+
+if TYPE_CHECKING:
+    from vd_forecasting.running.history.kept import KeptRun
 
 logger = logging.getLogger(__name__)
 
@@ -182,6 +186,63 @@ def verify(**options: Any) -> None:
         click.echo(line)
     if found:
         raise click.exceptions.Exit(1)
+
+
+@cli.group(name="runs")
+def runs() -> None:
+    """Past runs side by side: what changed, and by how much their errors differ."""
+
+
+LIST_HELP = (
+    """A line per run that is kept: when, how good, and what changed since the one before."""
+)
+DIFF_HELP = """How run B differs from run A in parameters, data, code and errors; both are numbers
+that kedro runs list shows."""
+NUMBERS = [click.Argument([name], metavar=name.upper()) for name in ("a", "b")]
+RUNS_OPTIONS = [option for option in _options() if option.name in ("env", "conf_source", "params")]
+
+
+@runs.command(name="list", params=RUNS_OPTIONS, help=LIST_HELP)
+def runs_list(**options: Any) -> None:
+    """Print the table of all runs."""
+    with _errors_in_one_line():
+        from vd_forecasting.running.history.listing import list_runs  # noqa: PLC0415
+
+        kept, _ = _kept_runs(options)
+    for line in list_runs(kept) if kept else ["No run is kept yet."]:
+        click.echo(line)
+
+
+@runs.command(name="diff", params=[*NUMBERS, *RUNS_OPTIONS], help=DIFF_HELP)
+def runs_diff(a: str, b: str, **options: Any) -> None:
+    """Print what differs between two runs."""
+    with _errors_in_one_line():
+        from vd_forecasting.running.history.comparison import compare_runs  # noqa: PLC0415
+
+        kept, catalog = _kept_runs(options)
+        known = {str(number): (number, run) for number, run in kept.items()}
+        if unknown := [number for number in (a, b) if number not in known]:
+            raise ValueError(f"there is no run {unknown[0]}; {_kept_in_words(kept)}")
+        confidence = catalog.load("params:evaluation.confidence")
+    for line in compare_runs(known[a], known[b], confidence):
+        click.echo(line)
+
+
+def _kept_runs(options: dict[str, Any]) -> tuple[Mapping[int, "KeptRun"], CatalogProtocol]:
+    """The runs that are kept, by number, and the catalog."""
+    from vd_forecasting.running.history.keep import load_history  # noqa: PLC0415
+
+    options |= {"pipeline": None, "pipelines": [], "namespaces": []}
+    _settle(options)
+    catalog = load_catalog(options)
+    return load_history(catalog), catalog
+
+
+def _kept_in_words(kept: Iterable[int]) -> str:
+    numbers = [*kept]
+    if not numbers:
+        return "none is kept yet"
+    return f"kedro runs list has {numbers[0]}" + (f" to {numbers[-1]}" if numbers[1:] else "")
 
 
 SERVE_HELP = """Answer requests for forecasts over HTTP, by the models that were trained.

@@ -17,7 +17,7 @@ def is_day_off(time: npt.NDArray[np.datetime64], holidays: str) -> npt.NDArray[n
     country, whose list also knows other weekends and the working days in exchange for a holiday.
     """
     day_of = time.astype("datetime64[D]")
-    days = np.arange(day_of.min(), day_of.max() + 1)
+    days = np.arange(day_of.min(), day_of.max() + np.timedelta64(1, "D"))
     if is_country(holidays):
         country = holidays_of(holidays)
         off = np.array([not country.is_working_day(day) for day in days.astype(date)], bool)

@@ -81,4 +81,4 @@ def cells_of(
 def _differences(times: Times) -> npt.NDArray[np.timedelta64]:
     """Between sorted time stamps [T], where they differ."""
     differences = np.diff(times)
-    return differences[differences > np.timedelta64(0)]
+    return differences[differences > np.timedelta64(0, "ns")]

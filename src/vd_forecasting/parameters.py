@@ -5,6 +5,7 @@ arguments are annotated with them. All forbid unknown keys, so a misspelt one fa
 """
 
 import json
+import math
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -269,11 +270,27 @@ class Training(Parameters):
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     gradient_clip: PositiveFloat
-    lr_patience: NonNegativeInt  # epochs without a better validation error, then halve the rate
+    decay_epochs: PositiveInt  # in so many the learning rate falls to zero, where training ends
+    decay_steps: PositiveInt  # but in no fewer steps than these
     patience: PositiveInt  # epochs without a better validation error before training stops
     windows_per_epoch: PositiveInt | None = None
     """At most so many training windows in an epoch, drawn anew for each, and at most so many of
     validation, always the same; None for all. Records of older versions do not say."""
+
+    def decays_in(self, steps: int) -> int:
+        """In how many epochs of so many steps the learning rate falls to zero.
+
+        Little data is soon gone through, hence the ``decay_steps``.
+        """
+        return max(self.decay_epochs, math.ceil(self.decay_steps / max(steps, 1)))
+
+    def rate_of(self, epoch: int, decays_in: int) -> float:
+        """The learning rate of an epoch, counted from 1, where it falls to zero in so many.
+
+        It falls linearly (Defazio et al. 2023, arXiv:2310.07831), which needs fewer epochs than to
+        lower it when validation stalls.
+        """
+        return self.learning_rate * (1 - (epoch - 1) / decays_in)
 
 
 class Baselines(Parameters):
@@ -299,6 +316,9 @@ class Forecast(Parameters):
 
 class Tracking(Parameters):
     """What is remembered of runs. No node reads it, so it makes nothing stale."""
+
+    history: NonNegativeInt = 0
+    """How many past runs are kept for ``kedro runs``; 0 keeps none."""
 
     mlflow_uri: str | None = None
     """Where MLflow logs them, such as ``sqlite:///mlflow.db``; None: nowhere."""

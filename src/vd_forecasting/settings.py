@@ -3,12 +3,14 @@
 from vd_forecasting.datasets.places import folder, local_folder
 from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
+from vd_forecasting.running.history.keep import History
 from vd_forecasting.tracking.hook import LoggedRuns
 
 HOOKS = (
     *(hooks.InertLogs(), hooks.KnownParameters(), hooks.SameData(), hooks.ClaimedFiles()),
     hooks.KernelsAhead(),
     *(hooks.Progress(), hooks.ExperimentLogs(), hooks.Fingerprints(), hooks.FinishedTrainings()),
+    History(),
     LoggedRuns(),
 )
 

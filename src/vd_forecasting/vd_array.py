@@ -214,7 +214,7 @@ def check_regular_grid(data: xr.DataArray) -> xr.DataArray:
         found = f"{blank.size} of {times.size} time stamps are blank (NaT)"
         raise ValueError(f"{found}, the first that of step {blank[0]}")
     steps = np.diff(times)
-    if (backward := np.flatnonzero(steps <= np.timedelta64(0))).size:
+    if (backward := np.flatnonzero(steps <= np.timedelta64(0, "ns"))).size:
         raise ValueError(f"{_pair(times, backward[0])}: the time stamps must increase")
     if (uneven := np.flatnonzero(steps != steps[:1])).size:
         raise ValueError(

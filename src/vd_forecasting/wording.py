@@ -103,7 +103,7 @@ def day(time: np.datetime64) -> str:
 
 def time_stamp(time: np.datetime64, interval: np.timedelta64) -> str:
     """``2024-03-04 08:05``; with seconds only on a grid that needs them."""
-    whole_minutes = interval % np.timedelta64(1, "m") == np.timedelta64(0)
+    whole_minutes = interval % np.timedelta64(1, "m") == np.timedelta64(0, "ns")
     return str(np.datetime_as_string(time, unit="m" if whole_minutes else "s")).replace("T", " ")
 
 

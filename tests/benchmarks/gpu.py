@@ -54,7 +54,8 @@ TRAINING = Training(
     learning_rate=0.0003,
     weight_decay=0.01,
     gradient_clip=1.0,
-    lr_patience=2,
+    decay_epochs=20,
+    decay_steps=1,
     patience=5,
 )
 VANILLA = {"slstm_backend": "vanilla", "mlstm_backend": "vanilla"}

@@ -100,8 +100,9 @@ RECIPES = {
     "rate 0.001": Recipe(training={"learning_rate": 0.001}),
     "rate 0.0005": Recipe(training={"learning_rate": 0.0005}),
     "rate 0.0003": Recipe(training={"learning_rate": 0.0003}),
-    "rate halved after 1": Recipe(training={"lr_patience": 0}),
-    "patient": Recipe(training={"lr_patience": 2, "patience": 5}),
+    "rate at zero after 6": Recipe(training={"decay_epochs": 6}),
+    "rate at zero after 16": Recipe(training={"decay_epochs": 16}),
+    "patient": Recipe(training={"patience": 5}),
     "batch of 128": Recipe(training={"batch_size": 128}),
 }
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vd_forecasting.datasets.timestamps import format_timestamps, parse_timestamps
 
-NAT = np.datetime64("NaT")
+NAT = np.datetime64("NaT", "ns")
 
 
 def as_ns(*stamps: str) -> np.ndarray:

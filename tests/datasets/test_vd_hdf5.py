@@ -566,7 +566,8 @@ def arrays(draw: st.DrawFn) -> xr.DataArray:
     vdids = draw(st.lists(text | st.just("None"), min_size=1, max_size=12, unique=True))
     names = draw(st.lists(text, min_size=1, max_size=3, unique=True))
     stamps = draw(st.lists(st.none() | st.integers(0, 4 * 10**9), min_size=1, max_size=20))
-    times = np.array([np.datetime64("NaT") if s is None else s for s in stamps], dtype="M8[s]")
+    blank = np.datetime64("NaT", "s")
+    times = np.array([blank if s is None else s for s in stamps], dtype="M8[s]")
     if np.isnat(times).all():
         times[0] = 0
     rng = np.random.default_rng(draw(st.integers(0, 9)))

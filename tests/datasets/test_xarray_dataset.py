@@ -19,7 +19,7 @@ from tests.make.artefacts import make_predictions
 from tests.make.held_frames import frames_held
 from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import Forecasts
-from vd_forecasting.datasets import XarrayDataset
+from vd_forecasting.datasets import XarrayDataset, xarray_dataset
 
 
 @pytest.fixture
@@ -132,7 +132,9 @@ def test_it_comes_from_the_catalog_and_pickles(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def forecasts_file(tmp_path: Path) -> XarrayDataset:
+def forecasts_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> XarrayDataset:
+    """For forecasts of which none are small."""
+    monkeypatch.setattr(xarray_dataset, "SMALL_BYTES", 0)
     return XarrayDataset(
         filepath=str(tmp_path / "predictions.nc"), holds="vd_forecasting.artefacts.Forecasts"
     )
@@ -159,6 +161,19 @@ def test_forecasts_stay_in_their_file_until_they_are_asked_for(
     for found in (loaded, elsewhere, copy.deepcopy(loaded)):
         xr.testing.assert_equal(found.sel(**few).truth.compute(), saved.sel(**few).truth)
     xr.testing.assert_identical(loaded.data.compute(), saved.to_xarray())
+
+
+def test_small_forecasts_are_in_memory_once_they_are_loaded(
+    forecasts_file: XarrayDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = forecasts()
+    forecasts_file.save(saved)
+    size = sum(saved.data[name].nbytes for name in ("prediction", "truth", "persistence"))
+    for most, is_lazy in ((size, False), (size - 1, True)):
+        monkeypatch.setattr(xarray_dataset, "SMALL_BYTES", most)
+        loaded = forecasts_file.load()
+        assert (loaded.truth.chunks is not None) == is_lazy
+        xr.testing.assert_identical(loaded.data.compute(), saved.to_xarray())
 
 
 def test_a_file_that_was_replaced_is_not_read_as_if_it_were_the_same(

@@ -11,7 +11,6 @@ import xarray as xr
 from tests.make.parameters import make_evaluation
 from vd_forecasting.evaluation.aligned import NO_SEED, AlignedForecasts
 from vd_forecasting.evaluation.differences import (
-    AVERAGE,
     Differences,
     find_confidence_sets,
     find_differences,
@@ -19,6 +18,7 @@ from vd_forecasting.evaluation.differences import (
 )
 from vd_forecasting.evaluation.errors import SummedErrors, errors_of, sum_errors
 from vd_forecasting.evaluation.significance import diebold_mariano, holm
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 
 STEPS_PER_DAY = 24
 FEATURES = ("avg_speed", "total_volume")

@@ -9,7 +9,7 @@ import xarray as xr
 from tests.make.artefacts import BASELINES, MAPE_MIN_TRUTH, make_baselines, make_predictions
 from tests.make.parameters import make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
-from vd_forecasting.datasets import XarrayDataset
+from vd_forecasting.datasets import XarrayDataset, xarray_dataset
 from vd_forecasting.evaluation import aligned
 from vd_forecasting.evaluation.aligned import AlignedForecasts, Member, align
 from vd_forecasting.evaluation.differences import find_differences
@@ -110,7 +110,10 @@ def test_seeds_of_which_one_diverged_are_undefined_when_joined() -> None:
     assert np.isnan(errors.at("mae", "lstm_joined", "avg_speed"))
 
 
-def test_forecasts_in_files_are_summed_as_those_in_memory(tmp_path: Path) -> None:
+def test_forecasts_in_files_are_summed_as_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xarray_dataset, "SMALL_BYTES", 0)
     stored = {}
     network = make_predictions(vdids=VDS, origins=150, horizons=3, seeds=(1, 2))
     other = make_predictions(model="xlstm", vdids=VDS[::-1], origins=140, horizons=3)

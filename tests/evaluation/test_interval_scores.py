@@ -12,7 +12,7 @@ from tests.make.parameters import INTERVALS
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.evaluation import aligned
 from vd_forecasting.evaluation.aligned import AlignedForecasts, Member, align
-from vd_forecasting.evaluation.differences import AVERAGE, difference_between
+from vd_forecasting.evaluation.differences import difference_between
 from vd_forecasting.evaluation.interval_scores import (
     CENTRAL,
     SummedIntervals,
@@ -20,6 +20,7 @@ from vd_forecasting.evaluation.interval_scores import (
     sum_intervals,
 )
 from vd_forecasting.evaluation.intervals import Calibration, Forecasted, interval_bounds
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 
 VDS = [f"VD{n}" for n in range(10)]
 LEVELS = sorted({*CENTRAL, *INTERVALS.levels})

@@ -19,7 +19,7 @@ from vd_forecasting.pipelines.forecast.refit import Refitted, refit
 from vd_forecasting.pipelines.training.train_nodes import train_lstm, train_xlstm
 
 UNEVEN = TRAINING.model_copy(
-    update={"seeds": (7,), "learning_rate": 0.1, "lr_patience": 0, "epochs": 8, "patience": 99}
+    update={"seeds": (7,), "learning_rate": 0.1, "decay_epochs": 8, "epochs": 8, "patience": 99}
 )
 """The learning rate falls early."""
 Compared = tuple[Checkpoint, WindowSet, Config, History]

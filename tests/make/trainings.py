@@ -24,7 +24,8 @@ TRAINING = Training(
     learning_rate=0.005,
     weight_decay=0.01,
     gradient_clip=1.0,
-    lr_patience=1,
+    decay_epochs=100,
+    decay_steps=1,
     patience=3,
 )
 LSTM = LSTMModel(hidden_size=8, num_layers=1, dropout=0.1)

@@ -51,7 +51,7 @@ ONE = Split(train=0.7, val=0.1, test=0.2)
 
 def training(**changed: Any) -> Training:
     config = make_config(make_predictions())
-    return config.training.model_copy(update=changed)
+    return config.training.model_copy(update={"decay_epochs": 1000, **changed})
 
 
 def independent(target_vd_index: Any) -> Windows:
@@ -149,6 +149,25 @@ def test_time_is_that_of_the_last_run_for_all_epochs_and_the_windows_there_are(
     rolling = [replace(planned[0], split=ONE.model_copy(update={"folds": 4}))]
     rolled, _, _ = estimate(rolling, (8064, 3), known)
     assert "at most 3 min 22 s" in rolled
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds"),
+    [
+        (8064, 8 * 4.06 * 5614 / 5611),  # 176 steps an epoch
+        (4051, 16 * 4.06 * 2805 / 5611),  # 88 steps an epoch, so 1,400 of them take 16
+        (401, 20 * 4.06 * 250 / 5611),  # 8 steps an epoch, but no more than 20 epochs
+    ],
+)
+def test_a_training_takes_as_many_epochs_as_its_rate_takes_to_fall(
+    tmp_path: Path, steps: int, seconds: float
+) -> None:
+    known = catalog(tmp_path)
+    save_records(known)
+    decaying = training(epochs=20, decay_epochs=8, decay_steps=1400)
+    planned = [Planned("single_vd_lstm", SINGLE, decaying, ONE)]
+    time, *_ = estimate(planned, (steps, 3), known)
+    assert f"at most {duration(seconds)}, if none stops early" in time
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ TRAINING = (*RUN, "--pipeline", "report_single_vd_lstm", "--to-nodes", "single_v
 SMALL = {
     "single_vd_lstm": {
         "model": {"hidden_size": 16, "num_layers": 1},
-        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32, "lr_patience": 0},
+        "training": {"seeds": [1, 2], "epochs": 5, "batch_size": 32},
     }
 }
 MODELS = "data/06_models/single_vd_lstm"
@@ -118,7 +118,7 @@ def assert_like_undisturbed(folder: Path, whole: Path) -> None:
     for name in SAME_BYTES:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert history(folder) == history(whole)
-    kept = (".gitkeep", ".fingerprints", ".runs")
+    kept = (".gitkeep", ".fingerprints", ".history", ".runs")
     left = [path for path in (folder / "data").rglob(".*") if path.name not in kept]
     assert left == []
     assert not (folder / MODELS / "training_state").exists()

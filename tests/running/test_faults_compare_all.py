@@ -71,7 +71,7 @@ def outputs(folder: Path) -> set[Path]:
     """All files but what the outputs were made with."""
     data = folder / "data"
     found = {path.relative_to(data) for path in data.rglob("*") if path.is_file()}
-    return {path for path in found if ".fingerprints" not in path.parts}
+    return {path for path in found if {".fingerprints", ".history"}.isdisjoint(path.parts)}
 
 
 def assert_same(folder: Path, whole: Path) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
+from typing_extensions import Self
 
 from vd_forecasting.artefacts.windows import WindowSet
 

@@ -7,11 +7,12 @@ The arrays may be lazy: they then stay in their file until they are asked for.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from typing_extensions import Self
 
 from vd_forecasting.artefacts.windows import LABELS, Labelled, OfDetectors
 

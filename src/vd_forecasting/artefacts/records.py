@@ -57,6 +57,8 @@ class Fit(Record):
 
     best_epoch: int  # from 1
     stopped_early: bool
+    decayed: bool = False
+    """Whether the learning rate had fallen to zero; it never did in records of older versions."""
     diverged: Divergence | None
     seconds: float
     epochs: tuple[Epoch, ...]
@@ -69,7 +71,8 @@ class Fit(Record):
     @property
     def still_improving(self) -> bool:
         """True if the limit of epochs ended it while validation still improved."""
-        return not self.stopped_early and self.best_epoch == len(self.epochs)
+        over = self.stopped_early or self.decayed
+        return not over and self.best_epoch == len(self.epochs)
 
 
 _OF_BLOCK = re.compile(r"block (\d+), seed (\d+)")

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from typing_extensions import Self
 
 from vd_forecasting.vd_array import BLOCK_BYTES, in_memory
 from vd_forecasting.vocabulary import SPLITS

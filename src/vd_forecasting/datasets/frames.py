@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 from kedro.io import DatasetError
 from kedro_datasets.pandas import CSVDataset
+from typing_extensions import Self
 
 from vd_forecasting.datasets.atomic import AtomicCSVDataset, as_before_saving
 from vd_forecasting.running import kedro_private

@@ -49,9 +49,9 @@ def format_timestamps(times: DatetimeArray, utc_offset: str | None) -> npt.NDArr
         unit for unit in ("s", "ms", "us", "ns") if (present.astype(f"M8[{unit}]") == present).all()
     )
     texts = np.datetime_as_string(times.astype(f"M8[{unit}]")).astype("S")
-    texts = np.char.add(texts, (utc_offset or "").encode())
-    texts[np.isnat(times)] = b""
-    return texts
+    stamps: npt.NDArray[np.bytes_] = np.char.add(texts, (utc_offset or "").encode())
+    stamps[np.isnat(times)] = b""
+    return stamps
 
 
 def _parse(stamps: npt.NDArray[np.object_]) -> list[DatetimeArray]:
@@ -66,8 +66,8 @@ def _parse(stamps: npt.NDArray[np.object_]) -> list[DatetimeArray]:
         parsed = pd.to_datetime(stamps[wanted], format="ISO8601", errors="coerce", utc=utc)
         some: DatetimeArray = parsed.tz_localize(None).to_numpy().copy()
         # pandas 3 parses to microseconds, which reach further than nanoseconds
-        some[(some < _EARLIEST) | (some > _LATEST)] = np.datetime64("NaT")
-        times = np.full(len(stamps), np.datetime64("NaT"), dtype="datetime64[ns]")
+        some[(some < _EARLIEST) | (some > _LATEST)] = np.datetime64("NaT", "ns")
+        times = np.full(len(stamps), np.datetime64("NaT", "ns"), dtype="datetime64[ns]")
         times[wanted] = some
         times[is_late] += np.timedelta64(1, "D")
         found.append(times)
@@ -119,7 +119,7 @@ def read_clock(
     else:
         times, offset, notes = _in_zone(texts, timezone, is_empty)
     # 0001-01-01 and the like stand for unknown, and would make a grid of millions of steps
-    times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT")
+    times[(times < _YEARS[0]) | (times > _YEARS[1])] = np.datetime64("NaT", "ns")
     if len(texts) and np.isnat(times).all() and not notes:
         example = next((text for text in texts if text.strip()), "")
         hint = (

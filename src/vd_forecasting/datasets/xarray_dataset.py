@@ -35,6 +35,9 @@ _IN_MEMORY = {"vd": VDS_PER_CHUNK, "seed": 1, "model": 1}
 _IN_FILE = {**_IN_MEMORY, "origin": 128}
 """Blocks of origins are written and blocks of detectors are read: of chunks, both are a few."""
 
+SMALL_BYTES = 16 * 2**20
+"""Up to so many are loaded at once: a lazy array opens the file at every use."""
+
 
 class XarrayDataset(FileDataset[Any, Any]):
     """Loads and saves an ``xarray.Dataset`` as netCDF-4, which is HDF5 with named dimensions.
@@ -52,7 +55,8 @@ class XarrayDataset(FileDataset[Any, Any]):
     ``to_xarray``; None for a bare ``xarray.Dataset``. A file must have what its ``NEEDS`` names:
     of an array its kind, a letter of NumPy or T for text, and its dims, those in brackets if it
     likes; of an attribute its type.
-    What its ``LAZY`` names stays in the file until it is asked for; nothing stays open.
+    What its ``LAZY`` names stays in the file until it is asked for, unless it is small; nothing
+    stays open.
 
     A type with ``GROUPED`` is stored as several arrays with labels: its methods take and return a
     dict of these by group of the file, ``/`` for its root.
@@ -82,14 +86,16 @@ class XarrayDataset(FileDataset[Any, Any]):
             ) from error
 
     def _load_group(self, group: str, holds: Any) -> xr.Dataset:
-        path, lazy = self.filepath, getattr(holds, "LAZY", ())
+        path = self.filepath
         with (
             readable(path) as content,
             xr.open_dataset(content, group=group, engine="h5netcdf") as stored,
         ):
-            data = stored.drop_vars(lazy, errors="ignore").load()
-            kept = {name: _lazily(path, group, stored[name]) for name in lazy if name in stored}
-            data = data.assign(kept)
+            lazy = [name for name in getattr(holds, "LAZY", ()) if name in stored]
+            if sum(stored[name].nbytes for name in lazy) <= SMALL_BYTES:
+                lazy = []
+            data = stored.drop_vars(lazy).load()
+            data = data.assign({name: _lazily(path, group, stored[name]) for name in lazy})
         data = data.assign_attrs(_lists_of_one(path, group, data.attrs))
         _check_needs(data, getattr(holds, "NEEDS", {}))
         return data

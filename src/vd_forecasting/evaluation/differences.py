@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
-from vd_forecasting.evaluation.aligned import mean_over_seeds
-from vd_forecasting.evaluation.errors import LossesOverTime, SummedErrors, count_days
+from vd_forecasting.evaluation.errors import LossesOverTime, SummedErrors
 from vd_forecasting.evaluation.significance import (
     MIN_DAYS,
     diebold_mariano,
@@ -24,13 +22,12 @@ from vd_forecasting.evaluation.significance import (
     model_confidence_set,
     ratio_intervals,
 )
+from vd_forecasting.evaluation.sums_over_time import AVERAGE, SumsOverTime, sums_over_time
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.vocabulary import MODELS, NAMES
 
 Floats = npt.NDArray[np.float64]
 
-AVERAGE = 0
-"""Stands for all horizons together where others are counted from 1."""
 ALIKE_IN_ALL_MODES = ("persistence", "seasonal_naive", "historical_average")
 
 
@@ -101,46 +98,9 @@ class Differences:
         return bool(self.confidence_set.sel(model=model, feature=feature) > 1 - self.confidence)
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums of losses over detectors, of K pairs of feature and horizon."""
-
-    models: list[str]
-    pairs: list[tuple[str, int]]
-    """With :data:`AVERAGE`, the sum over all horizons, behind those of each feature."""
-    by_origin: Floats
-    """[models, T, K], means over the seeds of a network; NaN where nothing is scored."""
-    by_day: Floats
-    """[models, D, K] by calendar day; NaN where a forecast is no number."""
-    scored: Floats
-    """[D, K] values that are scored."""
-    days: list[int]
-    """[K] days that count: at least half of their origins are scored."""
-
-
-def _sums_of(summed: LossesOverTime) -> _Sums:
-    total = xr.Dataset(
-        {"loss": mean_over_seeds(summed.by_origin["loss"]), "n": summed.by_origin["n"]}
-    )
-    together = total.sum("horizon", skipna=False).expand_dims(horizon=[AVERAGE])
-    total = xr.concat([total, together], "horizon").stack(pair=("feature", "horizon"))
-    losses = total["loss"].transpose("model", "origin", "pair").values
-    scored = total["n"].transpose("origin", "pair").values
-    of_day = pd.DatetimeIndex(total["origin"].values).floor("D")
-    starts = np.flatnonzero(~of_day.duplicated())
-    return _Sums(
-        models=[str(name) for name in total["model"].values],
-        pairs=[(str(feature), int(step)) for feature, step in total["pair"].values],
-        by_origin=np.where(scored > 0, losses, np.nan),
-        by_day=np.add.reduceat(losses, starts, axis=1),
-        scored=np.add.reduceat(scored, starts).astype("float64"),
-        days=count_days(scored > 0, total["origin"].values, summed.interval_minutes),
-    )
-
-
 def find_differences(summed: SummedErrors, evaluation: Evaluation) -> Differences:
     """Test all models on their absolute errors, summed over detectors and averaged over seeds."""
-    sums = _sums_of(summed)
+    sums = sums_over_time(summed)
     low, high = _intervals(sums, evaluation.confidence)
     return Differences(
         between=_between(sums, evaluation.confidence),
@@ -159,7 +119,7 @@ def difference_between(
 
     Empty unless there are two networks.
     """
-    return _between(_sums_of(losses), confidence)
+    return _between(sums_over_time(losses), confidence)
 
 
 def find_confidence_sets(
@@ -172,7 +132,7 @@ def find_confidence_sets(
     """
     named = []
     for mode, summed in by_mode.items():
-        sums = _sums_of(summed)
+        sums = sums_over_time(summed)
         named.append(replace(sums, models=[f"{mode}_{model}" for model in sums.models]))
     if not comparable:
         sets = [_confidence_sets(sums, evaluation) for sums in named]
@@ -202,7 +162,7 @@ def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _between(sums: _Sums, confidence: float) -> dict[tuple[str, int], Difference]:
+def _between(sums: SumsOverTime, confidence: float) -> dict[tuple[str, int], Difference]:
     if any(model not in sums.models for model in MODELS):
         return {}
     first, second = (sums.models.index(model) for model in MODELS)
@@ -229,7 +189,7 @@ def _between(sums: _Sums, confidence: float) -> dict[tuple[str, int], Difference
     }
 
 
-def _intervals(sums: _Sums, confidence: float) -> tuple[xr.DataArray, xr.DataArray]:
+def _intervals(sums: SumsOverTime, confidence: float) -> tuple[xr.DataArray, xr.DataArray]:
     """Intervals of the networks' MAE; the baselines' are not drawn, and stay NaN."""
     steps = [step != AVERAGE for _, step in sums.pairs]
     coords: dict[str, list[Any]] = {
@@ -247,7 +207,7 @@ def _intervals(sums: _Sums, confidence: float) -> tuple[xr.DataArray, xr.DataArr
     return low, high
 
 
-def _confidence_sets(sums: _Sums, evaluation: Evaluation) -> xr.DataArray:
+def _confidence_sets(sums: SumsOverTime, evaluation: Evaluation) -> xr.DataArray:
     """p-values over (model, feature); NaN for a model whose forecasts are not all numbers."""
     by_feature = {}
     for k, (feature, step) in enumerate(sums.pairs):

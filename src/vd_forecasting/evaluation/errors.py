@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from vd_forecasting.evaluation.aligned import (
     deviation_over_seeds,
     mean_over_seeds,
 )
-from vd_forecasting.evaluation.metrics import from_sums, sums
+from vd_forecasting.evaluation.metrics import error_sums, from_sums, joined_sums, truth_sums
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import MODELS, NAMES, joined_label, joined_name
 from vd_forecasting.wording import plural, with_unit
@@ -28,6 +28,9 @@ from vd_forecasting.wording import plural, with_unit
 Json = dict[str, Any]
 
 _ALL_HORIZONS = 0
+_LABELS = ("model", "seed", "best")
+_ALIKE: dict[str, Any] = {"join": "override", "coords": "minimal", "compat": "override"}
+"""Of arrays with the same labels, which xarray would compare one by one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,11 @@ class LossesOverTime:
 
 @dataclass(frozen=True)
 class SummedErrors(LossesOverTime):
-    """Sums of the errors of every member over the observed truths; losses are absolute errors."""
+    """Sums of the errors of every member over the observed truths; losses are absolute errors.
+
+    ``by_origin`` also has the sums of the observed truths themselves, ``truth`` (origin, horizon,
+    feature).
+    """
 
     by_vd: xr.Dataset
     """The sums of :func:`.metrics.sums` over the origins of each test block: (member, block,
@@ -68,9 +75,21 @@ def count_days(
     scored: npt.NDArray[np.bool_], origins: npt.NDArray[np.datetime64], interval_minutes: float
 ) -> list[int]:
     """Calendar days of which at least half of the origins are scored, [K]; ``scored`` [T, K]."""
+    return days_that_count(origins_of_days(scored, origins), interval_minutes)
+
+
+def origins_of_days(
+    scored: npt.NDArray[np.bool_], origins: npt.NDArray[np.datetime64]
+) -> npt.NDArray[np.int64]:
+    """How many origins of each calendar day are scored, [D, K]; ``scored`` [T, K]."""
     of_day = pd.DataFrame(scored).groupby(pd.DatetimeIndex(origins).floor("D")).sum()
+    return of_day.to_numpy("int64")
+
+
+def days_that_count(of_days: npt.NDArray[np.int64], interval_minutes: float) -> list[int]:
+    """The same as :func:`count_days`, from the numbers of origins that are scored, [D, K]."""
     origins_of_day = max(pd.Timedelta("24h") / pd.Timedelta(minutes=interval_minutes), 1)
-    return [int(days) for days in (of_day >= origins_of_day / 2).sum()]
+    return [int(days) for days in (of_days >= origins_of_day / 2).sum(axis=0)]
 
 
 def sum_errors(forecasts: AlignedForecasts, mape_min_truth: float) -> SummedErrors:
@@ -110,26 +129,28 @@ def _sums_of_block(block: AlignedForecasts, mape_min_truth: float) -> tuple[xr.D
     numbers = scale["block"].values
     ends = np.searchsorted(block.data[BLOCK].values, [*numbers, numbers[-1] + 1])
     spans = [slice(*span) for span in pairwise(ends)]
-    of_blocks: list[list[xr.Dataset]] = [[] for _ in spans]
-    absolute = []
-
-    def add_up(forecast: xr.DataArray) -> None:
-        for at, (span, of_vds) in enumerate(zip(spans, of_blocks, strict=True)):
-            truth, of_block = (of.isel(origin=span) for of in (block.truth, forecast))
-            own_scale = scale.isel(block=at, drop=True)
-            of_vds.append(sums(truth, of_block, ["origin"], mape_min_truth, own_scale))
-
+    absolute, by_vd = [], []
     for labelled in block.forecast:  # one by one, for their errors take room
-        forecast = labelled.drop_vars(["model", "seed", "best"])
-        add_up(forecast)
-        error = abs(forecast.astype("float64") - block.truth).where(observed, 0)
-        absolute.append(error.sum("vd", skipna=False))
-    for network in block.of_several_seeds:
-        add_up(block.joined(network))
-    of_members = [xr.concat(of_vds, "member", data_vars="all") for of_vds in of_blocks]
-    of_origins = {"loss": xr.concat(absolute, "member"), "n": observed.sum("vd")}
-    by_vd = xr.concat(of_members, scale["block"]).transpose("member", "block", ...)
-    return by_vd, xr.Dataset(of_origins)
+        error = abs(labelled.drop_vars(_LABELS).astype("float64") - block.truth)
+        absolute.append(error.where(observed, 0).sum("vd", skipna=False))
+    for at, span in enumerate(spans):
+        part = replace(block, data=block.data.isel(origin=span))
+        of_truth = truth_sums(part.truth, ["origin"], mape_min_truth)
+        everyone = chain(part.forecast, map(part.joined, part.of_several_seeds))
+        of_members = [
+            error_sums(part.truth, forecast, ["origin"], mape_min_truth)
+            for forecast in (of.drop_vars(_LABELS, errors="ignore") for of in everyone)
+        ]
+        of_errors = xr.concat(of_members, "member", **_ALIKE)
+        of_each = of_truth.expand_dims(member=len(of_members))
+        by_vd.append(joined_sums(of_each, of_errors, scale.isel(block=at, drop=True)))
+    of_origins = {
+        "loss": xr.concat(absolute, "member", **_ALIKE),
+        "n": observed.sum("vd"),
+        "truth": block.truth.astype("float64").sum("vd"),
+    }
+    of_vds = xr.concat(by_vd, scale["block"], **_ALIKE).transpose("member", "block", ...)
+    return of_vds, xr.Dataset(of_origins)
 
 
 @dataclass(frozen=True)
@@ -153,8 +174,8 @@ class Errors:
     """Metrics over (model, block, feature) of each test block, pooled over horizons."""
     spans: Mapping[int, tuple[pd.Timestamp, pd.Timestamp]]
     """First and last origin of each test block, by its number."""
-    by_hour: xr.DataArray
-    """MAE over (model, hour, feature), by the hour of day that was forecast."""
+    by_origin: xr.Dataset
+    """As of :class:`LossesOverTime`."""
     seeds: Mapping[str, int]
     """How many, by network."""
     days: Mapping[str, int]
@@ -207,6 +228,15 @@ class Errors:
         """Steps ahead, from 1."""
         return [int(step) for step in self.by_horizon["horizon"].values]
 
+    @property
+    def by_hour(self) -> xr.DataArray:
+        """MAE over (model, hour, feature), by the hour of day that was forecast."""
+        ahead = self.by_origin["horizon"] * as_interval(self.interval_minutes)
+        hour = (self.by_origin["origin"] + ahead).dt.hour.rename("hour")
+        total = self.by_origin.groupby(hour).sum(skipna=False)
+        mae = total["loss"] / total["n"].where(total["n"] > 0)
+        return mean_over_seeds(mae).reindex(hour=range(24))
+
     @cached_property
     def _values(self) -> dict[Any, dict[Any, float]]:
         return _by_place(self.by_horizon, self.average)
@@ -256,10 +286,6 @@ def errors_of(summed: SummedErrors) -> Errors:
 
     by_horizon, average = pooled("block", "vd"), pooled("block", "horizon", "vd")
     seeds = Counter(m.model for m in summed.members if isinstance(m.seed, int))
-    total = summed.by_origin
-    ahead = total["horizon"] * as_interval(summed.interval_minutes)
-    of_hour = total.groupby((total["origin"] + ahead).dt.hour.rename("hour")).sum(skipna=False)
-    mae_of_hour = of_hour["loss"] / of_hour["n"].where(of_hour["n"] > 0)
     return Errors(
         by_horizon=mean_over_seeds(by_horizon),
         average=mean_over_seeds(average),
@@ -268,7 +294,7 @@ def errors_of(summed: SummedErrors) -> Errors:
         by_vd=mean_over_seeds(pooled("block", "horizon")),
         by_block=mean_over_seeds(pooled("horizon", "vd")),
         spans=summed.spans,
-        by_hour=mean_over_seeds(mae_of_hour).reindex(hour=range(24)),
+        by_origin=summed.by_origin,
         seeds=seeds,
         days=summed.days,
         units=summed.units,

@@ -161,30 +161,38 @@ def _score(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Sums over the origins, and over the detectors; of coverage the latter over horizons too. The
     truths are ``[T, H, 1, N, F]``."""
-    missing = 1 - np.array(levels)[:, None, None, None, None]
     central = np.isin(levels, CENTRAL)
     of_vds: dict[str, list[Floats]] = {name: [] for name in (*SCORES, "crps", "n")}
     crps_over_time, coverage_over_time = [], np.zeros(())
     bounds = interval_bounds(Calibration.learn(past), now, possible, levels, step)
-    for at, (lower, upper) in enumerate(bounds):
-        truth = now.truth[:, at].astype("float64")
-        known = np.isfinite(truth)
-        inside = np.where(np.isnan(lower), np.nan, (lower <= truth) & (truth <= upper))
-        width = upper - lower
-        winkler = np.maximum(lower - truth, truth - upper)
-        np.maximum(winkler, 0, out=winkler)
-        winkler *= 2 / missing
-        winkler += width
-        # Twice the mean pinball loss: that of both ends is the Winkler score times missing / 2.
-        pinball = (missing * winkler)[central].sum(0) + abs(truth - now.forecast[:, at])
-        crps = pinball / (2 * central.sum() + 1)
-        counts = np.broadcast_to(known, crps.shape)
-        scores = dict(zip(of_vds, (inside, width, winkler, crps, counts), strict=True))
-        counted = {name: np.where(known, values, 0) for name, values in scores.items()}
-        for name, values in counted.items():
-            of_vds[name].append(np.moveaxis(values.sum(-4), -3, 0))
-        crps_over_time.append(np.moveaxis(counted["crps"].sum(-2), -2, 0))
-        coverage_over_time = coverage_over_time + np.moveaxis(counted["coverage"].sum(-2), -2, 0)
+    for at, ends in enumerate(bounds):
+        shape = now.forecast[:, at].shape
+        truth = np.broadcast_to(now.truth[:, at], shape).astype("float64", order="C")
+        unknown = ~np.isfinite(truth)
+        pinball, covered = np.zeros(shape), []
+        of_levels: dict[str, list[Floats]] = {name: [] for name in SCORES}
+        # Level by level, which the caches of a processor have room for.
+        for level, is_central, lower, upper in zip(levels, central, *ends, strict=True):
+            inside = np.where(np.isnan(lower), np.nan, (lower <= truth) & (truth <= upper))
+            width = upper - lower
+            winkler = np.maximum(lower - truth, truth - upper)
+            np.maximum(winkler, 0, out=winkler)
+            winkler *= 2 / (1 - level)
+            winkler += width
+            if is_central:  # twice the pinball loss of both ends
+                pinball += (1 - level) * winkler
+            for name, values in zip(SCORES, (inside, width, winkler), strict=True):
+                np.copyto(values, 0, where=unknown)
+                of_levels[name].append(values.sum(0))
+            covered.append(np.einsum("tmnf->mtf", inside))  # whole numbers, in any order
+        pinball += abs(truth - now.forecast[:, at])
+        crps = np.where(unknown, 0, pinball / (2 * central.sum() + 1))
+        for name, sums_of_levels in of_levels.items():
+            of_vds[name].append(np.stack(sums_of_levels, axis=1))
+        of_vds["crps"].append(crps.sum(0))
+        of_vds["n"].append((~unknown).sum(0))
+        crps_over_time.append(np.moveaxis(crps.sum(-2), 1, 0))
+        coverage_over_time = coverage_over_time + np.stack(covered, axis=1)
     dims = ("horizon", "vd", "feature")
     sums = {
         name: (

@@ -212,14 +212,11 @@ def adaptive_quantiles(
     known_scores = np.isfinite(ordered)
     n = known_scores.sum(0)  # [K]
     unknown, target = np.isnan(scores)[:, None], aimed[:, None]
-    below = np.zeros((len(scores), 1, len(n)))
-    for k in np.flatnonzero(~unknown.all(axis=(0, 1))):
-        below[:, 0, k] = np.searchsorted(ordered[: n[k], k], scores[:, k])
     most = np.maximum(_rank(n, target), n)
     infinite = np.full_like(ordered[:1], np.inf)
     quantiles = np.concatenate([np.where(known_scores, ordered, np.inf), infinite]).ravel()
     column = np.arange(len(n)) - len(n)
-    found = np.empty((len(scores), *most.shape))  # [T, L, K]
+    found = np.empty((len(aimed), *scores.shape))  # [L, T, K]
     chance = np.empty((len(scores) + 1, *most.shape))  # once the first t outcomes are known
     chance[0] = target
     start = 0
@@ -228,12 +225,15 @@ def adaptive_quantiles(
         rows = slice(start, int(np.searchsorted(known, start, side="right")))
         ranks = _rank(n, chance[known[rows]])
         np.minimum(ranks, most, out=ranks)
-        found[rows] = quantiles[np.maximum(ranks, 1).astype("int64") * len(n) + column]
-        moves = np.where(unknown[rows], 0, step * (target - (below[rows] >= ranks)))
+        now = quantiles[np.maximum(ranks, 1).astype("int64") * len(n) + column]
+        found[:, rows] = now.swapaxes(0, 1)
+        missed = (scores[rows, None] > now) | (ranks < 1)
+        moves = np.where(missed, step * (target - 1), step * target)
+        np.copyto(moves, 0, where=unknown[rows])
         for at, move in enumerate(moves, start):
-            np.maximum(chance[at] + move, 0, out=chance[at + 1])
+            np.maximum(np.add(chance[at], move, out=move), 0, out=chance[at + 1])
         start = rows.stop
-    return np.moveaxis(found, 0, 1).reshape(len(aimed), len(scores), *shape)
+    return found.reshape(*found.shape[:2], *shape)
 
 
 def _rank(n: Ints, chance: Floats) -> Floats:

@@ -4,7 +4,7 @@ Everything is built from :func:`sums`, which adds up errors and counts. Sums of 
 so an average over horizons, VDs or batches weighs every observed point the same.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -39,26 +39,48 @@ def sums(
         mase_scale: ``(vd, feature)``, the errors that absolute errors are divided by for MASE.
     """
     core = list(over)
-    least = max(mape_min_truth, np.finfo("float64").tiny)
+    of_truth = truth_sums(truth, core, mape_min_truth)
+    return joined_sums(of_truth, error_sums(truth, forecast, core, mape_min_truth), mase_scale)
+
+
+def truth_sums(truth: xr.DataArray, over: Sequence[Hashable], mape_min_truth: float) -> xr.Dataset:
+    """Those of :func:`sums` that no forecast changes: ``n``, ``n_percentage`` and ``variation``."""
     # In numpy, since labels are the same throughout, and xarray would align them at every step.
-    of_truth = xr.apply_ufunc(
-        partial(_sums_of_truth, least=least, axes=len(core)),
+    found = xr.apply_ufunc(
+        partial(_sums_of_truth, least=_least(mape_min_truth), axes=len(over)),
         truth,
-        input_core_dims=[core],
+        input_core_dims=[over],
         output_core_dims=[[]] * 3,
     )
-    of_both = xr.apply_ufunc(
-        partial(_sums_of_both, least=least, axes=len(core)),
+    return xr.Dataset(dict(zip(("n", "n_percentage", "variation"), found, strict=True)))
+
+
+def error_sums(
+    truth: xr.DataArray, forecast: xr.DataArray, over: Sequence[Hashable], mape_min_truth: float
+) -> xr.Dataset:
+    """Those of :func:`sums` of a forecast: ``absolute``, ``squared`` and ``percentage`` errors."""
+    found = xr.apply_ufunc(
+        partial(_sums_of_both, least=_least(mape_min_truth), axes=len(over)),
         forecast,
         truth,
-        input_core_dims=[core, core],
+        input_core_dims=[over, over],
         output_core_dims=[[]] * 3,
     )
-    total = dict(zip(("n", "n_percentage", "variation"), of_truth, strict=True))
-    total |= zip(("absolute", "squared", "percentage"), of_both, strict=True)
-    if mase_scale is not None:
-        total["scaled"] = (total["absolute"] / mase_scale).where(total["n"] > 0, 0)
-    return xr.Dataset(total)
+    return xr.Dataset(dict(zip(("absolute", "squared", "percentage"), found, strict=True)))
+
+
+def joined_sums(
+    of_truth: xr.Dataset, of_errors: xr.Dataset, mase_scale: xr.DataArray | None
+) -> xr.Dataset:
+    """All of :func:`sums`; errors may be of several forecasts, along a dim of their own."""
+    total = of_truth.assign(of_errors.data_vars)
+    if mase_scale is None:
+        return total
+    return total.assign(scaled=(total["absolute"] / mase_scale).where(total["n"] > 0, 0))
+
+
+def _least(mape_min_truth: float) -> float:
+    return max(mape_min_truth, float(np.finfo("float64").tiny))
 
 
 def _sums_of_truth(truth: Array, least: float, axes: int) -> tuple[Array, Array, Array]:

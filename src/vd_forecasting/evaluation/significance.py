@@ -72,7 +72,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     ``MIN_POINTS``, with ``lag`` above n / 2 or with an infinite loss. Losses of other shapes and a
     ``horizon`` below 1 are a ValueError.
     """
-    from scipy import stats  # noqa: PLC0415  (slow to import)
+    from scipy.special import stdtr  # noqa: PLC0415  (slow to import, scipy.stats far more so)
 
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, not {horizon}")
@@ -94,7 +94,7 @@ def diebold_mariano(first: ArrayLike, second: ArrayLike, horizon: int) -> Diebol
     weights = 1 - np.arange(1, lag + 1) / (lag + 1)
     variance = _long_run_variance(difference, weights)
     statistic = mean / math.sqrt(variance / n / _small_sample_factor(weights, n))
-    p_value = 2 * stats.t.sf(abs(statistic), df=1.5 * n / (lag + 1))
+    p_value = 2 * stdtr(1.5 * n / (lag + 1), -abs(statistic))
     return DieboldMariano(statistic, float(p_value), lag, n)
 
 
@@ -153,7 +153,7 @@ def ratio_intervals(
 
 def _fieller(above: Floats, below: Floats, days: int, level: float) -> Interval:
     """The ratio of the sums of ``[D]`` above and below."""
-    from scipy import stats  # noqa: PLC0415
+    from scipy.special import stdtrit  # noqa: PLC0415
 
     largest = np.abs(above).max(initial=0), np.abs(below).max(initial=0)
     if not np.isfinite(largest).all() or below.sum() <= 0:
@@ -167,7 +167,7 @@ def _fieller(above: Floats, below: Floats, days: int, level: float) -> Interval:
         return Interval(estimate if math.isfinite(estimate) else math.nan, math.nan, math.nan)
     # Around the ratio: the variances of the mean below and of what it leaves of the one above.
     (of_below, of_both), (_, of_rest) = np.cov(below, above - ratio * below) / len(below)
-    t = float(stats.t.ppf((1 + level) / 2, days - 1)) ** 2
+    t = float(stdtrit(days - 1, (1 + level) / 2)) ** 2
     curvature = below.mean() ** 2 - t * of_below
     if curvature > 0:
         middle = -t * of_both / curvature
@@ -202,9 +202,6 @@ def model_confidence_set(
     which p is 1. All are NaN with fewer than ``MIN_DAYS_OF_SET`` days or a loss that is no number.
     Models with the same losses have the same p-value. Losses of other shapes are a ValueError.
     """
-    from arch.bootstrap import MCS  # noqa: PLC0415
-    from scipy import stats  # noqa: PLC0415
-
     if not losses:
         return {}
     values = _aligned(list(losses.values()))
@@ -215,13 +212,16 @@ def model_confidence_set(
     models = distinct.shape[1]
     if models == 1:
         return dict.fromkeys(losses, 1.0)
+    from arch.bootstrap import MCS  # noqa: PLC0415  (half a second, which few days do not need)
+    from scipy.special import ndtri, stdtrit  # noqa: PLC0415
+
     # Over their maximum, with noise of a billionth of each model's, because arch's MCS fails on
     # equal means and divides by zero where two models always differ by the same.
     scaled = distinct / np.abs(distinct).max()
     noise = 1e-9 * np.abs(scaled).max(axis=0) + 1e-100  # the latter where a loss is always zero
     scaled += noise * np.random.default_rng(0).standard_normal(scaled.shape)
     quantile = 1 - (1 - level) / (models * (models - 1))
-    heavier_tails = float(stats.t.ppf(quantile, days - 1) / stats.norm.ppf(quantile))
+    heavier_tails = float(stdtrit(days - 1, quantile) / ndtri(quantile))
     mean = scaled.mean(axis=0)
     spread = mean + math.sqrt(days / (days - 1)) * heavier_tails * (scaled - mean)
     draws = {"reps": repetitions, "block_size": 1, "seed": seed}

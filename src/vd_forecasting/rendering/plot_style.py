@@ -12,8 +12,8 @@ from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from vd_forecasting.rendering.layout import PAD, PanelLayout
 from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES, REFITTED
 
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
@@ -85,13 +85,13 @@ def panels(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(
             figsize=(WIDTH, min(shape[0] * row_height + 1.1, MAX_HEIGHT)),
-            layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+            layout=PanelLayout(),
         )
         axes = figure.subplots(*shape, squeeze=False, **subplots)
     # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
     lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
-    figure.suptitle(f" \n{lines}", x=0.008, ha="left", fontsize=10, linespacing=1.5)
-    top = 1 - 0.08 / figure.get_figheight()
+    top = 1 - PAD / figure.get_figheight()
+    figure.suptitle(f" \n{lines}", x=0.008, y=top, ha="left", fontsize=10, linespacing=1.5)
     figure.text(0.008, top, question, ha="left", va="top", fontsize=13, fontweight="bold")
     return figure, [list(row) for row in axes]
 

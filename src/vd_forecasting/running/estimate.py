@@ -81,6 +81,12 @@ class Planned:
             windows *= len(like.vdids)  # one for each detector
         return min(windows, self.training.windows_per_epoch or windows)
 
+    def seen(self, windows: int, like: Config) -> int:
+        """Windows that all epochs of a training see, if it does not stop early."""
+        in_epoch = self.in_epoch(windows, like)
+        decay = self.training.decays_in(math.ceil(in_epoch / self.training.batch_size))
+        return in_epoch * min(self.training.epochs, decay)
+
     def values_in(self, steps: int, detectors: int) -> int:
         """Numbers in the forecasts of such a split, of every seed, and in their truths, where the
         file has so many detectors."""
@@ -218,10 +224,9 @@ def estimate(
             last = config.split["train"].windows
             before = [*(block["train"].windows for block in config.earlier.values()), last]
             now = [one.windows_in(round(s.train * end)) for end, s in parts[one.experiment]]
-            drawn = statistics.fmean(one.in_epoch(windows, config) for windows in now or before)
+            drawn = statistics.fmean(one.seen(windows, config) for windows in now or before)
             drawn /= replace(one, training=config.training).in_epoch(last, config)
-            epochs = math.prod(one.size) * one.training.epochs
-            seconds[one.experiment] = epochs * of_epoch * drawn
+            seconds[one.experiment] = math.prod(one.size) * of_epoch * drawn
         if cost := _record(catalog, f"{one.experiment}.cost", Cost):
             step_bytes[one.experiment] = cost.training_step_bytes
     each = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())

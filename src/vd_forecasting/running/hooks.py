@@ -15,7 +15,6 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro.validation import ParameterValidationError
 from pydantic import ValidationError
 
 from vd_forecasting.datasets import TrainingStateDataset
@@ -77,7 +76,7 @@ class KnownParameters:
         # Trainings read one key of it, so that the others do not make them stale.
         read.discard("evaluation")
         read |= {f"evaluation.{key}" for key in Evaluation.model_fields}
-        read |= {f"tracking.{key}" for key in Tracking.model_fields}  # hooks read them
+        read |= {f"tracking.{key}" for key in Tracking.model_fields}  # by hooks
         loader = context.config_loader
         given = loader["parameters"]
         in_files = given.keys() - loader.runtime_params.keys()
@@ -89,10 +88,7 @@ class KnownParameters:
         # "_" begins the YAML anchors of our own files.
         blocks = {name: given[name] for name in given if not name.startswith("_")}
         _refuse_unknown(blocks, read | NOT_IN_PARAMETER_FILES.keys())
-        try:
-            Tracking(**given.get("tracking", {}))
-        except ValidationError as error:
-            raise ParameterValidationError(f"- Parameter 'tracking': {error}") from error
+        _check_tracking(blocks.get("tracking", {}))
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -121,6 +117,16 @@ def _refuse_unknown(given: Mapping[str, Any], known: set[str], above: str = "") 
         if not isinstance(value, Mapping):
             raise ValueError(f"parameter {name} is {value!r}; it must be a block of parameters")
         _refuse_unknown(value, known, f"{name}.")
+
+
+def _check_tracking(given: Mapping[str, Any]) -> None:
+    """What Kedro does for the parameters of nodes."""
+    try:
+        Tracking.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, value = ".".join(map(str, first["loc"])), first["input"]
+        raise ValueError(f"tracking.{key}: {first['msg']} (found {value!r})") from error
 
 
 class SameData:

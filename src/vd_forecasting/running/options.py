@@ -20,7 +20,7 @@ _CLOSING = {"[": "]", "{": "}"}
 
 def typed_command() -> str:
     """The command that this process was started with."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return " ".join([Path(sys.argv[0]).name, *map(shlex.quote, sys.argv[1:])])
 
 
 def read_params(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def test_labels_are_those_of_the_networks_forecasts(
         learning_rate=0.001,
         weight_decay=0,
         gradient_clip=1,
-        lr_patience=1,
+        decay_epochs=1,
+        decay_steps=1,
         patience=1,
     )
     lstm = LSTMModel(hidden_size=8, num_layers=1, dropout=0)

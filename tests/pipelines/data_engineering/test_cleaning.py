@@ -497,9 +497,9 @@ STAMPS = st.one_of(
 @st.composite
 def raw_arrays(draw: st.DrawFn) -> xr.DataArray:
     seconds = draw(st.lists(STAMPS, min_size=2, max_size=40))
-    base = np.datetime64("2024-03-01T23:00", "ns")
+    base, blank = np.datetime64("2024-03-01T23:00", "ns"), np.datetime64("NaT", "ns")
     times = np.array(
-        [np.datetime64("NaT") if s is None else base + np.timedelta64(s, "s") for s in seconds],
+        [blank if s is None else base + np.timedelta64(s, "s") for s in seconds],
         dtype="datetime64[ns]",
     )
     shape = (len(times), draw(st.integers(1, 2)), draw(st.integers(1, 3)))

@@ -105,7 +105,7 @@ def test_blank_time_stamps_among_other_phases_are_dropped() -> None:
     stamps = {"A": every(FIVE, 288), "B": every(FIVE, 288, 40)}
     raw = table(stamps, {vdid: 1.0 + np.arange(288) % 97 for vdid in stamps})
     times = raw["time"].to_numpy().copy()
-    times[[10, 11, 300]] = np.datetime64("NaT")
+    times[[10, 11, 300]] = np.datetime64("NaT", "ns")
     cleaned, log = clean(raw.assign_coords(time=times), parameters())
     rows = log.groupby("rule", sort=False)["rows"].first()
     assert rows["raw"] - rows["blank time stamps"] == 3

@@ -289,7 +289,7 @@ def test_a_feature_without_values() -> None:
 def test_time_stamps_that_are_blank() -> None:
     raw = traffic()
     blank = np.arange(len(raw)) % 20 == 3
-    raw["time"] = ("time", np.where(blank, np.datetime64("NaT"), raw["time"].values))
+    raw["time"] = ("time", np.where(blank, np.datetime64("NaT", "ns"), raw["time"].values))
     [found] = found_in(raw)
     assert found.startswith("**168 of 3,360 time steps have no time stamp** and were dropped.")
 

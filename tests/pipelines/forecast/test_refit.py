@@ -78,7 +78,7 @@ def test_windows_lie_in_the_comparison_or_in_the_file_behind_it(
     found = windows.starts("train")
     np.testing.assert_array_equal(windows.time[found], grid[starts])
     np.testing.assert_array_equal(windows.time[found + LENGTH - 1], grid[starts] + 8 * STEP)
-    assert (np.diff(windows.time) > np.timedelta64(0)).all(), "each time counts once"
+    assert (np.diff(windows.time) > np.timedelta64(0, "ns")).all(), "each time counts once"
     assert windows.time[-1] == grid[added[1] - 1 if added else STEPS - 1]
     assert windows.of_comparison_and_file == (STEPS - 8, len(starts) - STEPS + 8)
     assert not windows.starts("val").size

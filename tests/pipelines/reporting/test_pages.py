@@ -25,10 +25,8 @@ from tests.make.catalogs import catalog_entries
 from tests.make.parameters import INTERVALS, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.datasets import Frames
-from vd_forecasting.evaluation.differences import (
-    AVERAGE,
-    Differences,
-)
+from vd_forecasting.evaluation.differences import Differences
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,

@@ -11,9 +11,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
+from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.metrics import ERRORS
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.pipelines.reporting.pages.tables import beside_persistence, with_sd
 from vd_forecasting.wording import change
@@ -47,7 +48,7 @@ def make_errors(mae: Mapping[str, Mapping[str, Sequence[float]]], days: int = 10
         by_block=average.expand_dims(block=[1]),
         days=dict.fromkeys(features, days),
         spans={1: (pd.Timestamp("2026-03-23"), pd.Timestamp("2026-03-30"))},
-        by_hour=average["mae"].expand_dims(hour=range(24)),
+        by_origin=xr.Dataset(),
         seeds={},
         units=UNITS,
         interval_minutes=5.0,

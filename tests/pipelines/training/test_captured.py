@@ -38,7 +38,7 @@ MODELS: list[Any] = [
     (train_xlstm, XLSTM.model_copy(update={"dropout": 0.0})),
 ]
 SHORT = TRAINING.model_copy(
-    update={"learning_rate": 2**-11, "lr_patience": 0, "epochs": 4, "patience": 99}
+    update={"learning_rate": 2**-11, "decay_epochs": 4, "epochs": 4, "patience": 99}
 )
 """The rate is the same number in single precision."""
 

@@ -35,7 +35,7 @@ from vd_forecasting.pipelines.training.loop import likely_cause
 from vd_forecasting.pipelines.training.resume import name_differences
 
 SHORT = TRAINING.model_copy(
-    update={"learning_rate": 0.01, "lr_patience": 0, "epochs": 4, "patience": 99}
+    update={"learning_rate": 0.01, "decay_epochs": 4, "epochs": 4, "patience": 99}
 )
 
 

@@ -32,7 +32,7 @@ MODELS: list[Any] = [
     (train_xlstm, XLSTM.model_copy(update={"dropout": 0.0})),
 ]
 HASTY = TRAINING.model_copy(
-    update={"learning_rate": 2**-11, "lr_patience": 0, "epochs": 6, "patience": 1}
+    update={"learning_rate": 2**-11, "decay_epochs": 8, "epochs": 6, "patience": 1}
 )
 
 

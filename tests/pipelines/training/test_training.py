@@ -29,7 +29,7 @@ from tests.make.trainings import (
     train_xlstm,
 )
 from tests.make.windows import MakesWindows, make_global_windows, make_joint_windows
-from vd_forecasting.artefacts import WindowBlocks, WindowSet
+from vd_forecasting.artefacts import Fit, WindowBlocks, WindowSet
 from vd_forecasting.datasets import CheckpointDataset, TrainingState
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters, to_physical
 from vd_forecasting.pipelines.reporting.scores import score_experiment
@@ -359,7 +359,7 @@ def test_best_epoch_is_restored() -> None:
     """With a learning rate that spoils what was learnt, the last epoch is not the best."""
     windows = joint_windows()
     wild = TRAINING.model_copy(
-        update={"learning_rate": 0.1, "epochs": 30, "lr_patience": 99, "patience": 99}
+        update={"learning_rate": 0.1, "epochs": 30, "decay_epochs": 9999, "patience": 99}
     )
     checkpoint, _, _, history = train_lstm(windows, LSTM, wild, MAPE_MIN_TRUTH, COMPUTE)
     best = min(epoch["val"]["loss"] for epoch in history["42"]["joint"]["epochs"])
@@ -386,6 +386,28 @@ def test_training_stops_early() -> None:
     _, _, _, history = train_lstm(joint_windows(), LSTM, hopeless, MAPE_MIN_TRUTH, COMPUTE)
     assert history["42"]["joint"]["stopped_early"]
     assert len(history["42"]["joint"]["epochs"]) == history["42"]["joint"]["best_epoch"] + 2
+
+
+def test_training_ends_when_the_rate_is_at_zero() -> None:
+    """11 steps are an epoch, so 33 are three."""
+    update = {"learning_rate": 0.003, "epochs": 50, "decay_epochs": 2, "decay_steps": 33}
+    short = TRAINING.model_copy(update=update)
+    _, _, _, history = train_lstm(joint_windows(), LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    fit = Fit.model_validate(history["42"]["joint"])
+    assert [epoch.learning_rate for epoch in fit.epochs] == pytest.approx([0.003, 0.002, 0.001])
+    assert fit.decayed
+    assert not fit.stopped_early
+    assert fit.best_epoch == 3
+    assert not fit.still_improving
+
+
+def test_the_limit_of_epochs_ends_a_training_that_still_improves() -> None:
+    short = TRAINING.model_copy(update={"epochs": 2})
+    _, _, _, history = train_lstm(joint_windows(), LSTM, short, MAPE_MIN_TRUTH, COMPUTE)
+    fit = Fit.model_validate(history["42"]["joint"])
+    assert len(fit.epochs) == fit.best_epoch == 2
+    assert not fit.decayed
+    assert fit.still_improving
 
 
 def test_a_training_in_a_thread_stops_within_a_step_of_an_interrupted_run(tmp_path: Path) -> None:

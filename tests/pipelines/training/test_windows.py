@@ -16,7 +16,7 @@ from tests.make.arrays import make_clean, with_places
 from tests.make.parameters import CALENDAR, SPLIT
 from vd_forecasting.artefacts import WindowBlocks, WindowSet
 from vd_forecasting.artefacts import windows as artefacts
-from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset
+from vd_forecasting.datasets import VDHDF5Dataset, XarrayDataset, xarray_dataset
 from vd_forecasting.datasets.hdf5_array import LazyHDF5Array
 from vd_forecasting.parameters import (
     Calendar,
@@ -514,6 +514,7 @@ def test_large_series_stay_where_they_are_until_a_detector_is_asked_for(
     small = make_windows(clean, multi(), SPLIT, CLEANING, CALENDAR)
     VDHDF5Dataset(filepath=str(tmp_path / "clean.h5")).save(clean)
     monkeypatch.setattr(artefacts, "BLOCK_BYTES", small.values.nbytes - 1)
+    monkeypatch.setattr(xarray_dataset, "SMALL_BYTES", 0)
     of_file = VDHDF5Dataset(filepath=str(tmp_path / "clean.h5")).load()
     large = make_windows(of_file, multi(), SPLIT, CLEANING, CALENDAR)
     stored = XarrayDataset(

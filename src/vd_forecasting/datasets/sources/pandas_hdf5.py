@@ -174,7 +174,7 @@ def _times(frame: Frame) -> DatetimeArray:
     limit = np.iinfo(np.int64).max // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
     blank = (values > limit) | (values < -limit)
     times = np.where(blank, 0, values).astype(f"datetime64[{unit}]").astype("datetime64[ns]")
-    times[blank] = np.datetime64("NaT")
+    times[blank] = np.datetime64("NaT", "ns")
     return times
 
 

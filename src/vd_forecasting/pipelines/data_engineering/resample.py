@@ -53,7 +53,7 @@ def resample(vd: xr.DataArray, cleaning: Cleaning) -> xr.DataArray:
         return vd
     source = source_of(vd)
     old, new = interval_of(vd), nanoseconds(cleaning.resample)
-    if new % old != np.timedelta64(0):
+    if new % old != np.timedelta64(0, "ns"):
         raise ValueError(
             f"{source}: cleaning.resample is {in_words(new)}, must be a whole multiple of the "
             f"data's interval of {in_words(old)}"

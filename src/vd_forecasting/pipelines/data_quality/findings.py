@@ -141,9 +141,9 @@ def clock_gaps(file: CleanedFile) -> Found:
     if long.size:
         begin = begins[lengths.argmax()]
         such = f"{len(long):,} such gaps of {in_words(LONG_GAP)} or more"
-        all_of_them = f"; {such} are {file.span(long.sum())} together" if len(long) > 1 else ""
+        all_of_them = f"; {such} are {file.span(int(long.sum()))} together" if len(long) > 1 else ""
         yield (
-            f"**No detector reports for {file.span(long.max())}** from {file.stamp(begin)}"
+            f"**No detector reports for {file.span(int(long.max()))}** from {file.stamp(begin)}"
             f"{all_of_them}. Ask whether the records of that time still exist."
         )
 

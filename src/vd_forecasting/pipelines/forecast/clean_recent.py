@@ -75,7 +75,7 @@ def rules_for(raw: xr.DataArray, best_model: Checkpoint) -> Cleaning:
     """
     cleaning = Cleaning.model_validate_json(best_model["cleaning"])
     own, trained = own_interval(raw), as_interval(best_model["interval_minutes"])
-    if trained % own != np.timedelta64(0):
+    if trained % own != np.timedelta64(0, "ns"):
         raise ValueError(
             f"{source_of(raw)}: its interval is {in_words(own)}, the model forecasts steps of "
             f"{in_words(trained)}; bring data of {in_words(trained)} or of a part of it"

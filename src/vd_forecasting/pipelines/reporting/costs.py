@@ -1,6 +1,7 @@
 """The cost of an experiment: time, size, and how far it over-fitted."""
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from vd_forecasting.wording import (
     count,
     duration,
     is_number,
+    listed,
     megabytes,
     number,
     plural,
@@ -86,14 +88,20 @@ class Costs:
 
     @property
     def ended_by_in_words(self) -> str:
-        """Why training ended."""
-        stopped, total = sum(fit.stopped_early for fit in self.fits), len(self.fits)
-        if total == 1:
-            early = "divergence" if self.diverged else "early stopping"
-            return early if stopped else "the limit of epochs"
-        if stopped == total:
-            return f"early stopping, all {plural(total, 'training')}"
-        return f"early stopping in {stopped:,} trainings, the limit in {total - stopped:,}"
+        """Why training ended, and how many of several trainings."""
+        reasons = Counter(map(_ended_by, self.fits)).most_common()
+        if len(reasons) > 1:
+            return listed(f"{reason} in {times:,}" for reason, times in reasons)
+        [(reason, times)] = reasons
+        return f"{reason}, all {plural(times, 'training')}" if times > 1 else reason
+
+
+def _ended_by(fit: Fit) -> str:
+    if fit.diverged:
+        return "divergence"
+    if fit.stopped_early:
+        return "early stopping"
+    return "the end of its schedule" if fit.decayed else "the limit of epochs"
 
 
 def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:

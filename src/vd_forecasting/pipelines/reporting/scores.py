@@ -1,7 +1,9 @@
 """The outcome and the scores of one experiment, and the scores of both models of a mode."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,6 @@ from vd_forecasting.evaluation.congestion import (
     count_congestion,
 )
 from vd_forecasting.evaluation.differences import (
-    AVERAGE,
     Difference,
     Differences,
     difference_between,
@@ -43,10 +44,14 @@ from vd_forecasting.evaluation.interval_scores import (
     sum_intervals,
 )
 from vd_forecasting.evaluation.metrics import ERRORS, by_feature, from_sums, tidy
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.vocabulary import SPEED
 from vd_forecasting.wording import shortened
+
+PLACES_AT_ONCE: Final = 10_000
+"""Detectors times features times horizons; each has some ten scores."""
 
 SCORE_COLUMNS = ["mode", "model", "seed", "block", "vdid", "feature", "horizon", "metric", "value"]
 
@@ -224,14 +229,19 @@ def _tidy(
     scores_from: Callable[[xr.Dataset], xr.Dataset],
     suffix: str = "",
 ) -> Iterator[pd.DataFrame]:
-    """A row per score of each test block, member by member; the suffix is of each metric's name."""
+    """A row per score of each test block; the suffix is of each metric's name.
+
+    A frame is of several members where these have few places.
+    """
     numbers = [int(number) for number in summed.by_vd["block"].values]
+    places = math.prod(summed.by_vd.sizes[dim] for dim in ("vd", "feature", "horizon"))
+    everyone, few = range(len(summed.members)), max(1, PLACES_AT_ONCE // places)
     for block in ["all", *(numbers if len(numbers) > 1 else [])]:
         own = numbers if block == "all" else [block]
-        for position in range(len(summed.members)):
-            of_member = summed.by_vd.isel(member=[position]).sel(block=own)
-            scores = scores_from(of_member.sum("block", skipna=False))
-            frame = tidy(scores.assign_coords(member=[position])).assign(block=str(block))
+        for positions in (everyone[start : start + few] for start in everyone[::few]):
+            of_members = summed.by_vd.isel(member=positions).sel(block=own)
+            scores = scores_from(of_members.sum("block", skipna=False))
+            frame = tidy(scores.assign_coords(member=positions)).assign(block=str(block))
             frame["metric"] += suffix
             yield _of_members(frame, summed.members, summed.mode)
 

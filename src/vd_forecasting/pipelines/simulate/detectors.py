@@ -95,7 +95,7 @@ def spoil(measured: xr.DataArray, simulate: Simulate) -> xr.DataArray:
     for stretch in _stretches(steps, 0.004, 4, rng):
         values[stretch] = np.nan
         if rng.random() < 0.5:  # the collector lost the clock along with the records
-            time[stretch] = np.datetime64("NaT")
+            time[stretch] = np.datetime64("NaT", "ns")
     late = rng.choice(np.arange(1, steps), size=max(steps // 1000, 1), replace=False)
     time[late] = measured["time"].values[late - 1]  # the clock had not moved on yet
     return measured.copy(data=values).assign_coords(time=time)

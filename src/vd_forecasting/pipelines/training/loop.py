@@ -119,7 +119,7 @@ class Learner:
         inputs, _ = batches.at(drawn.rows(step - 1))
         before = self.steps - (seen - step + 1 if loss == "training" else 0)
         values = inputs[:, :, : self.forecaster.num_values]
-        cause = likely_cause(values, self.learning_rate, before)
+        cause = likely_cause(values, self.training.learning_rate, before)
         record = Divergence(loss=loss, epoch=len(self.epochs) + 1, step=step, cause=cause)
         raise Diverged(record, len(drawn))
 
@@ -155,7 +155,7 @@ class Learner:
 class ValidatedLearner(Learner):
     """One that the validation split judges after every epoch.
 
-    Learning rate, early stopping and the best epoch follow from its errors.
+    Early stopping and the best epoch follow from its errors.
     """
 
     def __init__(
@@ -164,9 +164,7 @@ class ValidatedLearner(Learner):
         super().__init__(forecaster, experiment, vds, seed)
         batches = self.train.in_order(experiment.windows, "val", VALIDATION_BATCH_SIZE)
         self.val = batches.at_most(self.training.windows_per_epoch)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=0.5, patience=self.training.lr_patience
-        )
+        self.decays_in = self.training.decays_in(len(self.train))
         self.best_weights: Weights = {}
         self.diverged: dict[str, Any] | None = None
 
@@ -182,9 +180,14 @@ class ValidatedLearner(Learner):
         return len(self.epochs) - self.best_epoch >= self.training.patience
 
     @property
+    def last_epoch(self) -> int:
+        """The one that training ends with if validation does not end it before."""
+        return min(self.training.epochs, self.decays_in)
+
+    @property
     def is_finished(self) -> bool:
         """True if there is no epoch left to train."""
-        over = len(self.epochs) >= self.training.epochs or self.stalled
+        over = len(self.epochs) >= self.last_epoch or self.stalled
         return over or self.diverged is not None
 
     def end_epoch(
@@ -193,14 +196,14 @@ class ValidatedLearner(Learner):
         """Note the errors of an epoch that took so long, and what follows from them: the line to
         log once that is kept."""
         number, rate = len(self.epochs) + 1, self.learning_rate
-        self.schedule.step(val["loss"])
         self.epochs.append(
             {"epoch": number, "seconds": seconds, "learning_rate": rate, "train": train, "val": val}
         )
+        self.set_rate()
         is_best = self.best_epoch == number
         if is_best:
             self.best_weights = self.averaged
-        line = f"{label}: epoch {number}/{self.training.epochs}  train loss {train['loss']:.4f}"
+        line = f"{label}: epoch {number}/{self.last_epoch}  train loss {train['loss']:.4f}"
         line += f"  val loss {val['loss']:.4f}" + (" (best)" if is_best else "")
         return f"{line}  {seconds:.1f} s"
 
@@ -219,6 +222,7 @@ class ValidatedLearner(Learner):
         history = {
             "best_epoch": self.best_epoch,
             "stopped_early": self.stalled or self.diverged is not None,
+            "decayed": len(self.epochs) == self.decays_in,
             "diverged": self.diverged,
             "seconds": seconds,
             "epochs": self.epochs,
@@ -231,8 +235,12 @@ class ValidatedLearner(Learner):
     def restore(self, state: State) -> None:
         super().restore(state)
         self.best_weights = on_cpu(state["best"])
-        for epoch in self.epochs:
-            self.schedule.step(epoch["val"]["loss"])
+        self.set_rate()
+
+    def set_rate(self) -> None:
+        """Make the learning rate that of the next epoch."""
+        if not self.is_finished:
+            self.learning_rate = self.training.rate_of(len(self.epochs) + 1, self.decays_in)
 
 
 def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> Iterator[State]:
@@ -245,14 +253,15 @@ def fit(learner: ValidatedLearner, label: str, state: State | None = None) -> It
     Yields:
         After every epoch the state to resume from, :meth:`Learner.state`. Last the finished
         training: ``weights``, the averaged ones of the epoch with the lowest validation loss, and
-        ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``diverged`` (None, or
-        where and why a loss that is not finite ended the training), ``seconds`` and ``epochs``.
+        ``history``: ``best_epoch`` (counted from 1), ``stopped_early``, ``decayed`` (whether the
+        learning rate had fallen to zero), ``diverged`` (None, or where and why a loss that is not
+        finite ended the training), ``seconds`` and ``epochs``.
     """
     begin_validated(learner, label, state)
     step = stepper(learner)
     while not learner.is_finished:
         started = time.perf_counter()
-        text = f"{label}: epoch {len(learner.epochs) + 1}/{learner.training.epochs}"
+        text = f"{label}: epoch {len(learner.epochs) + 1}/{learner.last_epoch}"
         try:
             train = train_epoch(learner, step, text)
             val = validate(learner)

@@ -160,7 +160,6 @@ def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] =
 
     Inputs to ``ignore`` are those that are made again anyway.
     """
-    versions = before["versions"], now["versions"]
     return [
         *_parameters(flat(before["parameters"]), flat(now["parameters"])),
         *_code(before["code"], now["code"]),
@@ -169,10 +168,7 @@ def differences(before: Fingerprint, now: Fingerprint, ignore: Collection[str] =
             f"catalog entry of {name} changed"
             for name in _both(before["datasets"], now["datasets"])
         ),
-        *(
-            f"{package} {' → '.join(one.get(package, 'not used') for one in versions)}"
-            for package in _changed(*versions)
-        ),
+        *changed_versions(before["versions"], now["versions"]),
     ]
 
 
@@ -211,16 +207,34 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    changed = [key for key in _changed(old, new) if key not in SPEED_ONLY]
+def changed_parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """The old and the new value, ``3 → 5``, of each of these that changed and affects a result."""
+    keys = [key for key in _changed(old, new) if key not in SPEED_ONLY]
     # Settings that another version of this project has, or had, say least.
-    changed.sort(key=lambda key: key not in old or key not in new)
-    shown = changed[:MOST_NAMES]
-    more = len(changed) - len(shown)
+    keys.sort(key=lambda key: key not in old or key not in new)
+    return {key: f"{_value(old, key)} → {_value(new, key)}" for key in keys}
+
+
+def changed_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What changed of the code, by names within this package."""
+    # Added or removed modules show up in those that import them.
+    changed = _both(before, now) or _changed(before, now)
+    return [name.partition(".")[2] if " " not in name else name for name in changed]
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The packages of which another version is used: ``torch 2.7.0 → 2.8.0``."""
     return [
-        *(f"parameter {key} {_value(old, key)} → {_value(new, key)}" for key in shown),
-        *([plural(more, "more parameter")] if more else []),
+        f"{package} {' → '.join(one.get(package, 'not used') for one in (before, now))}"
+        for package in _changed(before, now)
     ]
+
+
+def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    changed = changed_parameters(old, new)
+    shown = [f"parameter {key} {values}" for key, values in changed.items()][:MOST_NAMES]
+    more = len(changed) - len(shown)
+    return [*shown, *([plural(more, "more parameter")] if more else [])]
 
 
 def _value(values: Mapping[str, Any], key: str) -> str:
@@ -228,11 +242,9 @@ def _value(values: Mapping[str, Any], key: str) -> str:
 
 
 def _code(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    # Added or removed modules show up in those that import them.
-    changed = _both(before, now) or _changed(before, now)
-    if not changed:
+    names = changed_code(before, now)
+    if not names:
         return []
-    names = [name.partition(".")[2] if " " not in name else name for name in changed]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return [f"code changed: {', '.join(names[:MOST_NAMES])}{more}"]
 

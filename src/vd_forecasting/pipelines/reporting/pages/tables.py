@@ -10,9 +10,10 @@ import numpy.typing as npt
 from vd_forecasting.artefacts import Config
 from vd_forecasting.days_off import is_country
 from vd_forecasting.evaluation.congestion import Congestion
-from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
+from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.interval_scores import IntervalScores
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.pipelines.reporting.pages import verdicts
 from vd_forecasting.rendering.markdown import bold, code, plain_text
 from vd_forecasting.vocabulary import MODELS, NAMES

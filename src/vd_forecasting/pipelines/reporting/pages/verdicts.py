@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 
 from vd_forecasting.artefacts import Config
-from vd_forecasting.evaluation.differences import AVERAGE, Difference, Differences
+from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
+from vd_forecasting.evaluation.sums_over_time import AVERAGE
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.rendering.markdown import bold, plain_list, plain_text
