@@ -320,6 +320,9 @@ class Tracking(Parameters):
     history: NonNegativeInt = 0
     """How many past runs are kept for ``kedro runs``; 0 keeps none."""
 
+    mlflow_uri: str | None = None
+    """Where MLflow logs them, such as ``sqlite:///mlflow.db``; None: nowhere."""
+
 
 class Simulate(Parameters):
     """The simulated freeway corridor behind the sample file."""

@@ -4,13 +4,18 @@ from vd_forecasting.datasets.places import folder, local_folder
 from vd_forecasting.running import hooks
 from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.running.history.keep import History
+from vd_forecasting.tracking.hook import LoggedRuns
 
 HOOKS = (
     *(hooks.InertLogs(), hooks.KnownParameters(), hooks.SameData(), hooks.ClaimedFiles()),
     hooks.KernelsAhead(),
     *(hooks.Progress(), hooks.ExperimentLogs(), hooks.Fingerprints(), hooks.FinishedTrainings()),
     History(),
+    LoggedRuns(),
 )
+
+# It stops every run with an error of its own: it wants a store that MLflow no longer has.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

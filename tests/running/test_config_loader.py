@@ -141,12 +141,22 @@ def test_what_is_read_is_known(check: Any) -> None:
             {"evaluation": {"confidense": 0.9}},
             r"evaluation\.confidense is not known; did you mean evaluation\.confidence\?",
         ),
+        (
+            {"tracking": {"mlflow_url": "sqlite:///mlflow.db"}},
+            r"tracking\.mlflow_url is not known; did you mean tracking\.mlflow_uri\?",
+        ),
         ({"multi_vd_lstm": 3}, "parameter multi_vd_lstm is 3; it must be a block"),
     ],
 )
 def test_a_block_that_nothing_reads_is_refused(check: Any, params: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(**params)
+
+
+def test_what_no_node_reads_is_checked_too(check: Any) -> None:
+    check(tracking={"mlflow_uri": "sqlite:///mlflow.db"})
+    with pytest.raises(ValueError, match=r"^tracking.mlflow_uri: .*valid string \(found \[1\]\)$"):
+        check(tracking={"mlflow_uri": [1]})
 
 
 def test_a_global_in_a_file_of_parameters_is_refused(conf: Path, check: Any) -> None:
