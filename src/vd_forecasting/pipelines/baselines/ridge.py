@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines.baseline import Baseline
@@ -38,6 +39,9 @@ BLOCK = 4096
 
 GRAM_BYTES = 64 * 2**20
 """What sums over windows of several outputs may take while the series are read once."""
+
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+"""Hundreds of equations, each too small for threads: with two it took half as long again."""
 
 Positions = npt.NDArray[np.intp]
 Weights = npt.NDArray[np.float64]
@@ -173,6 +177,7 @@ class NormalEquations:
                         (np.add if is_few else np.subtract)(gram, x.T @ x, out=gram)
             yield from grams
 
+    @one_thread
     def solve(self, alphas: Sequence[float], outputs: np.ndarray) -> np.ndarray:
         """The coefficients that minimise the squared error plus alpha times their squares.
 
