@@ -147,7 +147,8 @@ def test_of_two_runs_of_an_experiment_the_second_is_refused(
     part = ("--namespace", "single_vd_lstm", "--to-nodes", "single_vd_lstm.train")
     command = ("run", "--env", "quick", *part, "--params")
     endless = SMALL.replace("training.epochs=1", "training.epochs=100000")
-    endless += ",single_vd_lstm.training.patience=100000"
+    for key in ("decay_epochs", "patience"):
+        endless += f",single_vd_lstm.training.{key}=100000"
     log = folder / "first.log"
     log.touch()
     first = runs.start(folder, log, *command, endless)

@@ -220,7 +220,8 @@ def test_what_does_not_need_a_failed_node_continues(
     assert (folder / "data/08_reporting/single_vd_lstm/training_report.md").is_file()
 
 
-LONG = f"{SMALL},{TRAINING}.epochs=30,{TRAINING}.patience=30"
+EPOCHS = ",".join(f"{TRAINING}.{key}=30" for key in ("epochs", "decay_epochs", "patience"))
+LONG = f"{SMALL},{EPOCHS}"
 PART = ("--namespace", "single_vd_lstm", "--to-nodes", "single_vd_lstm.evaluate")
 
 

@@ -14,7 +14,8 @@ from tests.make.killed_runs import assert_all_files_are_whole, printed
 from tests.make.projects import SMALL, copy_of_the_project
 
 TRAINING = "single_vd_lstm.training"
-LONG = f"{SMALL},{TRAINING}.epochs=9999,{TRAINING}.patience=9999"
+FOR_EVER = ",".join(f"{TRAINING}.{key}=9999" for key in ("epochs", "decay_epochs", "patience"))
+LONG = f"{SMALL},{FOR_EVER}"
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:
