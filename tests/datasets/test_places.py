@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,14 @@ from vd_forecasting.datasets import (
 )
 from vd_forecasting.datasets.atomic import replacing
 from vd_forecasting.datasets.frames import Frames, FramesDataset
-from vd_forecasting.datasets.places import BLOCK_BYTES, RemoteFile, folder, local_folder, place
+from vd_forecasting.datasets.places import (
+    BLOCK_BYTES,
+    RemoteFile,
+    folder,
+    local_folder,
+    place,
+    written,
+)
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.failure import in_one_line
 from vd_forecasting.running.kedro_private import file_of
@@ -379,3 +387,17 @@ def test_a_slash_at_the_end_names_the_same_folder() -> None:
 def test_h5py_is_given_a_path_where_there_is_one(tmp_path: Path) -> None:
     with h5py.File(random_file(tmp_path / "a.h5", vds=1, steps=50)) as file:
         assert file.driver == "sec2"
+
+
+def test_a_file_written_again_with_the_same_content_is_another_one(
+    store: str, tmp_path: Path
+) -> None:
+    for address in (str(tmp_path), store):
+        dataset = AtomicTextDataset(filepath=f"{address}/a.txt")
+        dataset.save("same")
+        file = place(f"{address}/a.txt")
+        before = written(file)
+        assert written(file) == before
+        time.sleep(1.1)  # S3 counts whole seconds
+        dataset.save("same")
+        assert written(file) != before

@@ -9,7 +9,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from vd_forecasting.running.options import parse_params, read_config, read_params
+from vd_forecasting.running.options import (
+    parse_params,
+    read_config,
+    read_params,
+    typed_command,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +103,23 @@ def test_a_slip_in_a_file_of_options_is_one_line(tmp_path: Path, text: str, told
     assert printed.startswith("Error: ")
     assert told in printed
     assert "\n" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("postgresql://me:secret@host/db", "postgresql://host/db"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert without_password(text) == shown
+
+
+def test_a_command_is_kept_as_it_was_typed_but_for_passwords(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = "tracking.mlflow_uri=http://me:secret@host:5000,a=b@c"
+    monkeypatch.setattr("sys.argv", ["/usr/bin/kedro", "run", "--params", uri, "x y"])
+    expected = "kedro run --params tracking.mlflow_uri=http://host:5000,a=b@c 'x y'"
+    assert typed_command() == expected

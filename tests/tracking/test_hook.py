@@ -107,17 +107,3 @@ def test_a_run_is_named_by_its_pipeline(
     store, run = written[-1]
     assert (run.name, run.tags["env"]) == (name, "quick")
     assert store == Store.of("sqlite:///mlflow.db", Path.cwd())
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
-        ("postgresql://me:secret@host/db", "postgresql://host/db"),
-        ("kedro run --params tracking.mlflow_uri=http://me:secret@host:5000,a=b@c", None),
-    ],
-)
-def test_passwords_are_not_shown(text: str, shown: str | None) -> None:
-    found = hook._without_password(text)
-    assert "secret" not in found
-    assert found == (shown or "kedro run --params tracking.mlflow_uri=http://host:5000,a=b@c")

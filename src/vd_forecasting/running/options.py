@@ -1,6 +1,7 @@
 """The command line and values of its options: ``--params`` and the file of ``--config``."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,13 @@ _CLOSING = {"[": "]", "{": "}"}
 
 
 def typed_command() -> str:
-    """The command that this process was started with."""
-    return " ".join([Path(sys.argv[0]).name, *map(shlex.quote, sys.argv[1:])])
+    """The command that this process was started with, as it may be kept and shown."""
+    return without_password(" ".join([Path(sys.argv[0]).name, *map(shlex.quote, sys.argv[1:])]))
+
+
+def without_password(text: str) -> str:
+    """Without the user and the password of the addresses in it."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def read_params(context: click.Context, option: click.Parameter, value: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The hook that logs a run once it has ended, if ``tracking.mlflow_uri`` says where."""
 
 import logging
-import re
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from kedro.pipeline import Pipeline
 from vd_forecasting.parameters import Tracking
 from vd_forecasting.provenance import PACKAGE
 from vd_forecasting.running.failure import in_one_line
-from vd_forecasting.running.options import typed_command
+from vd_forecasting.running.options import typed_command, without_password
 from vd_forecasting.running.staleness import fingerprint
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 from vd_forecasting.wording import listed
@@ -73,7 +72,7 @@ class LoggedRuns:
 
         try:
             ended = Ended(pipeline, fingerprint.makers_of(pipelines.values()), catalog, error)
-            tags = {"command": _without_password(typed_command()), "env": str(run_params["env"])}
+            tags = {"command": typed_command(), "env": str(run_params["env"])}
             run, experiments = ended.entries(_name(run_params, pipeline), tags)
             store = Store.of(uri, Path(run_params["project_path"]))
             number = store.write(run, experiments, self._started)
@@ -85,7 +84,7 @@ class LoggedRuns:
                 in_one_line(problem),
             )
         else:
-            where = _without_password(uri)
+            where = without_password(uri)
             if number is None:
                 logger.info("MLflow has all of this already: %s", where)
             else:
@@ -105,7 +104,3 @@ def _name(run_params: Mapping[str, Any], pipeline: Pipeline) -> str:
     whole = sum((pipelines[name] for name in names), Pipeline([]))
     name = listed("compare_all" if name == "__default__" else name for name in names)
     return name if len(pipeline.nodes) == len(whole.nodes) else f"part of {name}"
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -140,3 +140,10 @@ def test_runs_without_a_common_experiment_are_not_compared() -> None:
         "",
         "Only run 2 made multi_vd_lstm",
     ]
+
+
+def test_a_feature_without_a_unit_stands_alone() -> None:
+    pairs, units = [("flow", 1), ("flow", 0)], {"flow": ""}
+    other = make_daily_errors([1.0] * 6, pairs=pairs, units=units, persistence={"flow": 1})
+    lines = compared(make_experiment(BEFORE), make_experiment(other))
+    assert lines[1] == "  flow              not a target of both"

@@ -76,7 +76,7 @@ def _rows(
     if any((feature, last) in found for feature in before.features):
         yield ["", "all horizons", ahead(last, before.interval_minutes)]
     for feature in dict.fromkeys([*before.features, *after.features]):
-        label = with_unit(feature, {**before.units, **after.units}[feature])
+        label = with_unit(feature, {**before.units, **after.units}.get(feature, ""))
         pairs = [(feature, AVERAGE), (feature, last)]
         if pairs[0] in found:
             of_days = _days(found[pairs[0]])
