@@ -25,6 +25,8 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "ingest",
         "reporting",
         "simulate",
+        "tune",
+        "tune_global_vd",
         *(f"compare_{mode}" for mode in EVERY_MODE),
         *(f"report_{experiment}" for experiment in EVERY_EXPERIMENT),
     }
@@ -56,7 +58,9 @@ def test_a_report_trains_its_own_experiment_only(
         "params:evaluation.mape_min_truth",
         "params:compute",
     }
-    assert own == {f"params:{experiment}.{block}" for block in ("windows", "model", "training")}
+    assert own == {
+        f"params:{experiment}.{block}" for block in ("windows", "model", "training", "tuned")
+    }
 
 
 @pytest.mark.parametrize("mode", EVERY_MODE)

@@ -77,6 +77,8 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
     catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     catalog["params:evaluation.confidence"] = MemoryDataset(0.95)
     catalog["params:intervals"] = MemoryDataset(INTERVALS)
+    for name in EVERY_EXPERIMENT:
+        catalog[f"params:{name}.tuned"] = MemoryDataset(False)
     for name, dataset in predictions.items():
         outcome = make_outcome(dataset, **settings)
         catalog[f"{name}.config"] = MemoryDataset(outcome.config)
@@ -114,7 +116,11 @@ def run(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
 
 def test_an_experiment_report_is_a_template() -> None:
     pipeline = create_experiment_report()
-    assert pipeline.inputs() == {*ARTEFACTS, "params:evaluation.mape_min_truth"}
+    assert pipeline.inputs() == {
+        *ARTEFACTS,
+        "params:evaluation.mape_min_truth",
+        "params:tuned",
+    }
     assert pipeline.outputs() == {"result"}
     assert {"training_report", "metrics"} < pipeline.all_outputs()
 
@@ -140,6 +146,7 @@ def test_the_comprehensive_report_reads_the_results_of_experiments_and_compariso
     pipeline = create_comprehensive()
     assert pipeline.inputs() == (
         {"params:evaluation", "params:intervals"}
+        | {f"params:global_vd_{model}.tuned" for model in ("lstm", "xlstm")}
         | {f"{name}.result" for name in EXPERIMENTS}
         | {f"compare_{mode}.result" for mode in MODES}
         | OF_GLOBAL

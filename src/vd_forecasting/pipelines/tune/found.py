@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from vd_forecasting.parameters import Budget
+from vd_forecasting.parameters import Budget, Space
 from vd_forecasting.pipelines.tune.settings import Settings
 
 COMPLETE: Final = "complete"
@@ -45,6 +45,7 @@ class Found:
     experiment: str
     study: str
     """A digest of what the trials have in common."""
+    space: Space
     budget: Budget
     given: Settings
     trials: tuple[Trial, ...]

@@ -75,13 +75,13 @@ def _figures(found: Found) -> Mapping[str, Draw]:
 
 def _headline(found: Found) -> str:
     best, of_given = found.best, found.of_given
-    loss = f"trial {best.number} has the lowest validation loss, {number(best.loss)}"
+    lowest = f"The settings of trial {best.number} have the lowest validation loss"
     if of_given is None:
-        return f"**Of the settings searched, {loss}; with the settings given, training failed.**"
+        return f"**{lowest}, {number(best.loss)}; with those given, training failed.**"
     if best.number == of_given.number:
         return f"**No settings were found that are better than those given** ({number(best.loss)})."
     than = compared(best.loss, of_given.loss, "that of the settings given")
-    return f"**By its settings, {loss}: {than}** ({number(of_given.loss)})."
+    return f"**{lowest}, {number(best.loss)}: {than}, {number(of_given.loss)}.**"
 
 
 def budget_in_words(found: Found) -> str:

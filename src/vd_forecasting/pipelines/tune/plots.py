@@ -6,8 +6,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
+from vd_forecasting.parameters import Range
 from vd_forecasting.pipelines.tune.found import COMPLETE, PRUNED, Found
 from vd_forecasting.rendering import plot_style as style
 
@@ -72,8 +73,11 @@ def _places(ax: Axes, found: Found, name: str) -> Any:
     values = [trial.settings[name] for trial in found.trials]
     numbers = [value for value in values if type(value) in (int, float)]
     if len(numbers) == len(values):
-        if min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
+        searched = found.space.searched.get(name)
+        if isinstance(searched, Range) and searched.log:
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         distinct = sorted(set(numbers))
         if all(type(value) is int for value in distinct) and len(distinct) <= 6:
             ax.set_xticks(distinct, [f"{value}" for value in distinct])

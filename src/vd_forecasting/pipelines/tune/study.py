@@ -12,6 +12,7 @@ repeated; here they follow from the losses.
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vd_forecasting.datasets import Studies
@@ -91,12 +92,12 @@ def search(
             _run_trial(trial, settings, budget, train)
             logger.info("%s: %s", experiment, _in_a_line(_ended(study), budget))
         ended = _ended(study)
-        found = Found(experiment, study_name, budget, given, tuple(ended), None)
+        found = Found(experiment, study_name, space, budget, given, tuple(ended), None)
         if not found.ranked:
             reasons = [trial.reason for trial in ended if trial.reason] or ["there is none"]
             raise ValueError(f"{experiment}: no trial was trained to its end, {reasons[-1]}")
         importance = _importance(study, space)
-    return Found(experiment, study_name, budget, given, tuple(ended), importance)
+    return replace(found, importance=importance)
 
 
 def is_used_up(budget: Budget, ended: list[Trial]) -> bool:

@@ -13,7 +13,7 @@ from vd_forecasting.evaluation.interval_scores import IntervalScores
 from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.parameters import Evaluation
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
-from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
 from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
@@ -32,6 +32,8 @@ class Comparison:
     headlines: list[str]
     in_numbers: list[str]
     seed_caveat: str
+    searched: str
+    """Where the settings are from; empty if they were given."""
     baseline_wins: list[str]
     sequence_lengths: list[int]
     labels: list[str]
@@ -118,6 +120,7 @@ def write_comparison(
         seed_caveat=verdicts.seed_caveat(
             {NAMES[model]: config.training.seeds for model, config in configs.items()}
         ),
+        searched=searched.of_mode(outcomes),
         baseline_wins=verdicts.baseline_wins(errors),
         sequence_lengths=sorted({of.windows.sequence_length for of in configs.values()}),
         labels=[plain_text(errors.label(feature)) for feature in errors.features],

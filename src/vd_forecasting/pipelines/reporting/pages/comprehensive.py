@@ -9,7 +9,7 @@ from vd_forecasting.evaluation.differences import model_labels
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes, Found
 from vd_forecasting.pipelines.reporting.costs import Costs
-from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
 from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.rendering.templates import render
@@ -52,6 +52,8 @@ class Comprehensive:
     tests: list[SplitSpan]
     """Test periods, of each test block one."""
     several_seeds: bool
+    searched: list[str]
+    """By mode, where the settings are from; empty if all were given."""
     still_improving: list[str]
     compared: list[str]
     """Modes with a page of their own."""
@@ -100,6 +102,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         sources=list(dict.fromkeys(config.source for config in configs)),
         tests=configs[0].test_periods,
         several_seeds=any(cost.seeds > 1 for cost in costs.values()),
+        searched=searched.of_modes(outcomes),
         still_improving=[name for name, cost in costs.items() if cost.still_improving],
         compared=[*found.scores],
         training_reports=[link(name, f"../{name}/training_report.md") for name in outcomes],
