@@ -6,7 +6,14 @@ from kedro.pipeline import Pipeline
 
 from tests import PROJECT
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, EXPORTS, FORECASTS
+from vd_forecasting.vocabulary import (
+    EVERY_EXPERIMENT,
+    EVERY_MODE,
+    EXPERIMENTS,
+    EXPORTS,
+    FORECASTS,
+    STUDIES,
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +121,20 @@ def test_an_export_makes_nothing_that_a_comparison_makes(pipelines: dict[str, Pi
     assert exports.inputs() <= made
 
 
+def test_a_search_makes_what_it_reads_and_nothing_else_that_a_comparison_makes(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    searches = pipelines["tune"] + pipelines["tune_global_vd"]
+    files = {name for name in searches.inputs() if not name.startswith("params:")}
+    assert files == {"vd_raw", *(f"{name}.study" for name in STUDIES)}
+    others = (pipelines[name] for name in pipelines if not name.startswith("tune"))
+    made = {name for pipeline in others for name in pipeline.all_outputs()}
+    shared = made.intersection(searches.all_outputs()) - pipelines["data_engineering"].all_outputs()
+    assert shared == {f"{name}.windows" for name in EVERY_EXPERIMENT}
+    nodes = {node.name: node for one in pipelines.values() for node in one.nodes}
+    assert all(nodes[node.name] == node for node in searches.nodes)
+
+
 def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
     """It draws and writes all that compare_all and compare_global_vd do after the last training."""
     names = {node.name for node in pipelines["reporting"].nodes}
@@ -129,7 +150,7 @@ def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
 
 HEAVY = (
     *("torch", "numba", "xlstm", "matplotlib", "sklearn", "scipy.optimize", "scipy.stats", "arch"),
-    *("dask", "distributed", "markdown_it", "onnx", "uxsim", "fastapi"),
+    *("dask", "distributed", "markdown_it", "onnx", "optuna", "uxsim", "fastapi"),
 )
 WHAT_A_COMMAND_IMPORTS = f"""
 import sys

@@ -22,7 +22,7 @@ from vd_forecasting.pipelines.tune.settings import (
     settings_of,
     without_absent_blocks,
 )
-from vd_forecasting.provenance import code_digest, digest, version_of
+from vd_forecasting.provenance import digest, version_of
 
 FREE = ("compute.threads",)
 """May differ between the runs of a study: it moves the last bits of a loss."""
@@ -114,7 +114,7 @@ def given_settings(experiment: Experiment, space: Space, tuned: object) -> Setti
 
 def study_name(experiment: Experiment, space: Space) -> str:
     """A digest of all that the trials of a study have in common: data of training and validation,
-    settings that are not searched, the space, code and versions."""
+    settings that are not searched, the space, the code of trainings, and versions."""
     from vd_forecasting.models.device import find_device  # noqa: PLC0415
     from vd_forecasting.pipelines.training.resume import made_with  # noqa: PLC0415
 
@@ -125,9 +125,5 @@ def study_name(experiment: Experiment, space: Space) -> str:
         for name in experiment.windows.models
         for made in [made_with(experiment, name, device)]
     }
-    return digest(
-        [
-            *(experiment.name, experiment.training.seeds, space.model_dump(mode="json"), common),
-            *(version_of("optuna"), code_digest(__name__)),
-        ]
-    )
+    own = (experiment.name, experiment.training.seeds, space.model_dump(mode="json"))
+    return digest([*own, common, version_of("optuna")])

@@ -82,7 +82,7 @@ def search(
         ValueError: one line; no trial was trained to its end, or too many failed.
     """
     with studies.open(study_name) as study:
-        if before := _ended(study):
+        if (before := _ended(study)) and not is_used_up(budget, before):
             logger.info("%s: continues after %s", experiment, plural(len(before), "trial"))
         while not is_used_up(budget, ended := _ended(study)):
             _end_if_hopeless(experiment, ended)
