@@ -1,5 +1,6 @@
 """Which modules a function uses, in small made packages and in this one."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
