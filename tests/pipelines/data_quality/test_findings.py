@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.make.parameters import SPLIT
+from tests.make.parameters import REPORT, SPLIT
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
@@ -64,7 +64,7 @@ def found_in(raw: xr.DataArray, cleaning: Cleaning | None = None) -> list[str]:
 
 def section_of(raw: xr.DataArray, cleaning: Cleaning) -> str:
     """The first section of the page."""
-    text = report_quality(*clean(raw, cleaning), cleaning, SPLIT).text
+    text = report_quality(*clean(raw, cleaning), cleaning, SPLIT, REPORT).text
     return text.split("## What to look at\n\n")[1].split("\n\n## ")[0]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests import PROJECT
 from tests.make.arrays import make_clean
+from tests.make.parameters import REPORT
 from tests.make.recent_files import STEPS
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, joint_windows
 from vd_forecasting.artefacts import WindowBlocks
@@ -23,7 +24,7 @@ def test_shapes_units_spans_errors_and_licence_are_on_the_card() -> None:
     best, models, config, _ = train_lstm(blocks, LSTM, training, MAPE_MIN_TRUTH, COMPUTE)
     forecasts, fit_errors, _ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
     _, metrics = score_experiment(forecasts, fit_errors, 1.0)
-    card = write_card(best, config, metrics).text
+    card = write_card(best, config, metrics, REPORT).text
     assert "| `values` | float32 [B, 6, 2, 3] |" in card
     assert "| `calendar` | float32 [B, 6, 9] |" in card
     assert "| `forecast` | float32 [B, 3, 2, 2] |" in card

@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import xarray as xr
 
+from tests.make.parameters import REPORT
 from tests.make.recent_files import both, recent_file, without
 from vd_forecasting.artefacts import RecentForecasts
 from vd_forecasting.pipelines.forecast.drift import find_drift
@@ -21,7 +22,7 @@ def promised(forecasts: RecentForecasts) -> dict[str, object]:
 def page_of(raw: xr.DataArray, kind: str = "joint", origins: str = "last") -> Page:
     recent, forecasts = both(raw, kind, origins)
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    return write_page(recent, forecasts, drift)
+    return write_page(recent, forecasts, drift, REPORT)
 
 
 def test_it_says_from_when_what_is_expected_and_what_was_promised() -> None:

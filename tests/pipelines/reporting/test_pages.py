@@ -22,7 +22,7 @@ from tests.make.artefacts import (
     make_validation,
 )
 from tests.make.catalogs import catalog_entries
-from tests.make.parameters import INTERVALS, make_evaluation
+from tests.make.parameters import INTERVALS, REPORT, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.differences import Differences
@@ -47,7 +47,7 @@ from vd_forecasting.pipelines.reporting.scores import (
 )
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
-from vd_forecasting.wording import QUANTILES, number, percent
+from vd_forecasting.wording import QUANTILES, number, percent, quantile_name
 
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
@@ -111,7 +111,7 @@ def report(outcome: Outcome) -> str:
 
 def report_page(outcome: Outcome) -> Page:
     errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
-    return write_training_report(outcome, errors)
+    return write_training_report(outcome, errors, REPORT)
 
 
 def comparison(found: Found, mode: str) -> str:
@@ -119,7 +119,7 @@ def comparison(found: Found, mode: str) -> str:
 
 
 def comprehensive(found: Found) -> str:
-    return write_comprehensive(found, compare_modes(found, EVALUATION)).text
+    return write_comprehensive(found, compare_modes(found, EVALUATION), REPORT).text
 
 
 def comparison_page(found: Found, mode: str) -> Page:
@@ -132,7 +132,7 @@ def comparison_page(found: Found, mode: str) -> Page:
     validation = align_validation(lstm, xlstm, BaselineForecasts.from_xarray(before))
     of_intervals = score_intervals(aligned, validation, INTERVALS, EVALUATION.confidence)
     shown = (*scored[:-1], *of_intervals[:-1])
-    return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION)
+    return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION, REPORT)
 
 
 def differences_of(found: Found, mode: str) -> Differences:
@@ -167,7 +167,9 @@ def pages(day: Found) -> dict[str, Page]:
     return {
         **reports,
         **{f"compare_{mode}.page": comparison_page(day, mode) for mode in MODES},
-        "comprehensive_model_comparison": write_comprehensive(day, compare_modes(day, EVALUATION)),
+        "comprehensive_model_comparison": write_comprehensive(
+            day, compare_modes(day, EVALUATION), REPORT
+        ),
     }
 
 
@@ -655,8 +657,8 @@ def test_of_many_detectors_a_page_has_the_best_the_worst_and_quantiles(many: Fou
     order = [f"`{MANY[at]}`" for at in np.argsort(ratio.values)]
     assert [cells[0] for cells in of_vds] == order[:10] + order[-10:]
     quantiles = table_after(page, "## By detector", "| quantile of 60 detectors |")
-    assert [cells[0] for cells in quantiles] == [*QUANTILES]
-    for share, (_, cell, *_) in zip(QUANTILES.values(), quantiles, strict=True):
+    assert [cells[0] for cells in quantiles] == [quantile_name(share) for share in QUANTILES]
+    for share, (_, cell, *_) in zip(QUANTILES, quantiles, strict=True):
         by_hand = mae.sel(feature="avg_speed").quantile(share, "vd")
         shown = [float(text.strip("* †")) for text in cell.split(" / ")]
         expected = [float(by_hand.sel(model=name)) for name in ("lstm", "persistence")]
