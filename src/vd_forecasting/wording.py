@@ -14,7 +14,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from vd_forecasting.language import ENGLISH, filled_in, marked, say, speaking, translated_of
+from vd_forecasting.language import ENGLISH, filled_in, marked, say, say_many, speaking
 from vd_forecasting.vocabulary import KNOWN_FEATURES
 
 PRACTICALLY_EQUAL = 0.01
@@ -48,7 +48,7 @@ def count(value: int) -> str:
 
 def plural(value: int, noun: str) -> str:
     """``1 window``, ``1,234 windows``."""
-    return f"{value:,} {translated_of(noun, f'{noun}s', value)}"
+    return say_many(f"{{number}} {noun}", f"{{number}} {noun}s", value, number=count(value))
 
 
 def noun(word: str) -> str:

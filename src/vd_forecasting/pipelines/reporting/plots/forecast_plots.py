@@ -186,13 +186,24 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
     for ax in axes[-1]:
         ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=8))
         if end - start > _DAY:
-            ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(mdates.AutoDateLocator()))
+            ax.xaxis.set_major_formatter(_dates_in_words(mdates.AutoDateLocator()))
         else:
             ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_xlim(*mdates.date2num([start, end]))
     handles = [Line2D([], [], **style.line_style(m, marker="", linewidth=1.1)) for m in models]
     style.legend_below(figure, [Line2D([], [], **_line("truth")), *handles])
     return figure
+
+
+def _dates_in_words(locator: mdates.AutoDateLocator) -> mdates.ConciseDateFormatter:
+    """Matplotlib's own formats, in the language spoken."""
+    day, month_and_day = say("%Y-%b-%d"), say("%b-%d")
+    return mdates.ConciseDateFormatter(
+        locator,
+        formats=["%Y", say("%b"), "%d", "%H:%M", "%H:%M", "%S.%f"],
+        zero_formats=["", "%Y", say("%b"), month_and_day, "%H:%M", "%H:%M"],
+        offset_formats=["", "%Y", say("%Y-%b"), day, day, f"{day} %H:%M"],
+    )
 
 
 def _extreme(truth: xr.DataArray, congested: CongestedDay) -> pd.Timestamp:
