@@ -60,10 +60,10 @@ def _in_module(path: Path) -> Iterator[Message]:
 
 
 def _in_template(path: Path) -> Iterator[Message]:
-    keywords = {**dict.fromkeys(SAYING), "gettext": None, "ngettext": None}
+    keywords = [*SAYING, "gettext", "ngettext"]
     with path.open("rb") as file:
-        for _, name, texts, _ in babel_extract(file, keywords, (), _JINJA):
-            texts = [texts] if isinstance(texts, str) else list(texts)
+        for _, name, found, _ in babel_extract(file, keywords, (), _JINJA):
+            texts = [found] if isinstance(found, str) else list(found or ())
             yield from _of_call({"gettext": "say", "ngettext": "say_many"}.get(name, name), texts)
 
 

@@ -72,7 +72,7 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     (folder / LEARNING_CURVES).write_bytes(b"not what was drawn")
     (folder / "data/08_reporting/data_quality_coverage.png").unlink()
     there = contents(folder)
-    with edited(folder / QUALITY, "# Data quality", "# Quality of the data"):
+    with edited(folder / QUALITY, "Data quality: ", "Quality of the data: "):
         lines, nodes = stale_after_an_edit(folder, *PIPELINE, "--dry-run", "--params", LONGER)
     assert nodes == []
     assert contents(folder) == there

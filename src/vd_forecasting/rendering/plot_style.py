@@ -6,6 +6,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -79,18 +80,35 @@ def language_of_figures() -> str:
 
 @cache
 def _letters_without_font(language: str) -> bool:
+    if _lacking() and _add_fonts_installed_since():
+        matplotlib.rcParams["font.family"] = font_families()
+    if lacking := bool(_lacking()):
+        logger.warning(
+            "Plots are in English, as no font here has the letters of %s. Install one, such as "
+            "fonts-noto-cjk of Debian and Ubuntu; kedro run --pipeline reporting draws them again.",
+            language,
+        )
+    return lacking
+
+
+def _lacking() -> set[str]:
+    """The letters of the language spoken that no font has."""
     left = {letter for letter in letters() if letter.isprintable()}
     for family in font_families():
         if left and family != _NO_FONT:
-            font = font_manager.get_font(font_manager.findfont(family))
-            left -= {*map(chr, font.get_charmap())}
-    if left:
-        logger.warning(
-            "Plots are in English, as no font here has the letters of %s. Install one, such as "
-            "fonts-noto-cjk of Debian and Ubuntu, and draw them again.",
-            language,
-        )
-    return bool(left)
+            path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+            left -= {*map(chr, font_manager.get_font(path).get_charmap())}
+    return left
+
+
+def _add_fonts_installed_since() -> int:
+    """Take in fonts that are newer than the list that matplotlib keeps of them; how many."""
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    new = {*font_manager.findSystemFonts()} - known
+    for path in new:
+        with suppress(OSError, RuntimeError):  # what matplotlib cannot read it cannot draw with
+            font_manager.fontManager.addfont(path)
+    return len(new)
 
 
 # For the whole process: texts are added to a figure until it is saved.
