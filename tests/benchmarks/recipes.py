@@ -245,7 +245,7 @@ def models_without_network() -> dict[str, Callable[[WindowSet, np.ndarray], np.n
 
     def of(name: str, windows: WindowSet, origins: np.ndarray) -> np.ndarray:
         everything = all_vds(windows)
-        baseline = all_baselines(settings)[name].learn(windows, everything)
+        baseline = all_baselines(settings, COMPUTE)[name].learn(windows, everything)
         return baseline(windows, origins, everything)
 
     learnt = {name: partial(of, name) for name in ("ridge", BOOSTING)}

@@ -1,5 +1,6 @@
 """The process that compiles kernels while a run does something else."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests import PROJECT
 from tests.make.trainings import LSTM, XLSTM
 from vd_forecasting.datasets.atomic import has_ended
 from vd_forecasting.models.fused_xlstm import choice
+from vd_forecasting.pipelines.training.train import torch_threads
 from vd_forecasting.running import kernels_ahead
 from vd_forecasting.running.hooks import KernelsAhead
 
@@ -52,6 +54,23 @@ def test_a_training_waits_until_its_kernels_are_compiled(
     assert (cache / f"kernels-8-{platform.node()}.done").exists()
     kernels_ahead.end()
     assert files(cache) == {".done"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the scheduler of Linux")
+def test_it_makes_way_for_a_training_in_several_threads(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels_ahead, "PROGRAM", ENDLESS)
+    kernels_ahead.begin([8])
+    [path] = cache.iterdir()
+    process = int(path.read_text())
+    with torch_threads(1):
+        assert os.sched_getscheduler(process) == os.SCHED_OTHER
+    with torch_threads(2):
+        assert os.sched_getscheduler(process) == os.SCHED_IDLE
+    kernels_ahead.end()
+    with torch_threads(2):  # nothing there
+        pass
 
 
 def test_what_is_compiled_is_not_compiled_again_until_its_sources_change(

@@ -1,12 +1,12 @@
 """Lets the kernels of the fused xLSTM be compiled while a run does something else.
 
-That takes a quarter of a minute, once on every machine, and numba lets no other Python code run
-meanwhile. So a process does it that takes what is left of the processor, from the beginning of a
-run that trains an xLSTM: torch waits actively, and two threads of it on two cores get eight times
-slower where a third one takes turns with them. A training that needs the kernels before they are
-ready waits, in whichever process it is, which leaves its own core to them. The
-process ends with the run, however that ends; without it, as where nothing can be written, kernels
-are compiled when they are first used.
+That takes half a minute, once on every machine, and numba lets no other Python code run meanwhile.
+So a process does it, from the beginning of a run that trains an xLSTM. Once a network is trained in
+several threads it takes what they leave of the processor: torch waits actively, and two threads of
+it on two cores get eight times slower where a third one takes turns with them. A training that
+needs the kernels before they are ready waits, in whichever process it is, which leaves its own core
+to them. The process ends with the run, however that ends; without it, as where nothing can be
+written, kernels are compiled when they are first used.
 
 Two small files beside numba's own say which process compiles for a width, and for which kernels
 that was done. They are of one machine: numba compiles for its processor.
@@ -28,11 +28,7 @@ from vd_forecasting.provenance import digest, version_of
 
 KERNELS = Path(__file__).parents[1] / "models" / "fused_xlstm" / "compiled"
 PROGRAM = """\
-import os, sys
-if hasattr(os, "SCHED_IDLE"):
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-elif hasattr(os, "nice"):
-    os.nice(19)
+import sys
 from vd_forecasting.models.fused_xlstm.ahead import main
 main(sys.argv[1:])
 """
@@ -60,7 +56,7 @@ def begin(widths: Collection[int]) -> None:
             stdin=subprocess.PIPE,  # which it sees closed, whatever becomes of this process
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),  # of Windows
         )
         files = [_file(width, "process") for width in widths]
         thread = threading.Thread(target=_attend, args=(process, files), daemon=True)
@@ -84,6 +80,16 @@ def end() -> None:
 
 
 atexit.register(end)
+
+
+def make_way() -> None:
+    """Let the process that this run has started, if it is there, take only what is left over."""
+    for process, _ in _of_run:
+        with suppress(OSError):  # where it has ended
+            if sys.platform == "linux":
+                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+            elif sys.platform != "win32":
+                os.setpriority(os.PRIO_PROCESS, process.pid, 19)
 
 
 def wait(width: int) -> None:

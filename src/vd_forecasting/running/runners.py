@@ -11,19 +11,17 @@ A run of one experiment stops as Kedro's do, and so does every run that is inter
 
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from operator import attrgetter
 from pkgutil import walk_packages
-from typing import Any
 
 from kedro import runner as kedro_runner
 from kedro.io import CatalogProtocol
@@ -35,6 +33,7 @@ from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failur
 from vd_forecasting.running.fan_out import parts_of
 from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, file_of
+from vd_forecasting.running.processes import InThisThread, begin_process, end_with_the_run
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
@@ -201,7 +200,7 @@ class _Run:
     @contextmanager
     def executor(self, workers: int) -> Iterator[Executor]:
         """What runs nodes; waits for those it runs, but for none if the run is interrupted."""
-        executor, wait = self.runner.executor(workers) or _InThisThread(), True
+        executor, wait = self.runner.executor(workers) or InThisThread(), True
         try:
             yield executor
         except KeyboardInterrupt:
@@ -275,18 +274,6 @@ class KeepsGoing(Runner):
             raise NodesFailed(run.failures)
 
 
-class _InThisThread(Executor):
-    """Runs each task at once."""
-
-    def submit(self, task: Callable[[], Any]) -> "Future[Any]":  # type: ignore[override]
-        future: Future[Any] = Future()
-        try:
-            future.set_result(task())
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
 class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
     """Runs one node after the other."""
 
@@ -339,7 +326,7 @@ def _begin_manager() -> None:
     """
     import_module("dask.array")
     _import_nodes()
-    _end_with_the_run()
+    end_with_the_run()
 
 
 def _import_nodes() -> None:
@@ -350,17 +337,5 @@ def _import_nodes() -> None:
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends it
     make_logs_inert()
-    _end_with_the_run()
-
-
-def _end_with_the_run() -> None:
-    """End this process as soon as the one that started it is gone."""
-
-    def wait_for_the_end() -> None:
-        if run := parent_process():
-            run.join()
-            os._exit(1)
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    begin_process()

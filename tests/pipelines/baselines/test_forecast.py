@@ -52,7 +52,7 @@ MODELS = ["seasonal_naive", "historical_average", "ridge", "gradient_boosting"]
 
 
 def forecast_test(windows: WindowSet) -> BaselineForecasts:
-    return forecast_by(all_baselines(BASELINES), windows, SPLITS, COMPUTE)["test"]
+    return forecast_by(all_baselines(BASELINES, COMPUTE), windows, SPLITS, COMPUTE)["test"]
 
 
 @pytest.mark.parametrize("make", [make_joint_windows, make_independent_windows])
@@ -178,7 +178,7 @@ def test_blocks_of_detectors_change_nothing(
 ) -> None:
     monkeypatch.setattr(gradient_boosting, "OWN_MODELS", own_models)
     windows = all_of(make)
-    learners = all_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}))
+    learners = all_baselines(BASELINES.model_copy(update={"ridge_neighbours": 2}), COMPUTE)
     at_once = forecast_by(learners, windows, SPLITS, COMPUTE)
     monkeypatch.setattr(baseline, "VDS_AT_ONCE", 2)
     in_blocks = forecast_by(learners, windows, SPLITS, COMPUTE)

@@ -99,6 +99,13 @@ def test_a_holiday_is_an_input() -> None:
     np.testing.assert_array_equal(inputs[:, 15:], [[1435, 0, 0, 1], [0, 1, 1, 0]])
 
 
+@pytest.mark.parametrize("make", [make_joint_windows, make_global_windows])
+def test_models_learnt_in_processes_are_the_same(make: MakesWindows) -> None:
+    windows = make(make_clean(400, vds=2))
+    here = forecast_test(windows, **SETTINGS)
+    np.testing.assert_array_equal(forecast_test(windows, **SETTINGS, at_once=2), here)
+
+
 def test_trees_learn_what_the_last_value_does_not_tell() -> None:
     clean = make_clean(1500, vds=2)
     windows = make_joint_windows(clean)

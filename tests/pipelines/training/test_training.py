@@ -180,7 +180,8 @@ def test_history_and_errors_at_the_chosen_epoch_agree(make) -> None:  # type: ig
 
 @pytest.mark.parametrize("make", [joint_windows, independent_windows, global_windows])
 def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> None:  # type: ignore[no-untyped-def]
-    """A window of the training split after the other, without batches, blocks or sums."""
+    """A window of the training split after the other, without batches, blocks or sums: as many as
+    validation has, evenly spread."""
     windows = make()
     models = {str(seed): untrained(windows, seed) for seed in (3, 7)}
     _, errors, _ = evaluate(
@@ -193,7 +194,12 @@ def test_errors_on_the_splits_that_are_read_are_those_of_the_forecasts(make) -> 
         of_seed, of_seed_scaled, n = [], [], 0
         for name, forecaster in load_forecasters(checkpoint).items():
             for vds in windows.parts(name):
-                for inputs, targets in WindowBatches(windows, vds, "train", batch_size=1):
+                batches, val = (WindowBatches(windows, vds, of, 1) for of in ("train", "val"))
+                every = batches.num_windows / val.num_windows
+                assert every > 2
+                for window in range(val.num_windows):
+                    row = int(window * every + 1e-9)
+                    inputs, targets = batches.at(slice(row, row + 1))
                     forecast = forecaster(inputs).detach()
                     error = abs(forecast - targets)[0, :, :, 1].numpy()  # [H, N]
                     error = error * windows.scaler["std"][vds, target]

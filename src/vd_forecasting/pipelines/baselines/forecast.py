@@ -1,6 +1,7 @@
 """Forecast the windows of a mode without a network, or by the clock alone."""
 
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ def forecast_baselines_part(
     )
     for (number, windows), vds in share.of(of_vds):
         forecast = partial(forecast_kept, state=state, number=number, baselines=baselines)
-        forecast(all_baselines(baselines), windows, vds, SPLITS, compute)
+        forecast(all_baselines(baselines, compute), windows, vds, SPLITS, compute)
 
 
 @in_parts(forecast_baselines_part)
@@ -91,7 +92,7 @@ def forecast_baselines(
         if state is not None and len(of_block.models) > 1:
             forecast = partial(forecast_kept, state=state, number=number, baselines=baselines)
         parts[number] = forecast_by(
-            all_baselines(baselines), of_block, SPLITS, compute, forecast=forecast
+            all_baselines(baselines, compute), of_block, SPLITS, compute, forecast=forecast
         )
     validation, test = (
         BaselineForecasts.of_blocks({number: of[split] for number, of in parts.items()})
@@ -100,12 +101,13 @@ def forecast_baselines(
     return test, validation
 
 
-def all_baselines(baselines: Baselines) -> dict[str, Learner]:
+def all_baselines(baselines: Baselines, compute: Compute) -> dict[str, Learner]:
     """By name, what the networks have to beat, beside persistence."""
     boosting = partial(
         learn_gradient_boosting,
         iterations=baselines.boosting_iterations,
         max_windows=baselines.boosting_windows,
+        at_once=compute.threads or os.cpu_count() or 1,
     )
     return {**quick_baselines(baselines), "gradient_boosting": Learner(boosting, shares_models)}
 

@@ -15,14 +15,17 @@ per group of three, with the horizon as a feature, and each training window cont
 of the three in turn. On parts of the training and validation data of two detectors this is as
 accurate at half the cost.
 
-All models are learnt on one thread. OpenMP's threads wait for each other when another process
-needs the core too: on two busy cores two threads took 25 times as long as one.
+Each model is learnt on one thread, several at the same time in processes. OpenMP's threads wait for
+each other when another process needs the core too: on two busy cores two threads took 25 times as
+long as one. And growing a tree is mostly Python, so threads that learn a model each gain nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby, pairwise, product
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from vd_forecasting.artefacts import WindowSet
 from vd_forecasting.pipelines.baselines.baseline import Baseline, all_vds, blocks_of_vds
+from vd_forecasting.running.processes import in_order
 from vd_forecasting.vd_array import MINUTES_PER_DAY, minute_of_week
 
 if TYPE_CHECKING:
@@ -43,7 +47,14 @@ OWN_MODELS = 20
 MAX_BINS = 63
 """Bins of an input's histogram: a quarter of scikit-learn's default, in half the time."""
 
-one_thread = threadpool_limits.wrap(limits=1, user_api="openmp")
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let scikit-learn's OpenMP, loaded by now at the latest, use one thread."""
+    import sklearn.ensemble  # noqa: F401, PLC0415  (slow to import)
+
+    with threadpool_limits(1, user_api="openmp"):
+        yield
 
 
 class Model(NamedTuple):
@@ -61,27 +72,56 @@ def shares_models(windows: WindowSet) -> bool:
     return windows.one_by_one or len(windows.vdids) > OWN_MODELS
 
 
+@one_thread()
 def learn_gradient_boosting(
-    windows: WindowSet, vds: slice, iterations: int, max_windows: int
+    windows: WindowSet, vds: slice, iterations: int, max_windows: int, at_once: int = 1
 ) -> Baseline:
     """:func:`forecast_gradient_boosting` of some VDs.
 
-    Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows.
+    Every model is learnt in so many iterations, a tree each, from at most ``max_windows`` windows,
+    and so many models are learnt at the same time.
     Models of a VD's own take megabytes; they are learnt when it is forecast and then forgotten.
     """
-    learn = partial(learn_models, iterations=iterations, max_windows=max_windows)
+    learn = partial(learn_models, iterations=iterations, max_windows=max_windows, at_once=at_once)
     if shares_models(windows):
-        models = learn(windows, all_vds(windows))
-        return partial(forecast_gradient_boosting, models_of=lambda _, __: models)
+        models = [of_all for _, of_all in learn(windows, [all_vds(windows)])]
+        return partial(
+            forecast_gradient_boosting,
+            models_of=lambda _, each: product(each, models),
+        )
     return partial(forecast_gradient_boosting, models_of=learn)
 
 
-@one_thread
-def learn_models(windows: WindowSet, vds: slice, iterations: int, max_windows: int) -> list[Model]:
-    """The models that some VDs share. There is none for a feature that none of them observed."""
-    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
+def learn_models(
+    windows: WindowSet, each: Iterable[slice], iterations: int, max_windows: int, at_once: int = 1
+) -> Iterator[tuple[slice, list[Model]]]:
+    """The models of each of several VDs, or of several that share theirs.
 
-    models = []
+    There is none for a feature that none of them observed, and nothing for VDs without any.
+    """
+    made_for: list[tuple[slice, range, int]] = []
+
+    def tasks() -> Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]:
+        for vds in each:
+            for horizons, feature, *learnt_from in changes_to_learn(windows, vds, max_windows):
+                made_for.append((vds, horizons, feature))
+                # scikit-learn's own method: a process need not import this package.
+                yield new_trees(iterations).fit, (*learnt_from,)
+
+    learnt = (
+        (vds, Model(horizons, feature, trees))
+        for trees in in_order(tasks(), at_once)
+        for vds, horizons, feature in [made_for.pop(0)]
+    )
+    for vds, models in groupby(learnt, itemgetter(0)):
+        yield vds, [model for _, model in models]
+
+
+def changes_to_learn(
+    windows: WindowSet, vds: slice, max_windows: int
+) -> Iterator[tuple[range, int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """The horizons and the feature of each model, and what it is learnt from: inputs and the
+    changes that followed."""
     at, vd = draw(windows.origins("train"), vds, max_windows, np.random.default_rng(SEED))
     past = lagged_inputs(windows, vd, at)
     last, _ = values_at(windows, vd, at[:, None])
@@ -92,24 +132,28 @@ def learn_models(windows: WindowSet, vds: slice, iterations: int, max_windows: i
         for f, feature in enumerate(windows.target_positions):
             seen = observed[:, 0, feature]
             if seen.any():
-                trees = HistGradientBoostingRegressor(
-                    loss="absolute_error",
-                    max_iter=iterations,
-                    max_bins=MAX_BINS,
-                    early_stopping=False,  # it would judge by windows drawn at random
-                    random_state=SEED,
-                )
                 changes = (values[:, 0] - last[row, 0])[:, feature]
-                models.append(Model(horizons, f, trees.fit(inputs[seen], changes[seen])))
-    return models
+                yield horizons, f, inputs[seen], changes[seen]
 
 
-@one_thread
+def new_trees(iterations: int) -> "HistGradientBoostingRegressor":
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  (slow to import)
+
+    return HistGradientBoostingRegressor(
+        loss="absolute_error",
+        max_iter=iterations,
+        max_bins=MAX_BINS,
+        early_stopping=False,  # it would judge by windows drawn at random
+        random_state=SEED,
+    )
+
+
+@one_thread()
 def forecast_gradient_boosting(
     windows: WindowSet,
     origins: np.ndarray,
     vds: slice,
-    models_of: Callable[[WindowSet, slice], Iterable[Model]],
+    models_of: Callable[[WindowSet, Iterable[slice]], Iterable[tuple[slice, Iterable[Model]]]],
 ) -> np.ndarray:
     """Forecasts of some VDs n at some origins ``[W]``, float32 ``[W, H, n, F]`` in scaled units,
     with the models of each VD.
@@ -126,11 +170,13 @@ def forecast_gradient_boosting(
         np.repeat(np.arange(vds.start, vds.stop), len(origins)),
         np.tile(origins, len(learnable)),
     ).reshape(len(learnable), len(origins), -1)
-    for n, known in enumerate(inputs):
-        for horizons, f, trees in models_of(windows, slice(vds.start + n, vds.start + n + 1)):
+    each = [slice(vd, vd + 1) for vd in range(vds.start, vds.stop)]
+    for vd, models in models_of(windows, each):
+        n = vd.start - vds.start
+        for horizons, f, trees in models:
             if learnable[n, f]:
                 questions = np.column_stack(
-                    [np.tile(known, (len(horizons), 1)), np.repeat(horizons, len(known))]
+                    [np.tile(inputs[n], (len(horizons), 1)), np.repeat(horizons, len(origins))]
                 )
                 change = trees.predict(questions).reshape(len(horizons), -1)
                 forecast[:, horizons.start - 1 : horizons.stop - 1, n, f] += change.T

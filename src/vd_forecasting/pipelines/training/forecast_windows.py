@@ -36,7 +36,11 @@ FREE_FLOW_PERCENTILE = 85
 def fit_errors(
     models: dict[str, Checkpoint], windows: WindowSet, split: str, mape_min_truth: float
 ) -> list[xr.Dataset]:
-    """Metrics (feature) on a split of every seed's models, all horizons and VDs pooled."""
+    """Metrics (feature) on a split of every seed's models, all horizons and VDs pooled.
+
+    They are those of as many windows as validation has, at even distances; of neighbours in time
+    all would say the same.
+    """
     scale = mase_scale(windows).drop_vars(["vd", "unit"])
     of_seeds = []
     for checkpoint in models.values():
@@ -45,8 +49,10 @@ def fit_errors(
             forecasters = load_forecasters(checkpoint, _names(parts))
             for name, vds in parts:
                 sums = ErrorSums(scaling_of(windows, vds), windows.targets, mape_min_truth)
+                of_val = WindowBatches(windows, vds, "val", WINDOWS_AT_ONCE)
+                batches = of_val.in_order(windows, split, WINDOWS_AT_ONCE)
                 with torch.inference_mode():
-                    for inputs, targets in WindowBatches(windows, vds, split, WINDOWS_AT_ONCE):
+                    for inputs, targets in batches.at_most(of_val.num_windows):
                         sums.add(forecasters[name](inputs), targets)
                 of_models.append(sums.sums())
         total = xr.concat(of_models, "vd")

@@ -246,8 +246,10 @@ def warm_up(forecaster: Forecaster, experiment: Experiment, vds: slice) -> None:
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Run torch on so many CPU threads; None takes one per core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    before, number = torch.get_num_threads(), threads or os.cpu_count() or 1
+    if number > 1:
+        kernels_ahead.make_way()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
