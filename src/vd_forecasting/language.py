@@ -83,7 +83,7 @@ def translated_of(one: str, many: str, number: int) -> str:
     """The same of the form that fits a number."""
     catalogue = _catalogue(spoken())
     if catalogue:
-        return catalogue.ngettext(one, many, number)
+        return catalogue.ngettext(one, many, int(number))  # NumPy's would not do
     return one if number == 1 else many
 
 

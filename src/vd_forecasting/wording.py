@@ -294,10 +294,6 @@ _WEEKDAYS_IN_SHORT = (
     *(marked("Mon"), marked("Tue"), marked("Wed"), marked("Thu")),
     *(marked("Fri"), marked("Sat"), marked("Sun")),
 )
-_MONTHS = (
-    *(marked("Jan"), marked("Feb"), marked("Mar"), marked("Apr"), marked("May"), marked("Jun")),
-    *(marked("Jul"), marked("Aug"), marked("Sep"), marked("Oct"), marked("Nov"), marked("Dec")),
-)
 
 
 def weekday(time: datetime) -> str:
@@ -311,14 +307,9 @@ def weekday_in_short(time: datetime) -> str:
     return say("{weekday} {date}", weekday=name, date=f"{time:%Y-%m-%d}")
 
 
-def month(time: datetime) -> str:
-    """``Mar``."""
-    return say(_MONTHS[time.month - 1])
-
-
-def day_of_month(time: datetime) -> str:
+def month_and_day(time: datetime) -> str:
     """``Mar 24``."""
-    return say("{month} {day}", month=month(time), day=f"{time:%d}")
+    return time.strftime(say("%b %d"))
 
 
 def change(error: float | None, reference: float | None) -> float:

@@ -15,7 +15,9 @@ SAID = {message if isinstance(message, str) else message[0]: message for message
 PLACE = re.compile(r"\{\w+\}|%\(\w+\)s")
 CODE = re.compile(r"`[^`]+`")
 CJK = re.compile(r"[\u4e00-\u9fff]")
-OF_THE_MAINLAND = re.compile("數據|質量|默認|信息|軟件|網絡|程序|文件|視頻|魯棒|缺省|打印|項目|優化")
+OF_THE_MAINLAND = re.compile(
+    "數據|質量|默認|信息|軟件|網絡|程序|文件|視頻|魯棒|缺省|打印|項目|優化"
+)
 """Words that are written otherwise in Taiwan."""
 
 
@@ -23,8 +25,8 @@ def translations(language: str) -> list[Message]:
     return [message for message in catalogue_of(language) if message.id]
 
 
-def forms(text: str | tuple[str, ...] | list[str]) -> list[str]:
-    return [text] if isinstance(text, str) else list(text)
+def forms(text: str | tuple[str, ...] | list[str] | None) -> list[str]:
+    return [text] if isinstance(text, str) else list(text or ())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -20,7 +20,7 @@ _GREEK = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "αβψδεφγηιξκλμνοπϕρστθωςχυζΑΒΨΔΕΦΓΗΙΞΚΛΜΝΟΠϔΡΣΤΘΩϚΧΥΖ",
 )
-_KEPT = re.compile(r"(\{\w+\}|%\(\w+\)s|%[a-zA-Z]|`[^`]*`|\]\([^)]*\))")
+_KEPT = re.compile(r"(\{\w+\}|%\(\w+\)s|%[a-zA-Z]|`[^`]*`|\]\((?:%\(\w+\)s|[^)])*\))")
 """Places for values, formats of times, code, and where links lead to."""
 
 LATIN_EVERYWHERE = {
@@ -33,7 +33,8 @@ def in_greek(message: str) -> str:
     """A message of which only what is no word is as it was."""
     parts = _KEPT.split(message)
     return "".join(
-        part if position % 2 else part.translate(_GREEK) for position, part in enumerate(parts)
+        part.replace("%b", "%m") if position % 2 else part.translate(_GREEK)
+        for position, part in enumerate(parts)
     )
 
 
@@ -58,7 +59,7 @@ def greek(folder: Path) -> Iterator[Report]:
 def english_left(text: str, known: Iterable[str] = ()) -> set[str]:
     """Words of a page or a figure that nobody translated, but for code, paths and names."""
     text = re.sub(r"`[^`]*`|\]\([^)]*\)|&\w+;", " ", text)
-    for name in known:
+    for name in sorted(known, key=len, reverse=True):
         text = text.replace(name, " ")
     return set(re.findall(r"[A-Za-z]{2,}", text)) - LATIN_EVERYWHERE
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.make.parameters import REPORT
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.pages.comprehensive import render_comprehensive
 from vd_forecasting.rendering.html_page import render_page
 from vd_forecasting.rendering.markdown import code, figure, link, table
@@ -145,6 +146,12 @@ def named(name: str) -> str:
 
 def test_no_link_runs_a_script() -> None:
     assert Elements(render_page("[a](javascript:alert(1))", {})).attributes("a") == []
+
+
+def test_a_page_names_its_language() -> None:
+    for language in ("en", "zh-TW"):
+        html = render_comprehensive(Page("# Title\n", {}), Report(language=language))
+        assert Elements(html).attributes("html") == [{"lang": language}]
 
 
 def test_a_page_has_its_figures_inside() -> None:

@@ -141,8 +141,10 @@ def panels(
     return figure, [list(row) for row in axes]
 
 
-_WORD: Final = re.compile(r"[^\s\u2e80-\uffef]+|[\u2e80-\uffef][、。，；：）」』]*|\s+")
-"""What stays on one line: a wide character is a word, and holds the marks that end a phrase."""
+_WORD: Final = re.compile(
+    r"[（「『《]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，；：？！）」』》]*|\s+"
+)
+"""What stays on one line: a word or a wide character, and the marks that belong to it."""
 
 
 def _lines(text: str) -> list[str]:

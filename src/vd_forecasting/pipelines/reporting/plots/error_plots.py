@@ -19,7 +19,7 @@ from vd_forecasting.language import closed_up, say
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vd_array import in_memory
 from vd_forecasting.vocabulary import MODELS, name_of
-from vd_forecasting.wording import ahead, day_of_month, feature_name, level, plural, share
+from vd_forecasting.wording import ahead, feature_name, level, month_and_day, plural, share
 
 MAX_LABELLED_VDS = 40
 _MAX_PLOTTED_MARKERS = 16
@@ -208,7 +208,7 @@ def plot_error_by_block(question: str, errors: Errors) -> Figure:
         values=errors.scored_in_words,
     )
     figure, axes = _lines_of_models(question, detail, errors, errors.by_block["mae"])
-    begins = [f"{number}\n{day_of_month(begin)}" for number, (begin, _) in errors.spans.items()]
+    begins = [f"{number}\n{month_and_day(begin)}" for number, (begin, _) in errors.spans.items()]
     for ax in axes:
         ax.set_xticks(list(errors.spans), begins)
         ax.set_xlabel(say("test block and its first day"))

@@ -19,7 +19,7 @@ from vd_forecasting.pipelines.reporting.plots.error_plots import (
     model_handles,
 )
 from vd_forecasting.rendering import plot_style as style
-from vd_forecasting.wording import day_of_month, feature_name
+from vd_forecasting.wording import feature_name, month_and_day
 
 _PROMISED: dict[str, Any] = {"color": "#1A1A1A", "linewidth": 0.8}
 _MOST_DAYS = 3  # with a label
@@ -79,7 +79,7 @@ def plot_coverage_by_day(
             values = 100 * coverage.sel(model=model).values
             ax.plot(values, **style.line_style(model, **marker))
         ticks = np.linspace(0, len(days) - 1, min(len(days), _MOST_DAYS)).round().astype("int64")
-        ax.set_xticks(ticks, [day_of_month(days[at]) for at in ticks])
+        ax.set_xticks(ticks, [month_and_day(days[at]) for at in ticks])
         _finish(ax, errors, feature)
     style.legend_below(figure, model_handles(models))
     return figure
