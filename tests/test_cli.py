@@ -59,6 +59,31 @@ def test_a_chain_of_missing_outputs_runs_whole(chain: Pipeline) -> None:
     assert names(missing_before(chain, wanted, catalog("raw"), set())) == {"clean", "windows"}
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "namespace", "full"),
+    [
+        ("tune", "single_vd_xlstm", "tune_single_vd_xlstm"),
+        ("tune", "tune_single_vd_xlstm", "tune_single_vd_xlstm"),
+        ("tune_global_vd", "global_vd_lstm", "tune_global_vd_lstm"),
+        ("forecast", "multi_vd_lstm", "forecast_multi_vd_lstm"),
+        ("export", "multi_vd_lstm", "export_multi_vd_lstm"),
+        ("compare_all", "single_vd_xlstm", "single_vd_xlstm"),
+        ("compare_single_vd", "compare_single_vd", "compare_single_vd"),
+    ],
+)
+def test_an_experiment_stands_for_what_a_pipeline_does_with_it(
+    pipeline: str, namespace: str, full: str
+) -> None:
+    options: dict[str, Any] = {
+        "pipeline": pipeline,
+        "pipelines": [],
+        "namespaces": [namespace],
+        "conf_source": "",
+    }
+    command_line._settle(options)
+    assert (options["pipelines"], options["namespaces"]) == ([pipeline], [full])
+
+
 def test_namespace_is_an_alias_of_namespaces() -> None:
     (option,) = [option for option in run.params if option.name == "namespaces"]
     assert {"--namespace", "--namespaces", "-ns"} <= set(option.opts)

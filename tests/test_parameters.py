@@ -8,18 +8,23 @@ from pydantic import ValidationError
 from tests import PROJECT
 from tests.make.trainings import TRAINING
 from vd_forecasting.parameters import (
+    Budget,
     Calendar,
     Cleaning,
     Intervals,
     LSTMModel,
+    LSTMSpace,
+    Range,
     Report,
+    Space,
     Split,
     Training,
     XLSTMModel,
+    XLSTMSpace,
 )
 from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
-from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EXPERIMENTS
 
 
 def parameters(env: str | None = None) -> dict[str, Any]:
@@ -173,6 +178,94 @@ def test_little_data_is_gone_through_more_often(steps: int, epochs: int) -> None
     """175 steps, eight times, are 1,400."""
     training = TRAINING.model_copy(update={"decay_epochs": 8, "decay_steps": 1400})
     assert training.decays_in(steps) == epochs
+
+
+@pytest.mark.parametrize("env", [None, "quick"])
+@pytest.mark.parametrize("experiment", EVERY_EXPERIMENT)
+def test_every_experiment_has_a_space_that_its_models_can_take(
+    env: str | None, experiment: str
+) -> None:
+    kind = XLSTMSpace if experiment.endswith("xlstm") else LSTMSpace
+    block = parameters(env)[experiment]
+    assert kind.model_validate(block["space"]).searched.keys() >= {
+        "model.dropout",
+        "training.learning_rate",
+        "training.batch_size",
+    }
+    assert block["tuned"] is False
+
+
+REFUSED_SPACES: dict[str, tuple[type[Space], dict[str, Any]]] = {
+    "model has no hiden_size; did you mean hidden_size?": (
+        LSTMSpace,
+        {"model": {"hiden_size": [8]}},
+    ),
+    "model has no embedding_dim": (LSTMSpace, {"model": {"embedding_dim": [8]}}),
+    "model.hidden_size -3: Input should be greater than 0": (
+        LSTMSpace,
+        {"model": {"hidden_size": [8, -3]}},
+    ),
+    "model.dropout 1.0: Input should be less than 1": (
+        LSTMSpace,
+        {"model": {"dropout": {"low": 0, "high": 1}}},
+    ),
+    "model.embedding_dim 9.0: Input should be a multiple of 4": (
+        XLSTMSpace,
+        {"model": {"embedding_dim": {"low": 8, "high": 64}}},
+    ),
+    "model.slstm_at 1: Input should be a valid tuple": (XLSTMSpace, {"model": {"slstm_at": [1]}}),
+    "model.slstm_backend cannot be searched": (
+        XLSTMSpace,
+        {"model": {"slstm_backend": ["fused"]}},
+    ),
+    "training.seeds cannot be searched": (LSTMSpace, {"training": {"seeds": [[1], [2]]}}),
+    "training.epochs cannot be searched": (LSTMSpace, {"training": {"epochs": [1, 2]}}),
+    "training.windows_per_epoch cannot be searched": (
+        LSTMSpace,
+        {"training": {"windows_per_epoch": [100]}},
+    ),
+    "windows\n  Extra inputs are not permitted": (
+        LSTMSpace,
+        {"windows": {"sequence_length": [20]}, "model": {"num_layers": [1]}},
+    ),
+    "high: Field required": (LSTMSpace, {"model": {"dropout": {"low": 0.1}}}),
+    "low 0.5 must be below high 0.1": (
+        LSTMSpace,
+        {"model": {"dropout": {"low": 0.5, "high": 0.1}}},
+    ),
+    "low 0 must be above 0 where log is true": (
+        LSTMSpace,
+        {"model": {"dropout": {"low": 0, "high": 0.1, "log": True}}},
+    ),
+    "must be a list of choices": (LSTMSpace, {"model": {"hidden_size": 8}}),
+    "is empty; name at least one parameter": (LSTMSpace, {"model": {"hidden_size": None}}),
+}
+
+
+@pytest.mark.parametrize(("problem", "case"), REFUSED_SPACES.items())
+def test_a_space_says_what_of_it_cannot_be_searched(
+    problem: str, case: tuple[type[Space], dict[str, Any]]
+) -> None:
+    kind, given = case
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        kind.model_validate(given)
+
+
+def test_a_space_has_choices_and_ranges_and_leaves_out_what_is_null() -> None:
+    model = {"hidden_size": [8, 16], "num_layers": None}
+    training = {"learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
+    space = LSTMSpace.model_validate({"model": model, "training": training})
+    assert space.searched == {
+        "model.hidden_size": (8, 16),
+        "training.learning_rate": Range(low=0.001, high=0.1, log=True),
+    }
+
+
+def test_trials_that_are_given_take_the_place_of_seconds() -> None:
+    assert Budget.model_validate({"seconds": 3600, "trials": 30}) == Budget(trials=30)
+    assert Budget.model_validate({"seconds": 3600, "trials": None}) == Budget(seconds=3600)
+    with pytest.raises(ValidationError, match="give seconds of training, or trials"):
+        Budget(seconds=None)
 
 
 def test_every_parameter_file_is_read(tmp_path: Path) -> None:

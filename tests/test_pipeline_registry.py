@@ -6,7 +6,14 @@ from kedro.pipeline import Pipeline
 
 from tests import PROJECT
 from vd_forecasting.pipeline_registry import register_pipelines
-from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EVERY_MODE, EXPERIMENTS, EXPORTS, FORECASTS
+from vd_forecasting.vocabulary import (
+    EVERY_EXPERIMENT,
+    EVERY_MODE,
+    EXPERIMENTS,
+    EXPORTS,
+    FORECASTS,
+    STUDIES,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,8 @@ def test_every_name_a_user_types(pipelines: dict[str, Pipeline]) -> None:
         "ingest",
         "reporting",
         "simulate",
+        "tune",
+        "tune_global_vd",
         *(f"compare_{mode}" for mode in EVERY_MODE),
         *(f"report_{experiment}" for experiment in EVERY_EXPERIMENT),
     }
@@ -57,7 +66,9 @@ def test_a_report_trains_its_own_experiment_only(
         "params:compute",
         "params:report",
     }
-    assert own == {f"params:{experiment}.{block}" for block in ("windows", "model", "training")}
+    assert own == {
+        f"params:{experiment}.{block}" for block in ("windows", "model", "training", "tuned")
+    }
 
 
 @pytest.mark.parametrize("mode", EVERY_MODE)
@@ -111,6 +122,20 @@ def test_an_export_makes_nothing_that_a_comparison_makes(pipelines: dict[str, Pi
     assert exports.inputs() <= made | {"params:report"}
 
 
+def test_a_search_makes_what_it_reads_and_nothing_else_that_a_comparison_makes(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    searches = pipelines["tune"] + pipelines["tune_global_vd"]
+    files = {name for name in searches.inputs() if not name.startswith("params:")}
+    assert files == {"vd_raw", *(f"{name}.study" for name in STUDIES)}
+    others = (pipelines[name] for name in pipelines if not name.startswith("tune"))
+    made = {name for pipeline in others for name in pipeline.all_outputs()}
+    shared = made.intersection(searches.all_outputs()) - pipelines["data_engineering"].all_outputs()
+    assert shared == {f"{name}.windows" for name in EVERY_EXPERIMENT}
+    nodes = {node.name: node for one in pipelines.values() for node in one.nodes}
+    assert all(nodes[node.name] == node for node in searches.nodes)
+
+
 def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
     """It draws and writes all that compare_all and compare_global_vd do after the last training."""
     names = {node.name for node in pipelines["reporting"].nodes}
@@ -126,7 +151,7 @@ def test_reporting_trains_nothing(pipelines: dict[str, Pipeline]) -> None:
 
 HEAVY = (
     *("torch", "numba", "xlstm", "matplotlib", "sklearn", "scipy.optimize", "scipy.stats", "arch"),
-    *("dask", "distributed", "markdown_it", "onnx", "uxsim", "fastapi"),
+    *("dask", "distributed", "markdown_it", "onnx", "optuna", "uxsim", "fastapi"),
 )
 WHAT_A_COMMAND_IMPORTS = f"""
 import sys

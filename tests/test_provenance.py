@@ -1,5 +1,6 @@
 """Which modules a function uses, in small made packages and in this one."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_what_was_parsed_is_kept_for_as_long_as_the_source_is_the_same(
 @pytest.fixture(scope="module")
 def everything() -> Pipeline:
     pipelines = register_pipelines()
-    asked_for = (pipelines[name] for name in ("ingest", "forecast", "export"))
+    asked_for = (pipelines[name] for name in ("ingest", "forecast", "export", "tune"))
     return sum(asked_for, pipelines["compare_all"])
 
 
@@ -217,14 +218,14 @@ def test_a_core_is_used_by_its_own_experiments(
     module = f"vd_forecasting.models.{model}"
     changed = changed_nodes(everything, module)
     own = [experiment for experiment in EXPERIMENTS if not experiment.endswith(f"_{other}")]
-    users = {name for name in changed if name.startswith(("forecast_", "export_"))}
+    users = {name for name in changed if name.startswith(("forecast_", "export_", "tune_"))}
     assert changed - users == {
         f"{experiment}.{node}"
         for experiment in own
         for node in ("begin_training", "train", "evaluate", "measure_cost")
     }
     assert {name.split(".")[0] for name in users} == {
-        f"{use}_{name}" for use in ("forecast", "export") for name in own
+        f"{use}_{name}" for use in ("forecast", "export", "tune") for name in own
     }
 
 
@@ -232,7 +233,7 @@ def test_the_compiled_kernels_count_for_the_xlstm(everything: Pipeline) -> None:
     module = "vd_forecasting.models.fused_xlstm.compiled.mlstm_kernels"
     changed = changed_nodes(everything, module)
     spaces = {name.split(".")[0] for name in changed}
-    assert {name.removeprefix("forecast_").removeprefix("export_") for name in spaces} == {
+    assert {re.sub("^(forecast|export|tune)_", "", name) for name in spaces} == {
         experiment for experiment in EXPERIMENTS if experiment.endswith("xlstm")
     }
 

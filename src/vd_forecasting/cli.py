@@ -45,9 +45,11 @@ from vd_forecasting.running.estimate import (
     count_trainings,
     estimate,
     estimate_refits,
+    estimate_searches,
     grid_shape,
     plan_refits,
     plan_trainings,
+    searched_experiments,
 )
 from vd_forecasting.running.failure import USER_ERRORS, in_one_line
 from vd_forecasting.running.kedro_private import validate_only
@@ -56,7 +58,7 @@ from vd_forecasting.running.runners import NodesFailed
 from vd_forecasting.running.staleness.fingerprint import makers_of
 from vd_forecasting.running.staleness.other_data import made_of_other_data
 from vd_forecasting.running.staleness.plan import describe_plan, find_alterations, make_plan
-from vd_forecasting.vocabulary import EXPERIMENTS
+from vd_forecasting.vocabulary import EXPERIMENTS, OF_ONE_EXPERIMENT
 from vd_forecasting.wording import listed, nearest, plural, with_cause
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ def _print_estimate(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     if refits := plan_refits(pipeline.nodes, catalog):
         click.echo(count_refits(refits))
         click.echo(estimate_refits(refits, catalog))
+    if searched := searched_experiments(pipeline.nodes):
+        click.echo(estimate_searches(searched, catalog.load("params:tuning").budget))
 
 
 @cli.command(
@@ -307,12 +311,14 @@ def _settle(options: dict[str, Any]) -> None:
     also from a sub-folder and with ``--conf-source``, and print in every code page.
 
     The default is ``__default__``, or the first pipeline that has more of a namespace, such as the
-    one that also trains it.
+    one that also trains it. With ``--pipeline tune`` the name of an experiment stands for its
+    search, and so for its forecast and its export.
     """
     if options["pipeline"] and not options["pipelines"]:
         # Kedro's own --pipeline warns on every run that it will be renamed one day.
         options["pipelines"], options["pipeline"] = [options["pipeline"]], None
     options["pipelines"] = options["pipelines"] or _pipelines_with(options["namespaces"] or ())
+    options["namespaces"] = _in_full(options["namespaces"] or (), options["pipelines"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # "▸" is not in every code page
     conf = options["conf_source"] or (find_kedro_project(Path.cwd()) or Path.cwd()) / "conf"
@@ -323,6 +329,14 @@ def _settle(options: dict[str, Any]) -> None:
             configure_logging(yaml.safe_load(path.read_text("utf-8")))
         except LOGGING_ERRORS as error:
             raise ValueError(f"{path}: {with_cause(error)}") from error
+
+
+def _in_full(namespaces: Iterable[str], names: list[str]) -> list[str]:
+    """The namespaces, those of what a pipeline does with an experiment by their full names."""
+    purposes = {name.partition("_")[0] for name in names} if len(names) == 1 else set()
+    full = {f"{purpose}_{one}": one for purpose in purposes for one in namespaces}
+    found = {one: name for name, one in full.items() if name in OF_ONE_EXPERIMENT}
+    return [found.get(one, one) for one in namespaces]
 
 
 def _pipelines_with(namespaces: Iterable[str]) -> list[str]:

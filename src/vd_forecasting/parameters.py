@@ -7,7 +7,7 @@ arguments are annotated with them. All forbid unknown keys, so a misspelt one fa
 import json
 import math
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import (
@@ -22,12 +22,13 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import Self
 
 from vd_forecasting.days_off import holidays_of
 from vd_forecasting.language import languages
-from vd_forecasting.wording import listed
+from vd_forecasting.wording import listed, nearest
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -293,6 +294,157 @@ class Training(Parameters):
         lower it when validation stalls.
         """
         return self.learning_rate * (1 - (epoch - 1) / decays_in)
+
+
+class Range(Parameters):
+    """Numbers from ``low`` to ``high``, both included; whole ones where the parameter is."""
+
+    low: float
+    high: float
+    log: bool = False  # as likely from 1 to 10 as from 10 to 100
+
+    @model_validator(mode="after")
+    def _has_extent(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} must be above 0 where log is true")
+        return self
+
+
+Searched = tuple[Any, ...] | Range
+"""The choices for a parameter, or its range."""
+
+
+def _choices_or_range(given: object) -> object:
+    """Checked before the union, whose errors name its members as if they were keys."""
+    if given is None or isinstance(given, Range):
+        return given
+    if isinstance(given, list | tuple) and given:
+        return tuple(given)
+    if not isinstance(given, dict):
+        raise ValueError("must be a list of choices, or a block with low, high and perhaps log")
+    try:
+        return Range.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {problem}" if where else problem
+
+
+Searches = dict[str, Annotated[Searched | None, BeforeValidator(_choices_or_range)]]
+"""By parameter; one that is null is not searched."""
+
+
+class Space(Parameters):
+    """What settings are searched of a network and its training; all others are as given."""
+
+    OF_MODEL: ClassVar[type[Parameters]]
+    EXCLUDED: ClassVar = {
+        **dict.fromkeys(("slstm_backend", "mlstm_backend"), "a backend changes no error"),
+        "seeds": "the luckiest seed is no better setting",
+        "epochs": "validation chooses the epoch",
+        "windows_per_epoch": "it changes which windows validation scores",
+    }
+
+    model: Searches = {}
+    training: Searches = {}
+
+    @property
+    def searched(self) -> dict[str, Searched]:
+        """By dotted name, such as ``model.dropout``; choices as JSON has them."""
+        return {
+            name: values
+            if isinstance(values, Range)
+            else tuple(self._checked(name, value) for value in values)
+            for block in ("model", "training")
+            for key, values in getattr(self, block).items()
+            for name in [f"{block}.{key}"]
+            if values is not None
+        }
+
+    @classmethod
+    def is_whole(cls, name: str) -> bool:
+        """Whether the parameter with a dotted name is a whole number."""
+        return cls._field(name).annotation is int
+
+    @classmethod
+    def _field(cls, name: str) -> FieldInfo:
+        block, _, key = name.partition(".")
+        fields = cls.OF_MODEL.model_fields if block == "model" else Training.model_fields
+        return fields[key]
+
+    @classmethod
+    def _checked(cls, name: str, value: object) -> Any:
+        """A value of a parameter as JSON has it; a ValueError, in one line, if it cannot be one."""
+        field = cls._field(name)
+        kind: Any = Annotated[(field.annotation, *field.metadata, Field())]
+        adapter = TypeAdapter[Any](kind)
+        try:
+            return adapter.dump_python(adapter.validate_python(value), mode="json")
+        except ValidationError as error:
+            raise ValueError(f"{name} {value}: {_first_problem(error)}") from error
+
+    @model_validator(mode="after")
+    def _is_valid(self) -> Self:
+        for block, known in (("model", self.OF_MODEL), ("training", Training)):
+            for key in getattr(self, block):
+                if why := self.EXCLUDED.get(key):
+                    raise ValueError(f"{block}.{key} cannot be searched, {why}; delete it")
+                if key not in known.model_fields:
+                    near = nearest(key, known.model_fields)
+                    raise ValueError(f"{block} has no {key}; did you mean {near}?")
+        for name, values in self.searched.items():
+            if isinstance(values, Range):
+                between = [values.low + 1] if self.is_whole(name) else []
+                for value in (values.low, values.high, *between):
+                    self._checked(name, value)
+        if not self.searched:
+            raise ValueError("is empty; name at least one parameter to search")
+        return self
+
+
+class LSTMSpace(Space):
+    """Settings of an LSTM to search."""
+
+    OF_MODEL = LSTMModel
+
+
+class XLSTMSpace(Space):
+    """Settings of an xLSTM to search."""
+
+    OF_MODEL = XLSTMModel
+
+
+class Budget(Parameters):
+    """What a search may take; ``trials``, if given, take the place of ``seconds``."""
+
+    seconds: PositiveFloat | None = None  # of training
+    trials: PositiveInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_replace_seconds(cls, given: Any) -> Any:
+        """Trials that are given hold in place of the ``seconds`` in base."""
+        explicit = isinstance(given, dict) and given.get("trials") is not None
+        return {**given, "seconds": None} if explicit else given
+
+    @model_validator(mode="after")
+    def _is_given(self) -> Self:
+        if self.seconds is None and self.trials is None:
+            raise ValueError("give seconds of training, or trials")
+        return self
+
+
+class Tuning(Parameters):
+    """The search for settings, the same for both models."""
+
+    budget: Budget
 
 
 class Baselines(Parameters):

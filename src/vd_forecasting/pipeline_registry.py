@@ -19,6 +19,8 @@
 
     best_model ──> export_{mode}_{model}, one for each of the six; only when asked for
 
+    vd_clean ──> tune_{mode}_{model}, one for each experiment; only when asked for
+
 The comprehensive report takes in what compare_global_vd has left. A comparison also makes the
 forecasts without a network, from ``vd_clean``.
 """  # noqa: E501
@@ -36,6 +38,7 @@ from vd_forecasting.pipelines import (
     reporting,
     simulate,
     training,
+    tune,
 )
 from vd_forecasting.pipelines.baselines import create_pipeline as create_baselines
 from vd_forecasting.pipelines.namespaces import across_namespaces
@@ -105,6 +108,10 @@ def _pipelines() -> dict[str, Pipeline]:
         mode: sum((forecast.create_pipeline(mode, model) for model in MODELS), Pipeline([]))
         for mode in EVERY_MODE
     }
+    studies = {
+        mode: sum((tune.create_pipeline(mode, model) for model in MODELS), clean)
+        for mode in EVERY_MODE
+    }
     exports = [export.create_pipeline(mode, model) for mode in MODES for model in MODELS]
     return {
         "__default__": compare_all,
@@ -116,6 +123,8 @@ def _pipelines() -> dict[str, Pipeline]:
         "ingest": ingest.create_pipeline(),
         "reporting": sum(reports, comprehensive),
         "simulate": simulate.create_pipeline(),
+        "tune": sum((studies[mode] for mode in MODES), Pipeline([])),
+        "tune_global_vd": studies["global_vd"],
         **{f"compare_{mode}": pipeline for mode, pipeline in comparisons.items()},
         **{f"report_{'_'.join(key)}": clean + pipeline for key, pipeline in experiments.items()},
     }

@@ -14,7 +14,9 @@ FORECASTS: Final = tuple(f"forecast_{name}" for name in EVERY_EXPERIMENT)
 """Namespaces of forecasts of a recent file."""
 EXPORTS: Final = tuple(f"export_{name}" for name in EXPERIMENTS)
 """Namespaces of models for other programs."""
-OF_ONE_EXPERIMENT: Final = (*EVERY_EXPERIMENT, *FORECASTS, *EXPORTS)
+STUDIES: Final = tuple(f"tune_{name}" for name in EVERY_EXPERIMENT)
+"""Namespaces of searches for settings."""
+OF_ONE_EXPERIMENT: Final = (*EVERY_EXPERIMENT, *FORECASTS, *EXPORTS, *STUDIES)
 """Namespaces that end with the name of the experiment that they make or use."""
 SPLITS: Final = ("train", "val", "test")
 

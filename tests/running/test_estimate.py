@@ -13,6 +13,7 @@ from tests.make.artefacts import make_config, make_cost, make_history, make_pred
 from tests.make.parameters import CLEANING
 from vd_forecasting.datasets import AtomicJSONDataset
 from vd_forecasting.parameters import (
+    Budget,
     Compute,
     Forecast,
     GlobalVDWindows,
@@ -30,9 +31,11 @@ from vd_forecasting.running.estimate import (
     count_trainings,
     estimate,
     estimate_refits,
+    estimate_searches,
     grid_shape,
     plan_refits,
     plan_trainings,
+    searched_experiments,
     time_left,
 )
 from vd_forecasting.wording import duration
@@ -282,3 +285,19 @@ def test_the_time_left_is_that_of_the_models_trained_so_far() -> None:
     assert time_left([0.1, 0.1], 5) is None, "an earlier run had trained these"
     assert time_left([60.0], 2) is None, "one or two need no such line"
     assert time_left([60.0] * 5, 5) is None
+
+
+def test_searches_are_no_trainings_and_take_their_budget() -> None:
+    nodes = [
+        Node(train, ["x", f"tune_{name}.study"], "found", namespace=f"tune_{name}")
+        for name in ("single_vd_lstm", "single_vd_xlstm")
+    ]
+    assert plan_trainings(nodes, DataCatalog()) == []
+    experiments = searched_experiments(nodes)
+    assert experiments == ["single_vd_lstm", "single_vd_xlstm"]
+    assert estimate_searches(experiments, Budget(seconds=3600)) == (
+        "2 searches for settings: at most 1 h of training each, over all runs"
+    )
+    assert estimate_searches(experiments[:1], Budget(trials=1)) == (
+        "1 search for settings: at most 1 trial each, over all runs"
+    )

@@ -105,12 +105,32 @@ def test_each_thread_writes_the_log_of_its_experiment(tmp_path: Path) -> None:
 
 def test_the_device_is_checked_before_a_run_that_trains_and_before_no_other() -> None:
     compute = Compute(threads=1, accelerator="tpu")
-    catalog = DataCatalog({"params:compute": MemoryDataset(compute)})
+    catalog = DataCatalog(
+        {"params:compute": MemoryDataset(compute), "params:a.tuned": MemoryDataset(False)}
+    )
     trains = Pipeline([Node(train, "training_state", ["y", "z"])], namespace="a")
     with pytest.raises(ValueError, match=r"^compute.accelerator is 'tpu'"):
         KnownParameters().before_pipeline_run(trains, catalog)
     reports = Pipeline([Node(train, "windows", ["y", "z"])], namespace="a")
     KnownParameters().before_pipeline_run(reports, catalog)
+
+
+def test_settings_that_nobody_searched_are_missed_before_a_training_and_before_nothing_else() -> (
+    None
+):
+    catalog = DataCatalog({"params:a.tuned": MemoryDataset(True)})
+    trains = Pipeline([Node(train, "training_state", ["y", "z"])], namespace="a")
+    with pytest.raises(ValueError, match=r"^a: tuned is true, .* kedro run --namespace tune_a$"):
+        KnownParameters().before_pipeline_run(trains, catalog)
+    reports = Pipeline([Node(train, "windows", ["y", "z"])], namespace="a")
+    KnownParameters().before_pipeline_run(reports, catalog)
+
+
+def test_a_search_says_which_package_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = Pipeline([Node(train, "study", ["y", "z"])], namespace="tune_a")
+    monkeypatch.setattr("vd_forecasting.running.hooks.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'pip install "vd_forecasting\[tune\]"'):
+        KnownParameters().before_pipeline_run(searches, DataCatalog())
 
 
 def test_the_device_is_checked_before_a_refit_that_is_asked_for() -> None:

@@ -9,7 +9,15 @@ from vd_forecasting.artefacts.blocks import WindowBlocks
 from vd_forecasting.artefacts.experiment import Experiment, Outcome
 from vd_forecasting.artefacts.forecasts import BaselineForecasts, Forecasts
 from vd_forecasting.artefacts.recent import AllWindows, RecentForecasts, RecentWindows
-from vd_forecasting.artefacts.records import Config, Cost, Divergence, Fit, FitErrors, History
+from vd_forecasting.artefacts.records import (
+    Config,
+    Cost,
+    Divergence,
+    Fit,
+    FitErrors,
+    History,
+    Tuned,
+)
 from vd_forecasting.artefacts.windows import WindowSet
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "Outcome",
     "RecentForecasts",
     "RecentWindows",
+    "Tuned",
     "WindowBlocks",
     "WindowSet",
 ]

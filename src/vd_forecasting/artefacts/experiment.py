@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vd_forecasting.artefacts.forecasts import Forecasts
-from vd_forecasting.artefacts.records import Config, Cost, FitErrors, History
+from vd_forecasting.artefacts.records import Config, Cost, FitErrors, History, Tuned
 from vd_forecasting.artefacts.windows import GLOBAL, JOINT, WindowSet
 from vd_forecasting.parameters import Compute, LSTMModel, Training, XLSTMModel
 
@@ -51,3 +51,5 @@ class Outcome:
     forecasts: Forecasts
     """Of test."""
     validation: Forecasts
+    tuned: Tuned | None = None
+    """The search that its settings are from; None if they were given."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
-from vd_forecasting.parameters import Compute, Training
+from vd_forecasting.parameters import Budget, Compute, Training
 
 Metrics = dict[str, int | float | None]
 """By metric; None where undefined."""
@@ -180,6 +180,48 @@ class Cost(Record):
     latency_seconds: dict[int, float]
     """Median time of a forecast on one CPU thread, by windows in the batch."""
     training_step_bytes: int
+
+
+class Settings(Record):
+    """Values of parameters of a network and its training, those that were searched."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+class Tuned(Record):
+    """The best settings of a search, and what it took to find them."""
+
+    experiment: str
+    study: str
+    best: Settings
+    given: Settings
+    """Those of the experiment's block."""
+    complete: int
+    """Trials that were trained to their end."""
+    pruned: int
+    failed: int
+    seconds: float
+    """Of training, of all trials."""
+    budget: Budget
+    loss: float
+    """Lowest validation loss of the best trial."""
+    given_loss: float | None
+    """None if that trial failed."""
+
+    @property
+    def trials(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    def is_of(self, config: Config) -> bool:
+        """Whether an experiment was trained with these settings."""
+        training = config.training.model_dump(mode="json")
+        trained = {"model": config.model_parameters, "training": training}
+        return config.experiment == self.experiment and all(
+            trained[block].get(key) == value
+            for block, values in self.best.model_dump(mode="json").items()
+            for key, value in values.items()
+        )
 
 
 class FitErrors(Record):

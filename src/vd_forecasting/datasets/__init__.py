@@ -15,6 +15,7 @@ from vd_forecasting.datasets.sources.pems_npz import PemsNpzDataset
 from vd_forecasting.datasets.sources.source import NoSource
 from vd_forecasting.datasets.sources.tables import LongTableDataset, WideTableDataset
 from vd_forecasting.datasets.sources.vd_live.dataset import VDLiveArchiveDataset
+from vd_forecasting.datasets.study import Studies, StudyDataset
 from vd_forecasting.datasets.tensors import CheckpointDataset, TrainingState, TrainingStateDataset
 from vd_forecasting.datasets.vd_hdf5 import VDHDF5Dataset
 from vd_forecasting.datasets.xarray_dataset import XarrayDataset
@@ -34,6 +35,8 @@ __all__ = [
     "PandasHDF5Dataset",
     "PemsNpzDataset",
     "RecordDataset",
+    "Studies",
+    "StudyDataset",
     "TrainingState",
     "TrainingStateDataset",
     "VDHDF5Dataset",

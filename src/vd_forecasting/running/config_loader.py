@@ -4,6 +4,9 @@
 way round: where the environment names a global itself, such as the detector file that it is about,
 ``conf/local/globals.yml`` does not replace it, and one line says so.
 
+Where a block says ``tuned: true``, the settings that a search found take the place of its own, but
+not of those of ``--params``.
+
 A command loads the configuration more than once, and reads the files once for as long as they are
 as they were.
 """
@@ -15,16 +18,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
+from vd_forecasting.artefacts import Tuned
+from vd_forecasting.datasets.places import place
 from vd_forecasting.running.config_files import check_environments, stamps
 from vd_forecasting.running.kedro_private import environment_folder
-from vd_forecasting.wording import nearest
+from vd_forecasting.running.tuned_settings import with_tuned
+from vd_forecasting.wording import first_line, nearest
 
 logger = logging.getLogger(__name__)
 _warn_once = cache(logger.warning)  # a command may load the configuration more than once
 
 LOCAL = "local"
+TUNED = "tune_{experiment}.tuned"
+"""Entry of the catalog."""
 
 
 class ConfigLoader(OmegaConfigLoader):
@@ -56,7 +65,26 @@ class ConfigLoader(OmegaConfigLoader):
             return self._load(key)
         if key not in self._loaded:
             self._loaded[key] = self._load(key)
-        return deepcopy(self._loaded[key])
+        loaded = deepcopy(self._loaded[key])
+        if key == "parameters":
+            return with_tuned(loaded, self.runtime_params or {}, self._found_by_search)
+        return loaded
+
+    def _found_by_search(self, experiment: str) -> dict[str, Any] | None:
+        """The record of a search, from where the catalog has it; None if there is none."""
+        path = str(self["catalog"][TUNED]["filepath"]).format(experiment=experiment)
+        file = place(path)
+        if isinstance(file, Path):  # relative to the project, as everything in the catalog
+            file = (find_kedro_project(Path.cwd()) or Path.cwd()) / file
+        if not file.is_file():
+            return None
+        try:
+            return Tuned.model_validate_json(file.read_text("utf-8")).model_dump(mode="json")
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: not the record of a search ({first_line(error)}); delete it, then "
+                f"kedro run --namespace tune_{experiment}"
+            ) from error
 
     def _load(self, key: str) -> Any:
         if key in self.data or (self.env or LOCAL) in (LOCAL, self.base_env):

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from vd_forecasting.artefacts import Config, Cost, Fit, History
 from vd_forecasting.parameters import (
+    Budget,
     GlobalVDWindows,
     IndependentMultiVDWindows,
     MultiVDWindows,
@@ -37,6 +38,8 @@ PROGRAM_BYTES = 525_000_000  # Python with torch and the other libraries, on Lin
 FLOAT_BYTES = 4
 REFIT_STATE = ".refit_state"
 """End of the name of what a node reads that may train on all data."""
+STUDY = ".study"
+"""End of the name of what a node reads that searches for settings."""
 NOTABLE_SECONDS = 2.0
 """A shorter training gives no idea of the others, or took up a finished one."""
 
@@ -132,6 +135,25 @@ def num_models(windows: Windows) -> int:
 def is_training(node: Node) -> bool:
     """Whether a node trains the networks of a comparison."""
     return any(name.endswith(".training_state") for name in node.inputs)
+
+
+def is_search(node: Node) -> bool:
+    """Whether a node searches for settings."""
+    return any(name.endswith(STUDY) for name in node.inputs)
+
+
+def searched_experiments(nodes: Iterable[Node]) -> list[str]:
+    """The experiments whose settings the nodes of a run are to search."""
+    return [str(node.namespace).removeprefix("tune_") for node in nodes if is_search(node)]
+
+
+def estimate_searches(experiments: Sequence[str], budget: Budget) -> str:
+    """What is searched, in a line: ``1 search for settings: at most 1 h of training each, …``."""
+    most = plural(budget.trials or 0, "trial")
+    if budget.seconds is not None:
+        most = f"{duration(budget.seconds)} of training"
+    noun = "search" if len(experiments) == 1 else "searches"
+    return f"{len(experiments)} {noun} for settings: at most {most} each, over all runs"
 
 
 def plan_trainings(nodes: Iterable[Node], catalog: CatalogProtocol) -> list[Planned]:

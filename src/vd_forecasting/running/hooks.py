@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -28,9 +29,11 @@ from vd_forecasting.running.estimate import (
     asked_refits,
     count_refits,
     count_trainings,
+    estimate_searches,
     is_training,
     plan_refits,
     plan_trainings,
+    searched_experiments,
 )
 from vd_forecasting.running.failure import (
     NEW_DATA,
@@ -48,6 +51,7 @@ from vd_forecasting.running.staleness.inputs import (
     forget_failure,
 )
 from vd_forecasting.running.stop import end_if_stopped
+from vd_forecasting.running.tuned_settings import check_searched
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 from vd_forecasting.wording import nearest
 
@@ -57,6 +61,7 @@ NOT_IN_PARAMETER_FILES = {
     "data_folder": "write it into globals.yml",
     "vd_file": "write it into globals.yml",
     "num_vds": "write it into globals.yml",
+    "tuned": "write it into globals.yml",
     "ingested_file": "write it into catalog.yml",
     "source_file": "write it into catalog.yml",
     "source_start": "write it into catalog.yml",
@@ -92,8 +97,15 @@ class KnownParameters:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Raise a ValueError if anything is to be trained on a device that is not there."""
-        if any(map(is_training, pipeline.nodes)) or asked_refits(pipeline.nodes, catalog):
+        """Raise an error of one line if a search lacks its package, a training the settings that
+        it is to use, or either its device."""
+        searched = searched_experiments(pipeline.nodes)
+        if searched and find_spec("optuna") is None:
+            raise ImportError(f'tune needs the package optuna: pip install "{PACKAGE}[tune]"')
+        trained = [node.namespace for node in pipeline.nodes if is_training(node)]
+        for name in filter(None, trained):
+            check_searched(name, catalog.load(f"params:{name}.tuned"))
+        if trained or searched or asked_refits(pipeline.nodes, catalog):
             accelerator = catalog.load("params:compute").accelerator
             if accelerator not in ("auto", "cpu"):  # which are always there
                 from vd_forecasting.models.device import (  # noqa: PLC0415  (imports torch)
@@ -198,6 +210,9 @@ class Progress:
             logger.info("%s", count_trainings(planned))
         if refits := plan_refits(pipeline.nodes, catalog):
             logger.info("%s", count_refits(refits))
+        if searched := searched_experiments(pipeline.nodes):
+            budget = catalog.load("params:tuning").budget
+            logger.info("%s", estimate_searches(searched, budget))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -210,14 +225,19 @@ class KernelsAhead:
     @hook_impl(trylast=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         trained = [node.namespace for node in pipeline.nodes if is_training(node)]
-        models = [catalog.load(f"params:{name}.model") for name in trained if name]
-        kernels_ahead.begin(
-            [
-                model.embedding_dim
-                for model in models
-                if isinstance(model, XLSTMModel) and model.is_fused
-            ]
-        )
+        models = {name: catalog.load(f"params:{name}.model") for name in trained if name}
+        searched = searched_experiments(pipeline.nodes)
+        models |= {name: catalog.load(f"params:{name}.model") for name in searched}
+        fused = {
+            name: model
+            for name, model in models.items()
+            if isinstance(model, XLSTMModel) and model.is_fused
+        }
+        widths = [model.embedding_dim for model in fused.values()]
+        for name in filter(fused.__contains__, searched):
+            choices = catalog.load(f"params:{name}.space").searched.get("model.embedding_dim", ())
+            widths += choices
+        kernels_ahead.begin(widths)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self) -> None:

@@ -78,6 +78,8 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
     catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     catalog["params:evaluation.confidence"] = MemoryDataset(0.95)
     catalog["params:intervals"] = MemoryDataset(INTERVALS)
+    for name in EVERY_EXPERIMENT:
+        catalog[f"params:{name}.tuned"] = MemoryDataset(False)
     for name, dataset in predictions.items():
         outcome = make_outcome(dataset, **settings)
         catalog[f"{name}.config"] = MemoryDataset(outcome.config)
@@ -119,6 +121,7 @@ def test_an_experiment_report_is_a_template() -> None:
         *ARTEFACTS,
         "params:evaluation.mape_min_truth",
         "params:report",
+        "params:tuned",
     }
     assert pipeline.outputs() == {"result"}
     assert {"training_report", "metrics"} < pipeline.all_outputs()
@@ -146,6 +149,7 @@ def test_the_comprehensive_report_reads_the_results_of_experiments_and_compariso
     pipeline = create_comprehensive()
     assert pipeline.inputs() == (
         {"params:evaluation", "params:intervals", "params:report"}
+        | {f"params:global_vd_{model}.tuned" for model in ("lstm", "xlstm")}
         | {f"{name}.result" for name in EXPERIMENTS}
         | {f"compare_{mode}.result" for mode in MODES}
         | OF_GLOBAL

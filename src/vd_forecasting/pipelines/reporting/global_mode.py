@@ -24,18 +24,25 @@ from vd_forecasting.pipelines.reporting.scores import (
 )
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.running.failure import STATES, Failure
-from vd_forecasting.vocabulary import GLOBAL_MODE, MODELS
+from vd_forecasting.vocabulary import GLOBAL_MODE
 from vd_forecasting.wording import lead_time
 
 ARTEFACTS = ("config", "training_history", "cost", "fit_errors", "predictions", "validation")
 """All that is read of an experiment, in the order of :func:`.scores.gather_outcome`."""
 
 
-def gather_global(evaluation: Evaluation, intervals: Intervals, **parts: Any) -> Found:
+def gather_global(
+    evaluation: Evaluation,
+    intervals: Intervals,
+    lstm_tuned: object = None,
+    xlstm_tuned: object = None,
+    **parts: Any,
+) -> Found:
     """The results of ``global_vd``: none if it never ran, and only the reason if some are missing.
 
-    ``parts`` are the artefacts of both networks, as ``lstm_config``, the ``baselines`` and, of the
-    validation split, ``baselines_validation``.
+    ``lstm_tuned`` and ``xlstm_tuned`` are as of :func:`.scores.gather_outcome`. ``parts`` are the
+    artefacts of both networks, as ``lstm_config``, the ``baselines`` and, of the validation split,
+    ``baselines_validation``.
     """
     failures = [part for part in parts.values() if isinstance(part, Failure)]
     failures.sort(key=lambda failure: STATES.index(failure.state))
@@ -44,9 +51,11 @@ def gather_global(evaluation: Evaluation, intervals: Intervals, **parts: Any) ->
     try:
         if failures:
             return Found({}, {}, {}, why_left_out=partial(_apart_as_it_failed, failures[0]))
+        searches = {"lstm": lstm_tuned, "xlstm": xlstm_tuned}
         outcomes = {
-            model: gather_outcome(*(parts[f"{model}_{name}"] for name in ARTEFACTS))
-            for model in MODELS
+            model: gather_outcome(*read)
+            for model, tuned in searches.items()
+            for read in [[*(parts[f"{model}_{name}"] for name in ARTEFACTS), tuned]]
         }
         aligned = align_forecasts(**outcomes, baselines=parts["baselines"])
         validation = align_validation(**outcomes, validation=parts["baselines_validation"])

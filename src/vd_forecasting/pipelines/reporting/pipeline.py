@@ -36,7 +36,7 @@ def create_experiment_report() -> Pipeline:
     scored = ["predictions", "fit_errors", "params:evaluation.mape_min_truth"]
     return Pipeline(
         [
-            _node(scores.gather_outcome, [*ARTEFACTS], "outcome"),
+            _node(scores.gather_outcome, [*ARTEFACTS, "params:tuned"], "outcome"),
             _node(scores.score_experiment, scored, ["errors", "metrics"]),
             _node(write_training_report, ["outcome", "errors", "params:report"], "training_report"),
             _node(scores.conclude_experiment, ["outcome", "training_report", "metrics"], "result"),
@@ -102,6 +102,7 @@ def create_comprehensive() -> Pipeline:
     metrics, page = "comprehensive_metrics", "comprehensive_model_comparison"
     html = "comprehensive_page_html"
     settings = {name: f"params:{name}" for name in ("evaluation", "intervals")}
+    settings |= {f"{model}_tuned": f"params:{GLOBAL_MODE}_{model}.tuned" for model in MODELS}
     template = Pipeline(
         [
             _node(

@@ -17,6 +17,7 @@ from vd_forecasting.artefacts import (
     Forecasts,
     History,
     Outcome,
+    Tuned,
 )
 from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.aligned import AlignedForecasts, Member, align
@@ -63,8 +64,13 @@ def gather_outcome(
     fit_errors: FitErrors,
     forecasts: Forecasts,
     validation: Forecasts,
+    tuned: object = None,
 ) -> Outcome:
-    """All that reports read of an experiment; a ValueError if its parts are of different runs."""
+    """All that reports read of an experiment; a ValueError if its parts are of different runs.
+
+    ``tuned`` is the record of a search whose best settings the experiment is to use, if it is; it
+    counts if the network was trained with them.
+    """
     # Behind the detectors of the last test block come others that only an earlier one has.
     for file, found in (("predictions", forecasts), ("validation", validation)):
         chosen = found.vdids[: len(config.vdids) if config.earlier else None]
@@ -84,7 +90,9 @@ def gather_outcome(
                     f"{name} {shortened(str(own))} and {shortened(str(other))}; "
                     f"kedro run --namespace {config.experiment}"
                 )
-    return Outcome(config, history, cost, fit_errors, forecasts, validation)
+    record = Tuned.model_validate(tuned) if isinstance(tuned, dict) else None
+    search = record if record and record.is_of(config) else None
+    return Outcome(config, history, cost, fit_errors, forecasts, validation, search)
 
 
 def conclude_experiment(outcome: Outcome, training_report: Page, metrics: Json) -> Outcome:

@@ -14,7 +14,7 @@ from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.language import say, speaking
 from vd_forecasting.parameters import Evaluation, Report
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
-from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, feature_text, link, plain_text
 from vd_forecasting.rendering.page import Draw, Page
@@ -36,6 +36,8 @@ class Comparison:
     headlines: list[str]
     in_numbers: list[str]
     seed_caveat: str
+    searched: str
+    """Where the settings are from; empty if they were given."""
     baseline_wins: list[str]
     sequence_lengths: list[int]
     labels: list[str]
@@ -143,6 +145,7 @@ def _view(
         seed_caveat=verdicts.seed_caveat(
             {name_of(model): config.training.seeds for model, config in configs.items()}
         ),
+        searched=searched.of_mode(outcomes),
         baseline_wins=verdicts.baseline_wins(errors),
         sequence_lengths=sorted({of.windows.sequence_length for of in configs.values()}),
         labels=[plain_text(errors.label(feature)) for feature in errors.features],

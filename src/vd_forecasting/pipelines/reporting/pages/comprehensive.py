@@ -11,7 +11,7 @@ from vd_forecasting.language import say, speaking
 from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes, Found
 from vd_forecasting.pipelines.reporting.costs import Costs
-from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Draw, Page
@@ -55,6 +55,8 @@ class Comprehensive:
     tests: list[SplitSpan]
     """Test periods, of each test block one."""
     several_seeds: bool
+    searched: list[str]
+    """By mode, where the settings are from; empty if all were given."""
     still_improving: list[str]
     compared: list[str]
     """Modes with a page of their own."""
@@ -107,6 +109,7 @@ def _view(found: Found, across: AcrossModes, costs: Mapping[str, Costs]) -> Comp
         sources=list(dict.fromkeys(config.source for config in configs)),
         tests=configs[0].test_periods,
         several_seeds=any(cost.seeds > 1 for cost in costs.values()),
+        searched=searched.of_modes(outcomes),
         still_improving=[name for name, cost in costs.items() if cost.still_improving],
         compared=[*found.scores],
         training_reports=[link(name, f"../{name}/training_report.md") for name in outcomes],
