@@ -15,6 +15,7 @@ from vd_forecasting.parameters import (
     LSTMModel,
     LSTMSpace,
     Range,
+    Report,
     Space,
     Split,
     Training,
@@ -151,6 +152,11 @@ def test_interval_must_be_a_positive_duration(interval: str) -> None:
         Cleaning.model_validate(
             {"interval": interval, "error_codes": [], "min_observed": 0.5, "features": {}}
         )
+
+
+def test_an_unknown_language_of_pages_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no language of pages; these are en and zh-TW"):
+        Report(language="tlh")
 
 
 def test_training_needs_an_epoch() -> None:

@@ -16,7 +16,8 @@ from vd_forecasting.pipeline_registry import register_pipelines
 from vd_forecasting.running.options import split_items
 
 README = PROJECT / "README.md"
-PAGES = (README, *sorted((PROJECT / "docs").glob("*.md")))
+IN_CHINESE = "README.zh-TW.md"
+PAGES = (README, PROJECT / IN_CHINESE, *sorted((PROJECT / "docs").glob("*.md")))
 ALL_PAGES = (*PAGES, PROJECT / "CHANGELOG.md", PROJECT / "CONTRIBUTING.md")
 TEXTS = {path.relative_to(PROJECT).as_posix(): path.read_text("utf-8") for path in ALL_PAGES}
 
@@ -71,6 +72,17 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> Non
     linked = {target.partition("#")[0] for page, target in LINKS if page == "README.md"}
     pages = {page for page in TEXTS if page.startswith("docs/")}
     assert pages - {"docs/index.md"} <= linked
+
+
+def test_the_readme_in_chinese_has_the_same_commands_and_links() -> None:
+    of_both = (TEXTS["README.md"], TEXTS[IN_CHINESE])
+    one, other = ({re.sub(r" +#.*", "", line) for line in commands(text)} for text in of_both)
+    assert other - one <= {"kedro run --pipeline compare_all --params report.language=zh-TW"}
+    assert one <= other
+    english, chinese = (
+        {to for page, to in LINKS if page == name} for name in ("README.md", IN_CHINESE)
+    )
+    assert english - {IN_CHINESE} == chinese - {"README.md"}
 
 
 def test_the_readme_is_short() -> None:

@@ -1,6 +1,7 @@
 """Numbers, times and comparisons in words."""
 
 import math
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vd_forecasting import wording
+from vd_forecasting.language import speaking
 from vd_forecasting.rendering.markdown import code, table
 
 positive = st.floats(min_value=1e-6, max_value=1e9)
@@ -169,3 +171,19 @@ def test_listed_keeps_every_item(items: list[str]) -> None:
 def test_markdown_survives_odd_names() -> None:
     assert table(["a|b"], [["c|d"]]).splitlines()[0] == "| a\\|b |"
     assert code("a`b") == "`` a`b ``"
+
+
+def test_numbers_and_units_are_written_as_the_language_does() -> None:
+    with speaking("zh-TW"):
+        assert wording.percent(0.0312) == "3.1%"
+        assert wording.plural(1234, "detector") == "1,234 個偵測器"
+        assert wording.in_words(np.timedelta64(90, "m")) == "1 小時 30 分鐘"
+        assert wording.ahead_ranges([1, 2, 3], 5.0) == "未來 5 至 15 分鐘（第 1 至 3 步）"
+        assert wording.listed(["a", "流量", "佔有率"]) == "a、流量與佔有率"
+        assert wording.with_unit("avg_speed", "km/h") == "平均速率（公里/小時）"
+        assert wording.with_unit("total_volume", "veh/5 min") == "流量（輛/5 分鐘）"
+        assert wording.with_unit("own_feature", "furlongs") == "own_feature（furlongs）"
+        assert wording.compared(1.0, 2.0, "基準") == "比基準低 50.0%"
+        assert wording.unit_per_interval("veh/interval", 5.0) == "veh/5 min"  # as files have it
+        assert wording.weekday(datetime(2026, 3, 23)) == "2026-03-23（星期一）"
+        assert wording.month_and_day(datetime(2026, 3, 23)) == "03/23"

@@ -27,7 +27,8 @@ from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, Posi
 from typing_extensions import Self
 
 from vd_forecasting.days_off import holidays_of
-from vd_forecasting.wording import nearest
+from vd_forecasting.language import languages
+from vd_forecasting.wording import listed, nearest
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -465,6 +466,18 @@ class Forecast(Parameters):
     """From its last window, or from all of them, which are scored where the truth is there."""
     refit: bool = False
     """Train the network again, on the comparison's data and the file, to forecast with it."""
+
+
+def _spoken(language: str) -> str:
+    if language not in languages():
+        raise ValueError(f"no language of pages; these are {listed(languages())}")
+    return language
+
+
+class Report(Parameters):
+    """How pages and plots are written."""
+
+    language: Annotated[str, AfterValidator(_spoken)]
 
 
 class Tracking(Parameters):

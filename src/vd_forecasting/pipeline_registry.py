@@ -62,7 +62,8 @@ def experiment(mode: str, model: str) -> Pipeline:
 def experiment_report(mode: str, model: str) -> Pipeline:
     """The report of one experiment, in its namespace."""
     report = reporting.create_experiment_report()
-    return Pipeline(report, namespace=f"{mode}_{model}", parameters=SCORING)
+    parameters = SCORING | {"params:report"}
+    return Pipeline(report, namespace=f"{mode}_{model}", parameters=parameters)
 
 
 def baselines(mode: str) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Numbers, durations, names, comparisons and errors in words.
+"""Numbers, durations, names, comparisons and errors in words, in the language spoken.
 
 Three kinds of durations: :func:`in_words` is exact (an interval, a gap), :func:`duration` rounds
 what a clock measured, :func:`lead_time` says in one unit how far ahead a forecast reaches.
@@ -8,10 +8,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import TypeGuard
 
 import numpy as np
+
+from vd_forecasting.language import ENGLISH, filled_in, marked, say, say_many, speaking
+from vd_forecasting.vocabulary import KNOWN_FEATURES
 
 PRACTICALLY_EQUAL = 0.01
 """Relative differences of errors below this are called practically equal."""
@@ -44,7 +48,12 @@ def count(value: int) -> str:
 
 def plural(value: int, noun: str) -> str:
     """``1 window``, ``1,234 windows``."""
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+    return say_many(f"{{number}} {noun}", f"{{number}} {noun}s", value, number=count(value))
+
+
+def noun(word: str) -> str:
+    """A noun that :func:`plural` counts elsewhere, marked so that it is found."""
+    return word
 
 
 def percent(share: float | None, *, signed: bool = False) -> str:
@@ -57,22 +66,27 @@ def percent(share: float | None, *, signed: bool = False) -> str:
         text = text.lstrip("-")
     elif signed and value > 0:
         text = f"+{text}"
-    return f"{text.replace('-', '−')} %"
+    return say("{number} %", number=text.replace("-", "−"))
 
 
 def share(value: float) -> str:
     """A part of a whole, ``3.1 %``, ``50 %``; never rounded to all or nothing, ``>99.9 %``."""
     if 0 < value < 0.0005:
-        return "<0.1 %"
+        return say("{number} %", number="<0.1")
     if 0.9995 <= value < 1:
-        return ">99.9 %"
-    return f"{100 * value:.1f}".removesuffix(".0") + " %"
+        return say("{number} %", number=">99.9")
+    return say("{number} %", number=f"{100 * value:.1f}".removesuffix(".0"))
+
+
+def level(value: float) -> str:
+    """A share that somebody chose, with all its digits: ``95 %``, ``99.5 %``."""
+    return say("{number} %", number=f"{100 * value:g}")
 
 
 def duration(seconds: float) -> str:
     """``0.42 s``, ``12 s``, ``3 min 20 s``, ``1 h 5 min``, ``2 days 3 h``."""
     if seconds < 9.95:
-        return f"{number(seconds)} s"
+        return say("{number} s", number=number(seconds))
     grain = 1 if seconds < 3599.5 else 60 if seconds < 86_370 else 3600
     return in_words(np.timedelta64(round(seconds / grain) * grain, "s"))
 
@@ -81,12 +95,15 @@ def in_words(span: np.timedelta64) -> str:
     """A span in its two leading units: ``2 days 3 h``, ``1 h 30 min``, ``5 min``, ``20 s``."""
     left = int(span.astype("timedelta64[ns]").astype(np.int64))
     parts: list[str] = []
-    for name, size in (("day", 86_400), ("h", 3600), ("min", 60)):
+    for size in (86_400, 3600, 60):
         whole, left = divmod(left, size * 10**9)
-        if whole:
-            parts.append(plural(whole, name) if name == "day" else f"{whole:,} {name}")
+        if whole and size == 86_400:
+            parts.append(plural(whole, "day"))
+        elif whole:
+            message = say("{number} h") if size == 3600 else say("{number} min")
+            parts.append(filled_in(message, number=count(whole)))
     if left or not parts:
-        parts.append(f"{left / 1e9:g} s")
+        parts.append(say("{number} s", number=f"{left / 1e9:g}"))
     return " ".join(parts[:2])
 
 
@@ -115,13 +132,17 @@ def megabytes(size: int) -> str:
 def lead_time(minutes: float) -> str:
     """How far ahead: ``30 s``, ``60 min``, ``2.5 h``."""
     if minutes < 1:
-        return f"{60 * minutes:g} s"
-    return f"{minutes:g} min" if minutes <= 120 else f"{minutes / 60:.3g} h"
+        return say("{number} s", number=f"{60 * minutes:g}")
+    if minutes <= 120:
+        return say("{number} min", number=f"{minutes:g}")
+    return say("{number} h", number=f"{minutes / 60:.3g}")
 
 
 def ahead(horizon: int, interval_minutes: float) -> str:
     """``60 min ahead (step 12)``."""
-    return f"{lead_time(horizon * interval_minutes)} ahead (step {horizon})"
+    return say(
+        "{time} ahead (step {step})", time=lead_time(horizon * interval_minutes), step=horizon
+    )
 
 
 def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
@@ -133,7 +154,13 @@ def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
         if len(steps) > 1:
             first, last = (lead_time(step * interval_minutes) for step in (steps[0], steps[-1]))
             first = first.removesuffix(last[last.index(" ") :])
-            text = f"{first} to {last} ahead (steps {steps[0]} to {steps[-1]})"
+            text = say(
+                "{first} to {last} ahead (steps {step} to {last_step})",
+                first=first,
+                last=last,
+                step=steps[0],
+                last_step=steps[-1],
+            )
         texts.append(text)
     return listed(texts)
 
@@ -146,17 +173,33 @@ def shown_horizons(horizons: int) -> list[int]:
 def listed(items: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     *others, last = [*items] or [""]
-    return f"{', '.join(others)} and {last}" if others else last
+    return say("{items} and {last}", items=enumerated(others), last=last) if others else last
 
 
-QUANTILES = {"lowest": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
-"""What tables show of many values, by name."""
+def enumerated(items: Iterable[str]) -> str:
+    """``a, b, c``."""
+    return say(", ").join(items)
+
+
+def span(first: object, last: object) -> str:
+    """From one to another: ``1.2 to 4.9``."""
+    return say("{first} to {last}", first=first, last=last)
+
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
+"""What tables show of many values."""
+
+
+def quantile_name(share: float) -> str:
+    """``lowest``, ``5 %``, ``median``, ``highest``."""
+    names = {0.0: say("lowest"), 0.5: say("median"), 1.0: say("highest")}
+    return names.get(share) or level(share)
 
 
 def first_few(names: Sequence[str], most: int = 10) -> list[str]:
     """The first names and, in the place of the others, how many these are: ``12 more``."""
     more = len(names) - most
-    return [*names[:most], *([f"{more:,} more"] if more > 0 else [])]
+    return [*names[:most], *([say("{number} more", number=count(more))] if more > 0 else [])]
 
 
 def quoted(names: Sequence[str], most: int = 10) -> str:
@@ -202,18 +245,71 @@ def first_line(error: BaseException) -> str:
 
 
 def unit_per_interval(unit: str, interval_minutes: float) -> str:
-    """``veh/interval`` with the interval put in: ``veh/5 min``."""
-    return unit.replace("/interval", f"/{lead_time(interval_minutes)}")
+    """``veh/interval`` with the interval put in, in English: ``veh/5 min``."""
+    with speaking(ENGLISH):
+        return unit.replace("/interval", f"/{lead_time(interval_minutes)}")
+
+
+_UNITS = (
+    *(marked("km/h"), marked("mph"), marked("lanes"), marked("veh")),
+    *(marked("veh/interval"), marked("veh/h"), marked("veh/min")),
+)
+_PER_TIME = re.compile(r"veh/([\d.]+) (s|min|h)")
+
+
+def unit_in_words(unit: str) -> str:
+    """A unit as it is written in the language spoken; an unknown one as it is."""
+    if unit in _UNITS:
+        return say(unit)
+    if found := _PER_TIME.fullmatch(unit):
+        times = {"s": say("{number} s"), "min": say("{number} min"), "h": say("{number} h")}
+        return say("veh/{time}", time=filled_in(times[found[2]], number=found[1]))
+    return unit
+
+
+def feature_name(feature: str) -> str:
+    """What the language spoken calls a feature, in English as the file does; an unknown one as it
+    is."""
+    return say(feature) if feature in KNOWN_FEATURES else feature
 
 
 def with_unit(feature: str, unit: str) -> str:
     """``avg_speed (km/h)``, or the name alone where the unit is unknown."""
-    return f"{feature} ({unit})" if unit else feature
+    name = feature_name(feature)
+    return say("{name} ({unit})", name=name, unit=unit_in_words(unit)) if unit else name
 
 
 def quantity(value: float | None, unit: str) -> str:
     """``2.31 km/h``."""
-    return f"{number(value)} {unit}".rstrip()
+    if unit == "%":
+        return say("{number} %", number=number(value))
+    return f"{number(value)} {unit_in_words(unit)}".rstrip()
+
+
+WEEKDAYS = (
+    *(marked("Monday"), marked("Tuesday"), marked("Wednesday"), marked("Thursday")),
+    *(marked("Friday"), marked("Saturday"), marked("Sunday")),
+)
+_WEEKDAYS_IN_SHORT = (
+    *(marked("Mon"), marked("Tue"), marked("Wed"), marked("Thu")),
+    *(marked("Fri"), marked("Sat"), marked("Sun")),
+)
+
+
+def weekday(time: datetime) -> str:
+    """``Monday, 2026-03-23``."""
+    return say("{weekday}, {date}", weekday=say(WEEKDAYS[time.weekday()]), date=f"{time:%Y-%m-%d}")
+
+
+def weekday_in_short(time: datetime) -> str:
+    """``Mon 2026-03-23``."""
+    name = say(_WEEKDAYS_IN_SHORT[time.weekday()])
+    return say("{weekday} {date}", weekday=name, date=f"{time:%Y-%m-%d}")
+
+
+def month_and_day(time: datetime) -> str:
+    """``Mar 24``."""
+    return time.strftime(say("%b %d"))
 
 
 def change(error: float | None, reference: float | None) -> float:
@@ -243,10 +339,12 @@ def compared(error: float | None, reference: float | None, whose: str) -> str:
     """``3.1 % lower than LSTM's``, ``practically equal to LSTM's``."""
     difference = change(error, reference)
     if math.isnan(difference):
-        return f"not comparable with {whose}"
+        return say("not comparable with {whose}", whose=whose)
     if math.isinf(difference):
-        return f"higher than {whose}, which is zero"
+        return say("higher than {whose}, which is zero", whose=whose)
     if abs(difference) < PRACTICALLY_EQUAL:
-        return f"practically equal to {whose}"
-    side = "lower" if difference < 0 else "higher"
-    return f"{percent(abs(difference))} {side} than {whose}"
+        return say("practically equal to {whose}", whose=whose)
+    size = percent(abs(difference))
+    if difference < 0:
+        return say("{percent} lower than {whose}", percent=size, whose=whose)
+    return say("{percent} higher than {whose}", percent=size, whose=whose)

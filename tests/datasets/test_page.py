@@ -6,6 +6,7 @@ from kedro.io import DatasetError
 from matplotlib.figure import Figure
 
 from vd_forecasting.datasets import PageDataset
+from vd_forecasting.language import spoken
 from vd_forecasting.rendering.page import Page
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -46,6 +47,18 @@ def test_figures_of_an_earlier_page_do_not_stay(tmp_path: Path) -> None:
     dataset(tmp_path, "report_").save(page("map"))
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"report.md", "report_map.png", "foreign.png"}
+
+
+def test_figures_speak_the_language_of_their_page_when_they_are_saved(tmp_path: Path) -> None:
+    heard = []
+
+    def draw() -> Figure:
+        heard.append(spoken())
+        return Figure(figsize=(1, 1))
+
+    dataset(tmp_path).save(Page("![a](figure:a)", {"a": draw}, "zh-TW"))
+    assert heard == ["zh-TW"]
+    assert spoken() == "en"
 
 
 def test_a_page_without_one_of_its_figures_does_not_exist(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_forecasts_of_the_same_truths_are_compared_as_they_are() -> None:
     xlstm = make_predictions("multi_vd", "xlstm", vdids=VDS, origins=60)
     baselines = make_baselines(lstm)
     aligned = aligned_of(lstm, xlstm, baselines)
-    assert aligned.left_out == ()
+    assert aligned.left_out == []
     assert (aligned.mode, aligned.source) == ("multi_vd", "vd_sample.h5")
     assert aligned.models == MODELS_AND_BASELINES
     assert [member.model for member in aligned.members] == MODELS_AND_BASELINES

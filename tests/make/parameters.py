@@ -1,9 +1,10 @@
 """Parameter blocks that tests share."""
 
-from vd_forecasting.parameters import Calendar, Cleaning, Evaluation, Intervals, Split
+from vd_forecasting.parameters import Calendar, Cleaning, Evaluation, Intervals, Report, Split
 
 SPLIT = Split(train=0.7, val=0.1, test=0.2)
 CALENDAR = Calendar(holidays=())
+REPORT = Report(language="en")
 INTERVALS = Intervals(levels=(0.5, 0.9), adaptive_step=0.005)
 
 

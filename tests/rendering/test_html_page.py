@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.make.parameters import REPORT
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.pages.comprehensive import render_comprehensive
 from vd_forecasting.rendering.html_page import render_page
 from vd_forecasting.rendering.markdown import code, figure, link, table
@@ -146,9 +148,15 @@ def test_no_link_runs_a_script() -> None:
     assert Elements(render_page("[a](javascript:alert(1))", {})).attributes("a") == []
 
 
+def test_a_page_names_its_language() -> None:
+    for language in ("en", "zh-TW"):
+        html = render_comprehensive(Page("# Title\n", {}), Report(language=language))
+        assert Elements(html).attributes("html") == [{"lang": language}]
+
+
 def test_a_page_has_its_figures_inside() -> None:
     text = page("# All", *(figure(name, name) for name in ("error", "cost")))
-    rendered = render_comprehensive(Page(text, {"cost": b"cost", "error": b"error"}))
+    rendered = render_comprehensive(Page(text, {"cost": b"cost", "error": b"error"}), REPORT)
     data = [
         (found["src"] or "").partition(",")[2] for found in Elements(rendered).attributes("img")
     ]

@@ -72,7 +72,7 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
     (folder / LEARNING_CURVES).write_bytes(b"not what was drawn")
     (folder / "data/08_reporting/data_quality_coverage.png").unlink()
     there = contents(folder)
-    with edited(folder / QUALITY, "# Data quality", "# Quality of the data"):
+    with edited(folder / QUALITY, "Data quality: ", "Quality of the data: "):
         lines, nodes = stale_after_an_edit(folder, *PIPELINE, "--dry-run", "--params", LONGER)
     assert nodes == []
     assert contents(folder) == there
@@ -101,6 +101,24 @@ def test_changes_are_reported_found_and_made_again(runs: ForkedRuns, tmp_path: P
         ["Everything is up to date."],
         [],
     )
+
+
+@pytest.mark.integration
+def test_another_language_writes_pages_again_and_trains_nothing(
+    runs: ForkedRuns, tmp_path: Path
+) -> None:
+    folder = copy_of_the_project(tmp_path)
+    stale(runs, folder, *PIPELINE)
+    lines, nodes = stale(runs, folder, *PIPELINE, params=f"{SMALL},report.language=zh-TW")
+    assert '▸ single_vd_lstm.write_training_report: parameter report.language "en" → "zh-TW"' in [
+        line.partition(";")[0] for line in lines
+    ]
+    page = (folder / "data/08_reporting/single_vd_lstm/training_report.md").read_text("utf-8")
+    assert "持續性預測" in page
+    written = {"data_engineering.report_quality", "single_vd_lstm.write_training_report"}
+    in_memory = {"gather_outcome", "score_experiment", "conclude_experiment"}
+    assert {*nodes} - written <= {f"single_vd_lstm.{name}" for name in in_memory}
+    assert written <= {*nodes}
 
 
 @pytest.mark.integration

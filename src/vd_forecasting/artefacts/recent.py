@@ -9,19 +9,26 @@ import xarray as xr
 
 from vd_forecasting.artefacts.forecasts import OfForecasts
 from vd_forecasting.artefacts.windows import LABELS, Labelled, WindowSet
+from vd_forecasting.language import marked
 from vd_forecasting.vocabulary import REFITTED
 
 FLAGS = {
-    "gaps": "values of the detector are missing in the window; the last one before stands in",
-    "gaps_of_others": "the same of a detector that is forecast jointly with it",
-    "no_last_value": "the value at the origin is missing, from which the forecast starts",
-    "no_values": "nothing of the detector is known in the window",
-    "short_history": "the file begins too late for a stuck sensor to be recognised",
-    "no_day_before": "no value at this time of day on seven days; the last value stands in",
-    "beyond_training": "a value in the window is lower or higher than any in training",
-    "seen_in_training": "the forecast time is one that the model was trained or validated on",
-    "file_ends_later": "nothing is known at the last steps of the file",
-    "clock_assumed": "one of file and training data names no UTC offset: the same clock is assumed",
+    "gaps": marked(
+        "values of the detector are missing in the window; the last one before stands in"
+    ),
+    "gaps_of_others": marked("the same of a detector that is forecast jointly with it"),
+    "no_last_value": marked("the value at the origin is missing, from which the forecast starts"),
+    "no_values": marked("nothing of the detector is known in the window"),
+    "short_history": marked("the file begins too late for a stuck sensor to be recognised"),
+    "no_day_before": marked("no value at this time of day on seven days; the last value stands in"),
+    "beyond_training": marked("a value in the window is lower or higher than any in training"),
+    "seen_in_training": marked(
+        "the forecast time is one that the model was trained or validated on"
+    ),
+    "file_ends_later": marked("nothing is known at the last steps of the file"),
+    "clock_assumed": marked(
+        "one of file and training data names no UTC offset: the same clock is assumed"
+    ),
 }
 """What makes a forecast unsure, by the name in files; each is a bit, in this order."""
 

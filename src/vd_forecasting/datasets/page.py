@@ -10,6 +10,7 @@ from kedro.io import DatasetError
 from vd_forecasting.datasets.atomic import FileDataset, replacing
 from vd_forecasting.datasets.garbage import no_garbage_collection
 from vd_forecasting.datasets.places import Place
+from vd_forecasting.language import speaking
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
 
@@ -49,7 +50,8 @@ class PageDataset(FileDataset[Page, Page]):
                 else:
                     from vd_forecasting.rendering.png import write_png  # noqa: PLC0415  (matplotlib)
 
-                    with no_garbage_collection():  # a tenth of the time of a figure
+                    # Collecting garbage would take a tenth of the time of a figure.
+                    with no_garbage_collection(), speaking(data.language):
                         write_png(figure() if callable(figure) else figure, temporary)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from typing_extensions import Self
 from vd_forecasting import wording
 from vd_forecasting.artefacts import BaselineForecasts, Forecasts
 from vd_forecasting.artefacts.forecasts import BLOCK, RANGE, OfForecasts
+from vd_forecasting.language import say
 from vd_forecasting.vd_array import VDS_PER_CHUNK, Labelled, as_interval, in_memory
 from vd_forecasting.vocabulary import SPEED
 
@@ -27,10 +29,10 @@ NO_SEED = -1
 JOINED: Final = "joined"
 """In the place of a seed: the mean of the forecasts of all seeds."""
 _NOUNS = {
-    "origin": "forecast origin",
-    "horizon": "horizon",
-    "vd": "VD",
-    "feature": "target feature",
+    "origin": wording.noun("forecast origin"),
+    "horizon": wording.noun("horizon"),
+    "vd": wording.noun("VD"),
+    "feature": wording.noun("target feature"),
 }
 DIMS = tuple(_NOUNS)
 
@@ -60,8 +62,8 @@ class AlignedForecasts(OfForecasts):
     """The first one's where experiments are of several modes."""
     source: str
     interval_minutes: float
-    left_out: tuple[str, ...] = ()
-    """Sentences that say where the models did not forecast the same."""
+    unlike: tuple[Callable[[], str], ...] = ()
+    """Each says where the models did not forecast the same, in the language spoken."""
     fit_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time it took to learn and to forecast, by baseline."""
 
@@ -73,6 +75,11 @@ class AlignedForecasts(OfForecasts):
             Member(str(model), None if seed == NO_SEED else int(seed), bool(best))
             for model, seed, best in zip(*labels, strict=True)
         ]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences that say where the models did not forecast the same."""
+        return [in_words() for in_words in self.unlike]
 
     @property
     def models(self) -> list[str]:
@@ -208,7 +215,12 @@ def align(
                 f"{wording.listed(names)} have no {_NOUNS[dim]} in common "
                 f"({_describe(names, networks, dim)}); give them the same windows and train again"
             )
-    left_out = [_difference(names, networks, shared.sizes[dim], dim) for dim in DIMS]
+    sizes = {dim: [data.sizes[dim] for data in networks] for dim in DIMS}
+    unlike: list[Callable[[], str]] = [
+        partial(_difference, names, sizes[dim], shared.sizes[dim], dim)
+        for dim in DIMS
+        if {*sizes[dim]} != {shared.sizes[dim]}
+    ]
     observed_by_all = observed_by_any = shared["truth"].notnull()
     for other, data in zip(list(forecasts.values())[1:], aligned[1:], strict=True):
         one, two = shared["truth"], data["truth"]
@@ -223,8 +235,7 @@ def align(
         observed_by_any = observed_by_any | data["truth"].notnull()
     lost = int(observed_by_any.sum() - observed_by_all.sum())
     if lost:
-        values = wording.plural(lost, "value")
-        left_out.append(f"{values} observed for only some of the experiments: left out.")
+        unlike.append(partial(_observed_for_some, lost))
     truth = shared["truth"].where(observed_by_all)
     members = []
     for (name, of_network), data in zip(forecasts.items(), aligned, strict=True):
@@ -245,7 +256,7 @@ def align(
         mode=first.mode,
         source=first.source,
         interval_minutes=first.interval_minutes,
-        left_out=tuple(sentence for sentence in left_out if sentence),
+        unlike=tuple(unlike),
         fit_seconds=fit_seconds,
     )
 
@@ -276,13 +287,22 @@ def _describe(names: Sequence[str], networks: Sequence[xr.Dataset], dim: str) ->
     )
 
 
-def _difference(names: Sequence[str], networks: Sequence[xr.Dataset], shared: int, dim: str) -> str:
-    """A sentence about labels that not all forecasts have; empty if all have the same."""
-    sizes = [data.sizes[dim] for data in networks]
-    if set(sizes) == {shared}:
-        return ""
-    counts = map("{} has {}".format, names, [wording.plural(size, _NOUNS[dim]) for size in sizes])
-    return f"{wording.listed(counts)}; compared on the {shared:,} in common."
+def _difference(names: Sequence[str], sizes: Sequence[int], shared: int, dim: str) -> str:
+    """A sentence about labels that not all forecasts have."""
+    counts = (
+        say("{name} has {number}", name=name, number=wording.plural(size, _NOUNS[dim]))
+        for name, size in zip(names, sizes, strict=True)
+    )
+    return say(
+        "{counts}; compared on the {number} in common.",
+        counts=wording.listed(counts),
+        number=wording.count(shared),
+    )
+
+
+def _observed_for_some(lost: int) -> str:
+    values = wording.plural(lost, "value")
+    return say("{values} observed for only some of the experiments: left out.", values=values)
 
 
 def mean_over_seeds(values: Labelled) -> Labelled:
@@ -356,7 +376,7 @@ class CongestedDay:
     @property
     def event(self) -> str:
         """What it shows, in words."""
-        return "congestion" if self.is_congestion else "the peak"
+        return say("congestion") if self.is_congestion else say("the peak")
 
 
 def most_congested_day(forecasts: AlignedForecasts) -> CongestedDay:

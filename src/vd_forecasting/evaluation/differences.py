@@ -24,7 +24,7 @@ from vd_forecasting.evaluation.significance import (
 )
 from vd_forecasting.evaluation.sums_over_time import AVERAGE, SumsOverTime, sums_over_time
 from vd_forecasting.parameters import Evaluation
-from vd_forecasting.vocabulary import MODELS, NAMES
+from vd_forecasting.vocabulary import MODELS, name_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,9 +155,9 @@ def model_labels(models: Sequence[tuple[str, str]]) -> list[str]:
     """
     counts = Counter(model for _, model in models)
     return [
-        NAMES[model]
+        name_of(model)
         if model in ALIKE_IN_ALL_MODES and counts[model] == 1
-        else f"{mode} {NAMES[model]}"
+        else f"{mode} {name_of(model)}"
         for mode, model in models
     ]
 

@@ -21,9 +21,10 @@ from vd_forecasting.evaluation.aligned import (
     mean_over_seeds,
 )
 from vd_forecasting.evaluation.metrics import error_sums, from_sums, joined_sums, truth_sums
+from vd_forecasting.language import say
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import MODELS, NAMES, joined_label, joined_name
-from vd_forecasting.wording import plural, with_unit
+from vd_forecasting.vocabulary import MODELS, joined_label, joined_name, name_of
+from vd_forecasting.wording import count, plural, with_unit
 
 Json = dict[str, Any]
 
@@ -204,9 +205,9 @@ class Errors:
         """Names in print of networks, each followed by its seeds joined, and baselines."""
         labels: dict[str, str] = {}
         for name in (*self.networks, *self.baselines):
-            labels[name] = NAMES[name]
+            labels[name] = name_of(name)
             if name in self.joined:
-                labels[self.joined[name]] = joined_label(NAMES[name], self.seeds[name])
+                labels[self.joined[name]] = joined_label(labels[name], self.seeds[name])
         return labels
 
     @property
@@ -267,8 +268,8 @@ class Errors:
         counts = [self.count(feature) for feature in self.features]
         low, high = min(counts), max(counts)
         if low == high:
-            return f"{plural(low, 'observed value')} per feature"
-        return f"{low:,} to {high:,} observed values per feature"
+            return say("{values} per feature", values=plural(low, "observed value"))
+        return say("{low} to {high} observed values per feature", low=count(low), high=count(high))
 
 
 def _by_place(by_horizon: xr.Dataset, average: xr.Dataset) -> dict[Any, dict[Any, float]]:

@@ -10,11 +10,13 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from vd_forecasting.language import say, spoken
+
 # The policy is a second lock: even if something foreign got into the page, it could load nothing
 # but what lies beside it.
 _DOCUMENT = """\
 <!DOCTYPE html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -35,7 +37,8 @@ POLICY = "default-src 'none'; img-src data: 'self' file:; style-src 'unsafe-inli
 
 
 def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
-    """A page as a self-contained HTML document; its title is the first heading.
+    """A page as a self-contained HTML document in the language spoken; its title is the first
+    heading.
 
     Args:
         markdown: CommonMark with tables. HTML in it is shown as text: names of detectors come from
@@ -68,6 +71,7 @@ def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
     # Without their markup.
     title = "".join(child.content for child in next(headings, []))
     return _DOCUMENT.format(
+        language=spoken(),
         policy=POLICY,
         title=html.escape(title),
         style=files(__package__).joinpath("page.css").read_text("utf-8"),
@@ -78,7 +82,7 @@ def render_page(markdown: str, images: Mapping[str, bytes]) -> str:
 def _boxed_tables(tokens: Sequence[Token]) -> Iterator[Token]:
     """The tokens, with each table in a box of its own to scroll in, by keyboard too."""
     box: dict[str, str | int | float] = {"class": "table", "role": "region"}
-    box |= {"aria-label": "Table", "tabindex": 0}
+    box |= {"aria-label": say("Table"), "tabindex": 0}
     for token in tokens:
         if token.type == "table_open":
             yield Token("box_open", "div", 1, attrs=box.copy(), block=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from vd_forecasting.wording import in_one_line, listed
+from vd_forecasting.wording import feature_name, in_one_line, listed
 
 # A "_" within a word, as in avg_speed, has no meaning; "&" and "<" are written as HTML has them.
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
@@ -36,6 +36,11 @@ def link(text: str, path: str) -> str:
     return f"[{text}]({path})"
 
 
+def anchor(heading: str) -> str:
+    """What a link within the page calls a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def bold(text: str) -> str:
     """Text set bold."""
     return f"**{text}**"
@@ -51,6 +56,16 @@ def plain_text(value: object) -> str:
 def plain_list(values: Iterable[object]) -> str:
     """Several of them: ``a, b and c``."""
     return listed(map(plain_text, values))
+
+
+def feature_text(name: str) -> str:
+    """What a feature is called, on one line and without any meaning in Markdown."""
+    return plain_text(feature_name(name))
+
+
+def feature_list(names: Iterable[str]) -> str:
+    """Several of them: ``a, b and c``."""
+    return listed(map(feature_text, names))
 
 
 def code(text: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vd_forecasting.language import ENGLISH
+
 if TYPE_CHECKING:  # a page is named by every pipeline, and drawn by few runs
     from matplotlib.figure import Figure
 
@@ -21,7 +23,9 @@ class Page:
         text: Markdown; it refers to its figures as :data:`REFERENCE` says.
         figures: by name; or functions that draw them when the page is saved, so that memory holds
             one figure at a time; of a page that was loaded the PNG files.
+        language: what these functions speak.
     """
 
     text: str
     figures: "Mapping[str, Figure | Draw | bytes]"
+    language: str = ENGLISH

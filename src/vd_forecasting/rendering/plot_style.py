@@ -2,9 +2,12 @@
 
 import logging
 import math
+import re
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 import matplotlib
@@ -13,8 +16,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vd_forecasting.language import ENGLISH, letters, spoken
 from vd_forecasting.rendering.layout import PAD, PanelLayout
-from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES, REFITTED
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, REFITTED, name_of
+
+logger = logging.getLogger(__name__)
 
 # Okabe and Ito's colours, distinct for colour-blind readers too; a marker; and the line, which is
 # solid for networks and for no baseline.
@@ -52,18 +58,57 @@ _STYLE: Final[Any] = {
 }
 
 _FALLBACK_FONTS: Final = (
-    *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC"),
+    *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC", "Heiti TC"),
     *("Microsoft JhengHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"),
-    "Last Resort High-Efficiency",  # comes with matplotlib: a box that names the script
 )
-"""For the names of detectors and roads in Chinese, Japanese and Korean."""
+"""For Chinese, Japanese and Korean."""
+_NO_FONT: Final = "Last Resort High-Efficiency"
+"""Comes with matplotlib: a box that names the script of a character."""
 
 
 def font_families() -> list[str]:
     """matplotlib's font, then those of this system that have the characters it lacks."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["sans-serif", *(name for name in _FALLBACK_FONTS if name in installed)]
+    return ["sans-serif", *(name for name in (*_FALLBACK_FONTS, _NO_FONT) if name in installed)]
+
+
+def language_of_figures() -> str:
+    """The language spoken, or English where no font of this system has its letters."""
+    return ENGLISH if _letters_without_font(spoken()) else spoken()
+
+
+@cache
+def _letters_without_font(language: str) -> bool:
+    if _lacking() and _add_fonts_installed_since():
+        matplotlib.rcParams["font.family"] = font_families()
+    if lacking := bool(_lacking()):
+        logger.warning(
+            "Plots are in English, as no font here has the letters of %s. Install one, such as "
+            "fonts-noto-cjk of Debian and Ubuntu; kedro run --pipeline reporting draws them again.",
+            language,
+        )
+    return lacking
+
+
+def _lacking() -> set[str]:
+    """The letters of the language spoken that no font has."""
+    left = {letter for letter in letters() if letter.isprintable()}
+    for family in font_families():
+        if left and family != _NO_FONT:
+            path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+            left -= {*map(chr, font_manager.get_font(path).get_charmap())}
+    return left
+
+
+def _add_fonts_installed_since() -> int:
+    """Take in fonts that are newer than the list that matplotlib keeps of them; how many."""
+    known = {font.fname for font in font_manager.fontManager.ttflist}
+    new = {*font_manager.findSystemFonts()} - known
+    for path in new:
+        with suppress(OSError, RuntimeError):  # what matplotlib cannot read it cannot draw with
+            font_manager.fontManager.addfont(path)
+    return len(new)
 
 
 # For the whole process: texts are added to a figure until it is saved.
@@ -89,11 +134,31 @@ def panels(
         )
         axes = figure.subplots(*shape, squeeze=False, **subplots)
     # A bold first line and plain ones below are two texts; the blank line keeps room for the first.
-    lines = "\n".join(textwrap.wrap(detail, _DETAIL_CHARACTERS))
+    lines = "\n".join(_lines(detail))
     top = 1 - PAD / figure.get_figheight()
     figure.suptitle(f" \n{lines}", x=0.008, y=top, ha="left", fontsize=10, linespacing=1.5)
     figure.text(0.008, top, question, ha="left", va="top", fontsize=13, fontweight="bold")
     return figure, [list(row) for row in axes]
+
+
+_WORD: Final = re.compile(
+    r"[（「『《]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，；：？！）」』》]*|\s+"
+)
+"""What stays on one line: a word or a wide character, and the marks that belong to it."""
+
+
+def _lines(text: str) -> list[str]:
+    """A text in lines; where words have no spaces between, a wide character counts twice."""
+    if spoken() == ENGLISH:
+        return textwrap.wrap(text, _DETAIL_CHARACTERS)
+    lines, room = [""], _DETAIL_CHARACTERS
+    for word in _WORD.findall(text):
+        width = sum(2 if character >= "\u2e80" else 1 for character in word)
+        if width > room:
+            lines, room = [*lines, ""], _DETAIL_CHARACTERS
+        lines[-1] += word
+        room -= width
+    return [line.strip() for line in lines]
 
 
 def feature_panels(
@@ -119,7 +184,7 @@ def figure_without_data(question: str, reason: str) -> Figure:
 
 def line_style(model: str, **overrides: Any) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for what a model forecast."""
-    style: dict[str, Any] = {"color": COLOURS[model], "label": NAMES[model]}
+    style: dict[str, Any] = {"color": COLOURS[model], "label": name_of(model)}
     if model not in {*MODELS, *REFITTED.values()}:
         style |= {"linestyle": _LOOKS[model][2], "linewidth": 1.6, "marker": "", "zorder": 1.5}
     elif model.startswith("xlstm"):  # where both run on top of each other, both still show

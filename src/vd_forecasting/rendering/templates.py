@@ -3,7 +3,8 @@
 A template holds the text of a page; numbers arrive in a typed view. An undefined name is an error.
 Functions of :mod:`.markdown` and :mod:`vd_forecasting.wording` can be called by their names, and
 used as filters.
-Paragraphs and list items may be broken into lines anywhere.
+Paragraphs and list items may be broken into lines anywhere. Sentences stand in ``{% trans %}``,
+which says them in the language spoken; ``{% endtrans +%}`` keeps the end of its line.
 """
 
 import re
@@ -14,13 +15,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vd_forecasting import wording
+from vd_forecasting.language import closed_up, say, translated, translated_of
 from vd_forecasting.rendering import markdown
+from vd_forecasting.vocabulary import name_of
 
 _FUNCTIONS = {
     name: function
     for module in (markdown, wording)
     for name, function in getmembers(module, isfunction)
-}
+} | {"say": say, "name_of": name_of}
 
 _BLOCK_OF_LINES = re.compile(r"[^#|]")
 _CONTINUATION = re.compile(r" *(?![#|!>\s]|- )\S")
@@ -39,7 +42,7 @@ def render(package: str, template: str, **values: Any) -> str:
             lines[-1] += f" {line.strip()}"
         else:
             lines.append(line.rstrip())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+    return closed_up(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n")
 
 
 @cache
@@ -49,6 +52,11 @@ def _environment(package: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True  # a message is one line
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        translated, translated_of, newstyle=True
     )
     environment.globals |= _FUNCTIONS
     environment.filters |= _FUNCTIONS

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vd_forecasting import wording
 from vd_forecasting.datasets.places import Place
+from vd_forecasting.language import marked
 from vd_forecasting.wording import first_line, shortened
 
 TAKES_FAILURES = "takes_failures"
@@ -28,8 +29,8 @@ USER_ERRORS = (ValueError, ImportError, OSError, *KEDROS_ERRORS, *CONF_ERRORS)
 """Errors shown as one line; anything else is a bug and shown with its traceback."""
 
 
-FAILED, FAILED_BEFORE = "failed", "failed in an earlier run"
-USED_OTHER_DATA, NOT_RUN = "used other data", "has not run"
+FAILED, FAILED_BEFORE = marked("failed"), marked("failed in an earlier run")
+USED_OTHER_DATA, NOT_RUN = marked("used other data"), marked("has not run")
 STATES = (FAILED, FAILED_BEFORE, USED_OTHER_DATA, NOT_RUN)
 """What may be said of a node whose outputs cannot be used, the worst first."""
 

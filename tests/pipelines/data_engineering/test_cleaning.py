@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from tests import PROJECT
 from tests.make.arrays import make_clean
-from tests.make.parameters import SPLIT
+from tests.make.parameters import REPORT, SPLIT
 from vd_forecasting import vd_array as vd_blocks
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.detector_clocks import detect_interval
@@ -663,14 +663,14 @@ def test_a_large_file_is_cleaned_and_reported_in_little_memory(
         for name in names:  # what a figure takes does not grow with the file
             monkeypatch.setattr(plots, f"plot_{name}", lambda *_: Figure())
     few = make_clean(5_000, vds=8)
-    report_quality(*clean(few, parameters()), parameters(), SPLIT)  # imports what is needed
+    report_quality(*clean(few, parameters()), parameters(), SPLIT, REPORT)  # imports what is needed
     large = xr.concat([few] * 40, "vd").assign_coords(vd=[f"VD-{n}" for n in range(320)])
     raw, cleaned = (VDHDF5Dataset(filepath=str(tmp_path / name)) for name in ("a.h5", "b.h5"))
     raw.save(large)
     tracemalloc.start()
     vd, log = clean(raw.load(), parameters())
     cleaned.save(vd)
-    page = report_quality(cleaned.load(), log, parameters(), SPLIT)
+    page = report_quality(cleaned.load(), log, parameters(), SPLIT, REPORT)
     shares = coverage(cleaned.load(), np.arange(0, 5_000, 100))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

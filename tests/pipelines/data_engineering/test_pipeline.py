@@ -5,7 +5,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from tests.make.parameters import SPLIT
+from tests.make.parameters import REPORT, SPLIT
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines import data_engineering, data_quality
 from vd_forecasting.rendering.page import Page
@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
 
 def test_names() -> None:
     pipeline = create_pipeline()
-    assert pipeline.inputs() == {"vd_raw", "params:cleaning", "params:split"}
+    assert pipeline.inputs() == {"vd_raw", "params:cleaning", "params:split", "params:report"}
     assert pipeline.all_outputs() == OUTPUTS
     assert {node.name for node in pipeline.nodes} == {
         "data_engineering.clean",
@@ -44,6 +44,7 @@ def test_run() -> None:
             "vd_raw": MemoryDataset(raw),
             "params:cleaning": MemoryDataset(cleaning),
             "params:split": MemoryDataset(SPLIT),
+            "params:report": MemoryDataset(REPORT),
             **{name: MemoryDataset() for name in OUTPUTS},
         }
     )

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.make.parameters import SPLIT
+from tests.make.parameters import REPORT, SPLIT
 from vd_forecasting.datasets import VDHDF5Dataset
 from vd_forecasting.parameters import Cleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
@@ -214,7 +214,7 @@ def test_report(caplog: pytest.LogCaptureFixture) -> None:
     values[5:8, 0, 0] = NAN
     values[10, :, 1] = NAN
     cleaned, log = clean(minutes(values), parameters())
-    page = report_quality(cleaned, log, parameters(), SPLIT).text
+    page = report_quality(cleaned, log, parameters(), SPLIT, REPORT).text
     told = (
         "resampled from 1 min to 5 min: total_volume summed (scaled up for missing steps), the "
         "others averaged; fewer than 3 of 5 values observed make a missing one"

@@ -12,10 +12,10 @@ from tests.make.parameters import CLEANING
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality.cleaned_file import History
 from vd_forecasting.pipelines.data_quality.coverage_plots import (
-    NO_MAP,
     apart,
     caption,
     coverage,
+    no_map,
     placed_vds,
     plot_coverage,
     plot_detector_map,
@@ -103,7 +103,7 @@ def test_vds_without_a_place_are_counted() -> None:
 def test_without_coordinates_the_figure_says_so() -> None:
     for data in (observed(raw_array(distinct(9, 2, 1))), cleaned([np.nan], [np.nan])):
         [ax] = plot_detector_map(*data).axes
-        assert ax.texts[0].get_text() == NO_MAP
+        assert ax.texts[0].get_text() == no_map()
 
 
 def test_labels_of_few_do_not_overlap() -> None:

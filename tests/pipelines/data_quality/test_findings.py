@@ -1,5 +1,6 @@
 """Every check finds what was put into clean traffic, and nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.make.parameters import SPLIT
+from tests.make.another_language import english_left, greek, texts_of
+from tests.make.parameters import REPORT, SPLIT
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering.clean import clean
 from vd_forecasting.pipelines.data_quality import findings as checks
@@ -64,7 +66,7 @@ def found_in(raw: xr.DataArray, cleaning: Cleaning | None = None) -> list[str]:
 
 def section_of(raw: xr.DataArray, cleaning: Cleaning) -> str:
     """The first section of the page."""
-    text = report_quality(*clean(raw, cleaning), cleaning, SPLIT).text
+    text = report_quality(*clean(raw, cleaning), cleaning, SPLIT, REPORT).text
     return text.split("## What to look at\n\n")[1].split("\n\n## ")[0]
 
 
@@ -376,3 +378,18 @@ def test_no_more_than_ten_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = section_of(traffic(days=2), cleaning).splitlines()
     assert lines[:10] == [f"- finding {n}" for n in range(10)]
     assert lines[10:] == ["- … and 3 more of less weight; the tables below have the numbers."]
+
+
+def test_findings_tables_and_figures_leave_no_english_in_another_language(tmp_path: Path) -> None:
+    raw = traffic()
+    raw[: 14 * PER_DAY, 2] = NAN
+    raw[:, 3] = NAN
+    raw[20 * PER_DAY : 22 * PER_DAY, 0, SPEED] = 0.0
+    raw[:PER_DAY, 1, SPEED] = -99.0
+    raw[PER_DAY : 2 * PER_DAY, 1, SPEED] = 500.0
+    cleaning = parameters(stuck_after="3h")
+    with greek(tmp_path) as how:
+        page = report_quality(*clean(raw, cleaning), cleaning, SPLIT, how)
+        assert page.text.count("\n- ") > 5
+        for text in texts_of(page):
+            assert english_left(text, ["VD", "made", "position_lon", "position_lat"]) == set(), text

@@ -9,10 +9,10 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.figure import Figure
 
 from tests.make.arrays import distinct, raw_array
-from tests.make.parameters import CLEANING, SPLIT
+from tests.make.parameters import CLEANING, REPORT, SPLIT
 from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines.data_engineering.clean import clean
-from vd_forecasting.pipelines.data_quality.coverage_plots import NO_MAP
+from vd_forecasting.pipelines.data_quality.coverage_plots import no_map
 from vd_forecasting.pipelines.data_quality.pipeline import create_pipeline
 from vd_forecasting.pipelines.data_quality.report import report_quality
 from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
@@ -25,7 +25,7 @@ ALL_BUT_A_LITTLE = Split(train=0.9, val=0.05, test=0.05)
 
 
 def page_of(raw: xr.DataArray, cleaning: Cleaning = CLEANING) -> str:
-    return report_quality(*clean(raw, cleaning), cleaning, ALL_BUT_A_LITTLE).text
+    return report_quality(*clean(raw, cleaning), cleaning, ALL_BUT_A_LITTLE, REPORT).text
 
 
 def section(page: str, title: str) -> str:
@@ -120,7 +120,7 @@ def test_unfit_table(small_page: str) -> None:
 def test_whether_a_detector_is_fit_shows_before_the_test_split() -> None:
     values = distinct(10, 2, 1)
     values[4:, 0], values[:5, 1] = NAN, NAN  # 4 of the 8 steps before the test split, and 3
-    page = report_quality(*clean(raw_array(values), CLEANING), CLEANING, SPLIT).text
+    page = report_quality(*clean(raw_array(values), CLEANING), CLEANING, SPLIT, REPORT).text
     assert rows(section(page, "Detectors unfit for training"))[2:] == [
         ["VD-1", "observed: avg_speed 37.5 %"]
     ]
@@ -192,7 +192,7 @@ def test_names_from_the_file_cannot_break_a_table() -> None:
 
 def test_plots_are_shown_where_there_is_something_to_show() -> None:
     page = page_of(raw_array(distinct(6, 1, 1)))
-    assert section(page, "Where they are").strip() == NO_MAP
+    assert section(page, "Where they are").strip() == no_map()
     assert "it needs total_volume and one of" in section(page, "Flow, speed and occupancy")
     raw = raw_array(distinct(6, 1, 2)).assign_coords(
         position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
@@ -208,7 +208,7 @@ def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
     raw = raw_array(distinct(6, 1, 2)).assign_coords(
         position_lon=("vd", [121.0]), position_lat=("vd", [25.0])
     )
-    page = report_quality(*clean(raw, CLEANING), CLEANING, SPLIT)
+    page = report_quality(*clean(raw, CLEANING), CLEANING, SPLIT, REPORT)
     assert list(page.figures) == ["coverage", "map", "typical_week", "fundamental_diagram"]
     for name, figure in page.figures.items():
         assert isinstance(figure, Figure)
@@ -217,7 +217,7 @@ def test_captions_of_the_page_are_the_titles_of_its_figures() -> None:
 
 
 def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
-    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING, SPLIT)
+    page = report_quality(*clean(raw_array(distinct(6, 1, 1)), CLEANING), CLEANING, SPLIT, REPORT)
     assert set(page.figures) == {"coverage", "map", "typical_week", "fundamental_diagram"}
     assert "figure:map" not in page.text
     assert "figure:fundamental_diagram" not in page.text
@@ -226,7 +226,10 @@ def test_what_has_nothing_to_show_is_drawn_but_not_shown() -> None:
 def test_the_pipeline_is_one_node_for_one_page() -> None:
     [node] = create_pipeline().nodes
     assert node.name == "data_engineering.report_quality"
-    assert set(node.inputs) == {"vd_clean", "cleaning_log", "params:cleaning", "params:split"}
+    assert set(node.inputs) == {
+        *("vd_clean", "cleaning_log"),
+        *("params:cleaning", "params:split", "params:report"),
+    }
     assert node.outputs == ["data_quality"]
 
 

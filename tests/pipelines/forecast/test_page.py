@@ -1,12 +1,16 @@
 """The page of a forecast."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
+from tests.make.another_language import english_left, greek, texts_of
+from tests.make.parameters import REPORT
 from tests.make.recent_files import both, recent_file, without
 from vd_forecasting.artefacts import RecentForecasts
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.forecast.drift import find_drift
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.rendering.page import Page
@@ -18,10 +22,12 @@ def promised(forecasts: RecentForecasts) -> dict[str, object]:
     return {"source": "made.h5", **errors}
 
 
-def page_of(raw: xr.DataArray, kind: str = "joint", origins: str = "last") -> Page:
+def page_of(
+    raw: xr.DataArray, kind: str = "joint", origins: str = "last", how: Report = REPORT
+) -> Page:
     recent, forecasts = both(raw, kind, origins)
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    return write_page(recent, forecasts, drift)
+    return write_page(recent, forecasts, drift, how)
 
 
 def test_it_says_from_when_what_is_expected_and_what_was_promised() -> None:
@@ -55,3 +61,10 @@ def test_it_names_detectors_that_are_left_out_and_gaps() -> None:
     assert "lacks 1 detector of the model, which are left out: `VD-1`" in page.text
     assert "| `no_last_value` |" in page.text
     assert "| `VD-0` | – |" in page.text
+
+
+def test_nothing_of_it_stays_english_in_another_language(tmp_path: Path) -> None:
+    raw = recent_file(first=440).assign_attrs(utc_offset="+08:00")
+    with greek(tmp_path) as how:
+        for text in texts_of(page_of(raw, origins="all", how=how)):
+            assert english_left(text, ["VD"]) == set(), text

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from tests.make.parameters import INTERVALS
+from tests.make.parameters import INTERVALS, REPORT
 from tests.make.recent_files import BASELINES, STEPS, without
 from tests.make.refits import (
     Compared,
@@ -421,7 +421,7 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
     recent = windows_of(raw, compared(), "all")
     forecasts, _ = forecasts_of(380, 560, "all")
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    page = write_page(recent, forecasts, drift)
+    page = write_page(recent, forecasts, drift, REPORT)
     text = " ".join(page.text.split())
     assert text.startswith("# Forecast by LSTM trained on everything: `multi_vd_lstm`")
     until = str(raw["time"].values[-1])[:16].replace("T", " ")
@@ -449,7 +449,7 @@ def test_a_refitted_xlstm_has_a_page_too() -> None:
     forecasts = forecast_recent(*arguments, refitted(raw, of))
     assert forecasts.models[:2] == ["xlstm_refitted", "xlstm"]
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    page = write_page(recent, forecasts, drift)
+    page = write_page(recent, forecasts, drift, REPORT)
     assert page.text.startswith("# Forecast by xLSTM trained on everything: `multi_vd_xlstm`")
     draw = page.figures["next"]
     assert callable(draw)
@@ -464,5 +464,5 @@ def test_a_page_names_the_span_of_epochs_of_several_networks() -> None:
     forecasts = forecast_recent(*arguments, refitted(raw, of))
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
     assert "(UTC+08:00), for 1 to 3 epochs" in " ".join(
-        write_page(recent, forecasts, drift).text.split()
+        write_page(recent, forecasts, drift, REPORT).text.split()
     )

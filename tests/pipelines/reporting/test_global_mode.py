@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from tests.make.artefacts import make_baselines, make_outcome, make_predictions, make_validation
-from tests.make.parameters import INTERVALS, make_evaluation
+from tests.make.parameters import INTERVALS, REPORT, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Outcome
 from vd_forecasting.datasets import Frames
 from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes, concatenate_scores
@@ -67,7 +67,7 @@ def reason(six: Found, parts: dict[str, Any]) -> str:
     found = taken(six, parts)
     assert found.outcomes == six.outcomes
     assert found.scores == six.scores
-    page = write_comprehensive(found, compare_modes(found, make_evaluation())).text
+    page = write_comprehensive(found, compare_modes(found, make_evaluation()), REPORT).text
     assert found.left_out in page.splitlines()
     assert page.count("global_vd") == found.left_out.count("global_vd")
     return found.left_out.removeprefix("`global_vd` is not compared here: ")
@@ -80,7 +80,7 @@ def test_one_of_the_same_data_stands_in_every_table_on_the_detectors_of_all(six:
     own = found.outcomes["global_vd_lstm"].forecasts.data.sel(vd="B", feature="avg_speed")
     by_hand = abs(own["prediction"] - own["truth"]).mean().item()
     assert across.errors["global_vd"].at("mae", "lstm", "avg_speed") == pytest.approx(by_hand)
-    page = write_comprehensive(found, across).text
+    page = write_comprehensive(found, across, REPORT).text
     for row in ("| global_vd LSTM |", "| global_vd xLSTM |", "| global_vd ridge |"):
         assert row in page
     for path in ("global_vd_lstm_vs_xlstm.md", "../global_vd_xlstm/training_report.md"):

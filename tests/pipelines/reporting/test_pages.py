@@ -14,6 +14,7 @@ import xarray as xr
 from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
+from tests.make.another_language import english_left, greek, texts_of
 from tests.make.artefacts import (
     BASELINES,
     make_baselines,
@@ -22,11 +23,13 @@ from tests.make.artefacts import (
     make_validation,
 )
 from tests.make.catalogs import catalog_entries
-from tests.make.parameters import INTERVALS, make_evaluation
+from tests.make.parameters import INTERVALS, REPORT, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, Divergence, Forecasts, History, Outcome
 from vd_forecasting.datasets import Frames
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.sums_over_time import AVERAGE
+from vd_forecasting.language import spoken
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting import (
     create_comparison,
     create_comprehensive,
@@ -47,7 +50,7 @@ from vd_forecasting.pipelines.reporting.scores import (
 )
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.vocabulary import EXPERIMENTS, MODELS, MODES, NAMES
-from vd_forecasting.wording import QUANTILES, number, percent
+from vd_forecasting.wording import QUANTILES, number, percent, quantile_name
 
 EVALUATION = make_evaluation()
 LINK = re.compile(r"\]\(([^)]+)\)")
@@ -109,9 +112,9 @@ def report(outcome: Outcome) -> str:
     return report_page(outcome).text
 
 
-def report_page(outcome: Outcome) -> Page:
+def report_page(outcome: Outcome, how: Report = REPORT) -> Page:
     errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
-    return write_training_report(outcome, errors)
+    return write_training_report(outcome, errors, how)
 
 
 def comparison(found: Found, mode: str) -> str:
@@ -119,10 +122,10 @@ def comparison(found: Found, mode: str) -> str:
 
 
 def comprehensive(found: Found) -> str:
-    return write_comprehensive(found, compare_modes(found, EVALUATION)).text
+    return write_comprehensive(found, compare_modes(found, EVALUATION), REPORT).text
 
 
-def comparison_page(found: Found, mode: str) -> Page:
+def comparison_page(found: Found, mode: str, how: Report = REPORT) -> Page:
     lstm, xlstm = (found.outcomes[f"{mode}_{model}"] for model in MODELS)
     aligned = align_forecasts(lstm, xlstm, found.baselines[mode])
     scored = score_forecasts(aligned, EVALUATION)
@@ -132,7 +135,7 @@ def comparison_page(found: Found, mode: str) -> Page:
     validation = align_validation(lstm, xlstm, BaselineForecasts.from_xarray(before))
     of_intervals = score_intervals(aligned, validation, INTERVALS, EVALUATION.confidence)
     shown = (*scored[:-1], *of_intervals[:-1])
-    return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION)
+    return write_comparison(lstm, xlstm, aligned, *shown, EVALUATION, how)
 
 
 def differences_of(found: Found, mode: str) -> Differences:
@@ -167,7 +170,9 @@ def pages(day: Found) -> dict[str, Page]:
     return {
         **reports,
         **{f"compare_{mode}.page": comparison_page(day, mode) for mode in MODES},
-        "comprehensive_model_comparison": write_comprehensive(day, compare_modes(day, EVALUATION)),
+        "comprehensive_model_comparison": write_comprehensive(
+            day, compare_modes(day, EVALUATION), REPORT
+        ),
     }
 
 
@@ -191,6 +196,45 @@ def test_a_page_reads_as_it_did(
     assert pages_of_ten_days[name] == golden.read_text("utf-8"), (
         f"meant? copy {written} to {golden}"
     )
+
+
+@pytest.fixture(scope="module")
+def pages_in_greek(
+    day: Found, ten_days: Found, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
+    """One of each kind in a language of one file, with the texts of its figures."""
+    with greek(tmp_path_factory.mktemp("languages")) as how:
+        across = compare_modes(ten_days, EVALUATION)
+        written = [
+            report_page(ten_days.outcomes["independent_multi_vd_xlstm"], how),
+            comparison_page(ten_days, "multi_vd", how),
+            comparison_page(day, "multi_vd", how),
+            write_comprehensive(ten_days, across, how),
+        ]
+        return {page.text.splitlines()[0]: [*texts_of(page)] for page in written}
+
+
+def test_a_third_language_is_one_file_and_leaves_no_english(
+    pages_in_greek: dict[str, list[str]],
+) -> None:
+    values = ["null", "fused", "vd_forecasting", "torch"]
+    known = [*EXPERIMENTS, *MODES, *SOME_VDS, *values]
+    for texts in pages_in_greek.values():
+        assert len(texts) > 50, "the figures too"
+        for text in texts:
+            assert english_left(text, known) == set(), text
+
+
+def test_pages_in_chinese_are_chinese_and_so_are_their_figures(ten_days: Found) -> None:
+    page = report_page(ten_days.outcomes["multi_vd_xlstm"], Report(language="zh-TW"))
+    assert "**xLSTM 在所有預測特徵優於持續性預測**（所有預測時程平均）。" in page.text
+    assert "### 平均速率（公里/小時）" in page.text
+    assert spoken() == "en"
+    texts = [*texts_of(page)]
+    if page.language == "zh-TW":  # there is a font for it
+        assert "multi_vd_xlstm 能否預見壅塞？" in texts
+    else:
+        assert "Does multi_vd_xlstm see congestion coming?" in texts
 
 
 def row(page: str, heading: str, start: str) -> list[str]:
@@ -655,8 +699,8 @@ def test_of_many_detectors_a_page_has_the_best_the_worst_and_quantiles(many: Fou
     order = [f"`{MANY[at]}`" for at in np.argsort(ratio.values)]
     assert [cells[0] for cells in of_vds] == order[:10] + order[-10:]
     quantiles = table_after(page, "## By detector", "| quantile of 60 detectors |")
-    assert [cells[0] for cells in quantiles] == [*QUANTILES]
-    for share, (_, cell, *_) in zip(QUANTILES.values(), quantiles, strict=True):
+    assert [cells[0] for cells in quantiles] == [quantile_name(share) for share in QUANTILES]
+    for share, (_, cell, *_) in zip(QUANTILES, quantiles, strict=True):
         by_hand = mae.sel(feature="avg_speed").quantile(share, "vd")
         shown = [float(text.strip("* †")) for text in cell.split(" / ")]
         expected = [float(by_hand.sel(model=name)) for name in ("lstm", "persistence")]

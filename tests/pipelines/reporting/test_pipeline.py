@@ -23,7 +23,7 @@ from tests.make.artefacts import (
     make_predictions,
     make_validation,
 )
-from tests.make.parameters import INTERVALS, make_evaluation
+from tests.make.parameters import INTERVALS, REPORT, make_evaluation
 from vd_forecasting.artefacts import BaselineForecasts, History
 from vd_forecasting.datasets import Frames, PageDataset
 from vd_forecasting.pipeline_registry import experiment_report
@@ -74,6 +74,7 @@ def catalog_of(predictions: dict[str, xr.Dataset], **settings: Any) -> DataCatal
     """Outcomes of experiments, and the artefacts they are gathered from, in memory."""
     catalog = DataCatalog()
     catalog["params:evaluation"] = MemoryDataset(make_evaluation())
+    catalog["params:report"] = MemoryDataset(REPORT)
     catalog["params:evaluation.mape_min_truth"] = MemoryDataset(MAPE_MIN_TRUTH)
     catalog["params:evaluation.confidence"] = MemoryDataset(0.95)
     catalog["params:intervals"] = MemoryDataset(INTERVALS)
@@ -119,6 +120,7 @@ def test_an_experiment_report_is_a_template() -> None:
     assert pipeline.inputs() == {
         *ARTEFACTS,
         "params:evaluation.mape_min_truth",
+        "params:report",
         "params:tuned",
     }
     assert pipeline.outputs() == {"result"}
@@ -130,6 +132,7 @@ def test_a_comparison_reads_outcomes_and_baselines_and_writes_its_own_namespace(
     pipeline = create_comparison(mode)
     assert pipeline.inputs() == {
         "params:evaluation",
+        "params:report",
         "params:evaluation.confidence",
         "params:intervals",
         f"{mode}_baselines.predictions",
@@ -145,7 +148,7 @@ def test_a_comparison_reads_outcomes_and_baselines_and_writes_its_own_namespace(
 def test_the_comprehensive_report_reads_the_results_of_experiments_and_comparisons() -> None:
     pipeline = create_comprehensive()
     assert pipeline.inputs() == (
-        {"params:evaluation", "params:intervals"}
+        {"params:evaluation", "params:intervals", "params:report"}
         | {f"params:global_vd_{model}.tuned" for model in ("lstm", "xlstm")}
         | {f"{name}.result" for name in EXPERIMENTS}
         | {f"compare_{mode}.result" for mode in MODES}
@@ -458,7 +461,7 @@ def test_the_comprehensive_page_is_whole_whatever_the_shape(case: dict[str, Any]
     outcomes = {name: make_outcome(predictions, epochs=2) for name, predictions in found.items()}
     gathered = gather(**outcomes, **compared)
     across = compare_modes(gathered, make_evaluation())
-    page = write_comprehensive(gathered, across)
+    page = write_comprehensive(gathered, across, REPORT)
     check_text(page.text)
     figures = page.figures
     assert set(figures) == set(COMPREHENSIVE_PLOTS)

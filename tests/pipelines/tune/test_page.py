@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.make.another_language import english_left, greek, texts_of
+from tests.make.parameters import REPORT
 from tests.make.studies import GIVEN, descend, searched
 from vd_forecasting.parameters import Budget
 from vd_forecasting.pipelines.tune.page import write_page
@@ -28,7 +30,7 @@ def check(page: Page) -> None:
 
 def test_best_and_given_settings_and_the_budget_are_on_the_page(tmp_path: Path) -> None:
     found = searched(tmp_path, budget=Budget(trials=20))
-    page = write_page(found)
+    page = write_page(found, REPORT)
     check(page)
     given, best = found.trials[0].losses[-1], found.best.losses[-1]
     assert f"lower than that of the settings given, {given:.2f}.**" in page.text
@@ -42,13 +44,13 @@ def test_best_and_given_settings_and_the_budget_are_on_the_page(tmp_path: Path) 
 
 
 def test_a_budget_of_time_is_named_as_one(tmp_path: Path) -> None:
-    page = write_page(searched(tmp_path, budget=Budget(seconds=60)))
+    page = write_page(searched(tmp_path, budget=Budget(seconds=60)), REPORT)
     check(page)
     assert "The budget: 1 min of training for each model." in page.text
 
 
 def test_settings_given_that_nothing_beats_are_named_so(tmp_path: Path) -> None:
-    page = write_page(searched(tmp_path, budget=Budget(trials=1)))
+    page = write_page(searched(tmp_path, budget=Budget(trials=1)), REPORT)
     check(page)
     assert page.text.splitlines()[2].startswith("**No settings were found that are better than")
     assert "Importance takes 8 complete trials" in page.text
@@ -60,7 +62,7 @@ def test_trials_that_failed_are_listed_with_their_reasons(tmp_path: Path) -> Non
             raise TrialFailed("no *memory*", 0.0)
         return descend(settings, number)
 
-    page = write_page(searched(tmp_path, train))
+    page = write_page(searched(tmp_path, train), REPORT)
     check(page)
     assert "with those given, training failed.**" in page.text
     assert r"| 3 | no \*memory\* |" in page.text
@@ -73,7 +75,16 @@ def test_lists_of_blocks_stand_on_an_axis_of_choices(tmp_path: Path) -> None:
         for of in found.trials
     )
     page = write_page(
-        replace(found, trials=trials, given={**GIVEN, "model.slstm_at": []}, experiment="x_xlstm")
+        replace(found, trials=trials, given={**GIVEN, "model.slstm_at": []}, experiment="x_xlstm"),
+        REPORT,
     )
     check(page)
     assert "| `model.slstm_at` | \\[\\] |" in page.text
+
+
+def test_nothing_of_it_stays_english_in_another_language(tmp_path: Path) -> None:
+    found = searched(tmp_path, budget=Budget(trials=20))
+    (tmp_path / "languages").mkdir()
+    with greek(tmp_path / "languages") as how:
+        for text in texts_of(write_page(found, how)):
+            assert english_left(text, [found.experiment, *found.given]) == set(), text

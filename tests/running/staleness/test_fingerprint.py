@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node
 
+from tests.make.another_language import greek
 from tests.make.catalogs import catalog_entries
 from vd_forecasting.datasets import CheckpointDataset, PageDataset
 from vd_forecasting.datasets.chunks import MODELS_PER_FILE
+from vd_forecasting.parameters import Report
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running.staleness.fingerprint import (
     Fingerprint,
@@ -93,6 +95,26 @@ def test_the_folder_of_a_file_does_not_count(tmp_path: Path) -> None:
 
 
 LONG_AGO = time.time_ns() - 10**12
+
+
+def test_messages_count_for_nodes_that_write_pages_and_for_no_others(tmp_path: Path) -> None:
+    def takes(*inputs: str, language: str) -> Fingerprint:
+        report = MemoryDataset(Report(language=language))
+        page = PageDataset(filepath=str(tmp_path / "report.md"), figures="")
+        catalog = DataCatalog({"params:report": report, "params:seed": MemoryDataset(1), "p": page})
+        return take_fingerprint(Node(read, [*inputs], "p"), {}, catalog, {})
+
+    with greek(tmp_path):
+        written = takes("params:report", language="eo")["code"]
+        computed = takes("params:seed", language="eo")["code"]
+        english = takes("params:report", language="en")["code"]
+        assert {*written} - {*english} == {"messages of eo"}
+        with (tmp_path / "eo.po").open("a", encoding="utf-8") as file:
+            file.write('\nmsgid "new"\nmsgstr "neu"\n')
+        now = takes("params:report", language="eo")["code"]
+        assert now.pop("messages of eo") != written.pop("messages of eo")
+        assert now == written
+        assert takes("params:seed", language="eo")["code"] == computed
 
 
 def test_it_is_the_sha_256(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.detector_clocks import Times
+from vd_forecasting.language import say
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering.clocks import steps_between_records
 from vd_forecasting.vd_array import as_interval, interval_minutes, interval_of, source_of
 from vd_forecasting.vocabulary import VOLUME
-from vd_forecasting.wording import in_words, per_words
+from vd_forecasting.wording import enumerated, feature_name, in_words, per_words, span
 
 RESAMPLED = "resampled"
 """Name of this step in the cleaning log."""
@@ -163,16 +164,23 @@ def period_of(unit: str) -> pd.Timedelta | None:
 def describe_resampling(resampled: xr.DataArray, cleaning: Cleaning) -> str:
     """How an array was resampled, in one line."""
     sums = summed(resampled, cleaning)
-    names = ", ".join(map(str, resampled["feature"].to_numpy()[sums]))
-    how = "all features averaged"
-    if names:
-        total, others = ("all features", "") if all(sums) else (names, ", the others averaged")
-        how = f"{total} summed (scaled up for missing steps){others}"
-    old, new = in_words(cleaned_interval(resampled)), in_words(interval_of(resampled))
-    needed, steps = steps_needed(resampled, cleaning), steps_per_bin(resampled, cleaning)
-    return (
-        f"resampled from {old} to {new}: {how}; fewer than {needed} of {steps} values observed "
-        "make a missing one"
+    names = enumerated(feature_name(str(name)) for name in resampled["feature"].to_numpy()[sums])
+    if not names:
+        how = say("all features averaged")
+    elif all(sums):
+        how = say("all features summed (scaled up for missing steps)")
+    else:
+        how = say(
+            "{features} summed (scaled up for missing steps), the others averaged", features=names
+        )
+    return say(
+        "resampled from {old} to {new}: {how}; fewer than {needed} of {steps} values observed make "
+        "a missing one",
+        old=in_words(cleaned_interval(resampled)),
+        new=in_words(interval_of(resampled)),
+        how=how,
+        needed=steps_needed(resampled, cleaning),
+        steps=steps_per_bin(resampled, cleaning),
     )
 
 
@@ -191,8 +199,10 @@ def range_of(limits: FeatureCleaning) -> tuple[float, float]:
 def range_in_words(limits: FeatureCleaning) -> str:
     """``0 to 200``, ``0 to 36,000 an hour``; ``off`` where there are no limits."""
     if limits.range is not None:
-        return "{:g} to {:g}".format(*limits.range)
-    return "off" if limits.max_rate is None else f"0 to {limits.max_rate:,g} an hour"
+        return span(*map("{:g}".format, limits.range))
+    if limits.max_rate is None:
+        return say("off")
+    return say("0 to {rate} an hour", rate=f"{limits.max_rate:,g}")
 
 
 def unit_of(vd: xr.DataArray, cleaning: Cleaning, at: int) -> str:

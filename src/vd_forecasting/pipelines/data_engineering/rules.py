@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from vd_forecasting.detector_clocks import Times, detect_interval
+from vd_forecasting.language import marked
 from vd_forecasting.parameters import Cleaning, FeatureCleaning
 from vd_forecasting.pipelines.data_engineering import resample as resampling
 from vd_forecasting.pipelines.data_engineering.clocks import (
@@ -248,16 +249,16 @@ def _beyond_chance(held: Floats, lengths: npt.NDArray[np.int64], steps: int) -> 
 
 
 RULES: dict[str, Callable[[xr.DataArray, Cleaning], xr.DataArray]] = {
-    "error codes": drop_error_codes,
-    "physical range": drop_impossible_values,
-    "blank time stamps": drop_blank_timestamps,
-    "time order": sort_by_time,
-    "time grid": snap_to_grid,
-    "duplicates": resolve_duplicates,
-    "absent steps": fill_grid,
-    "no vehicles": drop_speeds_without_vehicles,
-    "highest rate": drop_impossible_rates,
-    "stuck values": drop_stuck_values,
+    marked("error codes"): drop_error_codes,
+    marked("physical range"): drop_impossible_values,
+    marked("blank time stamps"): drop_blank_timestamps,
+    marked("time order"): sort_by_time,
+    marked("time grid"): snap_to_grid,
+    marked("duplicates"): resolve_duplicates,
+    marked("absent steps"): fill_grid,
+    marked("no vehicles"): drop_speeds_without_vehicles,
+    marked("highest rate"): drop_impossible_rates,
+    marked("stuck values"): drop_stuck_values,
 }
 
 

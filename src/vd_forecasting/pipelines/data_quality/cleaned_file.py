@@ -14,7 +14,7 @@ from vd_forecasting.pipelines.data_quality.detector_statistics import (
     DetectorStatistics,
     detector_statistics,
 )
-from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.rendering.markdown import feature_text, plain_text
 from vd_forecasting.vd_array import before_test, interval_of, observed_shares, targets_in
 from vd_forecasting.vocabulary import TARGET_FEATURES
 from vd_forecasting.wording import in_words, time_stamp
@@ -132,4 +132,4 @@ class CleanedFile:
         return plain_text(self.vd["vd"].to_numpy()[vd])
 
     def feature(self, at: int) -> str:
-        return plain_text(self.features[at])
+        return feature_text(self.features[at])

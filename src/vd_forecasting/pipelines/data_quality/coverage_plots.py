@@ -19,9 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy.optimize import isotonic_regression
 
+from vd_forecasting.language import closed_up, marked, say, say_many
 from vd_forecasting.rendering.plot_style import figure_without_data, legend_below, panels
 from vd_forecasting.vd_array import DIMS, each_vd_block, interval_of
-from vd_forecasting.wording import plural
+from vd_forecasting.wording import plural, span
 
 MAX_COLUMNS = 400
 MAX_LABELLED_ROWS = 40
@@ -29,24 +30,16 @@ MAX_LABELLED_POINTS = 16
 
 Floats = npt.NDArray[np.float64]
 
-_SHARE = "Share of values observed after cleaning, over all features"
-
 # White to mid blue: gaps stand out, and full coverage stays pale.
 _SHARES = ListedColormap(colormaps["Blues"](np.linspace(0, 0.75, 256)))
 
 # For ticks at years, months, days, hours, minutes, seconds; the second list where a tick begins a
 # larger unit. Days carry their month, since the axis may run over two of them.
-_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S.%f"]
-_ZERO_FORMATS = ["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
+_FORMATS = ("%Y", marked("%b"), marked("%d %b"), "%H:%M", "%H:%M", "%S.%f")
+_ZERO_FORMATS = ("", "%Y", marked("%d %b"), marked("%d %b"), "%H:%M", "%H:%M")
 
-_WHERE = "Where are the detectors, and which have most data missing?"
-NO_MAP = "No map: no detector of the file has a position_lon and a position_lat in degrees."
-
-# Classes of shares: lower limit, name and marker.
-_CLASSES = (
-    *((0.99, "99 % or more", "o"), (0.95, "95 to 99 %", "o"), (0.8, "80 to 95 %", "o")),
-    *((0.5, "50 to 80 %", "s"), (0.0, "less than 50 %", "D")),
-)
+# Classes of shares: lower limit and marker.
+_CLASSES = ((0.99, "o"), (0.95, "o"), (0.8, "o"), (0.5, "s"), (0.0, "D"))
 _COLOURS = colormaps["cividis"](np.linspace(0.95, 0, len(_CLASSES)))
 """From light, little missing, to dark, much missing."""
 
@@ -66,25 +59,28 @@ def plot_coverage(vd_clean: xr.DataArray) -> Figure:
 
     labelled = len(vdids) <= MAX_LABELLED_ROWS
     height = max(0.8 + (0.24 * len(vdids) if labelled else 5.4), 1.6)
-    question = "When was each detector observed?"
-    figure, [[ax]] = panels(question, f"{_SHARE}; white: none.", (1, 1), height)
+    question = say("When was each detector observed?")
+    detail = say("Share of values observed after cleaning, over all features; white: none.")
+    figure, [[ax]] = panels(question, detail, (1, 1), height)
     limits = mdates.date2num(edges), np.arange(len(vdids) + 1) + 0.5
     mesh = ax.pcolormesh(*limits, coverage(vd_clean, starts).T, cmap=_SHARES, vmin=0, vmax=1)
     ax.xaxis_date()
     locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
     ax.xaxis.set_major_locator(locator)
-    formats: dict[str, Any] = {"formats": _FORMATS, "zero_formats": _ZERO_FORMATS}
-    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=False, **formats))
+    formats = {"formats": [*map(say, _FORMATS)], "zero_formats": ["", *map(say, _ZERO_FORMATS[1:])]}
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, **formats, show_offset=False))
     first, last = np.datetime_as_string(times[[0, -1]], unit="D")
-    ax.set_xlabel(first if first == last else f"{first} to {last}")
+    ax.set_xlabel(first if first == last else span(first, last))
     ax.invert_yaxis()
     if labelled:
         ax.set_yticks(np.arange(1, len(vdids) + 1), vdids)
         ax.tick_params(axis="y", length=0)
     else:
-        ax.set_ylabel(f"position in the file, of {len(vdids):,} detectors")
+        ax.set_ylabel(say("position in the file, of {number} detectors", number=f"{len(vdids):,}"))
     ax.grid(False)
-    figure.colorbar(mesh, ax=ax, label="share observed", pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1])
+    figure.colorbar(
+        mesh, ax=ax, label=say("share observed"), pad=0.015, ticks=[0, 0.25, 0.5, 0.75, 1]
+    )
     return figure
 
 
@@ -105,16 +101,22 @@ def plot_detector_map(vd_clean: xr.DataArray, observed: Floats) -> Figure:
     Longitudes and latitudes are to scale at the mean latitude. Where no detector has coordinates,
     the figure says so instead. Only labels of ``vd_clean`` are read.
     """
+    where = say("Where are the detectors, and which have most data missing?")
     placed = placed_vds(vd_clean)
     if not placed.any():
-        return figure_without_data(_WHERE, NO_MAP)
+        return figure_without_data(where, no_map())
     lon, lat = (vd_clean[name].to_numpy()[placed] for name in ("position_lon", "position_lat"))
-    figure, [[ax]] = panels(_WHERE, caption(vd_clean), (1, 1), 6.0)
+    figure, [[ax]] = panels(where, caption(vd_clean), (1, 1), 6.0)
     legend_below(figure, _draw(ax, lon, lat, observed[placed]))
     _frame(ax, lon, lat)
     if len(lon) <= MAX_LABELLED_POINTS:
         _label(ax, lon, lat, [str(vdid) for vdid in vd_clean["vd"].to_numpy()[placed]])
     return figure
+
+
+def no_map() -> str:
+    """Why there is no map, of a file without a detector that has coordinates."""
+    return say("No map: no detector of the file has a position_lon and a position_lat in degrees.")
 
 
 def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
@@ -128,27 +130,52 @@ def placed_vds(vd: xr.DataArray) -> npt.NDArray[np.bool_]:
 def caption(vd: xr.DataArray) -> str:
     """The meaning of the colours, and how many detectors are not on the map."""
     placed = placed_vds(vd)
-    text = f"{_SHARE}. In one place, the worst is on top."
+    text = say(
+        "Share of values observed after cleaning, over all features. In one place, the worst is on "
+        "top."
+    )
     if lost := int((~placed).sum()):
-        have = "has" if lost == 1 else "have"
-        text += f" {lost:,} of {plural(len(placed), 'detector')} {have} no coordinates."
+        others = say_many(
+            "{number} of {detectors} has no coordinates.",
+            "{number} of {detectors} have no coordinates.",
+            lost,
+            number=f"{lost:,}",
+            detectors=plural(len(placed), "detector"),
+        )
+        text = closed_up(f"{text} {others}")
     return text
 
 
 def _draw(ax: Axes, lon: Floats, lat: Floats, share: Floats) -> list[Line2D]:
     """Draw the points, the smallest shares on top; return the legend's handles."""
     size = float(np.clip(160 / math.sqrt(len(lon)), 3.5, 9))
-    of_class = (share[:, np.newaxis] < [floor for floor, *_ in _CLASSES]).sum(axis=1)
+    of_class = (share[:, np.newaxis] < [floor for floor, _ in _CLASSES]).sum(axis=1)
     handles = []
-    for index, (_, name, marker) in enumerate(_CLASSES):
+    for index, (name, (_, marker)) in enumerate(zip(_class_names(), _CLASSES, strict=True)):
         chosen = np.flatnonzero(of_class == index)
         chosen = chosen[np.argsort(-share[chosen], kind="stable")]
         style = {"color": _COLOURS[index], "marker": marker, "linestyle": ""}
         style |= {"markeredgecolor": "#444444", "markeredgewidth": 0.4 if size > 5 else 0.25}
         larger = 1 + 0.15 * index  # the worst must be found at a glance
         ax.plot(lon[chosen], lat[chosen], markersize=larger * size, zorder=3 + index, **style)
-        handles.append(Line2D([], [], markersize=7, label=f"{name}: {len(chosen):,}", **style))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                markersize=7,
+                label=say("{name}: {number}", name=name, number=f"{len(chosen):,}"),
+                **style,
+            )
+        )
     return handles
+
+
+def _class_names() -> list[str]:
+    """``99 % or more``, ``95 to 99 %``, ``less than 50 %``."""
+    limits = [f"{100 * floor:g}" for floor, _ in _CLASSES[:-1]]
+    highest, lowest = (say("{number} %", number=limits[at]) for at in (0, -1))
+    between = [say("{number} %", number=span(floor, above)) for above, floor in pairwise(limits)]
+    return [say("{share} or more", share=highest), *between, say("less than {share}", share=lowest)]
 
 
 def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
@@ -161,13 +188,16 @@ def _frame(ax: Axes, lon: Floats, lat: Floats) -> None:
     middle, half = (lat.min() + lat.max()) / 2, wide / _SHAPE / 2
     ax.set_ylim(middle - half, middle + half)
     ax.set_aspect(1 / stretch, adjustable="box", anchor="NW")
-    for axis, sides in ((ax.xaxis, ("", " E", " W")), (ax.yaxis, ("", " N", " S"))):
+    for axis, sides in (
+        (ax.xaxis, ("", say(" E"), say(" W"))),
+        (ax.yaxis, ("", say(" N"), say(" S"))),
+    ):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(partial(_degrees, sides))
     fifth = wide * _KM_PER_DEGREE / 5
     power = 10.0 ** math.floor(math.log10(fifth))
     km = max(step * power for step in (1, 2, 5) if step * power <= fifth)
-    bar = (km / _KM_PER_DEGREE / stretch, f"{km:g} km", "lower left")
+    bar = (km / _KM_PER_DEGREE / stretch, say("{number} km", number=f"{km:g}"), "lower left")
     style = {"frameon": False, "color": "#444444", "size_vertical": wide / 400}
     ax.add_artist(AnchoredSizeBar(ax.transData, *bar, **style))
 

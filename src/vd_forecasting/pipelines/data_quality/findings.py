@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vd_forecasting.language import filled_in, say, say_many
 from vd_forecasting.pipelines.data_engineering.resample import (
     cleaned_interval,
     limits_of,
@@ -19,10 +20,18 @@ from vd_forecasting.pipelines.data_engineering.resample import (
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.detector_statistics import DENSE, NIGHT, SPARSE
 from vd_forecasting.pipelines.data_quality.stretches import LongestStretches, stretches
-from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.rendering.markdown import feature_list, plain_text
 from vd_forecasting.vd_array import interval_of
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, TARGET_FEATURES, VOLUME
-from vd_forecasting.wording import in_words, listed, plural, share
+from vd_forecasting.wording import (
+    count,
+    feature_name,
+    in_words,
+    listed,
+    plural,
+    share,
+    unit_in_words,
+)
 
 NAMED_VDS = 3
 """Detectors that a finding names; the others are counted."""
@@ -58,7 +67,7 @@ Positions = npt.NDArray[np.intp]
 def findings(file: CleanedFile) -> list[str]:
     """One or two sentences from each check that found something, the most important first."""
     if not file.statistics.observed.any():
-        return ["**No value is left** after cleaning. Compare the limits below with the file."]
+        return [say("**No value is left** after cleaning. Compare the limits below with the file.")]
     return [finding for check in CHECKS for finding in check(file)]
 
 
@@ -66,31 +75,38 @@ def time_axis(file: CleanedFile) -> Found:
     """An interval that is not that of the detectors, and records that nobody knows the time of."""
     lost, left = file.history.rows_lost, file.history.rows_after
     overwritten, before = file.history.values_lost("duplicates")
+    grid = file.interval_before
     if 2 * overwritten.sum() > before.sum():
-        yield (
-            "**More than half of the values share their place on the grid of "
-            f"{file.interval_before} with another.** Cleaning keeps the last value of each, it "
-            "does not average or add up; check `cleaning.interval`."
+        yield say(
+            "**More than half of the values share their place on the grid of {grid} with "
+            "another.** Cleaning keeps the last value of each, it does not average or add up; "
+            "check `cleaning.interval`.",
+            grid=grid,
         )
     if left["absent steps"] > 2 * left["duplicates"]:
-        yield (
-            f"**More than half of the grid of {file.interval_before} has no time step in the "
-            "file**; check `cleaning.interval`."
+        yield say(
+            "**More than half of the grid of {grid} has no time step in the file**; check "
+            "`cleaning.interval`.",
+            grid=grid,
         )
     blank, all_steps = lost["blank time stamps"], left["raw"]
     if blank and blank >= MANY_BLANK * all_steps:
-        yield (
-            f"**{blank:,} of {all_steps:,} time steps have no time stamp** and were dropped. "
-            "Export the file again, with time stamps."
+        yield say(
+            "**{number} of {all} time steps have no time stamp** and were dropped. Export the file "
+            "again, with time stamps.",
+            number=count(blank),
+            all=count(all_steps),
         )
 
 
 def occupancy_as_share(file: CleanedFile) -> Found:
     for name, unit, top in zip(file.features, file.units, file.statistics.highest, strict=True):
         if name == OCCUPANCY and unit == "%" and 0 < top <= 1:
-            yield (
-                f"**{OCCUPANCY} never exceeds {top:.2g} %**: it may be a share of 1. If so, "
-                "multiply it by 100 (`scale: 100` of a table's column)."
+            yield say(
+                "**{occupancy} never exceeds {top}**: it may be a share of 1. If so, multiply it "
+                "by 100 (`scale: 100` of a table's column).",
+                occupancy=feature_name(OCCUPANCY),
+                top=say("{number} %", number=f"{top:.2g}"),
             )
 
 
@@ -105,10 +121,13 @@ def negative_volumes(file: CleanedFile) -> Found:
     part = negative / np.maximum(recorded, 1)
     vds = _worst_first(part >= WRONG_UNIT, part)
     if vds.size:
-        yield (
-            f"**{VOLUME} is negative in {share(part[vds].mean())} of values of "
-            f"{_named(file, vds)}.** Vehicles are never fewer than 0: these may be standardised "
-            "values (z-scores). Export the counts themselves."
+        yield say(
+            "**{volume} is negative in {share} of values of {detectors}.** Vehicles are never "
+            "fewer than 0: these may be standardised values (z-scores). Export the counts "
+            "themselves.",
+            volume=feature_name(VOLUME),
+            share=share(part[vds].mean()),
+            detectors=_named(file, vds),
         )
 
 
@@ -117,18 +136,30 @@ def coarser_detectors(file: CleanedFile) -> Found:
     vds = _worst_first(steps > 1, steps)
     if vds.size:
         own = in_words(steps[vds[0]] * interval_of(file.vd))
-        grid, counts = file.span(1), "" if file.history.resampled else ", and counts vehicles of it"
-        yield (
-            f"**{_named(file, vds)} {'reports' if len(vds) == 1 else 'report'} less often than "
-            f"every {grid}**: {file.vdid(vds[0])} every {own}{counts}. Set `cleaning.resample` to "
-            "the longest interval of the detectors you need."
+        values = {
+            "detectors": _named(file, vds),
+            "grid": file.span(1),
+            "detector": file.vdid(vds[0]),
+            "own": own,
+        }
+        claim = say_many(
+            "**{detectors} reports less often than every {grid}**: {detector} every {own}",
+            "**{detectors} report less often than every {grid}**: {detector} every {own}",
+            len(vds),
+            **values,
+        )
+        if not file.history.resampled:
+            claim = say("{claim}, and counts vehicles of it", claim=claim)
+        yield say(
+            "{claim}. Set `cleaning.resample` to the longest interval of the detectors you need.",
+            claim=claim,
         )
 
 
 def busy_nights(file: CleanedFile) -> Found:
     volume = file.statistics.volume_by_hour
     if not np.isnan(volume).any() and volume[1:5].mean() > volume[7:19].mean():
-        yield (
+        yield say(
             "**More vehicles an hour are counted from 01:00 to 05:00 than from 07:00 to 19:00.** "
             "The clock may be that of another time zone, such as UTC: see the typical week, and "
             "set the source's `timezone`."
@@ -140,20 +171,34 @@ def clock_gaps(file: CleanedFile) -> Found:
     long = lengths[lengths >= file.steps_in(LONG_GAP)]
     if long.size:
         begin = begins[lengths.argmax()]
-        such = f"{len(long):,} such gaps of {in_words(LONG_GAP)} or more"
-        all_of_them = f"; {such} are {file.span(int(long.sum()))} together" if len(long) > 1 else ""
-        yield (
-            f"**No detector reports for {file.span(int(long.max()))}** from {file.stamp(begin)}"
-            f"{all_of_them}. Ask whether the records of that time still exist."
-        )
+        values = {"time": file.span(int(long.max())), "start": file.stamp(begin)}
+        if len(long) == 1:
+            yield say(
+                "**No detector reports for {time}** from {start}. Ask whether the records of that "
+                "time still exist.",
+                **values,
+            )
+        else:
+            yield say(
+                "**No detector reports for {time}** from {start}; {number} such gaps of {least} or "
+                "more are {all} together. Ask whether the records of that time still exist.",
+                **values,
+                number=count(len(long)),
+                least=in_words(LONG_GAP),
+                all=file.span(int(long.sum())),
+            )
 
 
 def features_without_values(file: CleanedFile) -> Found:
     dead = [file.features[at] for at in np.flatnonzero(np.isnan(file.statistics.highest))]
     if dead:
-        yield (
-            f"**{plain_text(listed(dead))} {'has' if len(dead) == 1 else 'have'} no values** in "
-            "any detector. Leave it out of `input_features` and `target_features`."
+        yield say_many(
+            "**{features} has no values** in any detector. Leave it out of `input_features` and "
+            "`target_features`.",
+            "**{features} have no values** in any detector. Leave it out of `input_features` and "
+            "`target_features`.",
+            len(dead),
+            features=feature_list(dead),
         )
 
 
@@ -170,45 +215,72 @@ def empty_nights(file: CleanedFile) -> Found:
     feature = int(odd.sum(axis=0).argmax())
     vds = _worst_first(odd[:, feature], night[:, feature])
     others = [file.features[at] for at in np.flatnonzero(odd.any(axis=0)) if at != feature]
-    also = f" (and {plain_text(listed(others))})" if others else ""
-    yield (
-        f"**{file.feature(feature)}{also} by night: {share(night[vds, feature].mean())} missing** "
-        f"from {NIGHT[0]:02d}:00 to {NIGHT[1]:02d}:00, by day {share(day[vds, feature].mean())}, "
-        f"in {_named(file, vds)}. Steps without vehicles may have been dropped; if so, write them "
-        "with a volume of 0, or night averages come out too high."
+    features = file.feature(feature)
+    if others:
+        features = say("{feature} (and {others})", feature=features, others=feature_list(others))
+    yield say(
+        "**{features} by night: {share} missing** from {from_hour}:00 to {until_hour}:00, by day "
+        "{by_day}, in {detectors}. Steps without vehicles may have been dropped; if so, write them "
+        "with a volume of 0, or night averages come out too high.",
+        features=features,
+        share=share(night[vds, feature].mean()),
+        from_hour=f"{NIGHT[0]:02d}",
+        until_hour=f"{NIGHT[1]:02d}",
+        by_day=share(day[vds, feature].mean()),
+        detectors=_named(file, vds),
     )
 
 
 def silent_zeros(file: CleanedFile) -> Found:
     longest, steps = file.statistics.zero_stretch, file.steps_in(LONG_ZERO)
-    if found := _long_stretches(file, longest, TARGET_FEATURES, steps, "is 0"):
-        yield f"{found}. A closed road, or a dead sensor: if so, its zeros are no values."
+    message = say("**{detector}: {feature} is 0 for {time}** from {start}")
+    if found := _long_stretches(file, longest, TARGET_FEATURES, steps, message):
+        yield say(
+            "{found}. A closed road, or a dead sensor: if so, its zeros are no values.", found=found
+        )
 
 
 def contradictions(file: CleanedFile) -> Found:
     """Values of 0 that the vehicles counted contradict, or that no count explains."""
     found, features = file.statistics, file.features
     observed = file.history.observed[-1]  # [N, F]
-    for counts, name, where, advice in (
+    for counts, name, message in (
         (
-            *(found.zero_speed_of_unknown, SPEED, "where the volume is unknown"),
-            "If no vehicle passed then, 0 is no speed: add 0 to "
-            f"`cleaning.features.{SPEED}.error_codes`, or the volume to the file.",
+            found.zero_speed_of_unknown,
+            SPEED,
+            say(
+                "**{feature} is 0 in {values} ({share}) where the volume is unknown**, in "
+                "{detectors}. If no vehicle passed then, 0 is no speed: add 0 to "
+                "`cleaning.features.avg_speed.error_codes`, or the volume to the file."
+            ),
         ),
         (
-            *(found.zero_speed_of_vehicles, SPEED, "while vehicles passed"),
-            "It may stand for a missing value, or for a queue that hardly moves.",
+            found.zero_speed_of_vehicles,
+            SPEED,
+            say(
+                "**{feature} is 0 in {values} ({share}) while vehicles passed**, in {detectors}. "
+                "It may stand for a missing value, or for a queue that hardly moves."
+            ),
         ),
         (
-            *(found.zero_occupancy_of_vehicles, OCCUPANCY, "while vehicles passed"),
-            "It may stand for a missing value; if so, it is wrong to train on.",
+            found.zero_occupancy_of_vehicles,
+            OCCUPANCY,
+            say(
+                "**{feature} is 0 in {values} ({share}) while vehicles passed**, in {detectors}. "
+                "It may stand for a missing value; if so, it is wrong to train on."
+            ),
         ),
     ):
         vds = _worst_first(counts > 0, counts)
         if vds.size:
             part = counts[vds].sum() / observed[vds, features.index(name)].sum()
-            values = f"{plural(int(counts[vds].sum()), 'value')} ({share(part)})"
-            yield f"**{name} is 0 in {values} {where}**, in {_named(file, vds)}. {advice}"
+            yield filled_in(
+                message,
+                feature=feature_name(name),
+                values=plural(int(counts[vds].sum()), "value"),
+                share=share(part),
+                detectors=_named(file, vds),
+            )
 
 
 def much_missing(file: CleanedFile) -> Found:
@@ -223,16 +295,34 @@ def much_missing(file: CleanedFile) -> Found:
     worst = []
     for vd in vds[:NAMED_VDS]:
         start, length = (numbers[vd, alive] for numbers in statistics.missing_stretch)
-        longest = f"{file.span(length.max())} from {file.stamp(start[length.argmax()])}"
-        found = f"{share(missing[vd])} missing**, longest gap {longest}"
-        worst.append(f"**{file.vdid(vd)}: {'nothing observed**' if missing[vd] == 1 else found}")
+        if missing[vd] == 1:
+            worst.append(say("**{detector}: nothing observed**", detector=file.vdid(vd)))
+        else:
+            worst.append(
+                say(
+                    "**{detector}: {share} missing**, longest gap {time} from {start}",
+                    detector=file.vdid(vd),
+                    share=share(missing[vd]),
+                    time=file.span(length.max()),
+                    start=file.stamp(start[length.argmax()]),
+                )
+            )
     if (more := len(vds) - NAMED_VDS) > 0:
-        have = "has" if more == 1 else "have"
-        worst.append(f"{more:,} more {have} {share(limit)} or more missing")
+        worst.append(
+            say_many(
+                "{number} more has {share} or more missing",
+                "{number} more have {share} or more missing",
+                more,
+                number=count(more),
+                share=share(limit),
+            )
+        )
     if worst:
-        yield (
-            f"{'; '.join(worst)}. Find out why; a detector observed less than "
-            f"{share(file.cleaning.min_observed)} (`cleaning.min_observed`) is not trained on."
+        yield say(
+            "{found}. Find out why; a detector observed less than {share} "
+            "(`cleaning.min_observed`) is not trained on.",
+            found=say("; ").join(worst),
+            share=share(file.cleaning.min_observed),
         )
 
 
@@ -248,12 +338,18 @@ def identical_series(file: CleanedFile) -> Found:
                 features_of.setdefault(tuple(vds), []).append(name)
     groups = sorted(features_of, key=lambda vds: (-len(features_of[vds]), vds))
     copies = [
-        f"**{_named(file, vds)} report identical {plain_text(listed(features_of[vds]))}**"
+        say(
+            "**{detectors} report identical {features}**",
+            detectors=_named(file, vds),
+            features=feature_list(features_of[vds]),
+        )
         for vds in groups[:NAMED_VDS]
     ]
-    more = f"; {len(groups) - NAMED_VDS:,} more such groups" if len(groups) > NAMED_VDS else ""
+    if (more := len(groups) - NAMED_VDS) > 0:
+        copies.append(say("{number} more such groups", number=count(more)))
     if copies:
-        yield f"{'; '.join(copies)}{more}. One is likely a copy: use one of them."
+        found = say("; ").join(copies)
+        yield say("{found}. One is likely a copy: use one of them.", found=found)
 
 
 def stuck_sensors(file: CleanedFile) -> Found:
@@ -261,31 +357,40 @@ def stuck_sensors(file: CleanedFile) -> Found:
     part = removed / np.maximum(before, 1)  # [N, F]
     vds = _worst_first(removed.any(axis=1), part.max(axis=1))
     stuck = [
-        f"**{file.vdid(vd)}: {file.feature(feature)} was stuck** for "
-        f"{in_words(removed[vd, feature] * cleaned_interval(file.vd))} in all "
-        f"({share(part[vd, feature])} of its values)"
+        say(
+            "**{detector}: {feature} was stuck** for {time} in all ({share} of its values)",
+            detector=file.vdid(vd),
+            feature=file.feature(feature),
+            time=in_words(removed[vd, feature] * cleaned_interval(file.vd)),
+            share=share(part[vd, feature]),
+        )
         for vd, feature in zip(vds[:NAMED_VDS], part[vds].argmax(axis=1), strict=False)
     ]
     if stuck:
-        others = _others(vds, " too")
-        yield f"{'; '.join([*stuck, *others])}. One value for hours: removed. Check the sensor."
+        found = say("; ").join([*stuck, *_others_too(vds)])
+        yield say("{found}. One value for hours: removed. Check the sensor.", found=found)
 
 
 def repeated_values(file: CleanedFile) -> Found:
     """Repeats of one value that the rule left: for hours where it is off, else for a day."""
     longest = file.statistics.equal_stretch
     ruled = [name for name in MEASURED if limits_of(file.cleaning, name).stuck_after]
-    for names, span, why in (
+    message = say("**{detector}: {feature} repeats one value for {time}** from {start}")
+    for names, span, advice in (
         (
             [name for name in MEASURED if name not in ruled],
             LONG_REPEAT,
-            "; `stuck_after` removes such runs",
+            say("{found}. Check the sensor; `stuck_after` removes such runs."),
         ),
-        (ruled, LONG_ZERO, "; it may be chance, as the value is common there"),
+        (
+            ruled,
+            LONG_ZERO,
+            say("{found}. Check the sensor; it may be chance, as the value is common there."),
+        ),
     ):
         steps = max(file.steps_in(span), FEWEST_REPEATS)
-        if found := _long_stretches(file, longest, names, steps, "repeats one value"):
-            yield f"{found}. Check the sensor{why}."
+        if found := _long_stretches(file, longest, names, steps, message):
+            yield filled_in(advice, found=found)
 
 
 def speed_against_occupancy(file: CleanedFile) -> Found:
@@ -296,11 +401,19 @@ def speed_against_occupancy(file: CleanedFile) -> Found:
     ratio = np.divide(dense, sparse, out=np.full_like(dense, np.nan), where=known)
     vds = _worst_first(ratio > UNSLOWED, ratio)
     if vds.size:
-        worst, unit = int(vds[0]), plain_text(file.units[file.features.index(SPEED)])
-        yield (
-            f"**Speed does not fall when occupancy rises at {_named(file, vds)}**: at "
-            f"{file.vdid(worst)} its median is {dense[worst]:.0f} {unit} above {DENSE:g} % and "
-            f"{sparse[worst]:.0f} {unit} below {SPARSE:g} %. Check the sensor."
+        worst = int(vds[0])
+        unit = plain_text(unit_in_words(file.units[file.features.index(SPEED)]))
+        yield say(
+            "**Speed does not fall when occupancy rises at {detectors}**: at {detector} its median "
+            "is {dense} {unit} above {dense_limit} and {sparse} {unit} below {sparse_limit}. Check "
+            "the sensor.",
+            detectors=_named(file, vds),
+            detector=file.vdid(worst),
+            dense=f"{dense[worst]:.0f}",
+            sparse=f"{sparse[worst]:.0f}",
+            unit=unit,
+            dense_limit=say("{number} %", number=f"{DENSE:g}"),
+            sparse_limit=say("{number} %", number=f"{SPARSE:g}"),
         )
 
 
@@ -312,11 +425,21 @@ def many_error_codes(file: CleanedFile) -> Found:
     if odd.any():
         feature = int(np.where(odd.any(axis=0), part, -1).argmax())
         first, *others = _worst_first(odd[:, feature], own[:, feature])
-        also = f", {share(MANY_CODES)} or more in {len(others):,} more" if others else ""
-        yield (
-            f"**{file.feature(feature)}: {share(own[first, feature])} error codes in "
-            f"{file.vdid(first)}**{also}. Check that these codes are no values "
-            "(`cleaning.error_codes`)."
+        found = say(
+            "**{feature}: {share} error codes in {detector}**",
+            feature=file.feature(feature),
+            share=share(own[first, feature]),
+            detector=file.vdid(first),
+        )
+        if others:
+            found = say(
+                "{found}, {share} or more in {number} more",
+                found=found,
+                share=share(MANY_CODES),
+                number=count(len(others)),
+            )
+        yield say(
+            "{found}. Check that these codes are no values (`cleaning.error_codes`).", found=found
         )
 
 
@@ -329,40 +452,63 @@ def out_of_range(file: CleanedFile) -> Found:
     for feature in features[:NAMED_VDS]:
         limits = range_in_words(limits_of(file.cleaning, file.features[feature]))
         first, *others = np.flatnonzero(removed[:, feature]).tolist()
-        where = f"{len(others) + 1:,} detectors" if others else file.vdid(first)
-        what = f"{plural(counts[feature], 'value')} outside {limits}"
-        outside.append(f"**{file.feature(feature)}: {what}** in {where}")
+        outside.append(
+            say(
+                "**{feature}: {values} outside {limits}** in {where}",
+                feature=file.feature(feature),
+                values=plural(counts[feature], "value"),
+                limits=limits,
+                where=plural(len(others) + 1, "detector") if others else file.vdid(first),
+            )
+        )
     if outside:
-        more = f"; {len(features) - NAMED_VDS} more features" if len(features) > NAMED_VDS else ""
+        if (more := len(features) - NAMED_VDS) > 0:
+            outside.append(say("{number} more features", number=more))
         recorded = file.history.observed[0].sum(axis=0)
-        many = (counts[features] >= WRONG_UNIT * recorded[features]).any()
-        unit, few = "That many suggest a wrong unit.", "Removed; widen the range if they are real."
-        yield f"{'; '.join(outside)}{more}. {unit if many else few}"
+        found = say("; ").join(outside)
+        if (counts[features] >= WRONG_UNIT * recorded[features]).any():
+            yield say("{found}. That many suggest a wrong unit.", found=found)
+        else:
+            yield say("{found}. Removed; widen the range if they are real.", found=found)
 
 
 def short_file(file: CleanedFile) -> Found:
     span = file.vd.sizes["time"] * interval_of(file.vd)
     if span < SHORT_FILE:
-        yield (
-            f"**The file holds {in_words(span)}**, less than 4 weeks: how days of the week differ "
-            "is weakly known. Bring more if you can."
+        yield say(
+            "**The file holds {time}**, less than 4 weeks: how days of the week differ is weakly "
+            "known. Bring more if you can.",
+            time=in_words(span),
         )
 
 
 def time_stamps(history: History) -> str:
     """One sentence about the time stamps of the file."""
     lost, moved = history.rows_lost, history.steps_moved
-    counts = {"blank (dropped)": lost["blank time stamps"], "out of order": moved["time order"]}
-    counts |= {"off the regular grid": moved["time grid"], "duplicates": lost["duplicates"]}
-    problems = listed(f"{count:,} {what}" for what, count in counts.items() if count)
+    counts = {
+        say("{number} blank (dropped)"): lost["blank time stamps"],
+        say("{number} out of order"): moved["time order"],
+        say("{number} off the regular grid"): moved["time grid"],
+        say("{number} duplicates"): lost["duplicates"],
+    }
+    problems = listed(
+        filled_in(message, number=count(number)) for message, number in counts.items() if number
+    )
     steps, absent = history.rows_after["raw"], -lost["absent steps"]
-    sentence = f"All {steps:,} time stamps are in order"
+    sentence = say("All {number} time stamps are in order", number=count(steps))
     if problems:
-        sentence = f"{steps:,} time stamps, among them {problems}"
+        sentence = say(
+            "{number} time stamps, among them {problems}", number=count(steps), problems=problems
+        )
     if not absent:
-        return f"{sentence}; no step of the regular grid is absent."
-    added = f"{'was' if absent == 1 else 'were'} added as missing"
-    return f"{sentence}; {plural(absent, 'step')} of the regular grid had none and {added}."
+        return say("{sentence}; no step of the regular grid is absent.", sentence=sentence)
+    return say_many(
+        "{sentence}; {steps} of the regular grid had none and was added as missing.",
+        "{sentence}; {steps} of the regular grid had none and were added as missing.",
+        absent,
+        sentence=sentence,
+        steps=plural(absent, "step"),
+    )
 
 
 def _worst_first(found: Any, by: npt.NDArray[Any]) -> Positions:
@@ -376,26 +522,36 @@ def _named(file: CleanedFile, vds: Sequence[int] | Positions) -> str:
     return listed([*map(file.vdid, vds[:NAMED_VDS]), *_others(vds)])
 
 
-def _others(vds: Sequence[int] | Positions, end: str = "") -> list[str]:
+def _others(vds: Sequence[int] | Positions) -> list[str]:
     """The detectors that are not named; none where all are."""
     more = len(vds) - NAMED_VDS
-    return [plural(more, "other detector") + end] if more > 0 else []
+    return [plural(more, "other detector")] if more > 0 else []
+
+
+def _others_too(vds: Sequence[int] | Positions) -> list[str]:
+    return [say("{detectors} too", detectors=others) for others in _others(vds)]
 
 
 def _long_stretches(
-    file: CleanedFile, longest: LongestStretches, names: Sequence[str], steps: int, what: str
+    file: CleanedFile, longest: LongestStretches, names: Sequence[str], steps: int, message: str
 ) -> str:
-    """Detectors with stretches of at least ``steps`` in these features, the longest first."""
+    """Detectors with stretches of at least ``steps`` in these features, the longest first;
+    ``message`` says what happens in such a stretch."""
     columns = [at for at, name in enumerate(file.features) if name in names]
     start, length = (numbers[:, columns] for numbers in longest)
     vds = _worst_first((length >= steps).any(axis=1), length.max(axis=1, initial=0))
     parts = [
-        f"**{file.vdid(vd)}: {file.feature(columns[at])} {what} for {file.span(length[vd, at])}** "
-        f"from {file.stamp(start[vd, at])}"
+        filled_in(
+            message,
+            detector=file.vdid(vd),
+            feature=file.feature(columns[at]),
+            time=file.span(length[vd, at]),
+            start=file.stamp(start[vd, at]),
+        )
         for vd in vds[:NAMED_VDS]
         for at in [length[vd].argmax()]
     ]
-    return "; ".join([*parts, *_others(vds, " too")])
+    return say("; ").join([*parts, *_others_too(vds)])
 
 
 CHECKS: tuple[Callable[[CleanedFile], Found], ...] = (

@@ -5,21 +5,35 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from vd_forecasting.language import marked, say
 from vd_forecasting.pipelines.data_engineering import resample
 from vd_forecasting.pipelines.data_quality.cleaned_file import CleanedFile, History
 from vd_forecasting.pipelines.data_quality.stretches import Gap, longest_gaps
-from vd_forecasting.rendering.markdown import plain_text, table
+from vd_forecasting.rendering.markdown import bold, feature_text, plain_text, table
 from vd_forecasting.vd_array import interval_of
-from vd_forecasting.wording import QUANTILES, in_words, share
+from vd_forecasting.wording import (
+    QUANTILES,
+    enumerated,
+    in_words,
+    plural,
+    quantile_name,
+    share,
+    unit_in_words,
+)
 
 MAX_LISTED_VDS = 40
 WORST_VDS = 20
 LONGEST_GAPS = 10
 FEATURES_PER_TABLE = 6
 
-# The words after the number of time steps that a rule dropped, moved or added.
-_CHANGED = {"blank time stamps": "dropped", "time order": "out of order"}
-_CHANGED |= {"time grid": "off the grid", "duplicates": "merged", "absent steps": "added"}
+# What is said of the time steps that a rule dropped, moved or added.
+_CHANGED = {
+    "blank time stamps": marked("{number} dropped"),
+    "time order": marked("{number} out of order"),
+    "time grid": marked("{number} off the grid"),
+    "duplicates": marked("{number} merged"),
+    "absent steps": marked("{number} added"),
+}
 
 Rows = list[list[str]]
 
@@ -34,7 +48,7 @@ def observed_rows(file: CleanedFile) -> tuple[Rows, Rows]:
     vds, quantiles, final = np.arange(shares.shape[1]), [], shares[-1]
     if len(vds) > MAX_LISTED_VDS:
         quantiles = [
-            [name, *_arrows(np.quantile(shares, at, axis=1))] for name, at in QUANTILES.items()
+            [quantile_name(at), *_arrows(np.quantile(shares, at, axis=1))] for at in QUANTILES
         ]
         incomplete = (final < 1).any(axis=1)
         worst = np.argsort(final.mean(axis=1), kind="stable")
@@ -53,9 +67,9 @@ def rule_rows(history: History) -> Rows:
     rows = []
     for rule, counts in zip(history.rules[1 : history.clean + 1], removed, strict=True):
         changed = abs(history.rows_lost[rule]) + history.steps_moved[rule]
-        steps = f"{changed:,} {_CHANGED[rule]}" if rule in _CHANGED else "–"
-        rows.append([rule, steps, *(f"{count:,}" for count in counts)])
-    return [*rows, ["**all**", "", *(f"**{count:,}**" for count in removed.sum(axis=0))]]
+        steps = say(_CHANGED[rule], number=f"{changed:,}") if rule in _CHANGED else "–"
+        rows.append([say(rule), steps, *(f"{count:,}" for count in counts)])
+    return [*rows, [bold(say("all")), "", *(f"**{count:,}**" for count in removed.sum(axis=0))]]
 
 
 def limit_rows(file: CleanedFile) -> Rows:
@@ -69,8 +83,9 @@ def limit_rows(file: CleanedFile) -> Rows:
         codes = ", ".join(f"{code:g}".replace("-", "−") for code in limits.error_codes or ())
         span = resample.range_in_words(limits)
         after = limits.stuck_after
-        stuck = in_words(pd.Timedelta(after).to_timedelta64()) if after else "off"
-        rows.append([plain_text(name), plain_text(own) or "unknown", codes or "none", span, stuck])
+        stuck = in_words(pd.Timedelta(after).to_timedelta64()) if after else say("off")
+        unit_shown = plain_text(unit_in_words(own)) or say("unknown")
+        rows.append([feature_text(name), unit_shown, codes or say("none"), span, stuck])
     return rows
 
 
@@ -79,9 +94,9 @@ def gap_rows(file: CleanedFile) -> Rows:
     rows = []
     for gap in longest_gaps(file.vd, LONGEST_GAPS):
         first, last = file.stamp(gap.start), file.stamp(gap.start + gap.length - 1)
-        vds = f"{len(gap.vds):,} detectors"
+        vds = plural(len(gap.vds), "detector")
         if len(gap.vds) in (1, file.vd.sizes["vd"]):
-            vds = "all detectors" if len(gap.vds) > 1 else file.vdid(gap.vds[0])
+            vds = say("all detectors") if len(gap.vds) > 1 else file.vdid(gap.vds[0])
         rows.append([vds, _features(file, gap), first, last, file.span(gap.length)])
     return rows
 
@@ -89,10 +104,10 @@ def gap_rows(file: CleanedFile) -> Rows:
 def _features(file: CleanedFile, gap: Gap) -> str:
     others = [name for at, name in enumerate(file.features) if at not in gap.features]
     if not others and len(file.features) > 1:
-        return "all features"
+        return say("all features")
     if len(others) == 1 and len(gap.features) > 2:
-        return f"all but {plain_text(others[0])}"
-    return plain_text(", ".join(file.features[at] for at in gap.features))
+        return say("all but {feature}", feature=feature_text(others[0]))
+    return enumerated(map(file.feature, gap.features))
 
 
 def unfit_rows(file: CleanedFile) -> Rows:
@@ -100,19 +115,21 @@ def unfit_rows(file: CleanedFile) -> Rows:
     rows = []
     for vd, shares in enumerate(file.target_shares):
         short = [
-            f"{plain_text(name)} {share(observed)}"
+            say("{feature} {share}", feature=feature_text(name), share=share(observed))
             for name, observed in zip(file.targets, shares, strict=True)
             if observed < file.cleaning.min_observed
         ]
         if short:
-            reason = "no value at all" if not shares.any() else f"observed: {', '.join(short)}"
+            reason = say("no value at all")
+            if shares.any():
+                reason = say("observed: {shares}", shares=enumerated(short))
             rows.append([file.vdid(vd), reason])
     return rows
 
 
 def by_feature(file: CleanedFile, head: list[str], rows: Rows) -> str:
     """A table with a column per feature after those of ``head``; several if it would be wide."""
-    names, lead = [plain_text(name) for name in file.features], len(head)
+    names, lead = [feature_text(name) for name in file.features], len(head)
     tables = []
     for start in range(0, len(names), FEATURES_PER_TABLE):
         some = slice(start, start + FEATURES_PER_TABLE)

@@ -13,11 +13,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.pipelines.data_engineering.resample import flow_factor
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vd_array import DIMS, interval_of
 from vd_forecasting.vocabulary import OCCUPANCY, SPEED, VOLUME
-from vd_forecasting.wording import in_words
+from vd_forecasting.wording import (
+    WEEKDAYS,
+    count,
+    enumerated,
+    feature_name,
+    in_words,
+    plural,
+    unit_in_words,
+)
 
 MOST_VALUES_OF_WEEKS = 40_000_000
 MOST_VALUES_OF_DIAGRAM = 10_000_000
@@ -31,7 +40,6 @@ SINGLE_VDS = 3
 Floats = npt.NDArray[np.float64]
 
 _MOST_FEATURES = 8
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEK = np.timedelta64(7, "D")
 _COLOUR = style.COLOURS["lstm"]
 
@@ -49,15 +57,15 @@ def evenly_spread(vd: xr.DataArray, most_values: int) -> xr.DataArray:
     They are in memory, ``("time", "vd", "feature")``.
     """
     vds = vd.sizes["vd"]
-    count = min(max(most_values // (vd.sizes["time"] * vd.sizes["feature"]), 1), vds)
-    return vd.transpose(*DIMS).isel(vd=np.arange(count) * vds // count).compute()
+    some = min(max(most_values // (vd.sizes["time"] * vd.sizes["feature"]), 1), vds)
+    return vd.transpose(*DIMS).isel(vd=np.arange(some) * vds // some).compute()
 
 
 def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
     """Draw the median and the usual range of every feature by time of the week."""
     some = evenly_spread(vd_clean.isel(feature=slice(_MOST_FEATURES)), MOST_VALUES_OF_WEEKS)
     week = weekly_quantiles(some)
-    question, shape = "What does a typical week look like?", (some.sizes["feature"], 1)
+    question, shape = say("What does a typical week look like?"), (some.sizes["feature"], 1)
     figure, axes = style.panels(question, _whose_week(vd_clean, some), shape, 1.9, sharex=True)
     for index, [ax] in enumerate(axes):
         _draw_week(ax, week["hour"].to_numpy(), week.isel(feature=index).to_numpy())
@@ -65,18 +73,21 @@ def plot_typical_week(vd_clean: xr.DataArray) -> Figure:
     # Names of days stand at their middle, lines where they begin.
     ax.set_xlim(0, 7 * 24)
     ax.set_xticks(np.arange(8) * 24, [])
-    ax.set_xticks(np.arange(7) * 24 + 12, _DAYS, minor=True)
+    ax.set_xticks(np.arange(7) * 24 + 12, [say(name) for name in WEEKDAYS], minor=True)
     ax.tick_params(axis="x", which="minor", length=0)
-    median = Line2D([], [], color=_COLOUR, label="median")
-    half = Patch(color=_COLOUR, alpha=0.4, linewidth=0, label="middle half")
-    most = Patch(color=_COLOUR, alpha=0.15, linewidth=0, label="90 % of the values")
+    median = Line2D([], [], color=_COLOUR, label=say("median"))
+    half = Patch(color=_COLOUR, alpha=0.4, linewidth=0, label=say("middle half"))
+    most = Patch(color=_COLOUR, alpha=0.15, linewidth=0, label=say("90 % of the values"))
     style.legend_below(figure, [median, half, most])
     return figure
 
 
 def _name(feature: xr.DataArray) -> str:
     """A feature with its unit."""
-    return ", ".join(filter(None, (str(feature[name].item()) for name in ("feature", "unit"))))
+    name, unit = (str(feature[of].item()) for of in ("feature", "unit"))
+    if not unit:
+        return feature_name(name)
+    return say("{feature}, {unit}", feature=feature_name(name), unit=unit_in_words(unit))
 
 
 def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
@@ -106,19 +117,26 @@ def weekly_quantiles(vd: xr.DataArray) -> xr.DataArray:
 
 def _whose_week(vd: xr.DataArray, some: xr.DataArray) -> str:
     vds, shown = vd.sizes["vd"], some.sizes["vd"]
-    whose = f"{vds:,} detectors" if vds > 1 else str(vd["vd"].to_numpy()[0])
+    whose = plural(vds, "detector") if vds > 1 else str(vd["vd"].to_numpy()[0])
     if shown < vds:
-        whose = f"{shown:,} of the {whose}, evenly spread"
-    clock = f", UTC{vd.attrs['utc_offset']}" if "utc_offset" in vd.attrs else ""
-    text = f"{whose}, {in_words(vd.sizes['time'] * interval_of(vd))}; the file's clock{clock}."
-    left_out = vd.sizes["feature"] - some.sizes["feature"]
-    return text + (f" The last {left_out} features are not shown." if left_out else "")
+        whose = say(
+            "{number} of the {detectors}, evenly spread", number=count(shown), detectors=whose
+        )
+    values = {"whose": whose, "time": in_words(vd.sizes["time"] * interval_of(vd))}
+    text = say("{whose}, {time}; the file's clock.", **values)
+    if "utc_offset" in vd.attrs:
+        offset = vd.attrs["utc_offset"]
+        text = say("{whose}, {time}; the file's clock, UTC{offset}.", **values, offset=offset)
+    if left_out := vd.sizes["feature"] - some.sizes["feature"]:
+        others = say("The last {number} features are not shown.", number=left_out)
+        text = closed_up(f"{text} {others}")
+    return text
 
 
 def _draw_week(ax: Axes, hours: Floats, week: Floats) -> None:
     """Draw one feature; ``week`` is [quantile, hour]."""
     if np.isnan(week).all():
-        style.say_empty(ax, "nothing observed")
+        style.say_empty(ax, say("nothing observed"))
         ax.set_yticks([])
         return
     # The last value, like every other, holds until its step ends.
@@ -133,7 +151,7 @@ def _draw_week(ax: Axes, hours: Floats, week: Floats) -> None:
 
 def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
     """Draw flow against occupancy or density, and speed against flow: all detectors, then a few."""
-    question = "How much traffic does the road carry, and how fast?"
+    question = say("How much traffic does the road carry, and how fast?")
     if reason := no_diagram(vd_clean):
         return style.figure_without_data(question, reason)
     needed = [n for n in (VOLUME, SPEED, OCCUPANCY) if n in vd_clean["feature"].to_numpy()]
@@ -142,7 +160,9 @@ def plot_fundamental_diagram(vd_clean: xr.DataArray) -> Figure:
     vdids = [str(vdid) for vdid in some["vd"].to_numpy()]
     single = _single_vds(*diagrams[0]) if len(vdids) > 1 else []
     whose = [slice(None), *(slice(n, n + 1) for n in single)]
-    names = [f"{len(vdids):,} detectors", *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    names = (
+        [plural(len(vdids), "detector"), *(vdids[n] for n in single)] if len(vdids) > 1 else vdids
+    )
     shape, height, grid = (1, len(diagrams)), 4.2, dict[str, Any]()
     if single:
         shape, height = (len(diagrams), len(whose)), 3.3
@@ -167,9 +187,14 @@ def no_diagram(vd: xr.DataArray) -> str:
     names = [str(name) for name in vd["feature"].to_numpy()]
     if VOLUME in names and {SPEED, OCCUPANCY} & {*names}:
         return ""
-    return (
-        f"No fundamental diagram: it needs {VOLUME} and one of {SPEED} and {OCCUPANCY}; the "
-        f"file has {', '.join(names[:5])}{' …' if len(names) > 5 else ''}."
+    has = enumerated(map(feature_name, names[:5]))
+    return say(
+        "No fundamental diagram: it needs {volume} and one of {speed} and {occupancy}; the file "
+        "has {features}.",
+        volume=feature_name(VOLUME),
+        speed=feature_name(SPEED),
+        occupancy=feature_name(OCCUPANCY),
+        features=f"{has} …" if len(names) > 5 else has,
     )
 
 
@@ -186,10 +211,13 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[xr.DataArray, xr.DataArray]]:
 
     Each is ``("time", "vd")``; its name is its label.
     """
-    flow, per_lane = flow_per_hour(vd), ""
+    flow, lanes = flow_per_hour(vd), None
     if "lane_num" in vd.coords and (vd["lane_num"] > 0).all():
-        flow, per_lane = flow / vd["lane_num"], " per lane"
-    flow = flow.rename(f"flow, veh/h{per_lane}")
+        lanes = vd["lane_num"]
+    if lanes is None:
+        flow = flow.rename(say("flow, veh/h"))
+    else:
+        flow = (flow / lanes).rename(say("flow, veh/h per lane"))
     measured = {
         name: of_one.astype(np.float64).rename(_name(of_one))
         for name in (SPEED, OCCUPANCY)
@@ -201,8 +229,14 @@ def _diagrams(vd: xr.DataArray) -> list[tuple[xr.DataArray, xr.DataArray]]:
     speed = measured[SPEED]
     if OCCUPANCY in measured:
         return [(measured[OCCUPANCY], flow), (flow, speed)]
-    length = "mi" if str(speed.name).endswith(", mph") else "km"
-    density = (flow / speed.where(speed > 0)).rename(f"density, veh/{length}{per_lane}")
+    labels = {
+        (False, False): say("density, veh/km"),
+        (False, True): say("density, veh/km per lane"),
+        (True, False): say("density, veh/mi"),
+        (True, True): say("density, veh/mi per lane"),
+    }
+    in_miles = str(vd["unit"].sel(feature=SPEED).item()) == "mph"
+    density = (flow / speed.where(speed > 0)).rename(labels[in_miles, lanes is not None])
     return [(density, flow), (flow, speed)]
 
 
@@ -210,17 +244,23 @@ def _single_vds(across: xr.DataArray, up: xr.DataArray) -> list[int]:
     """Positions of a few detectors, evenly spread over those with enough values."""
     steps = (np.isfinite(across.values) & np.isfinite(up.values)).sum(axis=0)
     enough = np.flatnonzero(steps >= min(_FEWEST_STEPS, len(across) / 2))
-    count = min(SINGLE_VDS, len(enough))
-    return [int(enough[at]) for at in np.linspace(0, len(enough) - 1, count).round().astype(int)]
+    some = min(SINGLE_VDS, len(enough))
+    return [int(enough[at]) for at in np.linspace(0, len(enough) - 1, some).round().astype(int)]
 
 
 def _what_cells_are(vd: xr.DataArray, some: xr.DataArray) -> str:
-    text = "Each cell counts time steps: the darker, the more (logarithmic)."
+    sentences = [say("Each cell counts time steps: the darker, the more (logarithmic).")]
     if OCCUPANCY not in vd["feature"].to_numpy():
-        text += " Density is flow divided by speed."
+        sentences.append(say("Density is flow divided by speed."))
     if some.sizes["vd"] < vd.sizes["vd"]:
-        text += f" {some.sizes['vd']:,} of the {vd.sizes['vd']:,} detectors, evenly spread."
-    return text
+        sentences.append(
+            say(
+                "{number} of the {detectors}, evenly spread.",
+                number=count(some.sizes["vd"]),
+                detectors=plural(vd.sizes["vd"], "detector"),
+            )
+        )
+    return closed_up(" ".join(sentences))
 
 
 def _edges(values: Floats) -> Floats:
@@ -243,7 +283,7 @@ def _draw_diagram(ax: Axes, across: Floats, up: Floats, edges: tuple[Floats, Flo
     ax.set_xlim(0, edges[0][-1])
     ax.set_ylim(0, edges[1][-1])
     if not counts.any():
-        style.say_empty(ax, "nothing observed")
+        style.say_empty(ax, say("nothing observed"))
         return
     norm = LogNorm(1, max(counts.max(), 2))
     ax.pcolormesh(*edges, np.ma.masked_equal(counts.T, 0), cmap=_COLOURS, norm=norm)

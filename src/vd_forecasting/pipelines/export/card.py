@@ -6,11 +6,22 @@ from typing import Any
 
 from vd_forecasting.artefacts.checkpoint import Checkpoint
 from vd_forecasting.artefacts.records import Config
+from vd_forecasting.language import marked, say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
-from vd_forecasting.wording import count, lead_time, number, shown_horizons, with_unit
+from vd_forecasting.vocabulary import mode_in_words, name_of
+from vd_forecasting.wording import (
+    count,
+    lead_time,
+    number,
+    shown_horizons,
+    unit_in_words,
+    with_unit,
+)
+
+_SPLITS = {"train": marked("train"), "val": marked("val"), "test": marked("test")}
 
 Rows = list[list[str]]
 
@@ -40,49 +51,56 @@ class Card:
     """A row per target feature and model: mean absolute errors on the test split."""
 
 
-def write_card(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any]) -> Page:
+def write_card(
+    best_model: Checkpoint, config: Config, metrics: Mapping[str, Any], report: Report
+) -> Page:
     """Say what an exported model is, how to call it, and how far its forecasts may be off."""
+    with speaking(report.language):
+        return Page(render(__package__, "card", **vars(_view(best_model, config, metrics))), {})
+
+
+def _view(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any]) -> Card:
     from vd_forecasting.models.export import INPUTS, OUTPUT, num_calendar  # noqa: PLC0415  (torch)
 
     interval, length = config.interval_minutes, best_model["sequence_length"]
     features, targets = best_model["input_features"], best_model["target_features"]
     vds, horizons = len(best_model["vdids"]), best_model["prediction_length"]
     values, calendar = map(code, INPUTS)
-    view = Card(
+    return Card(
         best_model,
         config,
-        name=NAMES[config.model],
-        mode=MODES_IN_WORDS[config.mode],
+        name=name_of(config.model),
+        mode=mode_in_words(config.mode),
         inputs=[
             [
                 values,
                 f"float32 [B, {length}, {vds}, {len(features)}]",
-                "windows, steps, detectors, features; physical units, no NaN",
+                say("windows, steps, detectors, features; physical units, no NaN"),
             ],
             [
                 calendar,
                 f"float32 [B, {length}, {num_calendar(best_model)}]",
-                "windows, steps, numbers of the calendar",
+                say("windows, steps, numbers of the calendar"),
             ],
         ],
         output=[
             [
                 code(OUTPUT),
                 f"float32 [B, {horizons}, {vds}, {len(targets)}]",
-                "windows, horizons, detectors, features forecast; physical units",
+                say("windows, horizons, detectors, features forecast; physical units"),
             ]
         ],
         features=[
             [
                 str(at),
                 code(name),
-                plain_text(best_model["units"][name]),
+                plain_text(unit_in_words(best_model["units"][name])),
                 str(targets.index(name)) if name in targets else "",
             ]
             for at, name in enumerate(features)
         ],
         splits=[
-            [name, *map(_minute, (span.start, span.end)), count(span.windows)]
+            [say(_SPLITS[name]), *map(_minute, (span.start, span.end)), count(span.windows)]
             for name, span in config.split.items()
         ],
         reach=lead_time(interval * horizons),
@@ -90,7 +108,7 @@ def write_card(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any
         errors=[
             [
                 with_unit(plain_text(feature), plain_text(best_model["units"][feature])),
-                NAMES[model],
+                name_of(model),
                 *(number(errors[feature]["mae"][step - 1]) for step in shown_horizons(horizons)),
             ]
             for feature in targets
@@ -100,7 +118,6 @@ def write_card(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any
             )
         ],
     )
-    return Page(render(__package__, "card", **vars(view)), {})
 
 
 def _minute(iso: str) -> str:

@@ -1,8 +1,9 @@
 """Does a model still do what its comparison promised? Errors then and now, and unseen values."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import xarray as xr
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
 from vd_forecasting.evaluation.metrics import score
+from vd_forecasting.language import say
 from vd_forecasting.pipelines.forecast.flags import beyond_training
-from vd_forecasting.wording import change, percent, plural, quantity
+from vd_forecasting.wording import change, feature_name, level, percent, plural, quantity
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ UNCOVERED = 0.1
 LEAST_SCORED = pd.Timedelta("1D")
 """Of origins; fewer hold a single peak, or none."""
 
+Said = Callable[[], str]
+"""Part of a sentence, in the language spoken when it is asked for."""
+
 COLUMNS = ["model", "feature", "unit", "horizon", "n", "mae", "promised_mae"]
 
 
@@ -43,9 +48,14 @@ class Drift:
     """How many are scored."""
     comparison: str
     """The data of the comparison."""
-    verdict: str
-    """In one line."""
+    in_words: Callable[[], str]
+    """Says in the language spoken, in one line, whether to train again, and why."""
     train_again: bool
+
+    @property
+    def verdict(self) -> str:
+        """The same."""
+        return self.in_words()
 
 
 def find_drift(
@@ -59,33 +69,64 @@ def find_drift(
         The drift, and its scores.
     """
     new, scores = score_recent(forecasts, metrics)
-    reasons, remarks = list[str](), list[str]()
+    reasons, remarks = list[Said](), list[Said]()
     is_judged = new.size > 0 and new[-1] - new[0] >= LEAST_SCORED
     if not new.size:
-        remarks.append("no forecast after the training data has a truth")
+        remarks.append(_no_truth)
     elif not is_judged:
-        remarks.append(f"{plural(new.size, 'window')} with known truths, less than a day, are few")
+        remarks.append(partial(_few_truths, new.size))
     else:
         for feature, unit in forecasts.units.items():
-            line, lost = compare(scores[scores["feature"] == feature], forecasts.network, unit)
-            (reasons if lost else remarks).append(f"{feature} {line}")
+            of_feature = scores[scores["feature"] == feature]
+            line, lost = compare(of_feature, forecasts.network, feature, unit)
+            (reasons if lost else remarks).append(line)
         promised, covered = coverage(forecasts)
-        line = f"{percent(covered)} of the truths lie within the {promised} % intervals"
         lost = covered < float(promised) / 100 - UNCOVERED
-        (reasons if lost else remarks).append(line)
+        (reasons if lost else remarks).append(partial(_covered, covered, float(promised) / 100))
     beyond = beyond_training(recent)[recent.file].sum(axis=(0, 1))
     seen = recent.observed[recent.file].sum(axis=(0, 1))
     for feature, unseen in zip(recent.features, beyond / np.maximum(seen, 1), strict=True):
         if unseen > UNSEEN:
-            reasons.append(f"{percent(unseen)} of {feature} lie beyond the range of training")
-    advice = "train it again" if reasons else "no need to train it again"
-    if not reasons and not is_judged:
-        advice = "not known whether to train it again"
-    verdict = f"{advice}: {'; '.join(reasons or remarks)}"
-    level = logging.WARNING if reasons else logging.INFO
-    logger.log(level, "%s on %s: %s", forecasts.experiment, forecasts.source, verdict)
-    drift = Drift(scores, int(new.size), str(metrics["source"]), verdict, bool(reasons))
+            reasons.append(partial(_unseen, float(unseen), feature))
+    in_words = partial(_verdict, reasons, remarks, is_judged=is_judged)
+    severity = logging.WARNING if reasons else logging.INFO
+    logger.log(severity, "%s on %s: %s", forecasts.experiment, forecasts.source, in_words())
+    drift = Drift(scores, int(new.size), str(metrics["source"]), in_words, bool(reasons))
     return drift, scores
+
+
+def _verdict(reasons: Sequence[Said], remarks: Sequence[Said], *, is_judged: bool) -> str:
+    why = say("; ").join(line() for line in reasons or remarks)
+    if reasons:
+        return say("train it again: {why}", why=why)
+    if is_judged:
+        return say("no need to train it again: {why}", why=why)
+    return say("not known whether to train it again: {why}", why=why)
+
+
+def _no_truth() -> str:
+    return say("no forecast after the training data has a truth")
+
+
+def _few_truths(windows: int) -> str:
+    number = plural(windows, "window")
+    return say("{windows} with known truths, less than a day, are few", windows=number)
+
+
+def _covered(covered: float, promised: float) -> str:
+    return say(
+        "{share} of the truths lie within the {level} intervals",
+        share=percent(covered),
+        level=level(promised),
+    )
+
+
+def _unseen(share: float, feature: str) -> str:
+    return say(
+        "{share} of {feature} lie beyond the range of training",
+        share=percent(share),
+        feature=feature_name(feature),
+    )
 
 
 def score_recent(
@@ -125,7 +166,7 @@ def coverage(forecasts: RecentForecasts) -> tuple[str, float]:
     return level, float(within.where(truth.notnull()).mean())
 
 
-def compare(scores: pd.DataFrame, network: str, unit: str) -> tuple[str, bool]:
+def compare(scores: pd.DataFrame, network: str, feature: str, unit: str) -> tuple[Said, bool]:
     """Errors of a feature beside those promised, all horizons pooled, in words; and whether
     those of the network exceed them by more than :data:`LOST`."""
     now, promised = dict[str, float](), dict[str, float]()
@@ -136,7 +177,21 @@ def compare(scores: pd.DataFrame, network: str, unit: str) -> tuple[str, bool]:
         promised[model] = float((own["promised_mae"] * weights).sum(min_count=1))
     own_change, of_all = (change(now[name], promised[name]) for name in now)
     relative = (1 + own_change) / (1 + of_all) - 1 if of_all > -1 else own_change
-    changes = f"{percent(own_change, signed=True)}; persistence {percent(of_all, signed=True)}"
-    expected = quantity(promised[network], unit)
-    line = f"{quantity(now[network], unit)}, promised {expected} ({changes})"
-    return line, bool(min(own_change, relative) > LOST)
+    errors = (now[network], promised[network])
+    in_words = partial(_beside_promised, feature, unit, errors, (own_change, of_all))
+    return in_words, bool(min(own_change, relative) > LOST)
+
+
+def _beside_promised(
+    feature: str, unit: str, errors: tuple[float, float], changes: tuple[float, float]
+) -> str:
+    now, promised = (quantity(error, unit) for error in errors)
+    own, of_all = (percent(change, signed=True) for change in changes)
+    return say(
+        "{feature} {error}, promised {promised} ({change}; persistence {reference})",
+        feature=feature_name(feature),
+        error=now,
+        promised=promised,
+        change=own,
+        reference=of_all,
+    )

@@ -10,16 +10,20 @@ import xarray as xr
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
 from vd_forecasting.artefacts.recent import FLAGS
+from vd_forecasting.language import say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.forecast.drift import Drift
 from vd_forecasting.pipelines.forecast.table import MOST_ROWS
+from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES
+from vd_forecasting.vocabulary import mode_in_words, name_of
 from vd_forecasting.wording import (
     count,
     lead_time,
+    level,
     number,
     plural,
     share,
@@ -66,7 +70,7 @@ class ForecastPage:
     steps: list[str]
     """Header of the columns of shown horizons."""
     level: str
-    """Of the widest intervals, in per cent."""
+    """Of the widest intervals."""
     expected: dict[str, Rows]
     """By feature: a row per detector with the last value, and forecasts of the network with the
     widest interval in brackets."""
@@ -78,11 +82,17 @@ class ForecastPage:
     """Whether the table leaves out origins."""
 
 
-def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) -> Page:
+def write_page(
+    recent: RecentWindows, forecasts: RecentForecasts, drift: Drift, report: Report
+) -> Page:
     """Report the forecasts from the last origin, what is unsure about them, and the errors to be
     expected; a figure of errors too, where the truth is there."""
-    from vd_forecasting.pipelines.forecast import plots  # noqa: PLC0415  (imports matplotlib)
+    with speaking(report.language):
+        text = render(__package__, "forecast", **vars(_view(recent, forecasts, drift)))
+        return with_figures(text, partial(_figures, recent, forecasts, drift))
 
+
+def _view(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) -> ForecastPage:
     interval = forecasts.interval_minutes
     horizons = shown_horizons(len(forecasts.horizons))
     shown = forecasts.best_informed
@@ -91,23 +101,23 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         name: int(forecasts.has(name).isel(origin=-1).sel(model=shown).sum()) for name in FLAGS
     }
     there = {*recent.vdids_there}
-    view = ForecastPage(
+    return ForecastPage(
         forecasts,
         drift,
-        name=NAMES[shown],
-        judged=NAMES[forecasts.network],
+        name=name_of(shown),
+        judged=name_of(forecasts.network),
         refit=_refit(forecasts),
-        mode=MODES_IN_WORDS[forecasts.mode],
+        mode=mode_in_words(forecasts.mode),
         origin=_stamp(forecasts.origins[-1], forecasts),
         missing=share(missing) if (missing := missing_share(recent)) else "",
         reach=lead_time(interval * forecasts.horizons[-1]),
         clock=_clock(recent),
         left_out=[code(name) for name in recent.vdids if name not in there],
-        flags=[[code(name), FLAGS[name], count(n)] for name, n in counts.items() if n],
+        flags=[[code(name), say(FLAGS[name]), count(n)] for name, n in counts.items() if n],
         num_forecasts=network["prediction"].size,
         num_flagged=int((network["flag"] > 0).sum()),
         steps=[lead_time(interval * step) for step in horizons],
-        level=forecasts.levels[-1],
+        level=level(float(forecasts.levels[-1]) / 100),
         expected={
             with_unit(plain_text(feature), plain_text(unit)): expected_rows(
                 recent, network.sel(feature=feature, horizon=horizons), forecasts.levels[-1]
@@ -123,13 +133,17 @@ def write_page(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) 
         },
         is_cut=forecasts.prediction.size > MOST_ROWS,
     )
-    figures: dict[str, Draw] = {
-        "next": partial(plots.plot_next, f"What does {NAMES[shown]} expect?", recent, forecasts),
-    }
+
+
+def _figures(recent: RecentWindows, forecasts: RecentForecasts, drift: Drift) -> dict[str, Draw]:
+    from vd_forecasting.pipelines.forecast import plots  # noqa: PLC0415  (imports matplotlib)
+
+    expects = say("What does {name} expect?", name=name_of(forecasts.best_informed))
+    promised = say("Are errors as the comparison promised?")
+    figures: dict[str, Draw] = {"next": partial(plots.plot_next, expects, recent, forecasts)}
     if drift.origins:
-        question = "Are errors as the comparison promised?"
-        figures["errors"] = partial(plots.plot_errors, question, forecasts, drift)
-    return Page(render(__package__, "forecast", **vars(view)), figures)
+        figures["errors"] = partial(plots.plot_errors, promised, forecasts, drift)
+    return figures
 
 
 def expected_rows(recent: RecentWindows, forecast: xr.Dataset, level: str) -> Rows:
@@ -142,7 +156,12 @@ def expected_rows(recent: RecentWindows, forecast: xr.Dataset, level: str) -> Ro
             code(vdid),
             number(_last_value(recent, vdid, feature)),
             *(
-                f"{number(point)} ({number(low)} to {number(high)})"
+                say(
+                    "{point} ({low} to {high})",
+                    point=number(point),
+                    low=number(low),
+                    high=number(high),
+                )
                 for point, low, high in zip(
                     *(forecast[name].sel(vd=vdid).values.tolist() for name in names), strict=True
                 )
@@ -158,10 +177,10 @@ def error_rows(drift: Drift, feature: str, horizons: list[int], models: list[str
     rows: Rows = []
     for model in models:
         by_step = own[own["model"] == model].set_index("horizon")
-        for column, where in (("promised_mae", "comparison"), ("mae", "this file")):
+        for column, where in (("promised_mae", say("comparison")), ("mae", say("this file"))):
             errors: pd.Series[float] = by_step.loc[horizons, column]
             if errors.notna().any():
-                rows.append([NAMES[model], where, *map(number, errors)])
+                rows.append([name_of(model), where, *map(number, errors)])
     return rows
 
 
@@ -187,7 +206,9 @@ def _refit(forecasts: RecentForecasts) -> dict[str, str]:
     if not forecasts.refitted:
         return {}
     least, most = min(forecasts.refit_epochs), max(forecasts.refit_epochs)
-    epochs = plural(most, "epoch") if least == most else f"{least} to {most} epochs"
+    epochs = plural(most, "epoch")
+    if least < most:
+        epochs = say("{least} to {most} epochs", least=least, most=most)
     comparison, file = map(count, forecasts.refit_windows)
     until = _stamp(forecasts.refit_until, forecasts)
     return {"comparison": comparison, "file": file, "until": until, "epochs": epochs}
@@ -205,7 +226,17 @@ def _clock(recent: RecentWindows) -> str:
     if own == trained:
         return ""
     if not own:
-        return f"the file names no UTC offset; its clock is taken for the training's, UTC{trained}"
+        return say(
+            "the file names no UTC offset; its clock is taken for the training's, UTC{offset}",
+            offset=trained,
+        )
     if not trained:
-        return f"the training data named no UTC offset; their clock is taken for this one, UTC{own}"
-    return f"the model was trained on a clock of UTC{trained}; time stamps here are of UTC{own}"
+        return say(
+            "the training data named no UTC offset; their clock is taken for this one, UTC{offset}",
+            offset=own,
+        )
+    return say(
+        "the model was trained on a clock of UTC{trained}; time stamps here are of UTC{own}",
+        trained=trained,
+        own=own,
+    )

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vd_forecasting.artefacts import RecentForecasts, RecentWindows
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.pipelines.forecast.clean_recent import shift
 from vd_forecasting.pipelines.forecast.drift import Drift
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vd_array import as_interval
-from vd_forecasting.vocabulary import NAMES
-from vd_forecasting.wording import lead_time, with_unit
+from vd_forecasting.vocabulary import name_of
+from vd_forecasting.wording import lead_time, listed, with_unit
 
 MOST_DETECTORS = 3
 _BEFORE = 3
@@ -47,18 +48,22 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
     targets, observed = recent.target_series
     measured = np.where(observed, recent.to_physical(targets), np.nan)[known]
     ahead = origin + step * np.arange(len(forecasts.horizons) + 1)
-    clock = f"UTC{forecasts.utc_offset}" if forecasts.utc_offset else "clock of the file"
-    detail = (
-        f"Up to {pd.Timestamp(origin):%Y-%m-%d %H:%M} ({clock}), and the next "
-        f"{lead_time(forecasts.interval_minutes * len(forecasts.horizons))}."
+    *others, highest = forecasts.levels
+    detail = say(
+        "Up to {time} ({clock}), and the next {reach}. Shaded: where {shares} of the truths are to "
+        "lie.",
+        time=f"{pd.Timestamp(origin):%Y-%m-%d %H:%M}",
+        clock=f"UTC{forecasts.utc_offset}" if forecasts.utc_offset else say("clock of the file"),
+        reach=lead_time(forecasts.interval_minutes * len(forecasts.horizons)),
+        shares=listed([*others, say("{number} %", number=highest)]),
     )
-    shares = " and ".join(forecasts.levels)
-    detail += f" Shaded: where {shares} % of the truths are to lie."
     if len(vdids) < len(forecasts.vdids):
-        detail += (
-            f" {len(vdids)} of {len(forecasts.vdids)} detectors, those for which most change is "
-            "expected."
+        some = say(
+            "{number} of {all} detectors, those for which most change is expected.",
+            number=len(vdids),
+            all=len(forecasts.vdids),
         )
+        detail = closed_up(f"{detail} {some}")
     shape = (len(features), len(vdids))
     figure, axes = style.panels(question, detail, shape, 2.3, sharex=True, sharey="row")
     for row, (feature, of_row) in enumerate(zip(features, axes, strict=True)):
@@ -81,7 +86,7 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
                 ax.fill_between(ahead, lower, upper, color=colour, alpha=0.15, linewidth=0)
             ax.axvline(mdates.date2num(origin), color="#999999", linewidth=0.8, zorder=0)
             if not np.isfinite(values).any():
-                style.say_empty(ax, "nothing measured")
+                style.say_empty(ax, say("nothing measured"))
             if row == 0:
                 style.title(ax, vdid)
     for ax in axes[-1]:
@@ -99,7 +104,7 @@ def plot_next(question: str, recent: RecentWindows, forecasts: RecentForecasts) 
 def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figure:
     """MAE by horizon of all models that have not seen the truths, and the network's and
     persistence's in the comparison."""
-    detail = "Thin lines without markers: the errors that the comparison promised."
+    detail = say("Thin lines without markers: the errors that the comparison promised.")
     figure, axes = style.feature_panels(question, detail, forecasts.features, 3.4)
     minutes = forecasts.interval_minutes * np.array(forecasts.horizons)
     for feature, ax in axes.items():
@@ -110,8 +115,10 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
             ax.plot(minutes, own["mae"], **style.line_style(model))
             promised: dict[str, Any] = {"linewidth": 0.9, "marker": "", "label": None}
             ax.plot(minutes, own["promised_mae"], **style.line_style(model, **promised))
-        style.title(ax, f"MAE of {with_unit(feature, forecasts.units[feature])}")
-        ax.set_xlabel("minutes ahead")
+        style.title(
+            ax, say("MAE of {feature}", feature=with_unit(feature, forecasts.units[feature]))
+        )
+        ax.set_xlabel(say("minutes ahead"))
         style.start_at_zero(ax)
     handles = [Line2D([], [], **style.line_style(name)) for name in forecasts.scored]
     style.legend_below(figure, handles)
@@ -120,7 +127,7 @@ def plot_errors(question: str, forecasts: RecentForecasts, drift: Drift) -> Figu
 
 def _line(model: str, forecasts: RecentForecasts) -> dict[str, Any]:
     if model == "truth":
-        return {"color": style.COLOURS[model], "label": NAMES[model], "linewidth": 1.4}
+        return {"color": style.COLOURS[model], "label": name_of(model), "linewidth": 1.4}
     if model == forecasts.network and forecasts.refitted:  # which has its colour
         return style.line_style(model, linewidth=0.9, marker="")
     return style.line_style(model, markersize=3.0)

@@ -1,6 +1,6 @@
 """All experiments, or those that did not fail, on the detectors that every mode forecasts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -38,8 +38,13 @@ class Found:
     ``compare_{mode}``."""
     scores: Mapping[str, Frames] = field(default_factory=dict)
     """By mode."""
-    left_out: str = ""
-    """Why a mode that has results is not compared with the others."""
+    why_left_out: Callable[[], str] = str
+    """Says why a mode that has results is not compared with the others; "" without such a mode."""
+
+    @property
+    def left_out(self) -> str:
+        """The same in the language spoken."""
+        return self.why_left_out()
 
 
 @dataclass(frozen=True)

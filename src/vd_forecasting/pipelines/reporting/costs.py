@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vd_forecasting.artefacts import Fit, Outcome
-from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.language import say
+from vd_forecasting.rendering.markdown import feature_text
 from vd_forecasting.wording import (
     change,
     count,
@@ -83,49 +84,58 @@ class Costs:
         """``12 of 20``, or for several trainings ``median 12 (8 to 19)``."""
         best = [fit.best_epoch for fit in self.fits]
         if len(best) == 1:
-            return f"{best[0]} of {len(self.fits[0].epochs)}"
-        return f"median {statistics.median(best):g} ({min(best)} to {max(best)})"
+            return say("{part} of {all}", part=best[0], all=len(self.fits[0].epochs))
+        return say(
+            "median {median} ({first} to {last})",
+            median=f"{statistics.median(best):g}",
+            first=min(best),
+            last=max(best),
+        )
 
     @property
     def ended_by_in_words(self) -> str:
         """Why training ended, and how many of several trainings."""
         reasons = Counter(map(_ended_by, self.fits)).most_common()
         if len(reasons) > 1:
-            return listed(f"{reason} in {times:,}" for reason, times in reasons)
+            return listed(
+                say("{reason} in {number}", reason=reason, number=count(times))
+                for reason, times in reasons
+            )
         [(reason, times)] = reasons
-        return f"{reason}, all {plural(times, 'training')}" if times > 1 else reason
+        if times == 1:
+            return reason
+        return say("{reason}, all {trainings}", reason=reason, trainings=plural(times, "training"))
 
 
 def _ended_by(fit: Fit) -> str:
     if fit.diverged:
-        return "divergence"
+        return say("divergence")
     if fit.stopped_early:
-        return "early stopping"
-    return "the end of its schedule" if fit.decayed else "the limit of epochs"
+        return say("early stopping")
+    return say("the end of its schedule") if fit.decayed else say("the limit of epochs")
 
 
 def cost_rows(costs: Mapping[str, Costs]) -> list[list[str]]:
     """Rows of a table with one column per model, in the order of ``costs``."""
     of_all = list(costs.values())
     seeds = any(cost.seeds > 1 for cost in of_all)
-    rows = {"trainable parameters": [cost.parameters_in_words for cost in of_all]}
+    rows = {say("trainable parameters"): [cost.parameters_in_words for cost in of_all]}
     if seeds:
-        rows["seeds"] = [count(cost.seeds) for cost in of_all]
+        rows[say("seeds")] = [count(cost.seeds) for cost in of_all]
     if any(cost.models > 1 for cost in of_all):
-        rows["models trained"] = [count(cost.models) for cost in of_all]
-    time = "training time per seed" if seeds else "training time"
+        rows[say("models trained")] = [count(cost.models) for cost in of_all]
+    time = say("training time per seed") if seeds else say("training time")
     rows[time] = [duration(cost.seconds) for cost in of_all]
-    rows["time per epoch"] = [duration(cost.seconds_per_epoch) for cost in of_all]
-    rows["chosen epoch"] = [cost.best_epoch_in_words for cost in of_all]
-    rows["training ended by"] = [cost.ended_by_in_words for cost in of_all]
+    rows[say("time per epoch")] = [duration(cost.seconds_per_epoch) for cost in of_all]
+    rows[say("chosen epoch")] = [cost.best_epoch_in_words for cost in of_all]
+    rows[say("training ended by")] = [cost.ended_by_in_words for cost in of_all]
     measured = [cost.outcome.cost for cost in of_all]
     for batch in measured[0].latency_seconds:
-        forecast = f"forecast of {plural(batch, 'window')}, one CPU thread"
+        forecast = say("forecast of {windows}, one CPU thread", windows=plural(batch, "window"))
         rows[forecast] = [quantity(1e3 * of.latency_seconds[batch], "ms") for of in measured]
-    rows["memory of a training step"] = [megabytes(of.training_step_bytes) for of in measured]
+    rows[say("memory of a training step")] = [megabytes(of.training_step_bytes) for of in measured]
     for name in dict.fromkeys(feature for cost in of_all for feature in cost.gaps):
-        rows[f"generalisation gap, {plain_text(name)}"] = [
-            number(cost.gaps.get(name)) for cost in of_all
-        ]
-    rows["generalisation gap, mean"] = [number(cost.gap) for cost in of_all]
+        label = say("generalisation gap, {feature}", feature=feature_text(name))
+        rows[label] = [number(cost.gaps.get(name)) for cost in of_all]
+    rows[say("generalisation gap, mean")] = [number(cost.gap) for cost in of_all]
     return [[label, *cells] for label, cells in rows.items()]

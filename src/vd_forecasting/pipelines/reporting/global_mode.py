@@ -4,12 +4,14 @@ It stands there only if it was made of the same data, so that what differs are t
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from vd_forecasting.artefacts import Config, Outcome
+from vd_forecasting.language import say
 from vd_forecasting.parameters import Evaluation, Intervals
 from vd_forecasting.pipelines.reporting.across_modes import Found, align_modes
 from vd_forecasting.pipelines.reporting.scores import (
@@ -48,9 +50,7 @@ def gather_global(
         return Found({}, {}, {})
     try:
         if failures:
-            of = failures[0]
-            reason = f"{code(of.node)} {of.state}, {code(of.reason)}"
-            return Found({}, {}, {}, left_out=_apart(reason))
+            return Found({}, {}, {}, why_left_out=partial(_apart_as_it_failed, failures[0]))
         searches = {"lstm": lstm_tuned, "xlstm": xlstm_tuned}
         outcomes = {
             model: gather_outcome(*read)
@@ -62,7 +62,7 @@ def gather_global(
         *_, of_errors = score_forecasts(aligned, evaluation)
         *_, of_intervals = score_intervals(aligned, validation, intervals, evaluation.confidence)
     except ValueError as error:
-        return Found({}, {}, {}, left_out=_apart(plain_text(error)))
+        return Found({}, {}, {}, why_left_out=partial(_apart, plain_text(error)))
     return Found(
         {f"{GLOBAL_MODE}_{model}": outcome for model, outcome in outcomes.items()},
         {GLOBAL_MODE: parts["baselines"]},
@@ -74,7 +74,7 @@ def gather_global(
 def take_in_global(found: Found, of_global: Found) -> Found:
     """All results together, or those of ``compare_all`` and what keeps ``global_vd`` apart."""
     if not (found.outcomes and of_global.outcomes):
-        return replace(found, left_out=of_global.left_out)
+        return replace(found, why_left_out=of_global.why_left_out)
     six, own = (
         {name: outcome.forecasts for name, outcome in results.outcomes.items()}
         for results in (found, of_global)
@@ -85,11 +85,9 @@ def take_in_global(found: Found, of_global: Found) -> Found:
             check_same_data(outcome, next(iter(found.outcomes.values())))
         spoilt = comparable and not align_modes(six | own, {}).comparable
     except ValueError as error:
-        again = code(f"kedro run --pipeline compare_{GLOBAL_MODE}")
-        return replace(found, left_out=_apart(f"{plain_text(error)}; make it anew: {again}"))
+        return replace(found, why_left_out=partial(_apart_until_made_anew, plain_text(error)))
     if spoilt:
-        reason = "it forecasts none of the detectors that the other modes share"
-        return replace(found, left_out=_apart(reason))
+        return replace(found, why_left_out=_apart_without_shared_detectors)
     return Found(
         {**found.outcomes, **of_global.outcomes},
         {**found.baselines, **of_global.baselines},
@@ -99,7 +97,26 @@ def take_in_global(found: Found, of_global: Found) -> Found:
 
 
 def _apart(reason: str) -> str:
-    return f"{code(GLOBAL_MODE)} is not compared here: {reason}."
+    return say("{mode} is not compared here: {reason}.", mode=code(GLOBAL_MODE), reason=reason)
+
+
+def _apart_as_it_failed(failure: Failure) -> str:
+    return say(
+        "{mode} is not compared here: {node} {state}, {reason}.",
+        mode=code(GLOBAL_MODE),
+        node=code(failure.node),
+        state=say(failure.state),
+        reason=code(failure.reason),
+    )
+
+
+def _apart_until_made_anew(reason: str) -> str:
+    again = code(f"kedro run --pipeline compare_{GLOBAL_MODE}")
+    return _apart(say("{reason}; make it anew: {command}", reason=reason, command=again))
+
+
+def _apart_without_shared_detectors() -> str:
+    return _apart(say("it forecasts none of the detectors that the other modes share"))
 
 
 def check_same_data(outcome: Outcome, reference: Outcome) -> None:

@@ -38,7 +38,7 @@ def create_experiment_report() -> Pipeline:
         [
             _node(scores.gather_outcome, [*ARTEFACTS, "params:tuned"], "outcome"),
             _node(scores.score_experiment, scored, ["errors", "metrics"]),
-            _node(write_training_report, ["outcome", "errors"], "training_report"),
+            _node(write_training_report, ["outcome", "errors", "params:report"], "training_report"),
             _node(scores.conclude_experiment, ["outcome", "training_report", "metrics"], "result"),
         ]
     )
@@ -62,7 +62,7 @@ def create_comparison(mode: str) -> Pipeline:
             _node(scores.join_scores, ["error_rows", "interval_rows"], "scores"),
             _node(
                 write_comparison,
-                [*MODELS, "aligned", *found, *of_intervals, "params:evaluation"],
+                [*MODELS, "aligned", *found, *of_intervals, "params:evaluation", "params:report"],
                 "page",
             ),
             _node(
@@ -81,7 +81,7 @@ def create_comparison(mode: str) -> Pipeline:
             "baselines_validation": f"{mode}_baselines.validation",
             **{model: f"{mode}_{model}.result" for model in MODELS},
         },
-        parameters={"params:evaluation", *with_intervals},
+        parameters={"params:evaluation", "params:report", *with_intervals},
     )
 
 
@@ -117,8 +117,8 @@ def create_comprehensive() -> Pipeline:
             _node(take_in_global, ["six", "of_global"], "found"),
             _node(across_modes.concatenate_scores, "found", metrics),
             _node(across_modes.compare_modes, ["found", "params:evaluation"], "across"),
-            _node(write_comprehensive, ["found", "across"], page),
-            _node(render_comprehensive, page, html),
+            _node(write_comprehensive, ["found", "across", "params:report"], page),
+            _node(render_comprehensive, [page, "params:report"], html),
         ]
     )
     return across_namespaces(
@@ -126,5 +126,5 @@ def create_comprehensive() -> Pipeline:
         namespace="comprehensive",
         inputs=sources | beside,
         outputs={metrics, page, html},
-        parameters={*settings.values()},
+        parameters={*settings.values(), "params:report"},
     )

@@ -6,13 +6,16 @@ from functools import partial
 from typing import Any, Final
 
 from vd_forecasting.artefacts import Tuned
+from vd_forecasting.language import say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.tune.found import FAILED, Found, Trial
 from vd_forecasting.pipelines.tune.results import summarise
 from vd_forecasting.pipelines.tune.study import LEAST_FOR_IMPORTANCE
+from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import NAMES
+from vd_forecasting.vocabulary import name_of
 from vd_forecasting.wording import NOTHING, compared, duration, number, percent, plural
 
 Rows = list[list[str]]
@@ -41,13 +44,19 @@ class Tuning:
     """Trials that importance takes."""
 
 
-def write_page(found: Found) -> Page:
+def write_page(found: Found, report: Report) -> Page:
     """Say which settings are best, by how much, and what it took to find them."""
+    with speaking(report.language):
+        text = render(__package__, "tuning", **vars(_view(found)))
+        return with_figures(text, partial(_figures, found))
+
+
+def _view(found: Found) -> Tuning:
     names = [*found.best.settings]
-    tuning = Tuning(
+    return Tuning(
         found,
         summarise(found),
-        name=NAMES[found.experiment.rpartition("_")[2]],
+        name=name_of(found.experiment.rpartition("_")[2]),
         headline=_headline(found),
         budget=budget_in_words(found),
         names=[code(name) for name in names],
@@ -56,39 +65,54 @@ def write_page(found: Found) -> Page:
         failed=[[str(of.number), plain_text(of.reason)] for of in found.those(FAILED)[-SHOWN:]],
         least_complete=LEAST_FOR_IMPORTANCE,
     )
-    return Page(render(__package__, "tuning", **vars(tuning)), _figures(found))
 
 
 def _figures(found: Found) -> Mapping[str, Draw]:
     from vd_forecasting.pipelines.tune import plots  # noqa: PLC0415  (imports matplotlib)
 
-    which = "Which settings have a low validation loss?"
+    which = say("Which settings have a low validation loss?")
+    how_fast = say("How fast did the search get better?")
     figures: dict[str, Draw] = {
-        "history": partial(plots.plot_history, "How fast did the search get better?", found),
+        "history": partial(plots.plot_history, how_fast, found),
         "slices": partial(plots.plot_slices, which, found),
     }
     if found.importance:
-        what = "Which settings decide?"
+        what = say("Which settings decide?")
         figures["importance"] = partial(plots.plot_importance, what, found.importance)
     return figures
 
 
 def _headline(found: Found) -> str:
     best, of_given = found.best, found.of_given
-    lowest = f"The settings of trial {best.number} have the lowest validation loss"
     if of_given is None:
-        return f"**{lowest}, {number(best.loss)}; with those given, training failed.**"
+        return say(
+            "**The settings of trial {number} have the lowest validation loss, {loss}; with those "
+            "given, training failed.**",
+            number=best.number,
+            loss=number(best.loss),
+        )
     if best.number == of_given.number:
-        return f"**No settings were found that are better than those given** ({number(best.loss)})."
-    than = compared(best.loss, of_given.loss, "that of the settings given")
-    return f"**{lowest}, {number(best.loss)}: {than}, {number(of_given.loss)}.**"
+        return say(
+            "**No settings were found that are better than those given** ({loss}).",
+            loss=number(best.loss),
+        )
+    return say(
+        "**The settings of trial {number} have the lowest validation loss, {loss}: {compared}, "
+        "{given}.**",
+        number=best.number,
+        loss=number(best.loss),
+        compared=compared(best.loss, of_given.loss, say("that of the settings given")),
+        given=number(of_given.loss),
+    )
 
 
 def budget_in_words(found: Found) -> str:
     """What was the same for both models."""
     if found.budget.seconds is not None:
-        return f"{duration(found.budget.seconds)} of training for each model"
-    return f"{plural(found.budget.trials or 0, 'trial')} for each model, whatever time they take"
+        time = duration(found.budget.seconds)
+        return say("{time} of training for each model", time=time)
+    trials = plural(found.budget.trials or 0, "trial")
+    return say("{trials} for each model, whatever time they take", trials=trials)
 
 
 def in_words(value: Any) -> str:
@@ -108,7 +132,7 @@ def _trial_row(trial: Trial, names: list[str]) -> list[str]:
     return [
         str(trial.number),
         f"{trial.losses[-1]:.4f}",
-        f"{trial.best_epoch} of {len(trial.losses)}",
+        say("{part} of {all}", part=trial.best_epoch, all=len(trial.losses)),
         duration(trial.seconds),
         *(in_words(trial.settings.get(name)) for name in names),
     ]

@@ -32,7 +32,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
         [
             Node(SEARCH[model], ["windows", *settings, "study"], "found", name="search"),
             Node(write_results, "found", list(RESULTS), name="write_results"),
-            Node(write_page, "found", "page", name="write_page"),
+            Node(write_page, ["found", "params:report"], "page", name="write_page"),
         ]
     )
     of_study = across_namespaces(
@@ -41,7 +41,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
         inputs={"windows": f"{experiment}.windows"},
         parameters={
             **{f"params:{name}": f"params:{experiment}.{name}" for name in OF_BLOCK},
-            **{f"params:{name}": f"params:{name}" for name in SHARED},
+            **{f"params:{name}": f"params:{name}" for name in (*SHARED, "report")},
         },
     )
     windows = Pipeline(

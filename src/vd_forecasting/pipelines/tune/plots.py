@@ -8,17 +8,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
+from vd_forecasting.language import marked, say
 from vd_forecasting.parameters import Range
 from vd_forecasting.pipelines.tune.found import COMPLETE, PRUNED, Found
 from vd_forecasting.rendering import plot_style as style
 
-_LABELS = {COMPLETE: "complete", PRUNED: "ended early"}
+_LABELS = {COMPLETE: marked("complete"), PRUNED: marked("ended early")}
 _GREY = "#9A9A9A"
 
 
 def plot_history(question: str, found: Found) -> Figure:
     """The loss of every trial, and the lowest so far, by the number of the trial."""
-    detail = "Validation loss of each trial; the line is the lowest of the complete ones so far."
+    detail = say(
+        "Validation loss of each trial; the line is the lowest of the complete ones so far."
+    )
     figure, [[ax]] = style.panels(question, detail, (1, 1), 3.6)
     for state in (PRUNED, COMPLETE):
         trials = [trial for trial in found.those(state) if trial.losses]
@@ -32,8 +35,8 @@ def plot_history(question: str, found: Found) -> Figure:
     ax.step([*numbers, last], [*lowest, lowest[-1]], where="post", color=_colour(found))
     _mark_given(ax, found, lambda trial: trial.number)
     _show_best_part(ax, found)
-    ax.set_xlabel("trial")
-    ax.set_ylabel("validation loss")
+    ax.set_xlabel(say("trial"))
+    ax.set_ylabel(say("validation loss"))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style.legend_below(figure, _legend(found))
     return figure
@@ -42,7 +45,7 @@ def plot_history(question: str, found: Found) -> Figure:
 def plot_slices(question: str, found: Found) -> Figure:
     """The loss of every trial by the value of each setting, a panel per setting."""
     names = [*found.best.settings]
-    detail = "Validation loss of each trial by one of its settings; the others differ too."
+    detail = say("Validation loss of each trial by one of its settings; the others differ too.")
     figure, axes = style.feature_panels(question, detail, names, 2.6, sharey=True)
     for name, ax in axes.items():
         place = _places(ax, found, name)
@@ -59,12 +62,14 @@ def plot_slices(question: str, found: Found) -> Figure:
 
 def plot_importance(question: str, importance: Mapping[str, float]) -> Figure:
     """The share of each setting, the largest on top."""
-    detail = "Share of the differences between the losses of complete trials that comes from each."
+    detail = say(
+        "Share of the differences between the losses of complete trials that comes from each."
+    )
     figure, [[ax]] = style.panels(question, detail, (1, 1), 0.7 + 0.35 * len(importance))
     ordered = sorted(importance.items(), key=lambda item: item[1])
     ax.barh([name for name, _ in ordered], [100 * share for _, share in ordered], color="#0072B2")
     ax.set_xlim(0, 100)
-    ax.set_xlabel("importance (%)")
+    ax.set_xlabel(say("importance (%)"))
     return figure
 
 
@@ -118,7 +123,7 @@ def _show_best_part(ax: Axes, found: Found) -> None:
 
 
 def _legend(found: Found) -> list[Line2D]:
-    marks = {_LABELS[state]: _marks(found, state) for state in (COMPLETE, PRUNED)}
+    marks = {say(_LABELS[state]): _marks(found, state) for state in (COMPLETE, PRUNED)}
     if found.of_given:
-        marks["settings given"] = _ring()
+        marks[say("settings given")] = _ring()
     return [Line2D([], [], label=label, **mark) for label, mark in marks.items()]

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from vd_forecasting.datasets import CheckpointDataset, PageDataset
 from vd_forecasting.datasets.places import Place, RemoteFile, is_remote
+from vd_forecasting.language import catalogue_file
 from vd_forecasting.provenance import PACKAGE, code_of, digest, version_of
 from vd_forecasting.running.failure import FailedDataset
 from vd_forecasting.running.kedro_private import catalog_entry, file_of, wiring
@@ -137,6 +138,8 @@ def take_fingerprint(
             if is_parameter(name):
                 value = TypeAdapter(Any).dump_python(dataset.load(), mode="json")
                 taken["parameters"][name.removeprefix("params:")] = value
+                if name == "params:report":
+                    taken["code"] |= _messages(value["language"])
             elif files := files_of(catalog, name):
                 # A failure was read in place of whatever is in the file.
                 made = not failed and not isinstance(dataset, FailedDataset)
@@ -209,6 +212,12 @@ def _other_models(namespace: str | None) -> frozenset[str]:
         return frozenset()
     own = namespace.rpartition("_")[2]
     return frozenset(f"{PACKAGE}.models.{model}" for model in MODELS if model != own)
+
+
+def _messages(language: str) -> dict[str, str]:
+    """The hash of what a page in this language may say."""
+    path = catalogue_file(language)
+    return {f"messages of {language}": digest(path.read_bytes())} if path else {}
 
 
 def _entry(catalog: CatalogProtocol, name: str) -> str:

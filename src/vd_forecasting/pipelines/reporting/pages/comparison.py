@@ -1,7 +1,7 @@
 """The page that compares both models of a mode; its text is ``templates/comparison.md.j2``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from vd_forecasting.artefacts import Config, History, Outcome
@@ -11,13 +11,15 @@ from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.interval_scores import IntervalScores
 from vd_forecasting.evaluation.significance import MIN_DAYS
-from vd_forecasting.parameters import Evaluation
+from vd_forecasting.language import say, speaking
+from vd_forecasting.parameters import Evaluation, Report
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
-from vd_forecasting.rendering.markdown import code, link, plain_text
+from vd_forecasting.rendering.figures import with_figures
+from vd_forecasting.rendering.markdown import code, feature_text, link, plain_text
 from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODELS, MODES_IN_WORDS, NAMES
+from vd_forecasting.vocabulary import MODELS, mode_in_words, name_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Comparison:
     errors: Errors
     differences: Differences
     evaluation: Evaluation
+    left_out: list[str]
+    """Sentences on what is not compared."""
     mode_in_words: str
     headlines: list[str]
     in_numbers: list[str]
@@ -86,28 +90,49 @@ def write_comparison(
     intervals: IntervalScores,
     crps_differences: Mapping[str, Difference],
     evaluation: Evaluation,
+    report: Report,
 ) -> Page:
     """Compare both models of a mode; ``congested_errors`` are those on congested steps alone.
 
     ``crps_differences`` are between the networks, by feature.
     """
+    scores = (errors, congested_errors, congestion, differences, intervals, crps_differences)
+    histories = {"lstm": lstm.history, "xlstm": xlstm.history}
+    with speaking(report.language):
+        comparison = _view(lstm, xlstm, forecasts, *scores, evaluation)
+        text = render(__package__, "comparison", **vars(comparison))
+        return with_figures(text, partial(_figures, comparison, histories))
+
+
+def _view(
+    lstm: Outcome,
+    xlstm: Outcome,
+    forecasts: AlignedForecasts,
+    errors: Errors,
+    congested_errors: Errors,
+    congestion: Congestion,
+    differences: Differences,
+    intervals: IntervalScores,
+    crps_differences: Mapping[str, Difference],
+    evaluation: Evaluation,
+) -> Comparison:
     outcomes = {"lstm": lstm, "xlstm": xlstm}
     configs = {model: outcome.config for model, outcome in outcomes.items()}
     costs = {model: Costs(outcome) for model, outcome in outcomes.items()}
     models = {label: (errors, name) for name, label in errors.labels.items()}
     tested = [*errors.networks, *errors.baselines]
     best = {
-        feature: [NAMES[name] for name in tested if differences.in_set(name, feature)]
+        feature: [name_of(name) for name in tested if differences.in_set(name, feature)]
         for feature in errors.features
     }
     metrics, columns = ("rmse", "mase", "r2", "mape"), tables.horizon_columns(errors)
-    left_out = (*verdicts.failed_blocks(configs.values()), *forecasts.left_out)
-    comparison = Comparison(
-        replace(forecasts, left_out=left_out),
+    return Comparison(
+        forecasts,
         errors,
         differences,
         evaluation,
-        mode_in_words=MODES_IN_WORDS.get(forecasts.mode, plain_text(forecasts.mode)),
+        left_out=[*verdicts.failed_blocks(configs.values()), *forecasts.left_out],
+        mode_in_words=plain_text(mode_in_words(forecasts.mode)),
         headlines=[
             verdicts.baselines_headline(errors),
             verdicts.networks_headline(errors, differences),
@@ -118,7 +143,7 @@ def write_comparison(
             *verdicts.cut_short(costs),
         ],
         seed_caveat=verdicts.seed_caveat(
-            {NAMES[model]: config.training.seeds for model, config in configs.items()}
+            {name_of(model): config.training.seeds for model, config in configs.items()}
         ),
         searched=searched.of_mode(outcomes),
         baseline_wins=verdicts.baseline_wins(errors),
@@ -141,13 +166,17 @@ def write_comparison(
         by_interval={f: tables.interval_rows(errors, intervals, f) for f in errors.features},
         crps_differences=tables.crps_difference_rows(crps_differences),
         left_out_of_mape=[
-            f"{plain_text(feature)} {tables.left_out_of_mape(errors, feature)}"
+            say(
+                "{feature} {share}",
+                feature=feature_text(feature),
+                share=tables.left_out_of_mape(errors, feature),
+            )
             for feature in errors.features
             if errors.at("mape_left_out", "persistence", feature) > 0
         ],
         in_congestion=tables.congestion_rows(congested_errors),
         congestion=congestion,
-        event_columns=[label if step else "all" for step, label in columns.items()],
+        event_columns=[label if step else say("all") for step, label in columns.items()],
         events=tables.event_rows(errors, congestion),
         queue_minutes=queue_steps(errors.interval_minutes) * errors.interval_minutes,
         by_detector=tables.detector_table(errors, MODELS),
@@ -155,13 +184,10 @@ def write_comparison(
         differing=_differing(lstm.config, xlstm.config),
         parameters=tables.parameter_rows(configs.values()),
         training_reports=[
-            link(f"training report of {name}", f"../{name}/training_report.md")
+            link(say("training report of {name}", name=name), f"../{name}/training_report.md")
             for name in (config.experiment for config in configs.values())
         ],
     )
-    histories = {model: outcome.history for model, outcome in outcomes.items()}
-    text = render(__package__, "comparison", **vars(comparison))
-    return Page(text, _figures(comparison, histories))
 
 
 def _figures(comparison: Comparison, histories: Mapping[str, History]) -> dict[str, Draw]:
@@ -177,82 +203,84 @@ def _figures(comparison: Comparison, histories: Mapping[str, History]) -> dict[s
     event = congested.event
     of_blocks: dict[str, Draw] = {
         "error_by_block": partial(
-            error_plots.plot_error_by_block, "Does the order hold in each test block?", errors
+            error_plots.plot_error_by_block, say("Does the order hold in each test block?"), errors
         )
     }
     return (of_blocks if len(errors.spans) > 1 else {}) | {
         "error_by_horizon": partial(
             error_plots.plot_error_by_horizon,
-            "How fast do the errors grow with the time ahead?",
+            say("How fast do the errors grow with the time ahead?"),
             errors,
             differences,
         ),
         "gain_by_horizon": partial(
             error_plots.plot_skill_by_horizon,
-            "How much better than persistence is each network?",
+            say("How much better than persistence is each network?"),
             errors,
         ),
         "difference_by_horizon": partial(
             error_plots.plot_difference_by_horizon,
-            "Is xLSTM better than LSTM, and is that more than chance?",
+            say("Is xLSTM better than LSTM, and is that more than chance?"),
             errors,
             differences,
         ),
         "calibration": partial(
             interval_plots.plot_calibration,
-            "Do the intervals cover as many values as they promise?",
+            say("Do the intervals cover as many values as they promise?"),
             errors,
             comparison.intervals,
         ),
         "coverage_by_horizon": partial(
             interval_plots.plot_coverage_by_horizon,
-            "Do they cover as many at every time ahead?",
+            say("Do they cover as many at every time ahead?"),
             errors,
             comparison.intervals,
         ),
         "coverage_by_day": partial(
             interval_plots.plot_coverage_by_day,
-            "Do they cover as many on every day?",
+            say("Do they cover as many on every day?"),
             errors,
             comparison.intervals,
             [*errors.networks, "persistence"],
         ),
         "congestion_by_horizon": partial(
             error_plots.plot_congestion_by_horizon,
-            "Is congestion forecast, and how often is it a false alarm?",
+            say("Is congestion forecast, and how often is it a false alarm?"),
             comparison.congestion,
             [*errors.networks, *errors.baselines],
         ),
         "forecast": partial(
             forecast_plots.plot_forecast,
-            f"Which model sees {event} coming?",
+            say("Which model sees {event} coming?", event=event),
             forecasts,
             congested,
             days=1,
         ),
         "forecast_fan": partial(
             forecast_plots.plot_fans,
-            f"How do the forecasts change while {event} comes and goes?",
+            say("How do the forecasts change while {event} comes and goes?", event=event),
             forecasts,
             congested,
         ),
         "error_by_hour": partial(
-            error_plots.plot_error_by_hour, "At what time of day do the forecasts go wrong?", errors
+            error_plots.plot_error_by_hour,
+            say("At what time of day do the forecasts go wrong?"),
+            errors,
         ),
         "error_by_vd": partial(
             error_plots.plot_error_by_vd,
-            "Which detectors are hard to forecast, and which model does better there?",
+            say("Which detectors are hard to forecast, and which model does better there?"),
             errors,
         ),
         "residuals": partial(
             error_plots.plot_residuals,
-            "Are the forecasts biased, and how often are they far off?",
+            say("Are the forecasts biased, and how often are they far off?"),
             forecasts,
             errors,
         ),
         "learning_curves": partial(
             learning_plots.plot_learning_curves,
-            "Which model learns faster, and which over-fits?",
+            say("Which model learns faster, and which over-fits?"),
             histories,
         ),
     }
@@ -260,13 +288,21 @@ def _figures(comparison: Comparison, histories: Mapping[str, History]) -> dict[s
 
 def _differing(lstm: Config, xlstm: Config) -> list[str]:
     first, second = (of.windows.model_dump() | of.training.model_dump() for of in (lstm, xlstm))
-    calendars = [tables.calendar_in_words(of) for of in (lstm, xlstm)]
+    against = say(
+        "{first} against {second}",
+        first=tables.calendar_in_words(lstm),
+        second=tables.calendar_in_words(xlstm),
+    )
     return [
         *(
-            f"{code(key)} {tables.parameter_text(first[key])} against "
-            f"{tables.parameter_text(value)}"
+            say(
+                "{name} {first} against {second}",
+                name=code(key),
+                first=tables.parameter_text(first[key]),
+                second=tables.parameter_text(value),
+            )
             for key, value in second.items()
             if first[key] != value
         ),
-        *([" against ".join(calendars)] if lstm.holidays != xlstm.holidays else []),
+        *([against] if lstm.holidays != xlstm.holidays else []),
     ]

@@ -7,14 +7,17 @@ from functools import partial
 from vd_forecasting.artefacts.records import SplitSpan
 from vd_forecasting.evaluation.differences import model_labels
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.language import say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes, Found
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
+from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, link, plain_text
-from vd_forecasting.rendering.page import REFERENCE, Page
+from vd_forecasting.rendering.page import REFERENCE, Draw, Page
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.running.failure import Failure
-from vd_forecasting.vocabulary import MODELS, NAMES, joined_label
+from vd_forecasting.vocabulary import MODELS, joined_label, name_of
 from vd_forecasting.wording import count, duration, listed, number, plural
 
 
@@ -61,16 +64,18 @@ class Comprehensive:
     """Links."""
 
 
-def write_comprehensive(found: Found, across: AcrossModes) -> Page:
+def write_comprehensive(found: Found, across: AcrossModes, report: Report) -> Page:
     """Compare all experiments that did not fail."""
-    from vd_forecasting.pipelines.reporting.plots import (  # noqa: PLC0415  (imports matplotlib)
-        comprehensive_plots as plots,
-    )
+    costs = {name: Costs(outcome) for name, outcome in found.outcomes.items()}
+    with speaking(report.language):
+        text = render(__package__, "comprehensive", **vars(_view(found, across, costs)))
+        return with_figures(text, partial(_figures, across, costs))
 
+
+def _view(found: Found, across: AcrossModes, costs: Mapping[str, Costs]) -> Comprehensive:
     outcomes, by_mode, comparable = found.outcomes, across.errors, across.modes.comparable
-    costs = {name: Costs(outcome) for name, outcome in outcomes.items()}
     configs = [outcome.config for outcome in outcomes.values()]
-    page = Comprehensive(
+    return Comprehensive(
         across,
         missing=_missing(found.failures),
         left_out_mode=found.left_out,
@@ -84,7 +89,7 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
             *verdicts.cost_span(costs),
         ],
         seed_caveat=verdicts.seed_caveat(
-            {f"{config.mode} {NAMES[config.model]}": config.training.seeds for config in configs}
+            {f"{config.mode} {name_of(config.model)}": config.training.seeds for config in configs}
         ),
         baseline_wins=verdicts.baseline_wins_of_modes(by_mode),
         scored=_scored(across),
@@ -96,7 +101,9 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         features={plain_text(across.label(f)): _error_tables(across, f) for f in across.features},
         confidence_set=verdicts.about_confidence_set(
             across,
-            " among all models of all modes" if comparable else " among the models of its mode",
+            say(" among all models of all modes")
+            if comparable
+            else say(" among the models of its mode"),
         ),
         costs=_cost_rows(costs),
         sources=list(dict.fromkeys(config.source for config in configs)),
@@ -107,27 +114,34 @@ def write_comprehensive(found: Found, across: AcrossModes) -> Page:
         compared=[*found.scores],
         training_reports=[link(name, f"../{name}/training_report.md") for name in outcomes],
     )
-    best = "How far is each model from the best?"
-    if across.has_set:
-        best = "Which models could be the best, and which are surely not?"
-    grow = "How fast do the errors grow with the time ahead, in each mode?"
-    return Page(
-        render(__package__, "comprehensive", **vars(page)),
-        {
-            "error": partial(plots.plot_error, "Which mode and model forecasts best?", across),
-            "best_set": partial(plots.plot_confidence_set, best, across),
-            "error_by_horizon": partial(plots.plot_error_by_horizon_and_mode, grow, across),
-            "cost": partial(plots.plot_cost, "What does accuracy cost?", across, costs),
-        },
+
+
+def _figures(across: AcrossModes, costs: Mapping[str, Costs]) -> dict[str, Draw]:
+    from vd_forecasting.pipelines.reporting.plots import (  # noqa: PLC0415  (imports matplotlib)
+        comprehensive_plots as plots,
     )
 
+    best = say("How far is each model from the best?")
+    if across.has_set:
+        best = say("Which models could be the best, and which are surely not?")
+    which = say("Which mode and model forecasts best?")
+    grow = say("How fast do the errors grow with the time ahead, in each mode?")
+    accuracy = say("What does accuracy cost?")
+    return {
+        "error": partial(plots.plot_error, which, across),
+        "best_set": partial(plots.plot_confidence_set, best, across),
+        "error_by_horizon": partial(plots.plot_error_by_horizon_and_mode, grow, across),
+        "cost": partial(plots.plot_cost, accuracy, across, costs),
+    }
 
-def render_comprehensive(page: Page) -> str:
+
+def render_comprehensive(page: Page, report: Report) -> str:
     """The page as one HTML file that needs no other; its figures PNG files, as it was loaded."""
     from vd_forecasting.rendering.html_page import render_page  # noqa: PLC0415  (slow to import)
 
     figures = {name: png for name, png in page.figures.items() if isinstance(png, bytes)}
-    return render_page(page.text, {f"{REFERENCE}{name}": png for name, png in figures.items()})
+    with speaking(report.language):
+        return render_page(page.text, {f"{REFERENCE}{name}": png for name, png in figures.items()})
 
 
 def _missing(failures: Mapping[str, Failure]) -> list[str]:
@@ -135,16 +149,22 @@ def _missing(failures: Mapping[str, Failure]) -> list[str]:
     for name, failure in failures.items():
         because.setdefault(failure, []).append(_in_words(name))
     return [
-        f"{listed(names)}: {code(failure.node)} {failure.state}, {code(failure.reason)}"
+        say(
+            "{what}: {node} {state}, {reason}",
+            what=listed(names),
+            node=code(failure.node),
+            state=say(failure.state),
+            reason=code(failure.reason),
+        )
         for failure, names in because.items()
     ]
 
 
 def _in_words(name: str) -> str:
     if name.startswith("compare_"):
-        return f"the comparison of {name.removeprefix('compare_')}"
+        return say("the comparison of {mode}", mode=name.removeprefix("compare_"))
     if name.endswith("_baselines"):
-        return f"the baselines of {name.removesuffix('_baselines')}"
+        return say("the baselines of {mode}", mode=name.removesuffix("_baselines"))
     return name
 
 
@@ -152,10 +172,14 @@ def _scored(across: AcrossModes) -> str:
     """How much is scored; of each mode where they are not comparable."""
     if across.modes.comparable:
         return next(iter(across.errors.values())).scored_in_words
-    return "; ".join(
-        f"{mode}: {plural(len(forecasts.vdids), 'detector')}, "
-        f"{plural(len(forecasts.origins), 'forecast origin')}, "
-        f"{across.errors[mode].scored_in_words}"
+    return say("; ").join(
+        say(
+            "{mode}: {detectors}, {origins}, {values}",
+            mode=mode,
+            detectors=plural(len(forecasts.vdids), "detector"),
+            origins=plural(len(forecasts.origins), "forecast origin"),
+            values=across.errors[mode].scored_in_words,
+        )
         for mode, forecasts in across.modes.by_mode.items()
     )
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from vd_forecasting.artefacts import Outcome, Tuned
+from vd_forecasting.language import say
 from vd_forecasting.rendering.markdown import code
-from vd_forecasting.vocabulary import NAMES
+from vd_forecasting.vocabulary import name_of
 from vd_forecasting.wording import duration, listed, plural
 
 
@@ -12,29 +13,38 @@ def of_experiment(outcome: Outcome) -> str:
     """Where the settings of one experiment are from; "" if they were given."""
     if outcome.tuned is None:
         return ""
-    return (
-        f"Its settings are the {_best_of(outcome.tuned)}, by validation loss: "
-        f"`kedro run --namespace tune_{outcome.config.experiment}`."
+    return say(
+        "Its settings are the {best}, by validation loss: {command}.",
+        best=_best_of(outcome.tuned),
+        command=code(f"kedro run --namespace tune_{outcome.config.experiment}"),
     )
 
 
 def of_mode(outcomes: Mapping[str, Outcome]) -> str:
     """Where the settings of the models of a mode are from, by model; "" if all were given."""
-    found = {NAMES[model]: outcome.tuned for model, outcome in outcomes.items()}
+    found = {name_of(model): outcome.tuned for model, outcome in outcomes.items()}
     searched = {name: tuned for name, tuned in found.items() if tuned}
     if not searched:
         return ""
-    texts = [f"{name} {_best_of(tuned)}" for name, tuned in searched.items()]
+    texts = [
+        say("{name} {best}", name=name, best=_best_of(tuned)) for name, tuned in searched.items()
+    ]
     given = [name for name in found if name not in searched]
     if given:
-        return (
-            f"**Only the settings of {listed(searched)} were searched** ({listed(texts)}, by "
-            f"validation loss); those of {listed(given)} were given. Part of the difference may "
-            "come from that."
+        return say(
+            "**Only the settings of {searched} were searched** ({found}, by validation loss); "
+            "those of {given} were given. Part of the difference may come from that.",
+            searched=listed(searched),
+            found=listed(texts),
+            given=listed(given),
         )
     if len(searched) == 1:
-        return f"Settings: {texts[0]}, by validation loss."
-    return f"Settings: {'; '.join(texts)}, by validation loss; {_budgets([*searched.values()])}."
+        return say("Settings: {found}, by validation loss.", found=texts[0])
+    return say(
+        "Settings: {found}, by validation loss; {budgets}.",
+        found=say("; ").join(texts),
+        budgets=_budgets([*searched.values()]),
+    )
 
 
 def of_modes(outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -46,20 +56,26 @@ def of_modes(outcomes: Mapping[str, Outcome]) -> list[str]:
     if not any(texts.values()):
         return []
     return [
-        f"{code(mode)}: {text or 'the settings were given, not searched.'}"
+        say("{mode}: {sentence}", mode=code(mode), sentence=text)
+        if text
+        else say("{mode}: the settings were given, not searched.", mode=code(mode))
         for mode, text in texts.items()
     ]
 
 
 def _best_of(tuned: Tuned) -> str:
-    return f"best of {plural(tuned.trials, 'trial')} ({duration(tuned.seconds)} of training)"
+    return say(
+        "best of {trials} ({time} of training)",
+        trials=plural(tuned.trials, "trial"),
+        time=duration(tuned.seconds),
+    )
 
 
 def _budgets(searches: list[Tuned]) -> str:
     """Whether both had as much to search with."""
     budgets = [tuned.budget for tuned in searches]
     if any(budget != budgets[0] for budget in budgets):
-        return "**they had different budgets**, and part of the difference may come from that"
+        return say("**they had different budgets**, and part of the difference may come from that")
     if budgets[0].seconds is not None:
-        return f"both had the same time, {duration(budgets[0].seconds)}"
-    return "both had the same number of trials, whatever time these take"
+        return say("both had the same time, {time}", time=duration(budgets[0].seconds))
+    return say("both had the same number of trials, whatever time these take")

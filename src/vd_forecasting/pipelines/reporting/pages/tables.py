@@ -14,9 +14,10 @@ from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.interval_scores import IntervalScores
 from vd_forecasting.evaluation.sums_over_time import AVERAGE
+from vd_forecasting.language import say
 from vd_forecasting.pipelines.reporting.pages import verdicts
-from vd_forecasting.rendering.markdown import bold, code, plain_text
-from vd_forecasting.vocabulary import MODELS, NAMES
+from vd_forecasting.rendering.markdown import bold, code, feature_text, plain_text
+from vd_forecasting.vocabulary import MODELS, name_of
 from vd_forecasting.wording import (
     NOTHING,
     QUANTILES,
@@ -25,10 +26,13 @@ from vd_forecasting.wording import (
     is_better,
     is_number,
     lead_time,
+    level,
     number,
     percent,
     plural,
+    quantile_name,
     shown_horizons,
+    span,
 )
 
 Rows = list[list[str]]
@@ -38,7 +42,6 @@ Models = Mapping[str, tuple[Errors, str]]
 
 MAX_ROWS = 40
 _MAX_HORIZON_COLUMNS = 4
-_OUTCOMES = {-1: NAMES["xlstm"], 1: NAMES["lstm"], 0: "no difference"}
 
 
 def parameter_text(value: object) -> str:
@@ -67,16 +70,22 @@ def parameter_rows(configs: Iterable[Config]) -> Rows:
 def calendar_in_words(config: Config) -> str:
     """What a network sees of the calendar; of dates that are off, how many are in the data."""
     if config.holidays is None:
-        return "the calendar of an earlier version"
+        return say("the calendar of an earlier version")
     days = config.holidays.split()
     first, last = config.split["train"].start[:10], config.split["test"].end[:10]
-    off = ""
     if is_country(config.holidays):
-        off = f" and holidays of {code(config.holidays)}"
-    elif days:
-        inside = sum(first <= one <= last for one in days)
-        off = f" and {plural(len(days), 'holiday')}, {count(inside)} of them in these data"
-    return f"the time of day and whether the day is off (weekends{off})"
+        return say(
+            "the time of day and whether the day is off (weekends and holidays of {country})",
+            country=code(config.holidays),
+        )
+    if days:
+        return say(
+            "the time of day and whether the day is off (weekends and {holidays}, {inside} of them "
+            "in these data)",
+            holidays=plural(len(days), "holiday"),
+            inside=count(sum(first <= one <= last for one in days)),
+        )
+    return say("the time of day and whether the day is off (weekends)")
 
 
 def horizon_columns(errors: Errors) -> dict[int | None, str]:
@@ -85,17 +94,18 @@ def horizon_columns(errors: Errors) -> dict[int | None, str]:
     while len(steps) > _MAX_HORIZON_COLUMNS:
         steps.pop(1)
     labels: dict[int | None, str] = {s: lead_time(s * errors.interval_minutes) for s in steps}
-    return labels | ({None: "average"} if len(errors.horizons) > 1 else {})
+    return labels | ({None: say("average")} if len(errors.horizons) > 1 else {})
 
 
 def _horizon_rows(errors: Errors) -> dict[int | None, str]:
     """Labels of a few horizons and, last, of their average (None)."""
     labels: dict[int | None, str] = {
-        step: f"{lead_time(step * errors.interval_minutes)} (step {step})"
+        step: say("{time} (step {step})", time=lead_time(step * errors.interval_minutes), step=step)
         for step in shown_horizons(len(errors.horizons))
     }
     steps = len(errors.horizons)
-    return labels | ({None: f"average of {steps} steps"} if steps > 1 else {})
+    average = {None: say("average of {number} steps", number=steps)}
+    return labels | (average if steps > 1 else {})
 
 
 def beside_persistence(values: Sequence[float], reference: float) -> list[str]:
@@ -176,7 +186,8 @@ def block_rows(errors: Errors, models: Sequence[str], feature: str) -> Rows:
         of_block = mae.sel(block=block).values.tolist()
         lowest = min(filter(is_number, of_block), default=math.nan)
         cells = [bold(number(one)) if one == lowest else number(one) for one in of_block]
-        rows.append([f"{block}, {begin:%Y-%m-%d} to {end:%Y-%m-%d}", *cells])
+        days = span(f"{begin:%Y-%m-%d}", f"{end:%Y-%m-%d}")
+        rows.append([say("{block}, {days}", block=block, days=days), *cells])
         if len(errors.networks) > 1:
             first, second = (float(mae.sel(block=block, model=name)) for name in MODELS)
             rows[-1].append(percent(change(second, first), signed=True))
@@ -191,7 +202,7 @@ def congestion_rows(errors: Errors) -> Rows:
     columns = [_mae_column(models, feature, None) for feature in errors.features]
     return [
         *([name, *cells] for name, *cells in zip(models, *columns, strict=True)),
-        ["values scored", *(count(errors.count(feature)) for feature in errors.features)],
+        [say("values scored"), *(count(errors.count(feature)) for feature in errors.features)],
     ]
 
 
@@ -221,9 +232,14 @@ def event_rows(errors: Errors, congestion: Congestion) -> Rows:
 
 def interval_columns(levels: Sequence[float]) -> list[str]:
     """Headers of :func:`interval_rows`, behind the model's."""
-    widest = f"{100 * levels[-1]:g} %"
-    covered = [f"coverage {100 * level:g} %" for level in levels]
-    return [*covered, f"width {widest}", f"Winkler {widest}", "CRPS", "skill"]
+    widest = level(levels[-1])
+    return [
+        *(say("coverage {level}", level=level(one)) for one in levels),
+        say("width {level}", level=widest),
+        say("Winkler {level}", level=widest),
+        "CRPS",
+        say("skill"),
+    ]
 
 
 def interval_rows(errors: Errors, scores: IntervalScores, feature: str) -> Rows:
@@ -234,12 +250,12 @@ def interval_rows(errors: Errors, scores: IntervalScores, feature: str) -> Rows:
     """
     widest, models = scores.levels[-1], [*errors.labels]
     columns = [
-        [percent(scores.at("coverage", model, feature, level)[0]) for model in models]
-        for level in scores.levels
+        [percent(scores.at("coverage", model, feature, one)[0]) for model in models]
+        for one in scores.levels
     ]
     columns.append([with_sd(*scores.at("width", model, feature, widest)) for model in models])
-    for score, level in (("winkler", widest), ("crps", None)):
-        found = [scores.at(score, model, feature, level) for model in models]
+    for score, width in (("winkler", widest), ("crps", None)):
+        found = [scores.at(score, model, feature, width) for model in models]
         lowest = min((value for value, _ in found if is_number(value)), default=math.nan)
         columns.append([bold(with_sd(*of)) if of[0] == lowest else with_sd(*of) for of in found])
     reference, _ = scores.at("crps", "persistence", feature)
@@ -256,7 +272,7 @@ def interval_rows(errors: Errors, scores: IntervalScores, feature: str) -> Rows:
 
 def crps_difference_rows(differences: Mapping[str, Difference]) -> Rows:
     """A row per feature: the second network's CRPS against the first's, all horizons together."""
-    return [[plain_text(name), *_difference_cells(of)] for name, of in differences.items()]
+    return [[feature_text(name), *_difference_cells(of)] for name, of in differences.items()]
 
 
 def difference_rows(errors: Errors, differences: Differences, feature: str) -> Rows:
@@ -270,11 +286,12 @@ def difference_rows(errors: Errors, differences: Differences, feature: str) -> R
 def _difference_cells(difference: Difference) -> list[str]:
     """Change, interval, p-value and which network is better."""
     ends = (percent(end, signed=True) for end in (difference.low, difference.high))
+    outcomes = {-1: name_of("xlstm"), 1: name_of("lstm"), 0: say("no difference")}
     return [
         percent(difference.change, signed=True),
-        " to ".join(ends) if difference.is_tested else NOTHING,
+        span(*ends) if difference.is_tested else NOTHING,
         verdicts.p_in_words(difference.p_value).removeprefix("= "),
-        _OUTCOMES[verdicts.decided(difference)] if difference.is_tested else NOTHING,
+        outcomes[verdicts.decided(difference)] if difference.is_tested else NOTHING,
     ]
 
 
@@ -302,7 +319,7 @@ def summary_rows(errors: Errors, model: str) -> Rows:
     """R² and MAPE per feature beside persistence's, all horizons together."""
     return [
         [
-            plain_text(feature),
+            feature_text(feature),
             *(
                 _metric(errors, metric, name, feature)
                 for metric in ("r2", "mape")
@@ -317,7 +334,7 @@ def summary_rows(errors: Errors, model: str) -> Rows:
 def left_out_of_mape(errors: Errors, feature: str) -> str:
     """Share of the truths of a feature that are too near zero for MAPE."""
     share = errors.at("mape_left_out", "persistence", feature)
-    return "< 0.1 %" if 0 < share < 0.0005 else percent(share)
+    return say("{number} %", number="< 0.1") if 0 < share < 0.0005 else percent(share)
 
 
 @dataclass(frozen=True)
@@ -343,7 +360,7 @@ def long_table(
     if total <= MAX_ROWS:
         return LongTable([row(at) for at in range(total)], [], 0, total)
     order = np.argsort(errors, kind="stable").tolist()
-    quantiles = [[name, *quantile_cells(share)] for name, share in QUANTILES.items()]
+    quantiles = [[quantile_name(share), *quantile_cells(share)] for share in QUANTILES]
     return LongTable([row(at) for at in order[:half] + order[-half:]], quantiles, half, total)
 
 

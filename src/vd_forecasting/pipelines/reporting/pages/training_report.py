@@ -8,15 +8,18 @@ from vd_forecasting.artefacts import Config, History, Outcome
 from vd_forecasting.artefacts.windows import GLOBAL, JOINT
 from vd_forecasting.evaluation.aligned import align, most_congested_day
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.language import marked, say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
 from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
+from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Draw, Page
 from vd_forecasting.rendering.templates import render
-from vd_forecasting.vocabulary import MODES_IN_WORDS, NAMES, joined_label
-from vd_forecasting.wording import NOTHING, count, duration, first_few, listed, number
+from vd_forecasting.vocabulary import joined_label, mode_in_words, name_of
+from vd_forecasting.wording import NOTHING, count, duration, first_few, listed, number, span
 
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_SPLITS = {"train": marked("training"), "val": marked("validation"), "test": marked("test")}
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,22 @@ class TrainingReport:
     parameters: tables.Rows
 
 
-def write_training_report(outcome: Outcome, errors: Errors) -> Page:
+def write_training_report(outcome: Outcome, errors: Errors, report: Report) -> Page:
     """Report one experiment beside persistence; errors are those of its test forecasts."""
+    with speaking(report.language):
+        text = render(__package__, "training_report", **vars(_view(outcome, errors)))
+        return with_figures(text, partial(_figures, outcome, errors))
+
+
+def _view(outcome: Outcome, errors: Errors) -> TrainingReport:
     config, model = outcome.config, outcome.config.model
     costs = {model: Costs(outcome)}
     shown = [*errors.labels]
-    report = TrainingReport(
+    return TrainingReport(
         config,
         errors,
-        name=NAMES[model],
-        mode=MODES_IN_WORDS.get(config.mode, plain_text(config.mode)),
+        name=name_of(model),
+        mode=plain_text(mode_in_words(config.mode)),
         headline=verdicts.against_persistence(errors, model),
         details=verdicts.persistence_details(errors, model),
         detectors=listed(first_few(list(map(code, config.vdids)))),
@@ -91,8 +100,6 @@ def write_training_report(outcome: Outcome, errors: Errors) -> Page:
         by_detector=tables.detector_table(errors, [model]),
         parameters=tables.parameter_rows([config]),
     )
-    text = render(__package__, "training_report", **vars(report))
-    return Page(text, _figures(outcome, errors))
 
 
 def _figures(outcome: Outcome, errors: Errors) -> dict[str, Draw]:
@@ -105,10 +112,10 @@ def _figures(outcome: Outcome, errors: Errors) -> dict[str, Draw]:
     name, model = outcome.config.experiment, outcome.config.model
     forecasts = align({model: outcome.forecasts})
     congested = most_congested_day(forecasts)
-    sees = f"Does {name} see {congested.event} coming?"
-    stops = f"Did training of {name} stop at the right epoch?"
-    learns = f"Which errors did training of {name} bring down?"
-    grows = f"How fast do the errors of {name} grow with the time ahead?"
+    sees = say("Does {name} see {event} coming?", name=name, event=congested.event)
+    stops = say("Did training of {name} stop at the right epoch?", name=name)
+    learns = say("Which errors did training of {name} bring down?", name=name)
+    grows = say("How fast do the errors of {name} grow with the time ahead?", name=name)
     return {
         "forecast": partial(forecast_plots.plot_forecast, sees, forecasts, congested, days=3),
         "learning_curves": partial(
@@ -127,13 +134,15 @@ def _minute(iso: str) -> str:
 
 def _split_rows(config: Config) -> tables.Rows:
     """A row per split, those of the test blocks before the last first."""
-    blocks = {f"block {block}, ": split for block, split in config.earlier.items()}
-    last = f"block {config.num_blocks}, " if config.num_blocks > 1 else ""
     return [
-        [before + name, _minute(span.start), _minute(span.end), count(span.windows)]
-        for before, split in {**blocks, last: config.split}.items()
+        [
+            say("block {number}, {split}", number=block, split=say(name))
+            if config.num_blocks > 1
+            else say(name),
+            *(_minute(split[key].start), _minute(split[key].end), count(split[key].windows)),
+        ]
+        for block, split in {**config.earlier, config.num_blocks: config.split}.items()
         for key, name in _SPLITS.items()
-        for span in [split[key]]
     ]
 
 
@@ -141,9 +150,14 @@ def _epochs_by_block(history: History) -> list[str]:
     sentences = []
     for block, fits in history.earlier.items():
         epochs = sorted({fit.best_epoch for fit in fits})
-        chosen = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
-        took = duration(sum(fit.seconds for fit in fits))
-        sentences.append(f"block {block}: chosen epoch {chosen}, {took}")
+        sentences.append(
+            say(
+                "block {number}: chosen epoch {epoch}, {time}",
+                number=block,
+                epoch=span(epochs[0], epochs[-1]) if len(epochs) > 1 else epochs[0],
+                time=duration(sum(fit.seconds for fit in fits)),
+            )
+        )
     return sentences
 
 
@@ -161,11 +175,15 @@ def _fit_table(history: History) -> tables.LongTable | None:
 
     def row(at: int) -> list[str]:
         seed, vdid, fit = fits[at]
-        label = vdid if len(history.seeds) == 1 else f"{vdid}, seed {seed}"
+        label = vdid
+        if vdid in {JOINT, GLOBAL}:
+            label = say("seed {seed}", seed=seed)
+        elif len(history.seeds) > 1:
+            label = say("{detector}, seed {seed}", detector=vdid, seed=seed)
         return [
-            code(label.removeprefix(f"{JOINT}, ").removeprefix(f"{GLOBAL}, ")),
-            f"{fit.best_epoch} of {len(fit.epochs)}",
-            "yes" if fit.stopped_early else "no",
+            code(label),
+            say("{part} of {all}", part=fit.best_epoch, all=len(fit.epochs)),
+            say("yes") if fit.stopped_early else say("no"),
             duration(fit.seconds),
             duration(numbers["of_epoch"][at]),
             number(fit.best.val.loss),

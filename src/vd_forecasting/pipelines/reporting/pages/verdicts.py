@@ -10,54 +10,73 @@ from vd_forecasting.evaluation.differences import Difference, Differences
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.significance import MIN_DAYS, MIN_DAYS_OF_SET
 from vd_forecasting.evaluation.sums_over_time import AVERAGE
+from vd_forecasting.language import closed_up, filled_in, marked, say, say_many
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
-from vd_forecasting.rendering.markdown import bold, plain_list, plain_text
-from vd_forecasting.vocabulary import EVERY_MODE, MODELS, NAMES
+from vd_forecasting.rendering.markdown import bold, feature_list, feature_text, plain_text
+from vd_forecasting.vocabulary import EVERY_MODE, MODELS, name_of
 from vd_forecasting.wording import (
     PRACTICALLY_EQUAL,
     ahead_ranges,
     change,
     compared,
+    count,
     is_better,
     is_number,
     is_worse,
     lead_time,
+    level,
     listed,
     number,
     percent,
     plural,
     quantity,
+    span,
 )
 
-_PERSISTENCES = "persistence's"
-_EVERYWHERE = "at every horizon"
+_EVERYWHERE = marked("at every horizon")
 
 
 def against_persistence(errors: Errors, model: str) -> str:
     """Headline of one experiment: where it beats persistence and where not."""
-    name, maes = NAMES[model], {f: with_persistence(errors, model, f) for f in errors.features}
+    name, maes = name_of(model), {f: with_persistence(errors, model, f) for f in errors.features}
     scored = [feature for feature, (own, _) in maes.items() if is_number(own)]
     unscored = {f: why_undefined(errors, f) for f in errors.features if f not in scored}
     if not scored:
-        return f"**{name} could not be scored**: {listed(dict.fromkeys(unscored.values()))}."
+        why = listed(dict.fromkeys(unscored.values()))
+        return say("**{name} could not be scored**: {why}.", name=name, why=why)
     beaten = [feature for feature in scored if is_better(*maes[feature])]
     others = [feature for feature in scored if feature not in beaten]
-    tail = f"averaged over all horizons{_unless_sure(errors)}."
-    if beaten:
-        every = "every scored target feature" if unscored else "every target feature"
-        where = every if len(scored) > 1 else plain_text(scored[0])
-        if others:
-            where = f"{plain_list(beaten)}, but not on {plain_list(others)}"
-        headline = f"{_bold(f'{name} beats persistence on {where}', errors)}, {tail}"
+    if beaten and others:
+        claim = say(
+            "{name} beats persistence on {features}, but not on {others}",
+            name=name,
+            features=feature_list(beaten),
+            others=feature_list(others),
+        )
+    elif beaten:
+        where = say("every scored target feature") if unscored else say("every target feature")
+        where = where if len(scored) > 1 else feature_text(scored[0])
+        claim = say("{name} beats persistence on {features}", name=name, features=where)
     elif any(is_worse(*maes[feature]) for feature in scored):
-        failed = _bold(f"{name} does not beat persistence", errors)
-        headline = f"{failed} on any target feature{_unless_sure(errors)}."
+        claim = _bold(say("{name} does not beat persistence", name=name), errors)
+        headline = _unless_unsure(say("{claim} on any target feature", claim=claim), errors)
     else:
-        headline = f"{_bold(f'{name} is practically equal to persistence', errors)}, {tail}"
-    return headline + "".join(
-        f" {plain_text(feature)} could not be scored: {why}." for feature, why in unscored.items()
+        claim = say("{name} is practically equal to persistence", name=name)
+    if beaten or not any(is_worse(*maes[feature]) for feature in scored):
+        averaged = say("{claim}, averaged over all horizons", claim=_bold(claim, errors))
+        headline = _unless_unsure(averaged, errors)
+    return _in_a_row(
+        headline,
+        *(
+            say("{feature} could not be scored: {why}.", feature=feature_text(feature), why=why)
+            for feature, why in unscored.items()
+        ),
     )
+
+
+def _in_a_row(*sentences: str) -> str:
+    return closed_up(" ".join(sentences))
 
 
 def _bold(claim: str, errors: Errors) -> str:
@@ -65,12 +84,17 @@ def _bold(claim: str, errors: Errors) -> str:
     return bold(claim) if errors.most_days >= MIN_DAYS else claim
 
 
-def _unless_sure(errors: Errors) -> str:
-    """What is added to such a claim where the test days are too few."""
+def _unless_unsure(claim: str, errors: Errors) -> str:
+    """A sentence that makes such a claim, and takes it back where the test days are too few."""
     if errors.most_days >= MIN_DAYS:
-        return ""
-    are = "is" if errors.most_days == 1 else "are"
-    return f", but {plural(errors.most_days, 'test day')} {are} too few for a verdict"
+        return say("{claim}.", claim=claim)
+    return say_many(
+        "{claim}, but {days} is too few for a verdict.",
+        "{claim}, but {days} are too few for a verdict.",
+        errors.most_days,
+        claim=claim,
+        days=plural(errors.most_days, "test day"),
+    )
 
 
 def persistence_details(errors: Errors, model: str) -> list[str]:
@@ -78,20 +102,37 @@ def persistence_details(errors: Errors, model: str) -> list[str]:
     details = []
     for feature in errors.features:
         own, reference = with_persistence(errors, model, feature)
-        sentence = f"{plain_text(feature)}: not scored, {why_undefined(errors, feature)}"
-        if is_number(own):
-            sentence = (
-                f"{plain_text(feature)}: MAE {quantity(own, _unit(errors, feature))}, "
-                f"{compared(own, reference, _PERSISTENCES)} ({number(reference)}), averaged over "
-                "horizons"
+        if not is_number(own):
+            details.append(_not_scored(errors, feature))
+            continue
+        sentence = say(
+            "{feature}: MAE {error}, {compared} ({reference}), averaged over horizons",
+            feature=feature_text(feature),
+            error=quantity(own, _unit(errors, feature)),
+            compared=compared(own, reference, say("persistence's")),
+            reference=number(reference),
+        )
+        losing = _where_losing(errors, model, feature, "persistence")
+        if losing == say(_EVERYWHERE):
+            details.append(
+                say("{claim}; at every horizon persistence has the lower error.", claim=sentence)
             )
-            losing = _where_losing(errors, model, feature, "persistence")
-            if losing == _EVERYWHERE:
-                sentence += f"; {losing} persistence has the lower error"
-            elif losing:
-                sentence += f"; persistence has the lower error {losing}"
-        details.append(f"{sentence}.")
+        elif losing:
+            details.append(
+                say(
+                    "{claim}; persistence has the lower error {where}.",
+                    claim=sentence,
+                    where=losing,
+                )
+            )
+        else:
+            details.append(say("{claim}.", claim=sentence))
     return details
+
+
+def _not_scored(errors: Errors, feature: str) -> str:
+    why = why_undefined(errors, feature)
+    return say("{feature}: not scored, {why}.", feature=feature_text(feature), why=why)
 
 
 def _unit(errors: Errors, feature: str) -> str:
@@ -109,8 +150,8 @@ def with_persistence(
 def why_undefined(errors: Errors, feature: str) -> str:
     """Why a feature has no error."""
     if errors.count(feature):
-        return "a network's forecasts are not all numbers, its training diverged"
-    return "no test value is observed"
+        return say("a network's forecasts are not all numbers, its training diverged")
+    return say("no test value is observed")
 
 
 def _where_losing(errors: Errors, network: str, feature: str, baseline: str) -> str:
@@ -121,7 +162,7 @@ def _where_losing(errors: Errors, network: str, feature: str, baseline: str) -> 
         if is_worse(*(errors.at("mae", name, feature, step) for name in (network, baseline)))
     ]
     if len(losing) == len(errors.horizons) > 1:
-        return _EVERYWHERE
+        return say(_EVERYWHERE)
     return ahead_ranges(losing, errors.interval_minutes)
 
 
@@ -138,12 +179,20 @@ def winners_by_block(errors: Errors) -> list[str]:
             for of in (mae.sel(model=errors.networks), mae.sel(model=tested))
         )
         best, lowest = (
-            listed(f"{NAMES[name]} in {times}" for name, times in found)
+            listed(
+                say("{name} in {number}", name=name_of(name), number=times) for name, times in found
+            )
             for found in (network, model)
         )
         sentences.append(
-            f"{plain_text(feature)}: the better network is {best} of "
-            f"{plural(mae.sizes['block'], 'block')}; the best model is {lowest}."
+            say(
+                "{feature}: the better network is {network} of {blocks}; the best model is "
+                "{model}.",
+                feature=feature_text(feature),
+                network=best,
+                blocks=plural(mae.sizes["block"], "block"),
+                model=lowest,
+            )
         )
     return sentences
 
@@ -151,7 +200,12 @@ def winners_by_block(errors: Errors) -> list[str]:
 def failed_blocks(configs: Iterable[Config]) -> list[str]:
     """A sentence per test block and experiment that has no forecasts of it."""
     return [
-        f"{NAMES[config.model]} has no forecasts of test block {number}: {plain_text(why)}."
+        say(
+            "{name} has no forecasts of test block {number}: {why}.",
+            name=name_of(config.model),
+            number=number,
+            why=plain_text(why),
+        )
         for config in configs
         for number, why in config.failed.items()
     ]
@@ -162,14 +216,21 @@ def baseline_wins(errors: Errors) -> list[str]:
     wins: dict[tuple[str, str], list[str]] = {}
     for feature, baseline, network in product(errors.features, errors.baselines, errors.networks):
         where = _where_losing(errors, network, feature, baseline)
-        if where != _EVERYWHERE and _is_beaten(errors, network, feature, baseline):
-            where = " and ".join(filter(None, ["averaged over horizons", where]))
+        if where != say(_EVERYWHERE) and _is_beaten(errors, network, feature, baseline):
+            where = listed(filter(None, [say("averaged over horizons"), where]))
         if where:
-            wins.setdefault((feature, baseline), []).append(f"{NAMES[network]} {where}")
-    return [
-        f"{plain_text(feature)}: {NAMES[name]} beats {listed(whom)}."
-        for (feature, name), whom in wins.items()
-    ]
+            loser = say("{name} {where}", name=name_of(network), where=where)
+            wins.setdefault((feature, baseline), []).append(loser)
+    return [_baseline_beats(feature, name, listed(whom)) for (feature, name), whom in wins.items()]
+
+
+def _baseline_beats(feature: str, baseline: str, whom: str) -> str:
+    return say(
+        "{feature}: {baseline} beats {whom}.",
+        feature=feature_text(feature),
+        baseline=name_of(baseline),
+        whom=whom,
+    )
 
 
 def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
@@ -178,11 +239,12 @@ def baseline_wins_of_modes(by_mode: Mapping[str, Errors]) -> list[str]:
     for mode, errors in by_mode.items():
         for model, feature, name in product(errors.networks, errors.features, errors.baselines):
             if _is_beaten(errors, model, feature, name):
-                wins.setdefault((feature, name), []).append(f"{mode} {NAMES[model]}")
+                wins.setdefault((feature, name), []).append(f"{mode} {name_of(model)}")
     networks = sum(len(errors.networks) for errors in by_mode.values())
     return [
-        f"{plain_text(feature)}: {NAMES[name]} beats "
-        f"{'every network' if len(whom) == networks else listed(whom)}."
+        _baseline_beats(
+            feature, name, say("every network") if len(whom) == networks else listed(whom)
+        )
         for (feature, name), whom in sorted(wins.items())
     ]
 
@@ -193,8 +255,7 @@ def _is_beaten(errors: Errors, network: str, feature: str, baseline: str) -> boo
 
 def baselines_headline(errors: Errors) -> str:
     """Which baselines beat all networks on which features, averaged over horizons; often empty."""
-    claims = _leading_baselines(errors)
-    return " ".join(f"{claim}{_unless_sure(errors)}." for claim in claims)
+    return _in_a_row(*(_unless_unsure(claim, errors) for claim in _leading_baselines(errors)))
 
 
 def _leading_baselines(errors: Errors) -> list[str]:
@@ -206,23 +267,38 @@ def _leading_baselines(errors: Errors) -> list[str]:
         winners = [name for name, value in maes.items() if is_better(value, lowest)]
         if winners:
             by_baseline.setdefault(min(winners, key=lambda name: maes[name]), []).append(feature)
-    whom = "both networks" if len(errors.networks) > 1 else "the network"
-    return [
-        f"{_bold(f'{NAMES[baseline].capitalize()} beats {whom}', errors)} on "
-        f"{plain_list(features)}, averaged over horizons"
-        for baseline, features in by_baseline.items()
-    ]
+    claims = []
+    for baseline, features in by_baseline.items():
+        name = name_of(baseline)
+        message = say("{baseline} beats the network")
+        if len(errors.networks) > 1:
+            message = say("{baseline} beats both networks")
+        claim = _bold(filled_in(message, baseline=f"{name[0].upper()}{name[1:]}"), errors)
+        where = feature_list(features)
+        claims.append(
+            say("{claim} on {features}, averaged over horizons", claim=claim, features=where)
+        )
+    return claims
 
 
 def baselines_headline_of_modes(by_mode: Mapping[str, Errors]) -> str:
     """Which baselines beat both networks on which features, and in which modes."""
-    modes: dict[tuple[str, str], list[str]] = {}
+    modes: dict[tuple[str, int], list[str]] = {}
     for mode, errors in by_mode.items():
         for claim in _leading_baselines(errors):
-            modes.setdefault((claim, _unless_sure(errors)), []).append(mode)
-    return " ".join(
-        f"{claim}, in {'every mode' if len(where) == len(by_mode) else listed(where)}{tail}."
-        for (claim, tail), where in modes.items()
+            modes.setdefault((claim, min(errors.most_days, MIN_DAYS)), []).append(mode)
+    return _in_a_row(
+        *(
+            _unless_unsure(
+                say(
+                    "{claim}, in {modes}",
+                    claim=claim,
+                    modes=say("every mode") if len(where) == len(by_mode) else listed(where),
+                ),
+                by_mode[where[0]],
+            )
+            for (claim, _), where in modes.items()
+        )
     )
 
 
@@ -231,44 +307,78 @@ def networks_headline(errors: Errors, differences: Differences) -> str:
     signs = _signs(errors, differences)
     if not signs:
         why = listed(dict.fromkeys(_why_not_compared(errors, f) for f in errors.features))
-        return f"**Nothing could be compared**: {why}."
+        return say("**Nothing could be compared**: {why}.", why=why)
     untested = [f for f in signs if not differences.between[f, AVERAGE].is_tested]
     tested = {feature: sign for feature, sign in signs.items() if feature not in untested}
     if not tested:
-        return f"**Too few test days for a verdict**: {_days_there_are(differences, untested)}."
+        days = _days_there_are(differences, untested)
+        return say("**Too few test days for a verdict**: {days}.", days=days)
     verdict = _verdict(tested, every=not untested)
     if untested:
         days = _days_there_are(differences, untested)
-        verdict += f" On {plain_list(untested)} the test days are too few for a verdict: {days}."
+        unsure = say(
+            "On {features} the test days are too few for a verdict: {days}.",
+            features=feature_list(untested),
+            days=days,
+        )
+        return _in_a_row(verdict, unsure)
     return verdict
 
 
 def _days_there_are(differences: Differences, features: Sequence[str]) -> str:
     days = max(differences.days[feature] for feature in features)
-    return f"{plural(days, 'day')} with at least half of the origins scored, it takes {MIN_DAYS}"
+    return say(
+        "{days} with at least half of the origins scored, it takes {number}",
+        days=plural(days, "day"),
+        number=MIN_DAYS,
+    )
 
 
 def _verdict(signs: Mapping[str, int], *, every: bool) -> str:
     """The verdict on features that are tested; ``every`` says that no other one is scored."""
     equal = [feature for feature, sign in signs.items() if sign == 0]
-    tail = f"; no difference beyond chance on {plain_list(equal)}" if equal else ""
     wins = {
-        NAMES[model]: [feature for feature, sign in signs.items() if sign == of_model]
+        name_of(model): [feature for feature, sign in signs.items() if sign == of_model]
         for model, of_model in zip(MODELS, (1, -1), strict=True)
     }
     first, second = wins
     better, other = sorted(wins, key=lambda name: -len(wins[name]))
     if wins[other]:
-        return (
-            f"**Neither is better throughout**: {first} on {plain_list(wins[first])}, {second} on "
-            f"{plain_list(wins[second])}{tail}."
+        claim = say(
+            "**Neither is better throughout**: {first} on {features}, {second} on {others}",
+            first=first,
+            features=feature_list(wins[first]),
+            second=second,
+            others=feature_list(wins[second]),
         )
-    if wins[better]:
+    elif wins[better]:
         several = every and not equal and len(signs) > 1
-        where = "every target feature" if several else plain_list(wins[better])
-        return f"**{better} forecasts better than {other}** on {where}{tail}."
-    where = "on any target feature" if every else f"on {plain_list(equal)}"
-    return f"**No difference between {first} and {second} is beyond chance**, {where}."
+        claim = say(
+            "**{better} forecasts better than {other}** on {features}",
+            better=better,
+            other=other,
+            features=say("every target feature") if several else feature_list(wins[better]),
+        )
+    elif every:
+        return say(
+            "**No difference between {first} and {second} is beyond chance**, on any target "
+            "feature.",
+            first=first,
+            second=second,
+        )
+    else:
+        return say(
+            "**No difference between {first} and {second} is beyond chance**, on {features}.",
+            first=first,
+            second=second,
+            features=feature_list(equal),
+        )
+    if equal:
+        alike = feature_list(equal)
+        return say(
+            "{claim}; no difference beyond chance on {features}.", claim=claim, features=alike
+        )
+    return say("{claim}.", claim=claim)
 
 
 def _signs(errors: Errors, differences: Differences) -> dict[str, int]:
@@ -284,7 +394,7 @@ def _signs(errors: Errors, differences: Differences) -> dict[str, int]:
 
 def _why_not_compared(errors: Errors, feature: str) -> str:
     if errors.count(feature) and errors.at("mae", MODELS[0], feature) == 0:
-        return f"{NAMES[MODELS[0]]}'s error is zero"
+        return say("{name}'s error is zero", name=name_of(MODELS[0]))
     return why_undefined(errors, feature)
 
 
@@ -313,54 +423,83 @@ def difference_details(errors: Errors, differences: Differences) -> list[str]:
 
 def difference_sentence(errors: Errors, differences: Differences, feature: str, step: int) -> str:
     """``total_volume, 60 min ahead: xLSTM 3.1 % lower MAE than LSTM (95 % interval …)``."""
-    first, second = (NAMES[model] for model in MODELS)
-    about = f"{plain_text(feature)}, {lead_time(step * errors.interval_minutes)} ahead"
+    values: dict[str, object] = dict(
+        zip(("first", "second"), map(name_of, MODELS), strict=True),
+        about=say(
+            "{feature}, {time} ahead",
+            feature=feature_text(feature),
+            time=lead_time(step * errors.interval_minutes),
+        ),
+    )
     if step == AVERAGE:
-        about = f"{plain_text(feature)}, averaged over horizons"
+        values["about"] = say("{feature}, averaged over horizons", feature=feature_text(feature))
     difference = differences.between[feature, step]
     maes = [errors.at("mae", model, feature, step or None) for model in MODELS]
     if not all(map(is_number, (*maes, difference.change))):
-        return f"{about}: not compared, {_why_not_compared(errors, feature)}."
-    size = f"{percent(abs(difference.change))} {'lower' if difference.change < 0 else 'higher'}"
-    evidence = evidence_in_words(difference, differences.confidence)
+        why = _why_not_compared(errors, feature)
+        return say("{about}: not compared, {why}.", **values, why=why)
+    values |= {
+        "percent": percent(abs(difference.change)),
+        "evidence": evidence_in_words(difference, differences.confidence),
+    }
+    lower = difference.change < 0
     if difference.is_tested and not decided(difference):
-        return (
-            f"{about}: no difference beyond chance; {second}'s MAE is {size} than {first}'s "
-            f"({evidence})."
+        if lower:
+            return say(
+                "{about}: no difference beyond chance; {second}'s MAE is {percent} lower than "
+                "{first}'s ({evidence}).",
+                **values,
+            )
+        return say(
+            "{about}: no difference beyond chance; {second}'s MAE is {percent} higher than "
+            "{first}'s ({evidence}).",
+            **values,
         )
-    return f"{about}: {second} {size} MAE than {first} ({evidence})."
+    if lower:
+        return say("{about}: {second} {percent} lower MAE than {first} ({evidence}).", **values)
+    return say("{about}: {second} {percent} higher MAE than {first} ({evidence}).", **values)
 
 
 def evidence_in_words(difference: Difference, confidence: float) -> str:
     """``95 % interval 1.2 to 4.9 %, DM p = 0.002``; in the direction of the difference."""
     if not difference.is_tested:
-        return "no interval, the test days are too few"
-    p_value = f"DM p {p_in_words(difference.p_value)}"
+        return say("no interval, the test days are too few")
     signed, ends = difference.spans_zero, [difference.low, difference.high]
     ends = ends if signed else sorted(map(abs, ends))
-    low, high = (percent(end, signed=signed).removesuffix(" %") for end in ends)
-    return f"{100 * confidence:g} % interval {low} to {high} %, {p_value}"
+    low, high = (percent(end, signed=signed) for end in ends)
+    return say(
+        "{level} interval {low} to {high}, DM p {p}",
+        level=level(confidence),
+        low=low.removesuffix(say("{number} %").removeprefix("{number}")),
+        high=high,
+        p=p_in_words(difference.p_value),
+    )
 
 
 def about_confidence_set(found: Differences | AcrossModes, among: str) -> str:
-    """What the marks of a table mean; ``among`` says which models, behind a blank."""
+    """What the marks of a table mean; ``among`` says in words which models."""
+    days = plural(found.most_days, "test day")
     if found.has_set:
-        return (
-            f"MCS: the model confidence set{among}, those that no other model beats beyond chance "
-            f"({100 * found.confidence:g} %). A model in it may still be far from the best: over "
-            f"{plural(found.most_days, 'test day')} that differ, even a much higher error can be "
-            "chance."
+        return say(
+            "MCS: the model confidence set{among}, those that no other model beats beyond chance "
+            "({level}). A model in it may still be far from the best: over {days} that differ, "
+            "even a much higher error can be chance.",
+            among=among,
+            level=level(found.confidence),
+            days=days,
         )
-    return (
-        f"No model confidence set (MCS): {plural(found.most_days, 'test day')} with at least half "
-        f"of the origins scored are too few to rule any model out; it takes {MIN_DAYS_OF_SET}."
+    return say(
+        "No model confidence set (MCS): {days} with at least half of the origins scored are too "
+        "few to rule any model out; it takes {number}.",
+        days=days,
+        number=MIN_DAYS_OF_SET,
     )
 
 
 def p_in_words(p_value: float) -> str:
     """``= 0.002``, ``< 0.001``, ``undefined``."""
     if not is_number(p_value):
-        return "undefined"
+        return say("undefined")
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
@@ -369,31 +508,45 @@ def seed_caveat(seeds: Mapping[str, Sequence[int]]) -> str:
     distinct = {tuple(of_model) for of_model in seeds.values()}
     if max(map(len, distinct)) == 1:
         single = sorted({seed for of_model in distinct for seed in of_model})
-        which = f"seed{'' if len(single) == 1 else 's'} {listed(map(str, single))}"
-        return (
-            f"Each model was trained once ({which}). Seed noise is not covered: with another seed "
-            "either model would do somewhat better or worse, by an unknown amount. "
-            "`training.seeds` takes a list."
+        return say_many(
+            "Each model was trained once (seed {seeds}). Seed noise is not covered: with another "
+            "seed either model would do somewhat better or worse, by an unknown amount. "
+            "`training.seeds` takes a list.",
+            "Each model was trained once (seeds {seeds}). Seed noise is not covered: with another "
+            "seed either model would do somewhat better or worse, by an unknown amount. "
+            "`training.seeds` takes a list.",
+            len(single),
+            seeds=listed(map(str, single)),
         )
-    counts = (f"{name} {plural(len(of_model), 'time')}" for name, of_model in seeds.items())
-    trained = f"Trained with several seeds ({listed(counts)})"
+    counts = listed(
+        say("{name} {times}", name=name, times=plural(len(of_model), "time"))
+        for name, of_model in seeds.items()
+    )
+    trained = say("Trained with several seeds ({counts})", counts=counts)
     if len(distinct) == 1:
         [of_all] = distinct
-        trained = f"Each model was trained {len(of_all)} times (seeds {listed(map(str, of_all))})"
-    return (
-        f"{trained}; errors are means over them, ± their standard deviation. Tests compare the "
-        "losses averaged over seeds, so they are about the average training, not the luckiest."
+        trained = say(
+            "Each model was trained {number} times (seeds {seeds})",
+            number=len(of_all),
+            seeds=listed(map(str, of_all)),
+        )
+    return say(
+        "{trained}; errors are means over them, ± their standard deviation. Tests compare the "
+        "losses averaged over seeds, so they are about the average training, not the luckiest.",
+        trained=trained,
     )
 
 
 def cost_comparison(costs: Mapping[str, Costs]) -> str:
     """How much longer xLSTM trained than LSTM, and how their sizes compare; by model."""
     lstm, xlstm = costs["lstm"], costs["xlstm"]
-    return (
-        "Cost: an epoch of xLSTM takes "
-        f"{number(xlstm.seconds_per_epoch / lstm.seconds_per_epoch)} times as long as one of LSTM, "
-        f"all training {number(xlstm.seconds / lstm.seconds)} times as long; it has "
-        f"{xlstm.parameters_in_words} parameters against {lstm.parameters_in_words}."
+    return say(
+        "Cost: an epoch of xLSTM takes {epoch} times as long as one of LSTM, all training "
+        "{training} times as long; it has {parameters} parameters against {others}.",
+        epoch=number(xlstm.seconds_per_epoch / lstm.seconds_per_epoch),
+        training=number(xlstm.seconds / lstm.seconds),
+        parameters=xlstm.parameters_in_words,
+        others=lstm.parameters_in_words,
     )
 
 
@@ -406,29 +559,47 @@ def cost_span(costs: Mapping[str, Costs]) -> list[str]:
     ]
     if not ratios:
         return []
-    span = " to ".join(dict.fromkeys(number(extreme(ratios)) for extreme in (min, max)))
-    return [f"Cost: an epoch of xLSTM takes {span} times as long as one of LSTM."]
+    ends = [*dict.fromkeys(number(extreme(ratios)) for extreme in (min, max))]
+    times = span(*ends) if len(ends) > 1 else ends[0]
+    return [say("Cost: an epoch of xLSTM takes {times} times as long as one of LSTM.", times=times)]
 
 
 def cut_short(costs: Mapping[str, Costs]) -> list[str]:
     """A sentence per model whose training divergence or the limit of epochs cut short."""
     diverged = [
-        f"{NAMES[model]} diverged in training{_in_how_many(cost.diverged, cost, '')}; the best "
-        "epoch before is used. A lower learning rate may help."
+        say(
+            "{name} diverged in training; the best epoch before is used. A lower learning rate "
+            "may help.",
+            name=name_of(model),
+        )
+        if len(cost.fits) == 1
+        else say(
+            "{name} diverged in training ({number} of {all} trainings); the best epoch before is "
+            "used. A lower learning rate may help.",
+            name=name_of(model),
+            number=count(cost.diverged),
+            all=count(len(cost.fits)),
+        )
         for model, cost in costs.items()
         if cost.diverged
     ]
     return diverged + [
-        f"{NAMES[model]} was still improving when the limit of epochs ended training"
-        f"{_in_how_many(cost.still_improving, cost, 'in ')}; more epochs may help."
+        say(
+            "{name} was still improving when the limit of epochs ended training; more epochs may "
+            "help.",
+            name=name_of(model),
+        )
+        if len(cost.fits) == 1
+        else say(
+            "{name} was still improving when the limit of epochs ended training (in {number} of "
+            "{all} trainings); more epochs may help.",
+            name=name_of(model),
+            number=count(cost.still_improving),
+            all=count(len(cost.fits)),
+        )
         for model, cost in costs.items()
         if cost.still_improving
     ]
-
-
-def _in_how_many(trainings: int, cost: Costs, preposition: str) -> str:
-    total = len(cost.fits)
-    return f" ({preposition}{trainings:,} of {total:,} trainings)" if total > 1 else ""
 
 
 def difference_details_of_modes(
@@ -436,7 +607,11 @@ def difference_details_of_modes(
 ) -> list[str]:
     """Per mode and feature the networks' difference, averaged over horizons."""
     return [
-        f"{mode}, {difference_sentence(errors, differences[mode], feature, AVERAGE)}"
+        say(
+            "{mode}, {sentence}",
+            mode=mode,
+            sentence=difference_sentence(errors, differences[mode], feature, AVERAGE),
+        )
         for mode, errors in _distinct(_with_both_networks(by_mode)).items()
         for feature in errors.features
     ]
@@ -446,38 +621,72 @@ def tally(by_mode: Mapping[str, Errors], differences: Mapping[str, Differences])
     """In how many pairs of mode and feature which network is better."""
     by_mode = _with_both_networks(by_mode)
     if not by_mode:
-        return "**LSTM and xLSTM cannot be compared**: no mode has both."
+        return say("**LSTM and xLSTM cannot be compared**: no mode has both.")
     signs = [
         sign
         for mode, errors in _distinct(by_mode).items()
         for sign in _signs(errors, differences[mode]).values()
     ]
     if not signs:
-        return "**Nothing could be compared**: no common target value is observed."
+        return say("**Nothing could be compared**: no common target value is observed.")
+    tested = any(of_mode.is_tested for of_mode in differences.values())
+    return _in_a_row(
+        _tally(signs, tested=tested),
+        *(
+            say(
+                "{mode} came out identical to {earlier} and is counted once: where both train a "
+                "model on the same detector alone with the same settings, they are the same "
+                "experiment.",
+                mode=mode,
+                earlier=earlier,
+            )
+            for mode, earlier in identical_modes(by_mode).items()
+        ),
+    )
+
+
+def _tally(signs: Sequence[int], *, tested: bool) -> str:
+    """The same of the pairs that are counted, by :func:`decided`."""
     wins, equal = {"LSTM": signs.count(1), "xLSTM": signs.count(-1)}, signs.count(0)
     better, other = sorted(wins, key=lambda name: -wins[name])
-    tested = any(of_mode.is_tested for of_mode in differences.values())
-    lower = "the lower MAE beyond chance" if tested else "the lower MAE"
-    pairs = f"{plural(len(signs), 'pair')} of mode and feature"
+    pairs = plural(len(signs), "pair")
     if not tested:
-        text = (
-            f"**Too few test days for a verdict**: of {pairs}, LSTM has {lower} in {wins['LSTM']}, "
-            f"xLSTM in {wins['xLSTM']}"
+        text = say(
+            "**Too few test days for a verdict**: of {pairs} of mode and feature, LSTM has the "
+            "lower MAE in {lstm}, xLSTM in {xlstm}",
+            pairs=pairs,
+            lstm=wins["LSTM"],
+            xlstm=wins["xLSTM"],
         )
-    elif wins[better] == wins[other]:
-        text = f"**LSTM and xLSTM are even**: of {pairs}, each has {lower} in {wins[better]}"
+        if not equal:
+            return say("{claim}.", claim=text)
+        return say("{claim}; in {number} they are practically equal.", claim=text, number=equal)
+    if equal == len(signs):
+        return say(
+            "**No difference between LSTM and xLSTM is beyond chance**, in {pairs} of mode and "
+            "feature.",
+            pairs=pairs,
+        )
+    if wins[better] == wins[other]:
+        text = say(
+            "**LSTM and xLSTM are even**: of {pairs} of mode and feature, each has the lower MAE "
+            "beyond chance in {number}",
+            pairs=pairs,
+            number=wins[better],
+        )
     else:
-        text = f"**{better} has {lower} in {wins[better]} of {pairs}**, {other} in {wins[other]}"
-    if equal == len(signs) and tested:
-        text = f"**No difference between LSTM and xLSTM is beyond chance**, in {pairs}"
-    elif equal:
-        alike = "no difference is beyond chance" if tested else "they are practically equal"
-        text += f"; in {equal} {alike}"
-    return f"{text}." + "".join(
-        f" {mode} came out identical to {earlier} and is counted once: where both train a model on "
-        "the same detector alone with the same settings, they are the same experiment."
-        for mode, earlier in identical_modes(by_mode).items()
-    )
+        text = say(
+            "**{better} has the lower MAE beyond chance in {number} of {pairs} of mode and "
+            "feature**, {other} in {others}",
+            better=better,
+            number=wins[better],
+            pairs=pairs,
+            other=other,
+            others=wins[other],
+        )
+    if not equal:
+        return say("{claim}.", claim=text)
+    return say("{claim}; in {number} no difference is beyond chance.", claim=text, number=equal)
 
 
 def _with_both_networks(by_mode: Mapping[str, Errors]) -> dict[str, Errors]:
@@ -502,14 +711,14 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
     """The best of all networks on a feature, those practically equal, and persistence."""
     errors = next(iter(by_mode.values()))
     maes = {
-        f"{mode} {NAMES[model]}": of_mode.at("mae", model, feature)
+        f"{mode} {name_of(model)}": of_mode.at("mae", model, feature)
         for mode, of_mode in _distinct(by_mode).items()
         for model in of_mode.networks
         if feature in of_mode.features
     }
     maes = {name: value for name, value in maes.items() if is_number(value)}
     if not maes:
-        return f"{plain_text(feature)}: not scored, {why_undefined(errors, feature)}."
+        return _not_scored(errors, feature)
     reference = errors.at("mae", "persistence", feature)
     best, worst = (choose(maes, key=lambda name: maes[name]) for choose in (min, max))
     lowest = maes[best]
@@ -518,16 +727,30 @@ def best_of(by_mode: Mapping[str, Errors], feature: str) -> str:
         for name, value in maes.items()
         if name != best and change(value, lowest) < PRACTICALLY_EQUAL
     ]
-    against = compared(lowest, reference, _PERSISTENCES)
+    against = compared(lowest, reference, say("persistence's"))
     if is_worse(lowest, reference):
-        against = "yet persistence's is lower"
-    sentence = (
-        f"{plain_text(feature)}: the lowest MAE is {best}'s, "
-        f"{quantity(lowest, _unit(errors, feature))}"
-        f", {against} ({number(reference)})"
+        against = say("yet persistence's is lower")
+    sentence = say(
+        "{feature}: the lowest MAE is {name}'s, {error}, {against} ({reference})",
+        feature=feature_text(feature),
+        name=best,
+        error=quantity(lowest, _unit(errors, feature)),
+        against=against,
+        reference=number(reference),
     )
     if equal:
-        sentence += f"; {listed(equal)} {'is' if len(equal) == 1 else 'are'} practically equal"
+        sentence = say_many(
+            "{claim}; {names} is practically equal",
+            "{claim}; {names} are practically equal",
+            len(equal),
+            claim=sentence,
+            names=listed(equal),
+        )
     if worst not in equal and worst != best:
-        sentence += f"; the highest is {worst}'s, {number(maes[worst])}"
-    return f"{sentence}."
+        sentence = say(
+            "{claim}; the highest is {name}'s, {error}",
+            claim=sentence,
+            name=worst,
+            error=number(maes[worst]),
+        )
+    return say("{claim}.", claim=sentence)

@@ -12,19 +12,33 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from vd_forecasting.evaluation.differences import model_labels
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes
 from vd_forecasting.pipelines.reporting.costs import Costs
 from vd_forecasting.pipelines.reporting.plots import error_plots
 from vd_forecasting.rendering import plot_style as style
-from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import change, duration, first_few, is_number, lead_time, listed, number
+from vd_forecasting.vocabulary import MODELS, name_of
+from vd_forecasting.wording import (
+    change,
+    duration,
+    feature_name,
+    first_few,
+    is_number,
+    lead_time,
+    level,
+    listed,
+    number,
+)
 
 
 def plot_error(question: str, across: AcrossModes) -> Figure:
     """MAE of every experiment, a panel per feature."""
     by_mode = across.errors
-    detail = "MAE averaged over horizons; of the baselines persistence and those better than it. "
-    figure, axes = style.feature_panels(question, detail + _target(across), across.features, 3.2)
+    detail = _sentences(
+        say("MAE averaged over horizons; of the baselines persistence and those better than it."),
+        _target(across),
+    )
+    figure, axes = style.feature_panels(question, detail, across.features, 3.2)
     for position, (feature, ax) in enumerate(axes.items()):
         drawn = [0.0]
         for row, errors in enumerate(by_mode.values()):
@@ -35,7 +49,7 @@ def plot_error(question: str, across: AcrossModes) -> Figure:
                 if is_number(value):
                     drawn.append(value)
                     _draw_error(ax, model, value, row)
-        style.title(ax, f"MAE of {across.label(feature)}")
+        style.title(ax, error_plots.mae_of(across.label(feature)))
         first = position % style.MAX_COLUMNS == 0
         ax.set_yticks(range(len(by_mode)), list(by_mode) if first else [])
         ax.set_ylim(len(by_mode) - 0.45, -0.55)
@@ -43,7 +57,7 @@ def plot_error(question: str, across: AcrossModes) -> Figure:
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
         if not max(drawn):
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
     strong = dict.fromkeys(
         name
         for errors in by_mode.values()
@@ -52,7 +66,7 @@ def plot_error(question: str, across: AcrossModes) -> Figure:
     )
     looks = {**dict.fromkeys(MODELS, _DOT), **dict.fromkeys(strong, _BAR)}
     handles = [
-        Line2D([], [], color=style.COLOURS[model], label=NAMES[model], **look)
+        Line2D([], [], color=style.COLOURS[model], label=name_of(model), **look)
         for model, look in looks.items()
     ]
     style.legend_below(figure, handles)
@@ -89,11 +103,11 @@ def plot_error_by_horizon_and_mode(question: str, across: AcrossModes) -> Figure
             if feature in errors.features:
                 error_plots.draw_by_horizon(ax, errors, feature)
             else:
-                style.say_empty(ax, "not forecast")
+                style.say_empty(ax, say("not forecast"))
             if row is not axes[-1]:
                 ax.set_xlabel("")
         style.start_at_zero(*row)
-        row[0].set_ylabel(f"MAE of\n{across.label(feature)}")
+        row[0].set_ylabel(say("MAE of\n{feature}", feature=across.label(feature)))
     baselines = dict.fromkeys(name for errors in by_mode.values() for name in errors.baselines)
     style.legend_below(figure, error_plots.model_handles([*MODELS, *baselines]))
     return figure
@@ -101,9 +115,12 @@ def plot_error_by_horizon_and_mode(question: str, across: AcrossModes) -> Figure
 
 def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) -> Figure:
     """MAE relative to persistence's against training time; costs by experiment."""
-    detail = (
-        "MAE against persistence's, mean of the target features; of the baselines those better "
-        f"than it. {_target(across)}"
+    detail = _sentences(
+        say(
+            "MAE against persistence's, mean of the target features; of the baselines those better "
+            "than it."
+        ),
+        _target(across),
     )
     figure, [[ax]] = style.panels(question, detail, (1, 1), 4.2)
     handles = []
@@ -116,9 +133,10 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
             relative = 100 * _mean_change(errors, model)
             if name not in times or (model not in MODELS and not relative < 0):
                 continue
-            label = f"{mode} {NAMES[model]}"
+            label = f"{mode} {name_of(model)}"
             if model in MODELS:
-                label += f", {costs[name].parameters_in_words} parameters"
+                parameters = costs[name].parameters_in_words
+                label = say("{model}, {number} parameters", model=label, number=parameters)
             look: dict[str, Any] = {"marker": style.MODE_MARKERS[mode], "markersize": 9}
             look |= {"color": style.COLOURS[model], "linestyle": "", "label": label}
             ax.plot(times[name], relative, **look, alpha=0.8)
@@ -127,7 +145,7 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
     ax.axhline(0, color=grey, linestyle="--")
     at_the_right: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right"}
     at_the_right |= {"xytext": (-4, 4), "textcoords": "offset points"}
-    ax.annotate("persistence", (1, 0), color=grey, **at_the_right)
+    ax.annotate(name_of("persistence"), (1, 0), color=grey, **at_the_right)
     shortest, longest = ax.dataLim.intervalx
     if longest > 4 * shortest > 0:
         ax.set_xscale("log")
@@ -139,8 +157,8 @@ def plot_cost(question: str, across: AcrossModes, costs: Mapping[str, Costs]) ->
         ax.xaxis.set_major_locator(MaxNLocator(6))
         ax.xaxis.set_major_formatter(lambda seconds, _: duration(max(seconds, 0.0)))
     ax.yaxis.set_major_formatter(error_plots.signed_percent)
-    ax.set_xlabel("training time")
-    ax.set_ylabel("MAE against persistence's\n(below the line is better)")
+    ax.set_xlabel(say("training time"))
+    ax.set_ylabel(say("MAE against persistence's\n(below the line is better)"))
     ax.margins(0.08)
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
     return figure
@@ -165,20 +183,28 @@ def _mean(values: Iterable[float], without: float) -> float:
 def _target(across: AcrossModes) -> str:
     """Which detectors the modes are compared on, or that there is none."""
     if not across.modes.comparable:
-        return "No detector is forecast in every mode: each mode is scored on its own detectors."
-    return f"{listed(first_few(across.modes.first.vdids))}, the same values for all."
+        return say(
+            "No detector is forecast in every mode: each mode is scored on its own detectors."
+        )
+    detectors = listed(first_few(across.modes.first.vdids))
+    return say("{detectors}, the same values for all.", detectors=detectors)
+
+
+def _sentences(*sentences: str) -> str:
+    return closed_up(" ".join(filter(None, sentences)))
 
 
 def plot_confidence_set(question: str, across: AcrossModes) -> Figure:
     """MAE of every model of every mode above the lowest, those of the confidence set filled."""
-    detail = "The test days are too few to rule any model out. "
+    meaning = say("The test days are too few to rule any model out.")
     if across.confidence_sets.notnull().any():
-        detail = (
-            f"Filled: in the model confidence set ({100 * across.confidence:g} %), no other is "
-            "better beyond chance. Hollow: beaten. "
+        meaning = say(
+            "Filled: in the model confidence set ({level}), no other is better beyond chance. "
+            "Hollow: beaten.",
+            level=level(across.confidence),
         )
-    detail += "" if across.modes.comparable else "Each mode has its own lowest. "
-    detail += f"MAE averaged over horizons. {_target(across)}"
+    own = "" if across.modes.comparable else say("Each mode has its own lowest.")
+    detail = _sentences(meaning, own, say("MAE averaged over horizons."), _target(across))
     above = {feature: _above_lowest(across, feature) for feature in across.features}
     order = sorted(
         across.models, key=lambda key: _mean((of[key] for of in above.values()), math.inf)
@@ -193,19 +219,19 @@ def plot_confidence_set(question: str, across: AcrossModes) -> Figure:
             ring: dict[str, Any] = {"markerfacecolor": colour if filled else "white"}
             ring["markeredgewidth"] = 1.8
             ax.plot(above[feature][mode, model], row, color=colour, **_DOT, **ring)
-        style.title(ax, feature)
-        ax.set_xlabel("MAE above the lowest")
+        style.title(ax, feature_name(feature))
+        ax.set_xlabel(say("MAE above the lowest"))
         ax.set_ylim(len(order) - 0.4, -0.6)
         ax.set_yticks(range(len(order)), labels if position % style.MAX_COLUMNS == 0 else [])
         ax.tick_params(axis="y", length=0)
         ax.set_xscale("symlog", linthresh=_LINEAR_UNTIL)
         ax.xaxis.set_major_locator(FixedLocator(_PERCENTAGES))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter("{x:g} %")
+        ax.xaxis.set_major_formatter(lambda above, _: level(above / 100))
         defined = [value for value in above[feature].values() if is_number(value)]
         ax.set_xlim(-0.6, 1.3 * max([*defined, 2 * _LINEAR_UNTIL]))
         if not defined:
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
     return figure
 
 

@@ -15,10 +15,11 @@ from vd_forecasting.evaluation.aligned import AlignedForecasts
 from vd_forecasting.evaluation.congestion import Congestion
 from vd_forecasting.evaluation.differences import Differences
 from vd_forecasting.evaluation.errors import Errors
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.rendering import plot_style as style
 from vd_forecasting.vd_array import in_memory
-from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import ahead, plural, share
+from vd_forecasting.vocabulary import MODELS, name_of
+from vd_forecasting.wording import ahead, feature_name, level, month_and_day, plural, share
 
 MAX_LABELLED_VDS = 40
 _MAX_PLOTTED_MARKERS = 16
@@ -34,21 +35,33 @@ def plot_error_by_horizon(
 ) -> Figure:
     """MAE over minutes ahead, a panel per feature; with bands where there are intervals."""
     tested = differences if differences and differences.is_tested else None
-    detail = f"Scored on {errors.scored_in_words}."
+    detail = scored_on(errors)
     if tested:
-        detail += (
-            f" Bands: {100 * tested.confidence:g} % intervals of each network's own MAE. They "
-            "overlap even where one is surely better: both have the same hard days."
+        detail = say(
+            "Scored on {values}. Bands: {level} intervals of each network's own MAE. They overlap "
+            "even where one is surely better: both have the same hard days.",
+            values=errors.scored_in_words,
+            level=level(tested.confidence),
         )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
-        style.title(ax, f"MAE of {errors.label(feature)}")
+        style.title(ax, mae_of(errors.label(feature)))
         draw_by_horizon(ax, errors, feature)
         if tested:
             _draw_bands(ax, errors, tested, feature)
         style.start_at_zero(ax)
     style.legend_below(figure, model_handles([*errors.networks, *errors.baselines]))
     return figure
+
+
+def mae_of(feature: str) -> str:
+    """The title of a panel."""
+    return say("MAE of {feature}", feature=feature)
+
+
+def scored_on(errors: Errors) -> str:
+    """How many values errors are of, a sentence."""
+    return say("Scored on {values}.", values=errors.scored_in_words)
 
 
 def draw_by_horizon(ax: Axes, errors: Errors, feature: str) -> None:
@@ -59,7 +72,7 @@ def draw_by_horizon(ax: Axes, errors: Errors, feature: str) -> None:
         ax.plot(lead_times, values, **horizon_line(model, len(lead_times)))
     horizon_axis(ax, errors)
     if not errors.count(feature):
-        style.say_empty(ax, "nothing observed, nothing scored")
+        style.say_empty(ax, say("nothing observed, nothing scored"))
 
 
 def _draw_bands(ax: Axes, errors: Errors, tested: Differences, feature: str) -> None:
@@ -76,9 +89,10 @@ def _draw_bands(ax: Axes, errors: Errors, tested: Differences, feature: str) -> 
 
 def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
     """Relative difference of each MAE from persistence's, a panel per feature."""
-    detail = (
+    detail = say(
         "MAE against persistence's; below the line is better. Baselines are shown that do better "
-        f"than persistence on average. Scored on {errors.scored_in_words}."
+        "than persistence on average. Scored on {values}.",
+        values=errors.scored_in_words,
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     lead_times, _ = lead_times_of(errors)
@@ -91,7 +105,7 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
                 skill = 100 * (mae.sel(model=model) / reference - 1)
                 ax.plot(lead_times, skill.values, **horizon_line(model, len(lead_times)))
         if not reference.notnull().any():
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
         ax.axhline(0, **style.line_style("persistence"))
         _finish_relative(ax, errors, feature)
     style.legend_below(figure, model_handles(_legend_models(errors)))
@@ -100,16 +114,19 @@ def plot_skill_by_horizon(question: str, errors: Errors) -> Figure:
 
 def plot_difference_by_horizon(question: str, errors: Errors, differences: Differences) -> Figure:
     """xLSTM's MAE relative to LSTM's over minutes ahead, with its interval, a panel per feature."""
-    intervals = "The test days are too few for intervals."
-    if differences.is_tested:
-        intervals = (
-            f"Bands: {100 * differences.confidence:g} % intervals; where a band lies on the line, "
-            "the difference may be chance."
-        )
-    detail = (
-        "xLSTM's MAE against LSTM's; below the line xLSTM is better. "
-        f"Scored on {errors.scored_in_words}. {intervals}"
+    detail = say(
+        "xLSTM's MAE against LSTM's; below the line xLSTM is better. Scored on {values}. The test "
+        "days are too few for intervals.",
+        values=errors.scored_in_words,
     )
+    if differences.is_tested:
+        detail = say(
+            "xLSTM's MAE against LSTM's; below the line xLSTM is better. Scored on {values}. "
+            "Bands: {level} intervals; where a band lies on the line, the difference may be "
+            "chance.",
+            values=errors.scored_in_words,
+            level=level(differences.confidence),
+        )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     colour, (lead_times, _) = style.COLOURS["xlstm"], lead_times_of(errors)
     for feature, ax in axes.items():
@@ -124,7 +141,7 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
         ax.plot(lead_times, middle, **horizon_line("xlstm", len(lead_times)))
         ax.axhline(0, **style.line_style("lstm", marker=""))
         if not np.isfinite(middle).any():
-            style.say_empty(ax, "nothing to compare")
+            style.say_empty(ax, say("nothing to compare"))
         _finish_relative(ax, errors, feature)
     style.legend_below(figure, model_handles(MODELS))
     return figure
@@ -135,13 +152,14 @@ def plot_congestion_by_horizon(
 ) -> Figure:
     """Precision, recall and F1 of congestion as an event over minutes ahead, a panel each."""
     if not congestion.congested:
-        return style.figure_without_data(question, "no test step is known to be congested")
-    detail = (
-        f"Congested: {share(congestion.share)} of {plural(congestion.scored, 'scored speed')}. "
-        "Precision: how many forecasts of congestion come true; recall: how much of it is "
-        "forecast; F1: both together."
+        return style.figure_without_data(question, say("no test step is known to be congested"))
+    detail = say(
+        "Congested: {share} of {speeds}. Precision: how many forecasts of congestion come true; "
+        "recall: how much of it is forecast; F1: both together.",
+        share=share(congestion.share),
+        speeds=plural(congestion.scored, "scored speed"),
     )
-    panels = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    panels = {"precision": say("precision"), "recall": say("recall"), "f1": "F1"}
     figure, axes = style.feature_panels(question, detail, list(panels), 3.4, sharey=True)
     lead_times, _ = lead_times_of(congestion)
     for score, ax in axes.items():
@@ -156,41 +174,44 @@ def plot_congestion_by_horizon(
 
 
 def _finish_relative(ax: Axes, errors: Errors, feature: str) -> None:
-    style.title(ax, feature)
+    style.title(ax, feature_name(feature))
     horizon_axis(ax, errors)
     ax.yaxis.set_major_formatter(signed_percent)
 
 
 def signed_percent(value: float, _: float) -> str:
     """A tick label."""
-    return f"{value:+.3g} %".replace("-", "−") if round(value, 6) else "0 %"
+    shown = f"{value:+.3g}".replace("-", "−") if round(value, 6) else "0"
+    return say("{number} %", number=shown)
 
 
 def plot_error_by_hour(question: str, errors: Errors) -> Figure:
     """MAE by the hour of day that was forecast, all horizons together, a panel per feature."""
-    detail = (
+    detail = say(
         "By the hour that was forecast. Baselines are shown that do better than persistence on "
-        f"average. Scored on {errors.scored_in_words}."
+        "average. Scored on {values}.",
+        values=errors.scored_in_words,
     )
     figure, axes = _lines_of_models(question, detail, errors, errors.by_hour)
     for ax in axes:
         ax.set_xlim(-0.5, 23.5)
         ax.set_xticks(range(0, 24, 4), [f"{hour}:00" for hour in range(0, 24, 4)])
-        ax.set_xlabel("hour of day")
+        ax.set_xlabel(say("hour of day"))
     return figure
 
 
 def plot_error_by_block(question: str, errors: Errors) -> Figure:
     """MAE of each test block, all horizons together, a panel per feature."""
-    detail = (
+    detail = say(
         "Models are trained anew for each block. Baselines are shown that do better than "
-        f"persistence on average. Scored on {errors.scored_in_words}."
+        "persistence on average. Scored on {values}.",
+        values=errors.scored_in_words,
     )
     figure, axes = _lines_of_models(question, detail, errors, errors.by_block["mae"])
-    begins = [f"{number}\n{begin:%b %d}" for number, (begin, _) in errors.spans.items()]
+    begins = [f"{number}\n{month_and_day(begin)}" for number, (begin, _) in errors.spans.items()]
     for ax in axes:
         ax.set_xticks(list(errors.spans), begins)
-        ax.set_xlabel("test block and its first day")
+        ax.set_xlabel(say("test block and its first day"))
     return figure
 
 
@@ -201,13 +222,13 @@ def _lines_of_models(
     [along] = {*mae.dims} - {"model", "feature"}
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
-        style.title(ax, f"MAE of {errors.label(feature)}")
+        style.title(ax, mae_of(errors.label(feature)))
         for model in [*strong_baselines(errors, feature), *errors.networks]:
             values = mae.sel(model=model, feature=feature).dropna(along)
             ax.plot(values[along].values, values.values, **style.line_style(model))
         style.start_at_zero(ax)
         if not errors.count(feature):
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
     style.legend_below(figure, model_handles(_legend_models(errors)))
     return figure, list(axes.values())
 
@@ -219,7 +240,7 @@ def plot_error_by_vd(question: str, errors: Errors) -> Figure:
     if by_vd.sizes["vd"] > MAX_LABELLED_VDS:
         return _plot_distribution(question, errors)
     vdids = [str(vdid) for vdid in by_vd["vd"].values]
-    detail = f"Scored on {errors.scored_in_words}."
+    detail = scored_on(errors)
     height = max(1.2, 0.27 * len(vdids) + 0.9)
     figure, axes = style.feature_panels(question, detail, errors.features, height)
     rows = np.arange(len(vdids))
@@ -230,7 +251,7 @@ def plot_error_by_vd(question: str, errors: Errors) -> Figure:
         ax.hlines(rows, *ends, color="#D0D0D0", linewidth=2, zorder=1)
         for model, of_model in zip(models, values, strict=True):
             ax.plot(of_model, rows, **_dot(model, 5))
-        style.title(ax, f"MAE of {errors.label(feature)}")
+        style.title(ax, mae_of(errors.label(feature)))
         ax.set_ylim(len(vdids) - 0.4, -0.6)
         ax.set_xlim(0, 1.06 * float(np.nanmax(values, initial=0)) or 1)
         ax.grid(visible=False, axis="y")
@@ -238,7 +259,7 @@ def plot_error_by_vd(question: str, errors: Errors) -> Figure:
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not by_vd.sel(feature=feature).notnull().any():
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
     style.legend_below(figure, [Line2D([], [], **_dot(m, 5)) for m in _legend_models(errors)])
     return figure
 
@@ -246,13 +267,15 @@ def plot_error_by_vd(question: str, errors: Errors) -> Figure:
 def _plot_distribution(question: str, errors: Errors) -> Figure:
     """The share of the detectors with at most some MAE, a line per model."""
     by_vd = errors.by_vd["mae"]
-    detail = (
-        f"Share of {plural(by_vd.sizes['vd'], 'detector')} with at most such an error; further "
-        f"left is better. Scored on {errors.scored_in_words}."
+    detail = say(
+        "Share of {detectors} with at most such an error; further left is better. Scored on "
+        "{values}.",
+        detectors=plural(by_vd.sizes["vd"], "detector"),
+        values=errors.scored_in_words,
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     for feature, ax in axes.items():
-        style.title(ax, f"MAE of {errors.label(feature)}")
+        style.title(ax, mae_of(errors.label(feature)))
         largest = 0.0
         for model in [*strong_baselines(errors, feature), *errors.networks]:
             values = by_vd.sel(feature=feature, model=model).values
@@ -264,8 +287,8 @@ def _plot_distribution(question: str, errors: Errors) -> Figure:
         ax.set_xlim(0, 1.06 * largest or 1)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         if not largest:
-            style.say_empty(ax, "nothing observed, nothing scored")
-    next(iter(axes.values())).set_ylabel("% of detectors")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
+    next(iter(axes.values())).set_ylabel(say("% of detectors"))
     handles = [Line2D([], [], **_step_style(model)) for model in _legend_models(errors)]
     style.legend_below(figure, handles)
     return figure
@@ -273,7 +296,7 @@ def _plot_distribution(question: str, errors: Errors) -> Figure:
 
 def _dot(model: str, size: float) -> dict[str, Any]:
     """A ring for LSTM, a diamond for xLSTM and a bar for persistence: none hides another."""
-    dot: dict[str, Any] = {"color": style.COLOURS[model], "label": NAMES[model], "linestyle": ""}
+    dot: dict[str, Any] = {"color": style.COLOURS[model], "label": name_of(model), "linestyle": ""}
     dot |= {"marker": style.MARKERS[model], "markersize": size}
     if model == "lstm":
         dot |= {"markersize": 1.3 * size, "markerfacecolor": "none", "markeredgewidth": 1.6}
@@ -291,20 +314,26 @@ def plot_residuals(question: str, forecasts: AlignedForecasts, errors: Errors) -
     vds = lazy.sizes["vd"]
     count = min(max(_MOST_RESIDUALS * vds // lazy.size, 1), vds)
     all_residuals = in_memory(lazy.isel(vd=np.arange(count) * vds // count))
-    some = f" {count:,} of {plural(vds, 'detector')}, evenly spread." if count < vds else ""
-    detail = (
-        f"Forecast − measured, {ahead(horizon, errors.interval_minutes)}; right of zero is too "
-        "high. The short bars below are means; 1 % of the errors lie further out than is shown."
-        f"{some}"
+    detail = say(
+        "Forecast − measured, {ahead}; right of zero is too high. The short bars below are means; "
+        "1 % of the errors lie further out than is shown.",
+        ahead=ahead(horizon, errors.interval_minutes),
     )
+    if count < vds:
+        some = say(
+            "{number} of {detectors}, evenly spread.",
+            number=f"{count:,}",
+            detectors=plural(vds, "detector"),
+        )
+        detail = closed_up(f"{detail} {some}")
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4)
     for feature, ax in axes.items():
-        style.title(ax, f"error of {errors.label(feature)}")
+        style.title(ax, say("error of {feature}", feature=errors.label(feature)))
         residuals = all_residuals.sel(feature=feature)
         everything = residuals.sel(model=models).values
         everything = everything[np.isfinite(everything)]
         if not everything.size:
-            style.say_empty(ax, "nothing observed, nothing scored")
+            style.say_empty(ax, say("nothing observed, nothing scored"))
             continue
         reach = np.abs(np.percentile(everything, _SHOWN_PERCENTILES)).max() or 1.0
         edges = np.linspace(-reach, reach, _BINS + 1)
@@ -316,7 +345,7 @@ def plot_residuals(question: str, forecasts: AlignedForecasts, errors: Errors) -
                 ax.stairs(100 * share / len(values), edges, **_step_style(model))
                 ax.axvline(values.mean(), 0, 0.06, color=style.COLOURS[model], linewidth=2.5)
         ax.axvline(0, color="#666666", linewidth=0.8)
-        ax.set_ylabel("% of errors")
+        ax.set_ylabel(say("% of errors"))
         ax.set_ylim(bottom=0)
     handles = [Line2D([], [], **_step_style(model)) for model in models]
     style.legend_below(figure, handles)
@@ -358,17 +387,17 @@ def model_handles(models: Iterable[str]) -> list[Line2D]:
 
 
 def lead_times_of(errors: Errors | Congestion) -> tuple[list[float], str]:
-    """Of every horizon, and their unit."""
+    """Of every horizon, and the label of their axis."""
     minutes = [step * errors.interval_minutes for step in errors.horizons]
     if minutes[-1] > 300:
-        return [value / 60 for value in minutes], "hours"
-    return minutes, "minutes"
+        return [value / 60 for value in minutes], say("hours ahead")
+    return minutes, say("minutes ahead")
 
 
 def horizon_axis(ax: Axes, errors: Errors | Congestion) -> None:
     """Minutes or hours ahead as the axis of horizons."""
-    lead_times, unit = lead_times_of(errors)
-    ax.set_xlabel(f"{unit} ahead")
+    lead_times, label = lead_times_of(errors)
+    ax.set_xlabel(label)
     if len(lead_times) <= 12:
         ticks = lead_times if len(lead_times) <= 6 else lead_times[1::2]
         ax.set_xticks(ticks, [f"{value:g}" for value in ticks])

@@ -10,9 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vd_forecasting.evaluation.aligned import AlignedForecasts, CongestedDay, by_target_time
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.rendering import plot_style as style
-from vd_forecasting.vocabulary import MODELS, NAMES
-from vd_forecasting.wording import ahead, is_number, lead_time, plural, quantity, with_unit
+from vd_forecasting.vocabulary import MODELS, name_of
+from vd_forecasting.wording import (
+    ahead,
+    feature_name,
+    is_number,
+    lead_time,
+    plural,
+    quantity,
+    weekday,
+    weekday_in_short,
+    with_unit,
+)
 
 _WIDTHS = {"lstm": 1.5, "xlstm": 1.5, "truth": 1.3, "persistence": 0.9}
 """Lines by model. Persistence is the only baseline: more lines would hide each other."""
@@ -46,15 +57,10 @@ def plot_forecast(
     grid = pd.date_range(start, end, freq=step, inclusive="left")
     lines = lines.reindex(time=grid + (pd.Timestamp(lines["time"].values[0]) - start) % step)
 
-    detail = f"{congested.vdid}, {ahead(horizon, interval)}."
+    detail = say("{detector}, {ahead}.", detector=congested.vdid, ahead=ahead(horizon, interval))
     if is_number(congested.value):
-        detail += (
-            f" Most {'congested' if congested.is_congestion else 'extreme'} day"
-            f"{' (shaded)' if days > 1 else ''}: {congested.day:%Y-%m-%d}, {congested.feature} "
-            f"{'down' if congested.is_lowest else 'up'} to "
-            f"{quantity(congested.value, units[congested.feature])} "
-            f"({lead_time(max(60.0, interval))} mean)."
-        )
+        why = _why_this_day(congested, units[congested.feature], interval, shaded=days > 1)
+        detail = closed_up(f"{detail} {why}")
     figure, axes = style.panels(question, detail, (len(forecasts.features), 1), 2.3, sharex=True)
     for [ax], feature in zip(axes, forecasts.features, strict=True):
         truth, forecast = (lines[name].sel(feature=feature) for name in ("truth", "forecast"))
@@ -62,7 +68,7 @@ def plot_forecast(
             ax.plot(lines["time"].values, forecast.sel(model=model).values, **_line(model))
         ax.plot(lines["time"].values, truth.values, **_line("truth"))
         if not np.isfinite(truth.values).any():
-            style.say_empty(ax, "nothing measured")
+            style.say_empty(ax, say("nothing measured"))
         style.title(ax, with_unit(feature, units[feature]))
         if days > 1:
             shaded = mdates.date2num([congested.day, congested.day + _DAY])
@@ -73,10 +79,12 @@ def plot_forecast(
     if end - start <= _DAY:
         ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=4, maxticks=13))
         ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
-        ax.set_xlabel(f"{start:%A, %Y-%m-%d}")
+        ax.set_xlabel(weekday(start))
     else:
         ax.xaxis.set_major_locator(mdates.DayLocator())
-        ax.xaxis.set_major_formatter(mdates.DateFormatter("00:00\n%a %Y-%m-%d"))
+        ax.xaxis.set_major_formatter(
+            lambda day, _: f"00:00\n{weekday_in_short(mdates.num2date(day))}"
+        )
         ax.xaxis.set_minor_locator(mdates.HourLocator(byhour=(6, 12, 18)))
         ax.xaxis.set_minor_formatter(mdates.DateFormatter("%H:%M"))
         ax.tick_params(axis="x", which="both", length=3.5, pad=3.5)
@@ -84,6 +92,28 @@ def plot_forecast(
             label.set_horizontalalignment("left")
     style.legend_below(figure, [Line2D([], [], **_line(name)) for name in ("truth", *models)])
     return figure
+
+
+def _why_this_day(
+    congested: CongestedDay, unit: str, interval_minutes: float, *, shaded: bool
+) -> str:
+    """Which day it is and which value made it the most congested."""
+    values: dict[str, object] = {
+        "shaded": say(" (shaded)") if shaded else "",
+        "day": f"{congested.day:%Y-%m-%d}",
+        "feature": feature_name(congested.feature),
+        "value": quantity(congested.value, unit),
+        "time": lead_time(max(60.0, interval_minutes)),
+    }
+    if congested.is_lowest:
+        return say(
+            "Most congested day{shaded}: {day}, {feature} down to {value} ({time} mean).", **values
+        )
+    if congested.is_congestion:
+        return say(
+            "Most congested day{shaded}: {day}, {feature} up to {value} ({time} mean).", **values
+        )
+    return say("Most extreme day{shaded}: {day}, {feature} up to {value} ({time} mean).", **values)
 
 
 def _within(
@@ -98,7 +128,7 @@ def _within(
 def _line(model: str) -> dict[str, Any]:
     return {
         "color": style.COLOURS[model],
-        "label": NAMES[model],
+        "label": name_of(model),
         "linewidth": _WIDTHS[model],
         "alpha": 0.7 if model == "persistence" else 1.0,
         "zorder": {"truth": 2.5, "persistence": 1.5}.get(model, 2),
@@ -124,9 +154,14 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
     models = [name for name in MODELS if name in aligned.models]
     figure, axes = style.panels(
         question,
-        f"{congested.vdid}, {congested.day:%Y-%m-%d}. A line is one forecast of all "
-        f"{plural(len(aligned.horizons), 'step')}; a dot is the last value known to it, every "
-        f"{lead_time(every * interval)}.",
+        say(
+            "{detector}, {day}. A line is one forecast of all {steps}; a dot is the last value "
+            "known to it, every {time}.",
+            detector=congested.vdid,
+            day=f"{congested.day:%Y-%m-%d}",
+            steps=plural(len(aligned.horizons), "step"),
+            time=lead_time(every * interval),
+        ),
         (len(aligned.features), len(models)),
         2.3,
         sharex=True,
@@ -137,7 +172,7 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
         for ax, model in zip(row, models, strict=True):
             ax.plot(known["time"].values, known.values, **_line("truth") | {"zorder": 1.5})
             if not np.isfinite(known.values).any():
-                style.say_empty(ax, "nothing measured")
+                style.say_empty(ax, say("nothing measured"))
             look: dict[str, Any] = {"color": style.COLOURS[model], "linewidth": 1.1, "alpha": 0.8}
             look |= {"marker": "" if len(aligned.horizons) > 1 else "x", "markersize": 4}
             values = forecasts.sel(model=model, feature=feature).transpose("horizon", "origin")
@@ -146,18 +181,29 @@ def plot_fans(question: str, aligned: AlignedForecasts, congested: CongestedDay)
             ax.plot(origins + lead_times[:, None], lines, **look)
             ax.plot(origins, made_at, ".", color=style.COLOURS[model], markersize=5)
             if row is axes[0]:
-                style.title(ax, NAMES[model], fontweight="bold")
+                style.title(ax, name_of(model), fontweight="bold")
         row[0].set_ylabel(with_unit(feature, aligned.units[feature]))
     for ax in axes[-1]:
         ax.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=8))
         if end - start > _DAY:
-            ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(mdates.AutoDateLocator()))
+            ax.xaxis.set_major_formatter(_dates_in_words(mdates.AutoDateLocator()))
         else:
             ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_xlim(*mdates.date2num([start, end]))
     handles = [Line2D([], [], **style.line_style(m, marker="", linewidth=1.1)) for m in models]
     style.legend_below(figure, [Line2D([], [], **_line("truth")), *handles])
     return figure
+
+
+def _dates_in_words(locator: mdates.AutoDateLocator) -> mdates.ConciseDateFormatter:
+    """Matplotlib's own formats, in the language spoken."""
+    day, month_and_day = say("%Y-%b-%d"), say("%b-%d")
+    return mdates.ConciseDateFormatter(
+        locator,
+        formats=["%Y", say("%b"), "%d", "%H:%M", "%H:%M", "%S.%f"],
+        zero_formats=["", "%Y", say("%b"), month_and_day, "%H:%M", "%H:%M"],
+        offset_formats=["", "%Y", say("%Y-%b"), day, day, f"{day} %H:%M"],
+    )
 
 
 def _extreme(truth: xr.DataArray, congested: CongestedDay) -> pd.Timestamp:

@@ -8,8 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vd_forecasting import wording
 from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.evaluation.interval_scores import CENTRAL, IntervalScores
+from vd_forecasting.language import say
 from vd_forecasting.pipelines.reporting.plots.error_plots import (
     horizon_axis,
     horizon_line,
@@ -17,6 +19,7 @@ from vd_forecasting.pipelines.reporting.plots.error_plots import (
     model_handles,
 )
 from vd_forecasting.rendering import plot_style as style
+from vd_forecasting.wording import feature_name, month_and_day
 
 _PROMISED: dict[str, Any] = {"color": "#1A1A1A", "linewidth": 0.8}
 _MOST_DAYS = 3  # with a label
@@ -24,23 +27,24 @@ _MOST_DAYS = 3  # with a label
 
 def plot_calibration(question: str, errors: Errors, scores: IntervalScores) -> Figure:
     """Share of the truths within intervals less the share promised, a panel per feature."""
-    detail = (
+    detail = say(
         "Share of the observed values within intervals of nine levels, less the share promised; "
-        f"below the line the intervals are too narrow. Scored on {errors.scored_in_words}."
+        "below the line the intervals are too narrow. Scored on {values}.",
+        values=errors.scored_in_words,
     )
     models = [*errors.networks, *errors.baselines]
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     promised = 100 * np.array(CENTRAL)
     for feature, ax in axes.items():
-        style.title(ax, feature)
+        style.title(ax, feature_name(feature))
         coverage = scores.average["coverage"].sel(feature=feature, level=[*CENTRAL])
         for model in reversed(models):
             excess = 100 * coverage.sel(model=model).values - promised
             ax.plot(promised, excess, **style.line_style(model))
         ax.axhline(0, **_PROMISED)
-        ax.set_xlabel("% promised")
+        ax.set_xlabel(say("% promised"))
         _finish(ax, errors, feature)
-    next(iter(axes.values())).set_ylabel("% covered − % promised")
+    next(iter(axes.values())).set_ylabel(say("% covered − % promised"))
     style.legend_below(figure, model_handles(models))
     return figure
 
@@ -75,25 +79,26 @@ def plot_coverage_by_day(
             values = 100 * coverage.sel(model=model).values
             ax.plot(values, **style.line_style(model, **marker))
         ticks = np.linspace(0, len(days) - 1, min(len(days), _MOST_DAYS)).round().astype("int64")
-        ax.set_xticks(ticks, [f"{days[at]:%b %d}" for at in ticks])
+        ax.set_xticks(ticks, [month_and_day(days[at]) for at in ticks])
         _finish(ax, errors, feature)
     style.legend_below(figure, model_handles(models))
     return figure
 
 
 def _coverage_panels(question: str, errors: Errors, level: float) -> tuple[Figure, dict[str, Axes]]:
-    detail = (
-        f"Share of the observed values within {100 * level:g} % intervals. "
-        f"Scored on {errors.scored_in_words}."
+    detail = say(
+        "Share of the observed values within {level} intervals. Scored on {values}.",
+        level=wording.level(level),
+        values=errors.scored_in_words,
     )
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     for feature, ax in axes.items():
-        style.title(ax, feature)
+        style.title(ax, feature_name(feature))
         ax.axhline(100 * level, **_PROMISED)
-    next(iter(axes.values())).set_ylabel("% covered")
+    next(iter(axes.values())).set_ylabel(say("% covered"))
     return figure, axes
 
 
 def _finish(ax: Axes, errors: Errors, feature: str) -> None:
     if not errors.count(feature):
-        style.say_empty(ax, "nothing observed, nothing scored")
+        style.say_empty(ax, say("nothing observed, nothing scored"))

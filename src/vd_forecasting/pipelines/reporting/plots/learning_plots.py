@@ -14,12 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 from vd_forecasting.artefacts import Fit, History
 from vd_forecasting.artefacts.records import EpochErrors
+from vd_forecasting.language import marked, say
 from vd_forecasting.rendering.plot_style import COLOURS, legend_below, panels, say_empty, title
-from vd_forecasting.vocabulary import NAMES
-from vd_forecasting.wording import plural, with_unit
+from vd_forecasting.vocabulary import name_of
+from vd_forecasting.wording import feature_name, plural, with_unit
 
 _SHOWN_METRICS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²"}
-_SPLITS = {"train": "training", "val": "validation"}
+_SPLITS = {"train": marked("training"), "val": marked("validation")}
 _FEW_EPOCHS = 3
 MAX_CURVES = 40
 """Trainings with a line of their own; more would hide each other."""
@@ -35,11 +36,13 @@ def plot_learning_curves(question: str, histories: Mapping[str, History]) -> Fig
     losses = np.concatenate(drawn)
     finite = losses[np.isfinite(losses) & (losses > 0)]
     if not finite.size:
-        say_empty(ax, "no finite loss")
+        say_empty(ax, say("no finite loss"))
     elif finite.max() > 10 * finite.min():
         ax.set_yscale("log")
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("loss: mean absolute error\n(standard deviations of each detector and feature)")
+    ax.set_xlabel(say("epoch"))
+    ax.set_ylabel(
+        say("loss: mean absolute error\n(standard deviations of each detector and feature)")
+    )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend_below(figure, _legend(histories))
     return figure
@@ -56,12 +59,12 @@ def plot_metric_evolution(
             title(ax, with_unit(name, {"mape": "%", "r2": ""}.get(metric, unit)))
             value = partial(_metric, feature, metric)
             if not np.isfinite(_draw(ax, model, history, value, size=6)).any():
-                say_empty(ax, "undefined")
+                say_empty(ax, say("undefined"))
                 ax.set_yticks([])
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        row[0].set_ylabel(feature, fontweight="bold")
+        row[0].set_ylabel(feature_name(feature), fontweight="bold")
     for ax in axes[-1]:
-        ax.set_xlabel("epoch")
+        ax.set_xlabel(say("epoch"))
     legend_below(figure, _legend({model: history}))
     return figure
 
@@ -158,23 +161,42 @@ def _chosen(colour: str, size: float = 8) -> dict[str, Any]:
 
 def _legend(histories: Mapping[str, History]) -> list[Line2D]:
     lines = [
-        Line2D([], [], **_line(model, split, _FEW_EPOCHS + 1), label=f"{NAMES[model]}, {name}")
+        Line2D(
+            [],
+            [],
+            **_line(model, split, _FEW_EPOCHS + 1),
+            label=say("{model}, {split}", model=name_of(model), split=say(name)),
+        )
         for model in histories
         for split, name in _SPLITS.items()
     ]
     colour = "#666666" if len(histories) > 1 else COLOURS[next(iter(histories))]
-    return [*lines, Line2D([], [], **_chosen(colour), label="chosen epoch")]
+    return [*lines, Line2D([], [], **_chosen(colour), label=say("chosen epoch"))]
 
 
 def _detail(histories: Mapping[str, History]) -> str:
     parts = []
     for model, history in histories.items():
         [(_, _, fit), *others] = history.fits()
-        text = f"{plural(len(fit.epochs), 'epoch')}, epoch {fit.best_epoch} chosen"
-        if others:
-            shown = "a line each"
-            if len(others) + 1 > MAX_CURVES:
-                shown = "the median and, of validation, 90 % of those that reached an epoch"
-            text = f"{plural(len(others) + 1, 'training')}, {shown}"
-        parts.append(f"{NAMES[model]}: {text}")
-    return f"{'; '.join(parts)}. Chosen is the epoch with the lowest validation loss."
+        name, trainings = name_of(model), plural(len(others) + 1, "training")
+        if len(others) + 1 > MAX_CURVES:
+            part = say(
+                "{model}: {trainings}, the median and, of validation, 90 % of those that reached "
+                "an epoch",
+                model=name,
+                trainings=trainings,
+            )
+        elif others:
+            part = say("{model}: {trainings}, a line each", model=name, trainings=trainings)
+        else:
+            part = say(
+                "{model}: {epochs}, epoch {chosen} chosen",
+                model=name,
+                epochs=plural(len(fit.epochs), "epoch"),
+                chosen=fit.best_epoch,
+            )
+        parts.append(part)
+    return say(
+        "{models}. Chosen is the epoch with the lowest validation loss.",
+        models=say("; ").join(parts),
+    )
