@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.types import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import Self
 
 from vd_forecasting.days_off import holidays_of
@@ -299,8 +299,8 @@ class Training(Parameters):
 class Range(Parameters):
     """Numbers from ``low`` to ``high``, both included; whole ones where the parameter is."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
     log: bool = False  # as likely from 1 to 10 as from 10 to 100
 
     @model_validator(mode="after")
@@ -320,7 +320,9 @@ def _choices_or_range(given: object) -> object:
     """Checked before the union, whose errors name its members as if they were keys."""
     if given is None or isinstance(given, Range):
         return given
-    if isinstance(given, list | tuple) and given:
+    if isinstance(given, list | tuple):
+        if not given:
+            raise ValueError("has no choice; write null if it is not to be searched")
         return tuple(given)
     if not isinstance(given, dict):
         raise ValueError("must be a list of choices, or a block with low, high and perhaps log")

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,22 @@ def test_each_process_has_one_thread() -> None:
     assert threads == ["1"]
 
 
-def test_a_process_that_is_killed_breaks_the_run() -> None:
-    with pytest.raises(BrokenExecutor):
+def test_threads_that_start_processes_at_the_same_time_leave_the_main_module() -> None:
+    main = sys.modules["__main__"]
+
+    def start() -> None:
+        assert len([*in_order([(os.getpid, ())] * 3, 2)]) == 3
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.modules["__main__"] is main
+
+
+def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
+    with pytest.raises(ChildProcessError, match=r"was killed, .* compute.threads"):
         [*in_order([(os.abort, ()), (os.getpid, ())], 2)]
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import current_process, get_context, parent_process
@@ -16,6 +16,13 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+KILLED = (
+    "a process that did a part of the work was killed, most likely because memory ran out; give "
+    "compute.threads a lower number, so many there are"
+)
+
+_main_is_hidden = threading.Lock()  # by one thread at a time, or the wrong one would come back
 
 
 class InThisThread(Executor):
@@ -35,7 +42,8 @@ def in_order(
 ) -> Iterator[Result]:
     """The results of functions with their inputs, so many at a time, in processes of one thread.
 
-    Tasks are taken as there is room for them. One at a time is run by this process itself.
+    Tasks are taken as there is room for them. One at a time is run by this process itself. It is a
+    ChildProcessError, in one line, if a process is killed.
     """
     with _executor(at_once) as executor:
         waiting = iter(tasks)
@@ -43,7 +51,10 @@ def in_order(
         while begun:
             # One more, which begins when the first one ends.
             begun += [executor.submit(of, *inputs) for of, inputs in islice(waiting, 1)]
-            yield begun.pop(0).result()
+            try:
+                yield begun.pop(0).result()
+            except BrokenExecutor as error:
+                raise ChildProcessError(KILLED) from error
 
 
 @contextmanager
@@ -63,12 +74,13 @@ class _Processes(ProcessPoolExecutor):
     script of a user again."""
 
     def submit(self, task: Callable[..., Any], /, *inputs: Any) -> "Future[Any]":  # type: ignore[override]
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            return super().submit(task, *inputs)  # which starts one if none is idle
-        finally:
-            sys.modules["__main__"] = main
+        with _main_is_hidden:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return super().submit(task, *inputs)  # which starts one if none is idle
+            finally:
+                sys.modules["__main__"] = main
 
 
 def _begin() -> None:
