@@ -23,8 +23,9 @@ class Studies:
     path: Path
 
     @contextmanager
-    def open(self, name: str) -> Iterator["optuna.Study"]:
-        """The study of that name, made if it is not there; it looks for the lowest value.
+    def open(self, name: str) -> Iterator[tuple["optuna.Study", "optuna.Trial | None"]]:
+        """The study of that name, made if it is not there, which looks for the lowest value; and
+        the trial that a killed run has left, if it has.
 
         Raises:
             DatasetError: one line; the file is no database of Optuna, or cannot be written.
@@ -45,13 +46,24 @@ class Studies:
                 "again"
             ) from error
         try:
-            yield optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+            study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+            yield study, _left(storage, study)
         except optuna.exceptions.StorageInternalError as error:
             problem = write_problem(error) or first_line(error.__cause__ or error)
             raise DatasetError(f"{self.path}: cannot be written, {problem}") from error
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def _left(storage: "optuna.storages.RDBStorage", study: "optuna.Study") -> "optuna.Trial | None":
+    import optuna  # noqa: PLC0415
+
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        of_study = storage.get_study_id_from_name(study.study_name)
+        number = storage.get_trial_id_from_study_id_trial_number(of_study, trial.number)
+        return optuna.Trial(study, number)
+    return None
 
 
 class StudyDataset(AbstractDataset[None, Studies]):

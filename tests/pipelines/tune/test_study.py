@@ -237,5 +237,6 @@ def test_importance_needs_several_complete_trials(tmp_path: Path) -> None:
 
 def test_trials_are_on_the_disk_when_they_end(tmp_path: Path) -> None:
     searched(tmp_path)
-    with Studies(tmp_path / "study.db").open("one") as study:
+    with Studies(tmp_path / "study.db").open("one") as (study, left):
+        assert left is None
         assert len(study.trials) == 8

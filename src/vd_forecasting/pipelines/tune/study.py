@@ -81,12 +81,14 @@ def search(
     Raises:
         ValueError: one line; no trial was trained to its end, or too many failed.
     """
-    with studies.open(study_name) as study:
+    with studies.open(study_name) as (study, interrupted):
         if (before := _ended(study)) and not is_used_up(budget, before):
             logger.info("%s: continues after %s", experiment, plural(len(before), "trial"))
+        left = interrupted
         while not is_used_up(budget, ended := _ended(study)):
             _end_if_hopeless(experiment, ended)
-            trial = _next_trial(study, space, given)
+            trial = _next_trial(study, space, given) if left is None else left
+            left = None
             settings = complete(_suggested(trial, space, seed))
             trial.set_user_attr(SETTINGS, settings)
             _run_trial(trial, settings, budget, train)
@@ -144,13 +146,8 @@ def _end_if_hopeless(experiment: str, ended: list[Trial]) -> None:
 
 
 def _next_trial(study: "optuna.Study", space: Space, given: Settings) -> "optuna.Trial":
-    """The trial that a killed run has left, that of the settings given, or a new one."""
-    import optuna  # noqa: PLC0415
-
+    """The trial of the settings given, if there was none yet, or a new one."""
     trials = study.get_trials(deepcopy=False)
-    for trial in trials:
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            return optuna.Trial(study, trial._trial_id)
     if not any(given in (of.user_attrs.get(GIVEN), of.user_attrs.get(SETTINGS)) for of in trials):
         offered = {
             name: _stored(searched, given[name])
