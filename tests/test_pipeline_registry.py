@@ -131,7 +131,7 @@ def test_a_search_makes_what_it_reads_and_nothing_else_that_a_comparison_makes(
     others = (pipelines[name] for name in pipelines if not name.startswith("tune"))
     made = {name for pipeline in others for name in pipeline.all_outputs()}
     shared = made.intersection(searches.all_outputs()) - pipelines["data_engineering"].all_outputs()
-    assert shared == {f"{name}.windows" for name in EVERY_EXPERIMENT}
+    assert not shared
     nodes = {node.name: node for one in pipelines.values() for node in one.nodes}
     assert all(nodes[node.name] == node for node in searches.nodes)
 

@@ -12,14 +12,13 @@ def make_tuned(experiment: str, **changed: Any) -> Tuned:
             "experiment": experiment,
             "study": "0123456789abcdef",
             "best": {"model": {"dropout": 0.2}, "training": {"learning_rate": 0.002}},
-            "given": {"model": {"dropout": 0.3}, "training": {"learning_rate": 0.0005}},
+            "source": "vd_sample.h5",
+            "until": "2026-03-24T09:30:00",
             "complete": 12,
             "pruned": 27,
             "failed": 1,
             "seconds": 1190.0,
             "budget": {"seconds": 1200.0},
-            "loss": 0.21,
-            "given_loss": 0.22,
             **changed,
         }
     )

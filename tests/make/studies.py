@@ -6,7 +6,7 @@ from typing import Any
 
 from vd_forecasting.datasets import Studies
 from vd_forecasting.parameters import Budget, LSTMSpace
-from vd_forecasting.pipelines.tune.found import Found
+from vd_forecasting.pipelines.tune.found import Found, SearchedData
 from vd_forecasting.pipelines.tune.settings import Settings
 from vd_forecasting.pipelines.tune.study import Epoch, Train, search
 
@@ -36,7 +36,7 @@ def searched(folder: Path, train: Train = descend, **changed: Any) -> Found:
     arguments: dict[str, Any] = {
         "studies": Studies(folder / "study.db"),
         "study_name": "one",
-        "experiment": "single_vd_lstm",
+        "data": SearchedData("single_vd_lstm", "made.h5", "2024-03-20T00:00:00"),
         "space": SPACE,
         "given": GIVEN,
         "complete": lambda settings: settings,

@@ -76,6 +76,20 @@ def test_one_word_asks_for_all_and_those_not_searched_stay_as_they_are(project: 
     assert best[NAME]["model"]["dropout"] == 0.2
     others = [name for name in EVERY_EXPERIMENT if name != NAME]
     assert [best[name] for name in others] == [{**given[name], "tuned": True} for name in others]
+
+
+def test_a_search_finds_the_block_as_it_is(project: Path) -> None:
+    given = blocks(project, single_vd_lstm={"model": {"num_layers": 1}})[NAME]
+    best = blocks(project, tuned=True, single_vd_lstm={"model": {"num_layers": 1}})[NAME]
+    assert best["untuned"] == given["untuned"] == {key: given[key] for key in ("model", "training")}
+    assert given["model"]["num_layers"] == 1
+    assert best["model"] != best["untuned"]["model"]
+    with pytest.raises(ValueError, match=rf"^parameter {NAME}\.untuned is not known; delete it$"):
+        blocks(project, single_vd_lstm={"untuned": {}})
+
+
+def test_one_word_in_the_globals_asks_for_all(project: Path) -> None:
+    best = blocks(project, tuned=True)
     (project / "conf" / "local" / "globals.yml").write_text("tuned: true\n")
     assert blocks(project)[NAME] == best[NAME]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel, field_validator
@@ -182,7 +183,7 @@ class Cost(Record):
     training_step_bytes: int
 
 
-class Settings(Record):
+class TunedSettings(Record):
     """Values of parameters of a network and its training, those that were searched."""
 
     model: dict[str, Any]
@@ -194,9 +195,10 @@ class Tuned(Record):
 
     experiment: str
     study: str
-    best: Settings
-    given: Settings
-    """Those of the experiment's block."""
+    source: str
+    until: str
+    """The search has seen this time of the source, and nothing behind it."""
+    best: TunedSettings
     complete: int
     """Trials that were trained to their end."""
     pruned: int
@@ -204,14 +206,24 @@ class Tuned(Record):
     seconds: float
     """Of training, of all trials."""
     budget: Budget
-    loss: float
-    """Lowest validation loss of the best trial."""
-    given_loss: float | None
-    """None if that trial failed."""
 
     @property
     def trials(self) -> int:
         return self.complete + self.pruned + self.failed
+
+    @property
+    def is_as_budgeted(self) -> bool:
+        """Whether the search took what its budget says, and not what an earlier one had said."""
+        if self.budget.seconds is None:
+            return self.trials == self.budget.trials
+        return abs(self.seconds / self.budget.seconds - 1) < 0.1
+
+    def has_seen_test_of(self, config: Config) -> bool:
+        """Whether the search has seen a step that an experiment is tested on."""
+        lookback = timedelta(minutes=config.windows.sequence_length * config.interval_minutes)
+        tested = [of["test"].start for of in (config.split, *config.earlier.values())]
+        first = min(datetime.fromisoformat(start) + lookback for start in tested)
+        return self.source == config.source and datetime.fromisoformat(self.until) >= first
 
     def is_of(self, config: Config) -> bool:
         """Whether an experiment was trained with these settings."""

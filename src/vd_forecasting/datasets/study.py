@@ -31,7 +31,7 @@ class Studies:
             DatasetError: one line; the file is no database of Optuna, or cannot be written.
         """
         import optuna  # noqa: PLC0415  (of an extra)
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+        from sqlalchemy.exc import OperationalError, SQLAlchemyError  # noqa: PLC0415
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
@@ -40,7 +40,12 @@ class Studies:
         except OSError as error:
             problem = write_problem(error) or str(error)
             raise DatasetError(f"{self.path}: cannot be written, {problem}") from error
-        except (SQLAlchemyError, RuntimeError, AssertionError) as error:
+        except OperationalError as error:  # such as of a path that SQLite cannot open
+            raise DatasetError(f"{self.path}: cannot be opened, {first_line(error)}") from error
+        except RuntimeError as error:  # which names another version of Optuna
+            problem = first_line(error).replace("$STORAGE_URL", f"sqlite:///{self.path}")
+            raise DatasetError(f"{self.path}: {problem}") from error
+        except (SQLAlchemyError, AssertionError) as error:
             raise DatasetError(
                 f"{self.path}: not a database of studies ({first_line(error)}); delete it and tune "
                 "again"

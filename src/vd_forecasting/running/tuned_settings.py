@@ -5,19 +5,23 @@ where there is none yet it stays, and only a training minds (:func:`check_search
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from copy import deepcopy
+from typing import Any, Final
 
 from omegaconf import OmegaConf
 
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT
 
 Blocks = dict[str, Any]
+UNTUNED: Final = "untuned"
 
 
 def with_tuned(
     parameters: Blocks, given: Mapping[str, Any], find: Callable[[str], Blocks | None]
 ) -> Blocks:
     """The parameters with the best settings of those experiments whose block asks for them.
+
+    What is in the blocks themselves is then in their ``untuned``, for a search to begin with.
 
     Args:
         parameters: by block.
@@ -30,7 +34,12 @@ def with_tuned(
     """
     for name in EVERY_EXPERIMENT:
         block = parameters.get(name)
-        if not isinstance(block, dict) or not block.get("tuned"):
+        if not isinstance(block, dict) or "tuned" not in block:
+            continue
+        if UNTUNED in block:
+            raise ValueError(f"parameter {name}.{UNTUNED} is not known; delete it")
+        block[UNTUNED] = {key: deepcopy(block.get(key)) for key in ("model", "training")}
+        if not block["tuned"]:
             continue
         if block["tuned"] is not True:
             raise ValueError(f"parameter {name}.tuned is {block['tuned']!r}; write true or false")

@@ -37,7 +37,7 @@ def test_trials_and_time_of_both_are_named_and_which_of_them_was_equal() -> None
         "Settings: LSTM best of 40 trials (19 min 50 s of training); xLSTM best of 12 trials "
         "(20 min 1 s of training), by validation loss; both had the same time, 20 min."
     )
-    trials = {"budget": {"trials": 30}}
+    trials = {"budget": {"trials": 40}}
     assert of_mode(trials, trials).endswith(
         "both had the same number of trials, whatever time these take."
     )
@@ -46,8 +46,38 @@ def test_trials_and_time_of_both_are_named_and_which_of_them_was_equal() -> None
 def test_a_budget_that_differs_and_a_search_of_one_alone_are_unfair_and_named() -> None:
     assert "**they had different budgets**" in of_mode({}, {"budget": {"seconds": 60}})
     only = of_mode(None, FEWER)
-    assert only.startswith("**Only the settings of xLSTM were searched** (xLSTM best of 12 trials")
+    assert only.startswith(
+        "**Only the settings of xLSTM are known to have been searched** (xLSTM best of 12 trials"
+    )
     assert "those of LSTM were given" in only
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seconds": 600.0},
+        {"seconds": 1400.0},  # such as of the settings given, which have no limit
+        {"budget": {"trials": 41}},
+    ],
+)
+def test_a_budget_that_was_not_what_was_used_is_no_equal_one(other: dict[str, Any]) -> None:
+    same = {"budget": other["budget"]} if "budget" in other else {}
+    assert "**they had different budgets**" in of_mode(same, other)
+
+
+def test_days_of_the_test_split_that_the_search_has_seen_stand_in_bold() -> None:
+    """Its first window begins at 9:35 and has 20 steps of 5 min; then comes what is forecast."""
+    assert searched.of_experiment(outcome("lstm", {"until": "2026-03-24T11:10:00"})).endswith("`.")
+    seen = {"until": "2026-03-24T11:15:00"}
+    bold = "**The search for the settings of LSTM has seen a part of the test split**"
+    assert bold in searched.of_experiment(outcome("lstm", seen))
+    assert bold in of_mode(seen, {})
+    assert bold not in of_mode({}, {})
+
+
+def test_another_file_that_was_searched_is_named() -> None:
+    text = of_mode({}, {"source": "other.h5", "until": "2026-12-31T00:00:00"})
+    assert text.endswith("The settings of xLSTM were searched on `other.h5`.")
 
 
 def test_modes_that_were_not_searched_stand_beside_those_that_were() -> None:

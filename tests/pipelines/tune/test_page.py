@@ -74,8 +74,9 @@ def test_lists_of_blocks_stand_on_an_axis_of_choices(tmp_path: Path) -> None:
         replace(of, settings={**of.settings, "model.slstm_at": [1] * (of.number % 2)})
         for of in found.trials
     )
+    of_xlstm = replace(found.data, experiment="x_xlstm")
     page = write_page(
-        replace(found, trials=trials, given={**GIVEN, "model.slstm_at": []}, experiment="x_xlstm"),
+        replace(found, trials=trials, given={**GIVEN, "model.slstm_at": []}, data=of_xlstm),
         REPORT,
     )
     check(page)

@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from tests.make.arrays import make_clean
 from tests.make.parameters import CALENDAR
-from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, joint_windows
+from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, XLSTM, joint_windows
 from tests.make.windows import CLEANING, window_parameters
 from vd_forecasting.artefacts import Experiment, WindowBlocks
 from vd_forecasting.datasets import Studies
-from vd_forecasting.parameters import Compute, LSTMSpace, MultiVDWindows, Split, Tuning
+from vd_forecasting.parameters import Compute, LSTMSpace, MultiVDWindows, Split, Tuning, XLSTMSpace
 from vd_forecasting.pipelines.training.blocks import make_blocks
-from vd_forecasting.pipelines.tune.found import Found
+from vd_forecasting.pipelines.tune.found import Found, SearchedData
 from vd_forecasting.pipelines.tune.search import (
     before_test,
-    given_settings,
     study_name,
     tune_lstm,
 )
@@ -38,7 +38,6 @@ def tuned(folder: Path, blocks: WindowBlocks, **changed: Any) -> Found:
         "model": LSTM,
         "training": TRAINING,
         "space": SPACE,
-        "tuned": False,
         "mape_min_truth": MAPE_MIN_TRUTH,
         "compute": COMPUTE,
         "tuning": Tuning.model_validate({"budget": {"trials": 3}}),
@@ -116,24 +115,22 @@ def test_other_fixed_settings_data_seeds_or_choices_make_another_study() -> None
     assert len(names) == 6
 
 
-def test_settings_given_are_those_of_the_block_also_where_better_ones_are_used() -> None:
-    record = {
-        "experiment": "multi_vd_lstm",
-        "study": "",
-        "best": {"model": {"hidden_size": 8}, "training": {}},
-        "given": {"model": {"hidden_size": 4, "dropout": 0.3}, "training": {}},
-        "complete": 1,
-        "pruned": 0,
-        "failed": 0,
-        "seconds": 1.0,
-        "budget": {"trials": 1},
-        "loss": 1.0,
-        "given_loss": None,
+def test_blocks_that_are_fixed_make_another_study_where_their_number_is_searched() -> None:
+    space = XLSTMSpace.model_validate({"model": {"num_blocks": [1, 2]}})
+    names = {
+        study_name(experiment(model="xlstm", model_parameters=model), space)
+        for at in ([0], [1])
+        for model in [XLSTM.model_copy(update={"num_blocks": 2, "slstm_at": tuple(at)})]
     }
-    used = given_settings(experiment(), SPACE, True)
-    assert used == {"model.hidden_size": 8, "training.learning_rate": 0.005}
-    given = given_settings(experiment(), SPACE, record)
-    assert given == {"model.hidden_size": 4, "training.learning_rate": 0.005}
+    assert len(names) == 2
+
+
+def test_what_was_searched_with_is_named(tmp_path: Path) -> None:
+    blocks = WindowBlocks.of_one(joint_windows())
+    last, [origin, *_] = pd.Timestamp(before_test(blocks).time[-1]), blocks.last.origins("test")
+    assert last < pd.Timestamp(blocks.last.time[origin + 1])  # the first that is tested
+    data = tuned(tmp_path, blocks).data
+    assert data == SearchedData("multi_vd_lstm", blocks.last.source, last.isoformat())
 
 
 def test_only_the_first_of_several_seeds_is_trained(tmp_path: Path) -> None:

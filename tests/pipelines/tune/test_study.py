@@ -127,6 +127,15 @@ def test_other_settings_given_are_one_more_trial(tmp_path: Path) -> None:
     assert found.of_given == found.trials[3]
 
 
+def test_settings_given_are_trained_also_where_the_budget_is_used_up(tmp_path: Path) -> None:
+    first = searched(tmp_path, budget=Budget(trials=20))
+    [ended, *_] = first.those(PRUNED)
+    found = searched(tmp_path, budget=Budget(trials=3), given=ended.settings)
+    assert found.trials[:-1] == first.trials
+    assert found.of_given == found.trials[-1]
+    assert found.of_given.state == COMPLETE
+
+
 def test_time_of_training_ends_a_study_within_a_trial(tmp_path: Path) -> None:
     def slow(settings: Settings, number: int) -> Iterator[Epoch]:
         for epoch in range(1, EPOCHS + 1):  # each trial better than the last

@@ -39,10 +39,21 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class SearchedData:
+    """What a search trains and validates with."""
+
+    experiment: str
+    source: str
+    """Name of the detector file."""
+    until: str
+    """Time of the last step of validation, ISO 8601: the search has seen nothing behind it."""
+
+
+@dataclass(frozen=True)
 class Found:
     """All trials of a study."""
 
-    experiment: str
+    data: SearchedData
     study: str
     """A digest of what the trials have in common."""
     space: Space
@@ -56,6 +67,10 @@ class Found:
     def those(self, state: str) -> list[Trial]:
         """The trials of a state."""
         return [trial for trial in self.trials if trial.state == state]
+
+    @property
+    def experiment(self) -> str:
+        return self.data.experiment
 
     @property
     def ranked(self) -> list[Trial]:

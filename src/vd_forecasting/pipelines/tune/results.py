@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from vd_forecasting.artefacts import Tuned
-from vd_forecasting.artefacts.records import Settings
+from vd_forecasting.artefacts.records import TunedSettings
 from vd_forecasting.pipelines.tune.found import COMPLETE, FAILED, PRUNED, Found
 from vd_forecasting.pipelines.tune.settings import in_blocks
 from vd_forecasting.wording import number, plural
@@ -24,7 +24,7 @@ def write_results(found: Found) -> tuple[pd.DataFrame, Tuned, str, str]:
         trial_table(found),
         summarise(found),
         _as_yaml(found, block),
-        _as_yaml(found, {"run": {"params": block}}),
+        _as_yaml(found, {"run": {"namespace": found.experiment, "params": block}}),
     )
 
 
@@ -53,19 +53,17 @@ def _as_cell(value: Any) -> Any:
 
 def summarise(found: Found) -> Tuned:
     """The record of the best settings."""
-    best, of_given = found.best, found.of_given
     return Tuned(
         experiment=found.experiment,
         study=found.study,
-        best=Settings(**in_blocks(best.settings)),
-        given=Settings(**in_blocks(found.given)),
+        source=found.data.source,
+        until=found.data.until,
+        best=TunedSettings(**in_blocks(found.best.settings)),
         complete=len(found.those(COMPLETE)),
         pruned=len(found.those(PRUNED)),
         failed=len(found.those(FAILED)),
         seconds=found.seconds,
         budget=found.budget,
-        loss=best.losses[-1],
-        given_loss=of_given.losses[-1] if of_given else None,
     )
 
 

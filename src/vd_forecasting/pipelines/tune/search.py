@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from vd_forecasting.artefacts import Experiment, Tuned, WindowBlocks, WindowSet
+import pandas as pd
+
+from vd_forecasting.artefacts import Experiment, WindowBlocks, WindowSet
 from vd_forecasting.datasets import Studies
 from vd_forecasting.parameters import (
     Compute,
@@ -16,12 +17,8 @@ from vd_forecasting.parameters import (
     XLSTMModel,
     XLSTMSpace,
 )
-from vd_forecasting.pipelines.tune.found import Found
-from vd_forecasting.pipelines.tune.settings import (
-    Settings,
-    settings_of,
-    without_absent_blocks,
-)
+from vd_forecasting.pipelines.tune.found import Found, SearchedData
+from vd_forecasting.pipelines.tune.settings import settings_of, without_absent_blocks
 from vd_forecasting.provenance import digest, version_of
 
 FREE = ("compute.threads",)
@@ -33,7 +30,6 @@ def tune_lstm(
     model: LSTMModel,
     training: Training,
     space: LSTMSpace,
-    tuned: object,
     mape_min_truth: float,
     compute: Compute,
     tuning: Tuning,
@@ -41,7 +37,7 @@ def tune_lstm(
 ) -> Found:
     """Search for the settings of an LSTM. See :func:`tune`."""
     settings = (model, training, compute, mape_min_truth)
-    return tune(Experiment(before_test(windows), "lstm", *settings), space, tuned, tuning, study)
+    return tune(Experiment(before_test(windows), "lstm", *settings), space, tuning, study)
 
 
 def tune_xlstm(
@@ -49,7 +45,6 @@ def tune_xlstm(
     model: XLSTMModel,
     training: Training,
     space: XLSTMSpace,
-    tuned: object,
     mape_min_truth: float,
     compute: Compute,
     tuning: Tuning,
@@ -57,7 +52,7 @@ def tune_xlstm(
 ) -> Found:
     """Search for the settings of an xLSTM. See :func:`tune`."""
     settings = (model, training, compute, mape_min_truth)
-    return tune(Experiment(before_test(windows), "xlstm", *settings), space, tuned, tuning, study)
+    return tune(Experiment(before_test(windows), "xlstm", *settings), space, tuning, study)
 
 
 def before_test(blocks: WindowBlocks) -> WindowSet:
@@ -66,14 +61,8 @@ def before_test(blocks: WindowBlocks) -> WindowSet:
     return replace(windows, data=windows.data.isel(time=slice(0, windows.ends["val"])))
 
 
-def tune(
-    experiment: Experiment, space: Space, tuned: object, tuning: Tuning, studies: Studies
-) -> Found:
-    """Search for the settings with the lowest validation loss, or continue to.
-
-    ``tuned`` is what an earlier search found, if the experiment uses it: the settings given are
-    then those that it started with.
-    """
+def tune(experiment: Experiment, space: Space, tuning: Tuning, studies: Studies) -> Found:
+    """Search for the settings with the lowest validation loss, or continue to."""
     from vd_forecasting.pipelines.training.memory import keep_freed_memory  # noqa: PLC0415
     from vd_forecasting.pipelines.training.train import torch_threads  # noqa: PLC0415  (torch)
     from vd_forecasting.pipelines.tune.study import search  # noqa: PLC0415
@@ -82,34 +71,21 @@ def tune(
     seed = experiment.training.seeds[0]
     training = experiment.training.model_copy(update={"seeds": (seed,)})
     experiment = replace(experiment, training=training)
-    model = experiment.model_parameters
+    model, windows = experiment.model_parameters, experiment.windows
+    until = pd.Timestamp(windows.time[-1]).isoformat()
     keep_freed_memory()
     with torch_threads(experiment.compute.threads):
         return search(
             studies,
             study_name(experiment, space),
-            experiment.name,
+            SearchedData(experiment.name, windows.source, until),
             space,
-            given_settings(experiment, space, tuned),
+            settings_of(space, model, training),
             partial(without_absent_blocks, model=model),
             tuning.budget,
             seed,
             partial(train_trial, experiment),
         )
-
-
-def given_settings(experiment: Experiment, space: Space, tuned: object) -> Settings:
-    """The settings of the experiment's block, whether or not better ones are used."""
-    given = settings_of(space, experiment.model_parameters, experiment.training)
-    if isinstance(tuned, dict):
-        before: dict[str, Any] = Tuned.model_validate(tuned).given.model_dump()
-        given |= {
-            f"{block}.{key}": value
-            for block, values in before.items()
-            for key, value in values.items()
-            if f"{block}.{key}" in given
-        }
-    return given
 
 
 def study_name(experiment: Experiment, space: Space) -> str:
@@ -119,7 +95,7 @@ def study_name(experiment: Experiment, space: Space) -> str:
     from vd_forecasting.pipelines.training.resume import made_with  # noqa: PLC0415
 
     device = find_device(experiment.compute.accelerator)
-    free = {*FREE, *settings_of(space, experiment.model_parameters, experiment.training)}
+    free = {*FREE, *space.searched}
     common = {
         name: {key: value for key, value in made.items() if key not in free}
         for name in experiment.windows.models

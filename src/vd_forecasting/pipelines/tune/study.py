@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vd_forecasting.datasets import Studies
 from vd_forecasting.parameters import Budget, Range, Searched, Space
-from vd_forecasting.pipelines.tune.found import COMPLETE, FAILED, PRUNED, Found, Trial
+from vd_forecasting.pipelines.tune.found import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    Found,
+    SearchedData,
+    Trial,
+)
 from vd_forecasting.pipelines.tune.settings import Settings, is_offered
 from vd_forecasting.provenance import digest
 from vd_forecasting.wording import plural
@@ -28,7 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUNGS: Final = (2, 6, 18, 54)
-"""Epochs after which a trial has to be among the best third of those that came so far."""
+"""Epochs after which a trial has to be among the best third of those that came so far, and where
+fewer than six did, the best."""
 SHARE_KEPT: Final = 3
 
 MOST_FAILED: Final = 20
@@ -65,7 +73,7 @@ Train = Callable[[Settings, int], Iterator[Epoch]]
 def search(
     studies: Studies,
     study_name: str,
-    experiment: str,
+    data: SearchedData,
     space: Space,
     given: Settings,
     complete: Callable[[Settings], Settings],
@@ -75,17 +83,18 @@ def search(
 ) -> Found:
     """Run the trials that a study has left of its budget; the first one is of the settings given.
 
-    That one is never ended early, so that there is something to compare with. The space offers
+    That one is never ended early, and run whatever the budget, so that there is something to
+    compare with. The space offers
     settings, of which ``complete`` makes those that are trained.
 
     Raises:
         ValueError: one line; no trial was trained to its end, or too many failed.
     """
     with studies.open(study_name) as (study, interrupted):
+        left, experiment = interrupted, data.experiment
         if (before := _ended(study)) and not is_used_up(budget, before):
             logger.info("%s: continues after %s", experiment, plural(len(before), "trial"))
-        left = interrupted
-        while not is_used_up(budget, ended := _ended(study)):
+        while not (is_used_up(budget, ended := _ended(study)) and _has_run(study, given)):
             _end_if_hopeless(experiment, ended)
             trial = _next_trial(study, space, given) if left is None else left
             left = None
@@ -94,7 +103,7 @@ def search(
             _run_trial(trial, settings, budget, train)
             logger.info("%s: %s", experiment, _in_a_line(_ended(study), budget))
         ended = _ended(study)
-        found = Found(experiment, study_name, space, budget, given, tuple(ended), None)
+        found = Found(data, study_name, space, budget, given, tuple(ended), None)
         if not found.ranked:
             reasons = [trial.reason for trial in ended if trial.reason] or ["there is none"]
             raise ValueError(f"{experiment}: no trial was trained to its end, {reasons[-1]}")
@@ -147,8 +156,7 @@ def _end_if_hopeless(experiment: str, ended: list[Trial]) -> None:
 
 def _next_trial(study: "optuna.Study", space: Space, given: Settings) -> "optuna.Trial":
     """The trial of the settings given, if there was none yet, or a new one."""
-    trials = study.get_trials(deepcopy=False)
-    if not any(given in (of.user_attrs.get(GIVEN), of.user_attrs.get(SETTINGS)) for of in trials):
+    if not _has_run(study, given):
         offered = {
             name: _stored(searched, given[name])
             for name, searched in space.searched.items()
@@ -156,6 +164,11 @@ def _next_trial(study: "optuna.Study", space: Space, given: Settings) -> "optuna
         }
         study.enqueue_trial(offered, user_attrs={GIVEN: given})
     return study.ask()
+
+
+def _has_run(study: "optuna.Study", given: Settings) -> bool:
+    """Whether a trial of these settings was trained to its end, or failed."""
+    return any(of.settings == given and of.state != PRUNED for of in _ended(study))
 
 
 def _suggested(trial: "optuna.Trial", space: Space, seed: int) -> Settings:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from vd_forecasting.artefacts import Outcome, Tuned
-from vd_forecasting.language import say
+from vd_forecasting.language import closed_up, say
 from vd_forecasting.rendering.markdown import code
 from vd_forecasting.vocabulary import name_of
 from vd_forecasting.wording import duration, listed, plural
@@ -13,11 +13,12 @@ def of_experiment(outcome: Outcome) -> str:
     """Where the settings of one experiment are from; "" if they were given."""
     if outcome.tuned is None:
         return ""
-    return say(
+    sentence = say(
         "Its settings are the {best}, by validation loss: {command}.",
         best=_best_of(outcome.tuned),
         command=code(f"kedro run --namespace tune_{outcome.config.experiment}"),
     )
+    return closed_up(" ".join([sentence, *_cautions(outcome)]))
 
 
 def of_mode(outcomes: Mapping[str, Outcome]) -> str:
@@ -31,20 +32,49 @@ def of_mode(outcomes: Mapping[str, Outcome]) -> str:
     ]
     given = [name for name in found if name not in searched]
     if given:
-        return say(
-            "**Only the settings of {searched} were searched** ({found}, by validation loss); "
-            "those of {given} were given. Part of the difference may come from that.",
+        sentence = say(
+            "**Only the settings of {searched} are known to have been searched** ({found}, by "
+            "validation loss); those of {given} were given. Part of the difference may come from "
+            "that.",
             searched=listed(searched),
             found=listed(texts),
             given=listed(given),
         )
-    if len(searched) == 1:
-        return say("Settings: {found}, by validation loss.", found=texts[0])
-    return say(
-        "Settings: {found}, by validation loss; {budgets}.",
-        found=say("; ").join(texts),
-        budgets=_budgets([*searched.values()]),
-    )
+    elif len(searched) == 1:
+        sentence = say("Settings: {found}, by validation loss.", found=texts[0])
+    else:
+        sentence = say(
+            "Settings: {found}, by validation loss; {budgets}.",
+            found=say("; ").join(texts),
+            budgets=_budgets([*searched.values()]),
+        )
+    cautions = [caution for outcome in outcomes.values() for caution in _cautions(outcome)]
+    return closed_up(" ".join([sentence, *cautions]))
+
+
+def _cautions(outcome: Outcome) -> list[str]:
+    """What the search of an experiment should not have been made with."""
+    tuned, config = outcome.tuned, outcome.config
+    if tuned is None:
+        return []
+    name = name_of(config.model)
+    if tuned.source != config.source:
+        return [
+            say(
+                "The settings of {name} were searched on {source}.",
+                name=name,
+                source=code(tuned.source),
+            )
+        ]
+    if tuned.has_seen_test_of(config):
+        return [
+            say(
+                "**The search for the settings of {name} has seen a part of the test split**, "
+                "which flatters its errors; search again.",
+                name=name,
+            )
+        ]
+    return []
 
 
 def of_modes(outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -74,7 +104,7 @@ def _best_of(tuned: Tuned) -> str:
 def _budgets(searches: list[Tuned]) -> str:
     """Whether both had as much to search with."""
     budgets = [tuned.budget for tuned in searches]
-    if any(budget != budgets[0] for budget in budgets):
+    if any(of.budget != budgets[0] or not of.is_as_budgeted for of in searches):
         return say("**they had different budgets**, and part of the difference may come from that")
     if budgets[0].seconds is not None:
         return say("both had the same time, {time}", time=duration(budgets[0].seconds))
