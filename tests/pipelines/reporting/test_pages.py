@@ -39,7 +39,10 @@ from vd_forecasting.pipelines.reporting.across_modes import Found, compare_modes
 from vd_forecasting.pipelines.reporting.pages.comparison import write_comparison
 from vd_forecasting.pipelines.reporting.pages.comprehensive import write_comprehensive
 from vd_forecasting.pipelines.reporting.pages.training_report import write_training_report
-from vd_forecasting.pipelines.reporting.plots.error_plots import plot_error_by_vd
+from vd_forecasting.pipelines.reporting.plots.error_plots import (
+    plot_difference_by_horizon,
+    plot_error_by_vd,
+)
 from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learning_curves
 from vd_forecasting.pipelines.reporting.scores import (
     align_forecasts,
@@ -733,6 +736,29 @@ def test_of_many_trainings_curves_show_the_median_and_a_band(many: Found) -> Non
     [band] = ax.collections
     ends = band.get_paths()[0].get_extents()
     assert ends.ymax == pytest.approx(np.quantile(by_fit, 0.95, axis=0).max())
+
+
+def test_a_wide_interval_leaves_room_for_the_differences(ten_days: Found) -> None:
+    mode = "multi_vd"
+    pair = [ten_days.outcomes[f"{mode}_{model}"] for model in ("lstm", "xlstm")]
+    aligned = align_forecasts(pair[0], pair[1], ten_days.baselines[mode])
+    errors, *_, differences = score_forecasts(aligned, EVALUATION)[:4]
+
+    def limits(end: float) -> tuple[tuple[float, float], bool]:
+        between = {
+            of: replace(one, change=0.05, low=-0.1, high=0.1)
+            for of, one in differences.between.items()
+        }
+        between[errors.features[0], 2] = replace(between[errors.features[0], 2], high=end)
+        figure = plot_difference_by_horizon("?", errors, replace(differences, between=between))
+        said = " ".join(text.get_text() for text in figure.texts)
+        return figure.axes[0].get_ylim(), "are cut off" in said
+
+    (low, high), is_said = limits(7.0)
+    assert (low, high, is_said) == (-30, 30, True)
+    (low, high), is_said = limits(0.2)
+    assert -15 < low < -10 < 20 < high < 25
+    assert not is_said
 
 
 def test_of_many_detectors_a_plot_shows_how_their_errors_are_distributed(many: Found) -> None:

@@ -28,6 +28,8 @@ _SHOWN_PERCENTILES = (0.5, 99.5)
 _MOST_RESIDUALS = 10_000_000
 """At most so many in a plot (40 MB); of more detectors an even subset is used."""
 _SHOWN_DETECTORS = 0.995
+LEAST_CHANGE_SHOWN = 30.0
+"""Differences of so many per cent lie in the plot, with their intervals."""
 
 
 def plot_error_by_horizon(
@@ -127,9 +129,21 @@ def plot_difference_by_horizon(question: str, errors: Errors, differences: Diffe
             values=errors.scored_in_words,
             level=level(differences.confidence),
         )
+    every = [differences.between[of, step] for of in errors.features for step in errors.horizons]
+    changes, ends = (
+        np.abs([100 * getattr(of, name) for of in every for name in names])
+        for names in (("change",), ("low", "high"))
+    )
+    # The interval of a ratio can be many times as wide as what there is to see.
+    most = max(LEAST_CHANGE_SHOWN, 3 * max(changes[np.isfinite(changes)], default=0))
+    is_cut = bool((ends > most).any())
+    if is_cut:
+        detail = closed_up(f"{detail} {say('Bands that reach beyond the plot are cut off.')}")
     figure, axes = style.feature_panels(question, detail, errors.features, 3.4, sharey=True)
     colour, (lead_times, _) = style.COLOURS["xlstm"], lead_times_of(errors)
     for feature, ax in axes.items():
+        if is_cut:
+            ax.set_ylim(-most, most)
         between = [differences.between[feature, step] for step in errors.horizons]
         low, middle, high = (
             [100 * getattr(difference, end) for difference in between]
