@@ -97,9 +97,10 @@ def closed_up(text: str) -> str:
 
 
 def letters() -> set[str]:
-    """All characters in the messages of the language spoken; none for English."""
-    catalogue = _catalogue(spoken())
-    return set("".join(catalogue.messages)) if catalogue else set()
+    """All characters in the file of the language spoken, those of English among them; none for
+    English."""
+    path = catalogue_file(spoken())
+    return set(path.read_text("utf-8")) if path else set()
 
 
 def filled_in(message: str, /, **values: object) -> str:
@@ -107,15 +108,8 @@ def filled_in(message: str, /, **values: object) -> str:
     return closed_up(message.format(**values)) if values else message
 
 
-class _Catalogue(gettext.GNUTranslations):
-    @property
-    def messages(self) -> list[str]:
-        """All that can be said."""
-        return [text for key, text in self._catalog.items() if key]  # type: ignore[attr-defined]
-
-
 @cache
-def _catalogue(language: str) -> _Catalogue | None:
+def _catalogue(language: str) -> gettext.GNUTranslations | None:
     path = catalogue_file(language)
     if path is None:
         return None
@@ -126,4 +120,4 @@ def _catalogue(language: str) -> _Catalogue | None:
     with path.open("rb") as file:
         write_mo(compiled, read_po(file))
     compiled.seek(0)
-    return _Catalogue(compiled)
+    return gettext.GNUTranslations(compiled)

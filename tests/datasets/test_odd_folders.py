@@ -13,6 +13,7 @@ from kedro.runner import SequentialRunner
 
 from tests import PROJECT
 from tests.make.catalogs import catalog_entries
+from tests.make.parameters import REPORT
 from vd_forecasting import datasets
 from vd_forecasting.parameters import Cleaning, Split
 from vd_forecasting.pipelines import data_engineering, data_quality
@@ -48,6 +49,7 @@ def test_data_is_cleaned_and_reported_below_a_folder_of_any_name(folder: Path) -
     catalog["vd_raw"] = raw
     catalog["params:cleaning"] = MemoryDataset(Cleaning(**parameters["cleaning"]))
     catalog["params:split"] = MemoryDataset(Split(**parameters["split"]))
+    catalog["params:report"] = MemoryDataset(REPORT)
 
     pipeline = data_engineering.create_pipeline() + data_quality.create_pipeline()
     SequentialRunner().run(pipeline, catalog)
