@@ -34,5 +34,7 @@ COPY pyproject.toml .telemetry ./
 COPY src src
 COPY conf conf
 COPY --chown=1000:1000 data data
+# Where kedro-viz notes how large data sets are; whoever the user is, it warns if it cannot.
+RUN mkdir -m 1777 .viz
 USER 1000:1000
 CMD ["kedro", "run", "--pipeline", "compare_all", "--env", "quick"]

@@ -131,13 +131,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def test_the_lines_of_the_dockerfile_make_what_its_command_needs(image: Build) -> None:
     def files() -> set[Path]:
         every = (path.relative_to(image.folder) for path in image.folder.rglob("*"))
-        return {path for path in every if not {"__pycache__", "data"} & set(path.parts)}
+        return {path for path in every if not {"__pycache__", "data", ".viz"} & set(path.parts)}
 
     before = files()
     assert not (image.folder / PAGE).exists()
+    assert (image.folder / ".viz").stat().st_mode & 0o777 == 0o777
     image.run(IMAGE.command())
     assert (image.folder / PAGE).stat().st_size > 0
-    assert files() == before, "a user of the image may write to data only"
+    assert files() == before, "a user of the image may write to data and .viz only"
 
 
 @pytest.mark.slow
