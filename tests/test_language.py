@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.make.another_language import greek
+from vd_forecasting import language
 from vd_forecasting.language import (
     closed_up,
     languages,
@@ -15,6 +16,8 @@ from vd_forecasting.language import (
     speaking,
     spoken,
 )
+from vd_forecasting.rendering.markdown import plain_text
+from vd_forecasting.wording import ahead_ranges
 
 
 def test_english_is_spoken_where_nobody_asks_for_another_language() -> None:
@@ -78,6 +81,7 @@ def test_values_are_put_in_as_they_are() -> None:
         ("VD-1 （共 3 個）", "VD-1（共 3 個）"),
         ("- （空）\n# 「題」\n| （一） | 二 |", "- （空）\n# 「題」\n| （一） | 二 |"),
         ("`國道 一號` 的 流量", "`國道 一號` 的流量"),
+        ("xLSTM보다 더 낫다", "xLSTM보다 더 낫다"),
     ],
 )
 def test_wide_characters_have_no_spaces_between_and_wide_marks_none_beside_them(
@@ -88,7 +92,28 @@ def test_wide_characters_have_no_spaces_between_and_wide_marks_none_beside_them(
     assert closed_up(text) == text
 
 
+def test_a_name_of_somebody_else_keeps_its_spaces() -> None:
+    name = "國道五號 雪山隧道"
+    assert plain_text(name) == name
+    with speaking("zh-TW"):
+        said = say("On {features} the test days are too few for a verdict: {days}.",
+                   features=plain_text(name), days="3")  # fmt: skip
+        assert "國道五號\N{NO-BREAK SPACE}雪山隧道" in closed_up(said)
+
+
+def test_a_language_may_write_a_unit_without_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n\n'
+    (tmp_path / "ja.po").write_text(
+        f'{head}msgid "{{number}} min"\nmsgstr "{{number}}分"\n', "utf-8"
+    )
+    monkeypatch.setattr(language, "FOLDER", tmp_path)
+    with speaking("ja"):
+        assert ahead_ranges([1, 2, 3], 5.0) == "5 to 15分 ahead (steps 1 to 3)"
+
+
 def test_languages_are_those_with_a_file(tmp_path: Path) -> None:
-    assert languages() == ["en", "zh-TW"]
+    assert {"en", "zh-TW"} <= set(languages())
     with greek(tmp_path):
         assert languages() == ["en", "eo"]

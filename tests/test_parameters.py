@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from tests import PROJECT
 from tests.make.trainings import TRAINING
+from vd_forecasting.language import languages
 from vd_forecasting.parameters import (
     Budget,
     Calendar,
@@ -25,6 +26,7 @@ from vd_forecasting.parameters import (
 from vd_forecasting.running.config_loader import ConfigLoader
 from vd_forecasting.settings import CONFIG_LOADER_ARGS
 from vd_forecasting.vocabulary import EVERY_EXPERIMENT, EXPERIMENTS
+from vd_forecasting.wording import listed
 
 
 def parameters(env: str | None = None) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def test_interval_must_be_a_positive_duration(interval: str) -> None:
 
 
 def test_an_unknown_language_of_pages_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no language of pages; these are en and zh-TW"):
+    with pytest.raises(ValueError, match=f"no language of pages; these are {listed(languages())}"):
         Report(language="tlh")
 
 

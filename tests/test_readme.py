@@ -77,7 +77,10 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> Non
 def test_the_readme_in_chinese_has_the_same_commands_and_links() -> None:
     of_both = (TEXTS["README.md"], TEXTS[IN_CHINESE])
     one, other = ({re.sub(r" +#.*", "", line) for line in commands(text)} for text in of_both)
-    assert other - one <= {"kedro run --pipeline compare_all --params report.language=zh-TW"}
+    assert other - one <= {
+        ".venv/bin/kedro run --pipeline compare_all --env quick --only-stale-outputs "
+        "--params report.language=zh-TW"
+    }
     assert one <= other
     english, chinese = (
         {to for page, to in LINKS if page == name} for name in ("README.md", IN_CHINESE)

@@ -25,12 +25,13 @@ FOLDER = Path(__file__).with_name("languages")
 
 _spoken: ContextVar[str] = ContextVar("spoken", default=ENGLISH)
 
-_WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # not Korean, which has spaces
 _WIDE_MARKS = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff5b-\uff65"
 _CODE_OR_GAP = re.compile(
     rf"(`[^`\n]+`)|(?<=[{_WIDE}]) (?=[{_WIDE}])|(?<=[{_WIDE_MARKS}]) (?=[^|])"
     rf"|(?<=[^\s|#>*-]) (?=[{_WIDE_MARKS}])"
 )
+_GAP = re.compile(rf"(?<=[{_WIDE}]) (?=[{_WIDE}])")
 
 
 def languages() -> list[str]:
@@ -96,11 +97,18 @@ def closed_up(text: str) -> str:
     return text if spoken() == ENGLISH else _CODE_OR_GAP.sub(lambda found: found[1] or "", text)
 
 
+def kept_spaces(text: str) -> str:
+    """Text of somebody else, such as a name, with spaces that :func:`closed_up` leaves."""
+    return text if spoken() == ENGLISH else _GAP.sub("\N{NO-BREAK SPACE}", text)
+
+
 def letters() -> set[str]:
-    """All characters in the file of the language spoken, those of English among them; none for
-    English."""
+    """All characters of what can be said in the language spoken; none for English."""
     path = catalogue_file(spoken())
-    return set(path.read_text("utf-8")) if path else set()
+    if path is None:
+        return set()
+    lines = path.read_text("utf-8").splitlines()
+    return set().union(*(line for line in lines if not line.startswith("#")))
 
 
 def filled_in(message: str, /, **values: object) -> str:

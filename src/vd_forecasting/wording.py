@@ -153,7 +153,8 @@ def ahead_ranges(horizons: Iterable[int], interval_minutes: float) -> str:
         text = ahead(steps[-1], interval_minutes)
         if len(steps) > 1:
             first, last = (lead_time(step * interval_minutes) for step in (steps[0], steps[-1]))
-            first = first.removesuffix(last[last.index(" ") :])
+            unit = last.lstrip("0123456789.,")  # with the space before it, if the language has one
+            first = first.removesuffix(unit)
             text = say(
                 "{first} to {last} ahead (steps {step} to {last_step})",
                 first=first,
@@ -251,7 +252,7 @@ def unit_per_interval(unit: str, interval_minutes: float) -> str:
 
 
 _UNITS = (
-    *(marked("km/h"), marked("mph"), marked("lanes"), marked("veh")),
+    *(marked("km/h"), marked("mph"), marked("lanes"), marked("veh"), marked("ms")),
     *(marked("veh/interval"), marked("veh/h"), marked("veh/min")),
 )
 _PER_TIME = re.compile(r"veh/([\d.]+) (s|min|h)")

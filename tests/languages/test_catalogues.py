@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from babel import Locale
 from babel.messages.catalog import Message
 from markdown_it import MarkdownIt
 
@@ -67,10 +68,13 @@ def test_bold_words_are_bold_in_every_translation(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_head_names_the_language_of_the_file(language: str) -> None:
-    locale = catalogue_of(language).locale
-    assert locale is not None
-    first, *_, territory = str(locale).split("_")
-    assert f"{first}-{territory}" == language
+    assert catalogue_of(language).locale == Locale.parse(language, sep="-")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_date_is_written_with_a_name_that_python_knows_in_english_only(language: str) -> None:
+    for message in translations(language):
+        assert not re.search("%[aAbB]", "".join(forms(message.string))), message.id
 
 
 def test_every_sentence_in_chinese_is_chinese_as_it_is_written_in_taiwan() -> None:

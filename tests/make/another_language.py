@@ -25,7 +25,7 @@ _KEPT = re.compile(r"(\{\w+\}|%\(\w+\)s|%[a-zA-Z]|`[^`]*`|\]\((?:%\(\w+\)s|[^)])
 
 LATIN_EVERYWHERE = {
     *("LSTM", "xLSTM", "MAE", "MSE", "RMSE", "MASE", "MAPE", "MCS", "DM", "CRPS", "UTC"),
-    *("ms", "MB"),
+    "MB",
 }
 
 

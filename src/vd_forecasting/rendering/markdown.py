@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from vd_forecasting.language import kept_spaces
 from vd_forecasting.wording import feature_name, in_one_line, listed
 
 # A "_" within a word, as in avg_speed, has no meaning; "&" and "<" are written as HTML has them.
@@ -47,10 +48,10 @@ def bold(text: str) -> str:
 
 
 def plain_text(value: object) -> str:
-    """Text of unknown origin on one line, without any meaning in Markdown or HTML."""
-    return (
-        _MARKUP.sub(r"\\\g<0>", in_one_line(str(value))).replace("&", "&amp;").replace("<", "&lt;")
-    )
+    """Text of unknown origin on one line, without any meaning in Markdown or HTML, with its spaces
+    also where the language spoken would write none."""
+    text = kept_spaces(in_one_line(str(value)))
+    return _MARKUP.sub(r"\\\g<0>", text).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def plain_list(values: Iterable[object]) -> str:

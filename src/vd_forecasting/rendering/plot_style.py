@@ -60,7 +60,8 @@ _STYLE: Final[Any] = {
 _FALLBACK_FONTS: Final = (
     *("Noto Sans CJK TC", "Noto Sans TC", "Source Han Sans TC", "PingFang TC", "Heiti TC"),
     *("Microsoft JhengHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback"),
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"),
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Arial Unicode MS"),
+    *("Noto Serif CJK TC", "PMingLiU", "MingLiU", "AR PL UMing TW", "AR PL UKai TW", "DFKai-SB"),
 )
 """For Chinese, Japanese and Korean."""
 _NO_FONT: Final = "Last Resort High-Efficiency"
@@ -85,7 +86,7 @@ def _letters_without_font(language: str) -> bool:
     if lacking := bool(_lacking()):
         logger.warning(
             "Plots are in English, as no font here has the letters of %s. Install one, such as "
-            "fonts-noto-cjk of Debian and Ubuntu; kedro run --pipeline reporting draws them again.",
+            "fonts-noto-cjk of Debian and Ubuntu; and run again what draws them.",
             language,
         )
     return lacking

@@ -230,7 +230,7 @@ def test_a_third_language_is_one_file_and_leaves_no_english(
 
 def test_pages_in_chinese_are_chinese_and_so_are_their_figures(ten_days: Found) -> None:
     page = report_page(ten_days.outcomes["multi_vd_xlstm"], Report(language="zh-TW"))
-    assert "**xLSTM 在所有預測特徵優於持續性預測**（所有預測時程平均）。" in page.text
+    assert "**xLSTM 在所有預測特徵上優於持續性預測**（所有預測時程平均）。" in page.text
     assert "### 平均速率（公里/小時）" in page.text
     assert spoken() == "en"
     texts = [*texts_of(page)]
