@@ -10,6 +10,7 @@ import xarray as xr
 
 from tests.make.exports import assert_same
 from vd_forecasting.datasets import VDHDF5Dataset
+from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.ingest.ingest import ingest
 from vd_forecasting.wording import without_controls
 
@@ -30,7 +31,7 @@ class Target:
 
 def problem_of(array: xr.DataArray, path: Path) -> str:
     """Why the pipeline ``ingest`` cannot hand the array on; "" if it can, and it comes back."""
-    vd, page = ingest(array)
+    vd, page = ingest(array, Report(language="en"))
     if any(without_controls(line) != line for line in page.split("\n")) or "<script" in page:
         return "text of the file is raw on the page"
     names = [*map(str, [*vd["vd"].to_numpy(), *vd["feature"].to_numpy()])]

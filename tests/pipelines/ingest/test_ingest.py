@@ -21,11 +21,13 @@ from tests.make.exports import (
     write_pems_npz,
     write_wide_csv,
 )
+from tests.make.parameters import REPORT
 from vd_forecasting.datasets import NoSource, VDHDF5Dataset
 from vd_forecasting.parameters import (
     Cleaning,
     IndependentMultiVDWindows,
     MultiVDWindows,
+    Report,
     SingleVDWindows,
     Split,
 )
@@ -51,7 +53,13 @@ def test_the_array_reaches_the_file_as_it_is(tmp_path: Path) -> None:
     vd = sample()
     target = VDHDF5Dataset(filepath=str(tmp_path / "out.h5"))
     source = vd.assign_attrs(ingest_notes=("2 files are broken: a.xml, b.xml",))
-    catalog = DataCatalog({"ingest_source": MemoryDataset(source), "vd_ingested": target})
+    catalog = DataCatalog(
+        {
+            "ingest_source": MemoryDataset(source),
+            "vd_ingested": target,
+            "params:report": MemoryDataset(REPORT),
+        }
+    )
     page = SequentialRunner().run(create_pipeline(), catalog)["ingest_report"].load()
     assert_same(target.load(), vd)
     assert "ingest_notes" not in target.load().attrs
@@ -60,9 +68,17 @@ def test_the_array_reaches_the_file_as_it_is(tmp_path: Path) -> None:
     assert "- 2 files are broken: a.xml, b.xml" in page
 
 
+def test_its_page_speaks_another_language_but_for_the_notes_of_the_reader() -> None:
+    source = sample().assign_attrs(ingest_notes=("2 files are broken: a.xml, b.xml",))
+    _, page = ingest(source, Report(language="zh-TW"))
+    assert page.startswith("# 已匯入：vd_sample.h5\n\n- 300 個時間步（2024-03-04T00:00 至 ")
+    assert "- 坐標：4 個偵測器中 4 個有坐標。" in page
+    assert page.endswith("## 未匯入者\n\n- 2 files are broken: a.xml, b.xml\n")
+
+
 def test_an_array_of_other_dims_is_refused() -> None:
     with pytest.raises(ValueError, match="must have the dims time, vd, feature"):
-        ingest(sample().isel(feature=0))
+        ingest(sample().isel(feature=0), REPORT)
 
 
 def write_source(environment: str, folder: Path, vd: xr.DataArray) -> Path:
@@ -87,6 +103,7 @@ def test_every_environment_ingests_its_source(
     config = configuration(environment, source_file=str(source), source_start="2016-07-01")
     entries = {name: dict(config["catalog"][name]) for name in ("ingest_source", "vd_ingested")}
     catalog = DataCatalog.from_config(entries)
+    catalog["params:report"] = MemoryDataset(REPORT)
     SequentialRunner().run(create_pipeline(), catalog)
     vd_raw = VDHDF5Dataset(filepath=config["catalog"]["vd_raw"]["filepath"]).load()
     assert vd_raw.shape[:2] == (40, 4)

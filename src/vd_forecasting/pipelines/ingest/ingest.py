@@ -1,24 +1,27 @@
 """A source as a VD array, and a page about it."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from vd_forecasting.datasets.sources.source import NOTES
+from vd_forecasting.language import say, speaking
+from vd_forecasting.parameters import Report
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import DIMS, source_of
-from vd_forecasting.wording import plural, with_unit
+from vd_forecasting.wording import plural, span, with_unit
 
 logger = logging.getLogger(__name__)
 
 
-def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
+def ingest(source: xr.DataArray, report: Report) -> tuple[xr.DataArray, str]:
     """Hand on the VD array of a source, which may be lazy, and report on it in Markdown.
 
-    Its attribute ``ingest_notes``, which the result lacks, holds what its reader left out; nothing
-    else is changed. Cleaning removes wrong values later.
+    Its attribute ``ingest_notes``, which the result lacks, holds what its reader left out, as it
+    says it, in English; nothing else is changed. Cleaning removes wrong values later.
     """
     if set(source.dims) != set(DIMS):
         raise ValueError(
@@ -28,18 +31,14 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
     vd = source.transpose(*DIMS)
     notes = tuple(str(note) for note in source.attrs.get(NOTES, ()))
     vd.attrs = {name: value for name, value in source.attrs.items() if name != NOTES}
-    times = vd["time"].to_numpy()
-    usable = times[~np.isnat(times)]
-    span = "no usable time stamp"
-    if usable.size:
-        span = " to ".join(np.datetime_as_string([usable.min(), usable.max()], unit="m"))
-    size = (
-        f"{plural(vd.sizes['time'], 'time step')} ({span}), {plural(vd.sizes['vd'], 'detector')}, "
-        f"{plural(vd.sizes['feature'], 'feature')}"
-    )
-    logger.info("%s: %s", source_of(vd), size)
+    logger.info("%s: %s", source_of(vd), _size(vd))
     for note in notes:
         logger.warning("%s: %s", source_of(vd), note)
+    with speaking(report.language):
+        return vd, render(__package__, "ingest", vd=vd, notes=notes, **_view(vd))
+
+
+def _view(vd: xr.DataArray) -> dict[str, Any]:
     names = vd["feature"].to_numpy()
     units = vd["unit"].to_numpy() if "unit" in vd.coords else [""] * len(names)
     features = [
@@ -49,5 +48,21 @@ def ingest(source: xr.DataArray) -> tuple[xr.DataArray, str]:
     placed = 0
     if {"position_lat", "position_lon"} <= set(vd.coords):
         placed = int((vd["position_lat"].notnull() & vd["position_lon"].notnull()).sum())
-    view = {"size": size, "features": features, "placed": placed, "notes": notes}
-    return vd, render(__package__, "ingest", vd=vd, source=source_of(vd), **view)
+    source, size = source_of(vd), _size(vd)
+    return {"source": source, "size": size, "features": features, "placed": placed}
+
+
+def _size(vd: xr.DataArray) -> str:
+    """How much there is, and from when to when."""
+    times = vd["time"].to_numpy()
+    usable = times[~np.isnat(times)]
+    between = say("no usable time stamp")
+    if usable.size:
+        between = span(*np.datetime_as_string([usable.min(), usable.max()], unit="m"))
+    return say(
+        "{steps} ({between}), {detectors}, {features}",
+        steps=plural(vd.sizes["time"], "time step"),
+        between=between,
+        detectors=plural(vd.sizes["vd"], "detector"),
+        features=plural(vd.sizes["feature"], "feature"),
+    )

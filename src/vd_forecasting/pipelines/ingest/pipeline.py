@@ -9,4 +9,4 @@ def create_pipeline() -> Pipeline:
     """Turn ``ingest_source``, which ``conf/<environment>/`` names, into a file in the VD HDF5
     layout, ``vd_ingested``, that ``vd_raw`` reads next."""
     outputs = ["vd_ingested", "ingest_report"]
-    return Pipeline([Node(ingest, "ingest_source", outputs, name="ingest")])
+    return Pipeline([Node(ingest, ["ingest_source", "params:report"], outputs, name="ingest")])
