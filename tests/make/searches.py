@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from vd_forecasting.artefacts import Tuned
+from vd_forecasting.artefacts import Config, Tuned
+
+
+def tuned_to(config: Config) -> Tuned:
+    """The record of a search that found just what an experiment was trained with."""
+    rate = {"learning_rate": config.training.learning_rate}
+    best = {"model": config.model_parameters, "training": rate}
+    return make_tuned(config.experiment, best=best, source=config.source, until="1970-01-01")
 
 
 def make_tuned(experiment: str, **changed: Any) -> Tuned:

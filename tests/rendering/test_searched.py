@@ -8,8 +8,8 @@ import pytest
 from tests.make.artefacts import make_outcome, make_predictions
 from tests.make.searches import make_tuned
 from vd_forecasting.artefacts import Outcome, Tuned
-from vd_forecasting.pipelines.reporting.pages import searched
 from vd_forecasting.pipelines.reporting.scores import gather_outcome
+from vd_forecasting.rendering import searched
 
 
 def outcome(model: str, tuned: dict[str, Any] | None = None, mode: str = "single_vd") -> Outcome:
@@ -17,6 +17,11 @@ def outcome(model: str, tuned: dict[str, Any] | None = None, mode: str = "single
     predictions = make_predictions(mode, model, vdids=["A"], origins=30, horizons=2)
     made = make_outcome(predictions, epochs=2)
     return made if tuned is None else replace(made, tuned=make_tuned(f"{mode}_{model}", **tuned))
+
+
+def of_experiment(tuned: dict[str, Any] | None = None) -> str:
+    made = outcome("lstm", tuned)
+    return searched.of_experiment(made.config, made.tuned)
 
 
 def of_mode(lstm: dict[str, Any] | None, xlstm: dict[str, Any] | None) -> str:
@@ -28,7 +33,7 @@ FEWER = {"complete": 5, "pruned": 7, "failed": 0, "seconds": 1201.0}
 
 def test_nothing_is_said_where_settings_were_given() -> None:
     assert of_mode(None, None) == ""
-    assert searched.of_experiment(outcome("lstm")) == ""
+    assert of_experiment() == ""
     assert searched.of_modes({"single_vd_lstm": outcome("lstm")}) == []
 
 
@@ -67,10 +72,10 @@ def test_a_budget_that_was_not_what_was_used_is_no_equal_one(other: dict[str, An
 
 def test_days_of_the_test_split_that_the_search_has_seen_stand_in_bold() -> None:
     """Its first window begins at 9:35 and has 20 steps of 5 min; then comes what is forecast."""
-    assert searched.of_experiment(outcome("lstm", {"until": "2026-03-24T11:10:00"})).endswith("`.")
+    assert of_experiment({"until": "2026-03-24T11:10:00"}).endswith("`.")
     seen = {"until": "2026-03-24T11:15:00"}
     bold = "**The search for the settings of LSTM has seen a part of the test split**"
-    assert bold in searched.of_experiment(outcome("lstm", seen))
+    assert bold in of_experiment(seen)
     assert bold in of_mode(seen, {})
     assert bold not in of_mode({}, {})
 

@@ -207,6 +207,13 @@ class Tuned(Record):
     """Of training, of all trials."""
     budget: Budget
 
+    @classmethod
+    def of(cls, tuned: object, config: Config) -> "Tuned | None":
+        """What ``tuned`` of an experiment's block says of the network that was trained: the record
+        of its search; None where there is none, or it was trained with other settings."""
+        record = cls.model_validate(tuned) if isinstance(tuned, dict) else None
+        return record if record and record.is_of(config) else None
+
     @property
     def trials(self) -> int:
         return self.complete + self.pruned + self.failed

@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 
-from vd_forecasting.artefacts import Outcome, Tuned
+from vd_forecasting.artefacts import Config, Outcome, Tuned
 from vd_forecasting.language import closed_up, say
 from vd_forecasting.rendering.markdown import code
 from vd_forecasting.vocabulary import name_of
 from vd_forecasting.wording import duration, listed, plural
 
 
-def of_experiment(outcome: Outcome) -> str:
+def of_experiment(config: Config, tuned: Tuned | None) -> str:
     """Where the settings of one experiment are from; "" if they were given."""
-    if outcome.tuned is None:
+    if tuned is None:
         return ""
     sentence = say(
         "Its settings are the {best}, by validation loss: {command}.",
-        best=_best_of(outcome.tuned),
-        command=code(f"kedro run --namespace tune_{outcome.config.experiment}"),
+        best=_best_of(tuned),
+        command=code(f"kedro run --namespace tune_{config.experiment}"),
     )
-    return closed_up(" ".join([sentence, *_cautions(outcome)]))
+    return closed_up(" ".join([sentence, *_cautions(config, tuned)]))
 
 
 def of_mode(outcomes: Mapping[str, Outcome]) -> str:
@@ -48,13 +48,12 @@ def of_mode(outcomes: Mapping[str, Outcome]) -> str:
             found=say("; ").join(texts),
             budgets=_budgets([*searched.values()]),
         )
-    cautions = [caution for outcome in outcomes.values() for caution in _cautions(outcome)]
+    cautions = [caution for of in outcomes.values() for caution in _cautions(of.config, of.tuned)]
     return closed_up(" ".join([sentence, *cautions]))
 
 
-def _cautions(outcome: Outcome) -> list[str]:
+def _cautions(config: Config, tuned: Tuned | None) -> list[str]:
     """What the search of an experiment should not have been made with."""
-    tuned, config = outcome.tuned, outcome.config
     if tuned is None:
         return []
     name = name_of(config.model)

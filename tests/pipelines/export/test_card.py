@@ -10,6 +10,7 @@ from tests.make.another_language import english_left, greek
 from tests.make.arrays import make_clean
 from tests.make.parameters import REPORT
 from tests.make.recent_files import STEPS
+from tests.make.searches import tuned_to
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, joint_windows
 from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.pipelines.export.card import write_card
@@ -26,7 +27,7 @@ def test_shapes_units_spans_errors_and_licence_are_on_the_card(tmp_path: Path) -
     best, models, config, _ = train_lstm(blocks, LSTM, training, MAPE_MIN_TRUTH, COMPUTE)
     forecasts, fit_errors, _ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
     _, metrics = score_experiment(forecasts, fit_errors, 1.0)
-    card = write_card(best, config, metrics, REPORT).text
+    card = write_card(best, config, metrics, False, REPORT).text
     assert "| `values` | float32 [B, 6, 2, 3] |" in card
     assert "| `calendar` | float32 [B, 6, 9] |" in card
     assert "| `forecast` | float32 [B, 3, 2, 2] |" in card
@@ -36,8 +37,12 @@ def test_shapes_units_spans_errors_and_licence_are_on_the_card(tmp_path: Path) -
     assert f"| train | {first} |" in card
     promised = metrics["by_horizon"]["avg_speed"]["mae"]
     assert re.search(rf"avg_speed \(km/h\) \| LSTM \|.* {number(promised[-1])} \|", card)
+    assert "settings are the best" not in card
+    record = tuned_to(config).model_dump(mode="json")
+    card = write_card(best, config, metrics, record, REPORT).text
+    assert "Its settings are the best of 40 trials" in card
     with greek(tmp_path) as how:
-        text = write_card(best, config, metrics, how).text
+        text = write_card(best, config, metrics, False, how).text
     known = [
         "float",
         "INT",

@@ -7,13 +7,19 @@ import pandas as pd
 import xarray as xr
 
 from tests.make.another_language import english_left, greek, texts_of
+from tests.make.artefacts import make_outcome, make_predictions
 from tests.make.parameters import REPORT
 from tests.make.recent_files import both, recent_file, without
+from tests.make.searches import tuned_to
 from vd_forecasting.artefacts import RecentForecasts
 from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.forecast.drift import find_drift
 from vd_forecasting.pipelines.forecast.page import write_page
 from vd_forecasting.rendering.page import Page
+
+CONFIG = make_outcome(
+    make_predictions("multi_vd", "lstm", vdids=["A"], origins=30, horizons=2), epochs=2
+).config
 
 
 def promised(forecasts: RecentForecasts) -> dict[str, object]:
@@ -23,11 +29,22 @@ def promised(forecasts: RecentForecasts) -> dict[str, object]:
 
 
 def page_of(
-    raw: xr.DataArray, kind: str = "joint", origins: str = "last", how: Report = REPORT
+    raw: xr.DataArray,
+    kind: str = "joint",
+    origins: str = "last",
+    how: Report = REPORT,
+    tuned: object = False,
 ) -> Page:
     recent, forecasts = both(raw, kind, origins)
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    return write_page(recent, forecasts, drift, how)
+    return write_page(recent, forecasts, drift, CONFIG, tuned, how)
+
+
+def test_it_says_where_the_settings_are_from_if_they_were_searched() -> None:
+    raw = recent_file(first=440)
+    assert "Its settings" not in page_of(raw, tuned=True).text
+    text = page_of(raw, tuned=tuned_to(CONFIG).model_dump(mode="json")).text
+    assert "Its settings are the best of 40 trials (19 min 50 s of training)" in text
 
 
 def test_it_says_from_when_what_is_expected_and_what_was_promised() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
+from tests.make.artefacts import make_outcome, make_predictions
 from tests.make.parameters import INTERVALS, REPORT
 from tests.make.recent_files import BASELINES, STEPS, without
 from tests.make.refits import (
@@ -399,6 +400,12 @@ def test_its_intervals_are_as_wide_as_those_of_the_network() -> None:
         assert float(lower[0].min()) >= 0
 
 
+CONFIG = make_outcome(
+    make_predictions("multi_vd", "lstm", vdids=["A"], origins=30, horizons=2), epochs=2
+).config
+"""Of an experiment whose settings were given."""
+
+
 def promised(forecasts: RecentForecasts) -> dict[str, object]:
     of_features = {name: {"mae": [1.0, 2.0, 3.0]} for name in forecasts.features}
     errors = {"by_horizon": of_features, "persistence_by_horizon": of_features}
@@ -421,7 +428,7 @@ def test_the_page_is_about_it_and_says_what_it_was_trained_on_and_whose_errors_t
     recent = windows_of(raw, compared(), "all")
     forecasts, _ = forecasts_of(380, 560, "all")
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    page = write_page(recent, forecasts, drift, REPORT)
+    page = write_page(recent, forecasts, drift, CONFIG, False, REPORT)
     text = " ".join(page.text.split())
     assert text.startswith("# Forecast by LSTM trained on everything: `multi_vd_lstm`")
     until = str(raw["time"].values[-1])[:16].replace("T", " ")
@@ -449,7 +456,7 @@ def test_a_refitted_xlstm_has_a_page_too() -> None:
     forecasts = forecast_recent(*arguments, refitted(raw, of))
     assert forecasts.models[:2] == ["xlstm_refitted", "xlstm"]
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
-    page = write_page(recent, forecasts, drift, REPORT)
+    page = write_page(recent, forecasts, drift, CONFIG, False, REPORT)
     assert page.text.startswith("# Forecast by xLSTM trained on everything: `multi_vd_xlstm`")
     draw = page.figures["next"]
     assert callable(draw)
@@ -464,5 +471,5 @@ def test_a_page_names_the_span_of_epochs_of_several_networks() -> None:
     forecasts = forecast_recent(*arguments, refitted(raw, of))
     drift, _ = find_drift(recent, forecasts, promised(forecasts))
     assert "(UTC+08:00), for 1 to 3 epochs" in " ".join(
-        write_page(recent, forecasts, drift, REPORT).text.split()
+        write_page(recent, forecasts, drift, CONFIG, False, REPORT).text.split()
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vd_forecasting.artefacts.checkpoint import Checkpoint
-from vd_forecasting.artefacts.records import Config
+from vd_forecasting.artefacts.records import Config, Tuned
 from vd_forecasting.language import marked, say, speaking
 from vd_forecasting.parameters import Report
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Page
+from vd_forecasting.rendering.searched import of_experiment
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vocabulary import mode_in_words, name_of
 from vd_forecasting.wording import (
@@ -52,11 +53,20 @@ class Card:
 
 
 def write_card(
-    best_model: Checkpoint, config: Config, metrics: Mapping[str, Any], report: Report
+    best_model: Checkpoint,
+    config: Config,
+    metrics: Mapping[str, Any],
+    tuned: object,
+    report: Report,
 ) -> Page:
-    """Say what an exported model is, how to call it, and how far its forecasts may be off."""
+    """Say what an exported model is, how to call it, and how far its forecasts may be off.
+
+    ``tuned`` is as of :func:`.scores.gather_outcome`.
+    """
     with speaking(report.language):
-        return Page(render(__package__, "card", **vars(_view(best_model, config, metrics))), {})
+        settings = of_experiment(config, Tuned.of(tuned, config))
+        view = vars(_view(best_model, config, metrics))
+        return Page(render(__package__, "card", **view, settings=settings), {})
 
 
 def _view(best_model: Checkpoint, config: Config, metrics: Mapping[str, Any]) -> Card:

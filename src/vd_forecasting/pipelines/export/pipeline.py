@@ -23,7 +23,7 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
     template = Pipeline(
         [
             Node(to_onnx, "best_model", "onnx", name="to_onnx"),
-            Node(write_card, [*read, "params:report"], "card", name="write_card"),
+            Node(write_card, [*read, "params:tuned", "params:report"], "card", name="write_card"),
         ],
         tags=NEW_DATA,
     )
@@ -31,5 +31,8 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
         template,
         namespace=f"export_{experiment}",
         inputs={name: f"{experiment}.{name}" for name in read},
-        parameters={"params:report"},
+        parameters={
+            "params:report": "params:report",
+            "params:tuned": f"params:{experiment}.tuned",
+        },
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vd_forecasting.artefacts import RecentForecasts, RecentWindows
+from vd_forecasting.artefacts import Config, RecentForecasts, RecentWindows, Tuned
 from vd_forecasting.artefacts.recent import FLAGS
 from vd_forecasting.language import say, speaking
 from vd_forecasting.parameters import Report
@@ -17,6 +17,7 @@ from vd_forecasting.pipelines.forecast.table import MOST_ROWS
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Draw, Page
+from vd_forecasting.rendering.searched import of_experiment
 from vd_forecasting.rendering.templates import render
 from vd_forecasting.vd_array import as_interval
 from vd_forecasting.vocabulary import mode_in_words, name_of
@@ -83,12 +84,22 @@ class ForecastPage:
 
 
 def write_page(
-    recent: RecentWindows, forecasts: RecentForecasts, drift: Drift, report: Report
+    recent: RecentWindows,
+    forecasts: RecentForecasts,
+    drift: Drift,
+    config: Config,
+    tuned: object,
+    report: Report,
 ) -> Page:
     """Report the forecasts from the last origin, what is unsure about them, and the errors to be
-    expected; a figure of errors too, where the truth is there."""
+    expected; a figure of errors too, where the truth is there.
+
+    ``tuned`` is as of :func:`.scores.gather_outcome`.
+    """
     with speaking(report.language):
-        text = render(__package__, "forecast", **vars(_view(recent, forecasts, drift)))
+        settings = of_experiment(config, Tuned.of(tuned, config))
+        view = vars(_view(recent, forecasts, drift))
+        text = render(__package__, "forecast", **view, settings=settings)
         return with_figures(text, partial(_figures, recent, forecasts, drift))
 
 

@@ -59,7 +59,11 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             _node(forecast_recent, ["recent", "best_model", *settings, "refitted"], "forecasts"),
             _node(find_drift, ["recent", "forecasts", "metrics"], ["drift", "scores"]),
             _node(write_table, ["forecasts"], "table"),
-            _node(write_page, ["recent", "forecasts", "drift", "params:report"], "page"),
+            _node(
+                write_page,
+                ["recent", "forecasts", "drift", "config", "params:tuned", "params:report"],
+                "page",
+            ),
         ],
         tags=NEW_DATA,
     )
@@ -70,5 +74,8 @@ def create_pipeline(mode: str, model: str) -> Pipeline:
             "vd_raw": "vd_raw",
             **{name: f"{experiment}.{name}" for name in OF_EXPERIMENT},
         },
-        parameters={*settings, "params:report"},
+        parameters={
+            **{name: name for name in (*settings, "params:report")},
+            "params:tuned": f"params:{experiment}.tuned",
+        },
     )

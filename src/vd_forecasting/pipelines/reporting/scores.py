@@ -90,8 +90,7 @@ def gather_outcome(
                     f"{name} {shortened(str(own))} and {shortened(str(other))}; "
                     f"kedro run --namespace {config.experiment}"
                 )
-    record = Tuned.model_validate(tuned) if isinstance(tuned, dict) else None
-    search = record if record and record.is_of(config) else None
+    search = Tuned.of(tuned, config)
     return Outcome(config, history, cost, fit_errors, forecasts, validation, search)
 
 

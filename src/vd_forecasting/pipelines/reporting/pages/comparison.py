@@ -14,7 +14,8 @@ from vd_forecasting.evaluation.significance import MIN_DAYS
 from vd_forecasting.language import say, speaking
 from vd_forecasting.parameters import Evaluation, Report
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
-from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.rendering import searched
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, feature_text, link, plain_text
 from vd_forecasting.rendering.page import Draw, Page

@@ -11,7 +11,8 @@ from vd_forecasting.language import say, speaking
 from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.across_modes import AcrossModes, Found
 from vd_forecasting.pipelines.reporting.costs import Costs
-from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.rendering import searched
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, link, plain_text
 from vd_forecasting.rendering.page import REFERENCE, Draw, Page

@@ -11,7 +11,8 @@ from vd_forecasting.evaluation.errors import Errors
 from vd_forecasting.language import marked, say, speaking
 from vd_forecasting.parameters import Report
 from vd_forecasting.pipelines.reporting.costs import Costs, cost_rows
-from vd_forecasting.pipelines.reporting.pages import searched, tables, verdicts
+from vd_forecasting.pipelines.reporting.pages import tables, verdicts
+from vd_forecasting.rendering import searched
 from vd_forecasting.rendering.figures import with_figures
 from vd_forecasting.rendering.markdown import code, plain_text
 from vd_forecasting.rendering.page import Draw, Page
@@ -89,7 +90,7 @@ def _view(outcome: Outcome, errors: Errors) -> TrainingReport:
         epochs_by_block=_epochs_by_block(outcome.history),
         costs=cost_rows(costs),
         cut_short=verdicts.cut_short(costs),
-        searched=searched.of_experiment(outcome),
+        searched=searched.of_experiment(outcome.config, outcome.tuned),
         fits=_fit_table(outcome.history),
         by_horizon={
             plain_text(errors.label(feature)): tables.persistence_rows(errors, model, feature)
