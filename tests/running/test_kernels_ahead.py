@@ -139,6 +139,7 @@ def test_where_nothing_can_be_written_nothing_begins(
         assert process.poll() is not None
 
 
+@pytest.mark.integration
 def test_the_process_ends_with_the_run_however_that_ends(cache: Path) -> None:
     program = """
 import os

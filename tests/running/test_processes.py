@@ -58,6 +58,7 @@ def test_each_process_has_one_thread() -> None:
     assert threads == ["1"]
 
 
+@pytest.mark.integration
 def test_threads_that_start_processes_at_the_same_time_leave_the_main_module() -> None:
     main = sys.modules["__main__"]
 
@@ -72,11 +73,13 @@ def test_threads_that_start_processes_at_the_same_time_leave_the_main_module() -
     assert sys.modules["__main__"] is main
 
 
+@pytest.mark.integration
 def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
     with pytest.raises(ChildProcessError, match=r"was killed, .* compute.threads"):
         [*in_order([(os.abort, ()), (os.getpid, ())], 2)]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_processes_run_no_script_again_and_end_with_the_one_that_started_them(

@@ -340,6 +340,7 @@ def train_in_little_memory(x: int) -> tuple[int, int]:
     return x, 10 * x
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_the_node_whose_process_is_killed_is_found(
     tries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -364,6 +365,7 @@ def train_for_a_while(x: int) -> tuple[int, int]:
     return x, 10 * x
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_worker_processes_end_with_a_run_that_is_killed(
     tries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -396,6 +398,7 @@ print(ThreadRunner().run(Pipeline([found]), catalog)["found"].load())
 """
 
 
+@pytest.mark.integration
 def test_threads_find_imported_what_they_must_not_import_at_the_same_time() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_A_FRESH_PROCESS], capture_output=True, text=True, check=False

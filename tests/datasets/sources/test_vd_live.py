@@ -92,6 +92,7 @@ def test_the_saved_file_is_the_array(tmp_path: Path, vd: xr.DataArray) -> None:
     assert_same(target.load(), vd)
 
 
+@pytest.mark.integration
 def test_processes_make_the_same(tmp_path: Path, vd: xr.DataArray) -> None:
     path = write_archive(tmp_path / "folder", archive_files(vd))
     assert_same(load(path, features=LANE_FEATURES, workers=2), vd)
@@ -136,6 +137,7 @@ def test_a_killed_ingest_goes_on_and_ends_with_the_same_bytes(
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
 
 
+@pytest.mark.integration
 def test_workers_end_with_the_process_that_started_them() -> None:
     """Else a killed ingest would leave them waiting forever."""
     parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True)

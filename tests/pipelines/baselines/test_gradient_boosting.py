@@ -99,6 +99,7 @@ def test_a_holiday_is_an_input() -> None:
     np.testing.assert_array_equal(inputs[:, 15:], [[1435, 0, 0, 1], [0, 1, 1, 0]])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("make", [make_joint_windows, make_global_windows])
 def test_models_learnt_in_processes_are_the_same(make: MakesWindows) -> None:
     windows = make(make_clean(400, vds=2))

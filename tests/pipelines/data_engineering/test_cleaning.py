@@ -652,6 +652,7 @@ def test_the_sample_is_cleaned_the_same_in_small_blocks(vds: int) -> None:
     pd.testing.assert_frame_equal(same_log, log)
 
 
+@pytest.mark.integration
 def test_a_large_file_is_cleaned_and_reported_in_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
