@@ -127,6 +127,22 @@ def test_other_settings_given_are_one_more_trial(tmp_path: Path) -> None:
     assert found.of_given == found.trials[3]
 
 
+def test_settings_given_that_a_killed_run_left_waiting_are_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(optuna.Study, "ask", killed)
+    with pytest.raises(Killed):
+        searched(tmp_path)
+    monkeypatch.undo()
+    found = searched(tmp_path, budget=Budget(trials=4))
+    assert [trial.settings == GIVEN for trial in found.trials] == [True, False, False, False]
+
+
 def test_settings_given_are_trained_also_where_the_budget_is_used_up(tmp_path: Path) -> None:
     first = searched(tmp_path, budget=Budget(trials=20))
     [ended, *_] = first.those(PRUNED)

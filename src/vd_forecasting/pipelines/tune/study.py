@@ -84,8 +84,7 @@ def search(
     """Run the trials that a study has left of its budget; the first one is of the settings given.
 
     That one is never ended early, and run whatever the budget, so that there is something to
-    compare with. The space offers
-    settings, of which ``complete`` makes those that are trained.
+    compare with. The space offers settings, of which ``complete`` makes those that are trained.
 
     Raises:
         ValueError: one line; no trial was trained to its end, or too many failed.
@@ -155,8 +154,12 @@ def _end_if_hopeless(experiment: str, ended: list[Trial]) -> None:
 
 
 def _next_trial(study: "optuna.Study", space: Space, given: Settings) -> "optuna.Trial":
-    """The trial of the settings given, if there was none yet, or a new one."""
-    if not _has_run(study, given):
+    """The trial of the settings given, if there was none yet, or a new one.
+
+    A run that was killed may have left it waiting.
+    """
+    noted = [trial.user_attrs.get(GIVEN) for trial in study.get_trials(deepcopy=False)]
+    if given not in noted and not _has_run(study, given):
         offered = {
             name: _stored(searched, given[name])
             for name, searched in space.searched.items()
