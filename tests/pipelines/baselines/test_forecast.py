@@ -219,6 +219,35 @@ def test_forecasts_made_in_parts_are_those_made_at_once(
     assert_same(forecast_baselines(*inputs, state))
 
 
+def test_forecasts_of_the_same_detector_are_taken_over_from_another_mode(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean = make_clean(400, vds=2)
+    learnt_from = {"independent": make_independent_windows, "joint": make_joint_windows}
+    blocks = {
+        name: WindowBlocks.of_one(make(clean, num_vds=1)) for name, make in learnt_from.items()
+    }
+    [name] = begin_baselines(blocks["joint"])
+    assert begin_baselines(blocks["independent"]) == [name]
+    states = {name: TrainingState(tmp_path / name / "state", has_others=True) for name in blocks}
+
+    def forecast(mode: str, baselines: Baselines = BASELINES) -> list[xr.Dataset]:
+        found = forecast_baselines(blocks[mode], baselines, COMPUTE, states[mode])
+        return [of_split.data for of_split in found]
+
+    first = forecast("independent")
+    alone = forecast_baselines(blocks["joint"], BASELINES, COMPUTE)
+    with caplog.at_level("INFO"):
+        for taken, other, own in zip(forecast("joint"), first, alone, strict=True):
+            xr.testing.assert_equal(taken, other)  # with the times that it took there
+            xr.testing.assert_identical(
+                taken.drop_vars("fit_seconds"), own.data.drop_vars("fit_seconds")
+            )
+        assert caplog.text.count("takes over") == 1
+        forecast("joint", BASELINES.model_copy(update={"boosting_iterations": 2}))
+        assert caplog.text.count("takes over") == 1
+
+
 def test_joint_forecasts_need_no_state() -> None:
     assert begin_baselines(WindowBlocks.of_one(all_of(make_joint_windows))) == []
 

@@ -25,6 +25,7 @@ from vd_forecasting.pipelines.baselines.ridge import learn_ridge
 from vd_forecasting.pipelines.training.data_digest import data_digest
 from vd_forecasting.provenance import code_digest, version_of
 from vd_forecasting.running.shares import Share, in_parts
+from vd_forecasting.running.staleness.plan import short_path
 from vd_forecasting.vd_array import MINUTES_PER_DAY, MINUTES_PER_WEEK, minute_of_week
 from vd_forecasting.wording import count, plural
 
@@ -42,16 +43,25 @@ PACKAGES = ("vd_forecasting", "numpy", "scipy", "scikit-learn")
 def begin_baselines(blocks: WindowBlocks) -> list[str]:
     """Name the forecasts that :func:`forecast_baselines` keeps; others are of no use."""
     return [
-        state_name(number, vds)
+        state_name(number, of_block, vds)
         for number, of_block in blocks.blocks.items()
-        if len(of_block.models) > 1
+        if are_kept(of_block)
         for vds in blocks_of_vds(of_block)
     ]
 
 
-def state_name(number: int, vds: slice) -> str:
-    """Name of what is kept of a test block and some VDs."""
-    return f"block{number}-{vds.start}-{vds.stop}"
+def are_kept(windows: WindowSet) -> bool:
+    """Whether forecasts of a mode are kept: those of VDs with a model each."""
+    return len(windows.models) == len(windows.vdids)
+
+
+def state_name(number: int, windows: WindowSet, vds: slice) -> str:
+    """Name of what is kept of a test block and some VDs.
+
+    A VD alone is named by itself in all modes, whose forecasts may be the same.
+    """
+    alone = vds.stop - vds.start == 1
+    return f"block{number}-{windows.vdids[vds.start] if alone else f'{vds.start}-{vds.stop}'}"
 
 
 def forecast_baselines_part(
@@ -81,15 +91,15 @@ def forecast_baselines(
     """The forecasts of every window of test and of validation, in physical units and possible, by
     every baseline, which learns anew for every test block.
 
-    Those of many VDs with models of their own are kept in the state as they are made, so that a run
-    that is killed can resume.
+    Those of VDs with models of their own are kept in the state as they are made, so that a run that
+    is killed can resume, and another mode that forecasts the same VD takes them over.
     """
     parts = {}
     for number, of_block in blocks.blocks.items():
         if blocks.label(number):
             logger.info("%s_baselines: test block %d", of_block.mode, number)
         forecast: ForecastVDs = forecast_vds
-        if state is not None and len(of_block.models) > 1:
+        if state is not None and are_kept(of_block):
             forecast = partial(forecast_kept, state=state, number=number, baselines=baselines)
         parts[number] = forecast_by(
             all_baselines(baselines, compute), of_block, SPLITS, compute, forecast=forecast
@@ -141,7 +151,7 @@ def forecast_by(
     learners = {name: learn_once(learner, windows) for name, learner in learners.items()}
     blocks, parts = blocks_of_vds(windows), []
     if len(blocks) == 1:
-        made = forecast_vds(learners, windows, blocks[0], splits, compute)
+        made = forecast(learners, windows, blocks[0], splits, compute)
     else:
         scratch = Scratch()
         for vds in blocks:
@@ -216,10 +226,11 @@ def forecast_kept(
     number: int,
     baselines: Baselines,
 ) -> dict[str, BaselineForecasts]:
-    """:func:`forecast_vds` for a test block, whose results are kept in a state and found there."""
+    """:func:`forecast_vds` for a test block, whose results are kept in a state and found there, or
+    in that of another mode."""
     import torch  # noqa: PLC0415  (seconds to import; most runs keep none)
 
-    name, few = state_name(number, vds), windows.of(vds)
+    name, few = state_name(number, windows, vds), windows.of(vds)
     made_with = {
         "baselines": baselines.model_dump_json(),
         "compute.threads": str(compute.threads),
@@ -230,8 +241,14 @@ def forecast_kept(
         "code": code_digest(__name__),
         **{f"version of {package}": version_of(package) for package in PACKAGES},
     }
-    found = state.load(name)
-    if found is None or found.get("made_with") != made_with:
+    for kept in (state, *state.beside(name)):
+        found = kept.load(name) or {}
+        if found.get("made_with") == made_with:
+            if kept is not state:
+                place = short_path(kept.folder)
+                logger.info("%s_baselines: takes over the same from %s", windows.mode, place)
+            break
+    else:
         made = forecast_vds(learners, windows, vds, splits, compute)
         found = {"made_with": made_with} | {
             split: {key: torch.from_numpy(of.data[key].values.copy()) for key in KEPT}
