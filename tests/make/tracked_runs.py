@@ -22,7 +22,7 @@ from tests.make.artefacts import make_config, make_fit_errors, make_history, mak
 from tests.make.catalogs import catalog_entries
 from vd_forecasting.artefacts import Config, Forecasts, History
 from vd_forecasting.pipelines.namespaces import across_namespaces
-from vd_forecasting.pipelines.reporting.scores import score_experiment
+from vd_forecasting.pipelines.reporting.scores import errors_and_metrics
 from vd_forecasting.rendering.page import Page
 from vd_forecasting.running import hooks
 from vd_forecasting.running.failure import TAKES_FAILURES, Failure
@@ -40,7 +40,7 @@ PIXEL = bytes.fromhex(
 def _results(model: str, epochs: int) -> tuple[Config, History, dict[str, Any]]:
     predictions = make_predictions(model=model, origins=300, horizons=3)
     forecasts, fit_errors = Forecasts.from_xarray(predictions), make_fit_errors(predictions)
-    _, metrics = score_experiment(forecasts, fit_errors, 1.0)
+    _, metrics = errors_and_metrics(forecasts, fit_errors, 1.0)
     return make_config(predictions), make_history(predictions, epochs=epochs), metrics
 
 

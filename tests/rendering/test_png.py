@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from vd_forecasting.rendering import plot_style
-from vd_forecasting.rendering.png import DPI, write_png
+from vd_forecasting.rendering.png import DPI, png
 
 
 def draw() -> Figure:
@@ -25,7 +25,7 @@ def draw() -> Figure:
 
 def test_a_figure_looks_as_matplotlib_draws_it(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
-    write_png(draw(), path)
+    path.write_bytes(png(draw()))
     figure, usual = draw(), io.BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(usual)

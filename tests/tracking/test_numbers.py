@@ -5,7 +5,7 @@ import pytest
 
 from tests.make.artefacts import make_cost, make_fit_errors, make_history, make_predictions
 from vd_forecasting.artefacts import Forecasts, History
-from vd_forecasting.pipelines.reporting.scores import score_experiment
+from vd_forecasting.pipelines.reporting.scores import errors_and_metrics
 from vd_forecasting.tracking.numbers import MAX_CURVES, Point, points_of
 
 
@@ -59,7 +59,7 @@ def test_of_many_trainings_the_median_of_those_that_reached_an_epoch_is_logged()
 def test_errors_have_the_horizon_as_their_step_and_persistence_beside_them() -> None:
     predictions = make_predictions(origins=300, horizons=3)
     forecasts, fit_errors = Forecasts.from_xarray(predictions), make_fit_errors(predictions)
-    _, metrics = score_experiment(forecasts, fit_errors, 1.0)
+    _, metrics = errors_and_metrics(forecasts, fit_errors, 1.0)
     points = points_of(None, metrics, make_cost(predictions))
     speed = abs(predictions["prediction"] - predictions["truth"]).sel(feature="avg_speed", seed=42)
     by_horizon = speed.mean(["origin", "vd"]).values
@@ -78,7 +78,7 @@ def test_what_is_undefined_is_left_out() -> None:
     predictions = make_predictions(origins=100, horizons=2)
     predictions["truth"][:] = float("nan")
     forecasts, fit_errors = Forecasts.from_xarray(predictions), make_fit_errors(predictions)
-    _, metrics = score_experiment(forecasts, fit_errors, 1.0)
+    _, metrics = errors_and_metrics(forecasts, fit_errors, 1.0)
     names = {point.name for point in points_of(None, metrics, None)}
     assert "test/n_avg_speed" in names
     assert not any("mae" in name for name in names)

@@ -8,9 +8,8 @@ from typing import Any
 from kedro.io import DatasetError
 
 from vd_forecasting.datasets.atomic import FileDataset, replacing
-from vd_forecasting.datasets.garbage import no_garbage_collection
 from vd_forecasting.datasets.places import Place
-from vd_forecasting.language import speaking
+from vd_forecasting.rendering.drawing import pngs_of
 from vd_forecasting.rendering.page import REFERENCE, Page
 from vd_forecasting.running.kedro_private import ImagePreview
 
@@ -43,16 +42,9 @@ class PageDataset(FileDataset[Page, Page]):
             ) from error
 
     def save(self, data: Page) -> None:
-        for name, figure in data.figures.items():
+        for name, png in pngs_of(data):
             with replacing(self.figure_path(name)) as temporary:
-                if isinstance(figure, bytes):
-                    temporary.write_bytes(figure)
-                else:
-                    from vd_forecasting.rendering.png import write_png  # noqa: PLC0415  (matplotlib)
-
-                    # Collecting garbage would take a tenth of the time of a figure.
-                    with no_garbage_collection(), speaking(data.language):
-                        write_png(figure() if callable(figure) else figure, temporary)
+                temporary.write_bytes(png)
         text = re.sub(rf"\]\({REFERENCE}(\w+)\)", rf"]({self._figures}\1.png)", data.text)
         with replacing(self.filepath) as temporary:
             temporary.write_text(text, "utf-8")

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal
 import fsspec
 from kedro.io import DatasetError
 
-from vd_forecasting.datasets.garbage import no_garbage_collection
+from vd_forecasting.garbage import no_garbage_collection
 from vd_forecasting.wording import one_line
 
 _HERE = "file://"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from vd_forecasting.language import ENGLISH
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # a page is named by every pipeline, and drawn by few runs
     from matplotlib.figure import Figure
 
 Draw = Callable[[], "Figure"]
+AnyFigure: TypeAlias = "Figure | Draw | bytes"
 
 REFERENCE = "figure:"
 """Begins the path of a figure in the text: ``![caption](figure:forecast)``."""
@@ -27,5 +28,5 @@ class Page:
     """
 
     text: str
-    figures: "Mapping[str, Figure | Draw | bytes]"
+    figures: Mapping[str, AnyFigure]
     language: str = ENGLISH

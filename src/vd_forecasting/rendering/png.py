@@ -1,6 +1,6 @@
 """Figures as PNG files."""
 
-from pathlib import Path
+import io
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -10,8 +10,8 @@ COMPRESSION = {"compress_level": 1}
 """Takes half the time of the default; the files are 7 % larger."""
 
 
-def write_png(figure: Figure, path: Path) -> None:
-    """Draw a figure, once: ``Figure.savefig`` would do it twice.
+def png(figure: Figure) -> bytes:
+    """The file of a figure, drawn once: ``Figure.savefig`` would do it twice.
 
     Axes without a label need no place for it; matplotlib would look at all their ticks to find one,
     four times a figure.
@@ -21,4 +21,6 @@ def write_png(figure: Figure, path: Path) -> None:
         for axis in (axes.xaxis, axes.yaxis):
             if not axis.get_label_text():
                 axis.set_label_coords(0, 0)
-    FigureCanvasAgg(figure).print_png(path, pil_kwargs=COMPRESSION)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file, pil_kwargs=COMPRESSION)
+    return file.getvalue()

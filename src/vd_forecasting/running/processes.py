@@ -62,7 +62,14 @@ def _executor(at_once: int) -> Iterator[Executor]:
     if at_once == 1 or current_process().daemon:  # which may start no other process
         yield InThisThread()
         return
-    executor = _Processes(at_once, get_context("spawn"), initializer=_begin)
+    with processes(at_once) as executor:
+        yield executor
+
+
+@contextmanager
+def processes(number: int) -> Iterator[Executor]:
+    """So many processes of one thread, each of which starts when it is needed first."""
+    executor = _Processes(number, get_context("spawn"), initializer=_begin)
     try:
         yield executor
     finally:

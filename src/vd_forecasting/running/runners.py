@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context
@@ -29,6 +29,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import PageDataset
+from vd_forecasting.rendering.drawing import drawn_beside
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
 from vd_forecasting.running.fan_out import parts_of
 from vd_forecasting.running.inert_logs import make_logs_inert
@@ -53,6 +54,9 @@ KILLED = (
     "its process was killed, most likely because memory ran out; make the model or the batch "
     "smaller"
 )
+
+FEW_PAGES = 3
+"""So many are drawn sooner than a process has started that would help."""
 
 IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """Modules imported lazily by nodes but not safe to import concurrently, so imported before threads
@@ -275,7 +279,17 @@ class KeepsGoing(Runner):
 
 
 class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
-    """Runs one node after the other."""
+    """Runs one node after the other; where there are many pages, a process helps to draw them."""
+
+    def schedule(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
+    ) -> None:
+        pages = [
+            name for name in pipeline.all_outputs() if isinstance(catalog.get(name), PageDataset)
+        ]
+        has_room = len(pages) > FEW_PAGES and (os.cpu_count() or 1) > 1
+        with drawn_beside() if has_room else nullcontext():
+            super().schedule(pipeline, catalog, task, release)
 
 
 class ThreadRunner(KeepsGoing, kedro_runner.ThreadRunner):

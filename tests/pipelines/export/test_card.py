@@ -14,7 +14,7 @@ from tests.make.searches import tuned_to
 from tests.make.trainings import COMPUTE, LSTM, MAPE_MIN_TRUTH, TRAINING, joint_windows
 from vd_forecasting.artefacts import WindowBlocks
 from vd_forecasting.pipelines.export.card import write_card
-from vd_forecasting.pipelines.reporting.scores import score_experiment
+from vd_forecasting.pipelines.reporting.scores import errors_and_metrics
 from vd_forecasting.pipelines.training.evaluate import evaluate
 from vd_forecasting.pipelines.training.train_nodes import train_lstm
 from vd_forecasting.wording import number
@@ -26,7 +26,7 @@ def test_shapes_units_spans_errors_and_licence_are_on_the_card(tmp_path: Path) -
     training = TRAINING.model_copy(update={"epochs": 1})
     best, models, config, _ = train_lstm(blocks, LSTM, training, MAPE_MIN_TRUTH, COMPUTE)
     forecasts, fit_errors, _ = evaluate(best, models, blocks, MAPE_MIN_TRUTH, COMPUTE)
-    _, metrics = score_experiment(forecasts, fit_errors, 1.0)
+    _, metrics = errors_and_metrics(forecasts, fit_errors, 1.0)
     card = write_card(best, config, metrics, False, REPORT).text
     assert "| `values` | float32 [B, 6, 2, 3] |" in card
     assert "| `calendar` | float32 [B, 6, 9] |" in card

@@ -47,7 +47,7 @@ from vd_forecasting.pipelines.reporting.plots.learning_plots import plot_learnin
 from vd_forecasting.pipelines.reporting.scores import (
     align_forecasts,
     align_validation,
-    score_experiment,
+    errors_and_metrics,
     score_forecasts,
     score_intervals,
 )
@@ -116,7 +116,7 @@ def report(outcome: Outcome) -> str:
 
 
 def report_page(outcome: Outcome, how: Report = REPORT) -> Page:
-    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    errors, _ = errors_and_metrics(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
     return write_training_report(outcome, errors, how)
 
 
@@ -696,7 +696,7 @@ def test_of_many_detectors_a_page_has_the_best_the_worst_and_quantiles(many: Fou
     outcome = many.outcomes["independent_multi_vd_lstm"]
     page = report(outcome)
     of_vds = table_after(page, "## By detector", "| detector |")
-    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    errors, _ = errors_and_metrics(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
     mae = errors.by_vd["mae"]
     ratio = (mae.sel(model="lstm") / mae.sel(model="persistence")).mean("feature")
     order = [f"`{MANY[at]}`" for at in np.argsort(ratio.values)]
@@ -763,7 +763,7 @@ def test_a_wide_interval_leaves_room_for_the_differences(ten_days: Found) -> Non
 
 def test_of_many_detectors_a_plot_shows_how_their_errors_are_distributed(many: Found) -> None:
     outcome = many.outcomes["independent_multi_vd_lstm"]
-    errors, _ = score_experiment(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
+    errors, _ = errors_and_metrics(outcome.forecasts, outcome.fit_errors, EVALUATION.mape_min_truth)
     ax = plot_error_by_vd("Which?", errors).axes[0]
     lstm = next(line for line in ax.lines if line.get_label() == "LSTM")
     by_hand = np.sort(errors.by_vd["mae"].sel(model="lstm", feature="avg_speed").values)

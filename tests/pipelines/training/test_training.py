@@ -32,7 +32,7 @@ from tests.make.windows import MakesWindows, make_global_windows, make_joint_win
 from vd_forecasting.artefacts import Fit, WindowBlocks, WindowSet
 from vd_forecasting.datasets import CheckpointDataset, TrainingState
 from vd_forecasting.models.checkpoint import check_checkpoint, load_forecasters, to_physical
-from vd_forecasting.pipelines.reporting.scores import score_experiment
+from vd_forecasting.pipelines.reporting.scores import errors_and_metrics
 from vd_forecasting.pipelines.training.batches import WindowBatches
 from vd_forecasting.pipelines.training.epoch_errors import ErrorSums, Scaling, masked_mae
 from vd_forecasting.pipelines.training.evaluate import check_same_windows, evaluate
@@ -334,7 +334,7 @@ def test_every_seed_is_trained_as_if_alone_and_the_best_is_kept() -> None:
     predictions, fit_errors, _ = evaluate(
         best, models, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    _, metrics = score_experiment(predictions, fit_errors, MAPE_MIN_TRUTH)
+    _, metrics = errors_and_metrics(predictions, fit_errors, MAPE_MIN_TRUTH)
     assert predictions.seeds == metrics["seeds"] == [3, 42, 7]
     assert predictions.best_seed == int(lowest)
     errors = abs(predictions.prediction - predictions.truth).sel(feature="avg_speed")
@@ -441,7 +441,7 @@ def test_training_learns() -> None:
     evaluated = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    _, metrics = score_experiment(*evaluated[:2], MAPE_MIN_TRUTH)
+    _, metrics = errors_and_metrics(*evaluated[:2], MAPE_MIN_TRUTH)
     assert (
         metrics["test"]["total_volume"]["mae"] < 0.8 * metrics["persistence"]["total_volume"]["mae"]
     )
@@ -570,7 +570,7 @@ def test_metrics_by_hand() -> None:
     evaluated = evaluate(
         checkpoint, {"42": checkpoint}, WindowBlocks.of_one(windows), MAPE_MIN_TRUTH, COMPUTE
     )
-    _, metrics = score_experiment(*evaluated[:2], MAPE_MIN_TRUTH)
+    _, metrics = errors_and_metrics(*evaluated[:2], MAPE_MIN_TRUTH)
     predictions = evaluated[0].data.compute()
     error = (predictions["prediction"].sel(seed=42) - predictions["truth"]).sel(feature="avg_speed")
     assert metrics["test"]["avg_speed"]["mae"] == pytest.approx(float(abs(error).mean()), rel=1e-5)

@@ -33,7 +33,7 @@ def _node(function: Callable[..., Any], inputs: Any, outputs: Any, **settings: A
 
 def create_experiment_report() -> Pipeline:
     """Report one experiment: a template, to be stamped out by namespace."""
-    scored = ["predictions", "fit_errors", "params:evaluation.mape_min_truth"]
+    scored = ["outcome", "params:evaluation.mape_min_truth"]
     return Pipeline(
         [
             _node(scores.gather_outcome, [*ARTEFACTS, "params:tuned"], "outcome"),

@@ -99,7 +99,12 @@ def conclude_experiment(outcome: Outcome, training_report: Page, metrics: Json) 
     return outcome
 
 
-def score_experiment(
+def score_experiment(outcome: Outcome, mape_min_truth: float) -> tuple[Errors, Json]:
+    """:func:`errors_and_metrics` of an experiment."""
+    return errors_and_metrics(outcome.forecasts, outcome.fit_errors, mape_min_truth)
+
+
+def errors_and_metrics(
     predictions: Forecasts, fit_errors: FitErrors, mape_min_truth: float
 ) -> tuple[Errors, Json]:
     """Score an experiment's test forecasts beside persistence.

@@ -23,7 +23,6 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from vd_forecasting.datasets.atomic import replacing
-from vd_forecasting.datasets.garbage import no_garbage_collection
 from vd_forecasting.datasets.limits import ALWAYS_RECORDS, MOST_RECORDS, RECORD_BYTES
 from vd_forecasting.datasets.sources.archive import (
     Member,
@@ -41,6 +40,7 @@ from vd_forecasting.datasets.sources.vd_live.documents import (
 )
 from vd_forecasting.datasets.sources.vd_live.lanes import FEATURES, Records, features_of
 from vd_forecasting.datasets.sources.vd_live.minutes import minute_of_file, minute_of_record
+from vd_forecasting.garbage import no_garbage_collection
 from vd_forecasting.wording import one_line
 
 _FORMAT = 2  # increased when a part of the same files would hold something else

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from vd_forecasting.datasets.garbage import no_garbage_collection
+from vd_forecasting.garbage import no_garbage_collection
 
 
 def test_it_is_off_until_the_last_of_several_threads_has_left() -> None:

@@ -1,0 +1,88 @@
+"""Figures that a process draws beside this one."""
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Mapping
+from functools import partial
+from multiprocessing import active_children, parent_process
+
+import pytest
+from matplotlib.figure import Figure
+
+from vd_forecasting.language import say
+from vd_forecasting.rendering import drawing, plot_style
+from vd_forecasting.rendering.drawing import drawn_beside, png_of, pngs_of
+from vd_forecasting.rendering.page import AnyFigure, Page
+
+pytestmark = pytest.mark.integration
+
+NAMES = [f"figure_{number}" for number in range(8)]
+
+
+def draw(name: str, seconds: float = 0.0) -> Figure:
+    """A figure that takes so long."""
+    time.sleep(seconds)
+    figure, [[ax]] = plot_style.panels(name, say("no finite loss"), (1, 1), 2.0)
+    ax.plot([1, 3, 2])
+    return figure
+
+
+def draw_slowly_here(name: str) -> Figure:
+    """So that the process beside gets nearly all."""
+    return draw(name, 0.0 if parent_process() else 1.0)
+
+
+def kill_what_draws_beside(name: str) -> Figure:
+    if parent_process():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(name, 0.5)
+
+
+def fail_beside(name: str) -> Figure:
+    if parent_process():
+        raise ValueError(f"{name} cannot be drawn")
+    return draw(name, 0.5)
+
+
+def page(figures: Mapping[str, AnyFigure], language: str = "zh-TW") -> Page:
+    return Page("", figures, language)
+
+
+def wait_for_it(figures: Mapping[str, AnyFigure]) -> None:
+    [process] = drawing._of_run
+    while not process.is_ready(pickle.dumps(figures)):
+        process.started.result(60)
+
+
+def test_figures_are_the_same_wherever_they_are_drawn() -> None:
+    figures = {name: partial(draw_slowly_here, name) for name in NAMES} | {"loaded": b"PNG"}
+    drawn = {name: png_of(partial(draw, name), "zh-TW") for name in NAMES} | {"loaded": b"PNG"}
+    with drawn_beside():
+        wait_for_it(figures)
+        started = time.monotonic()
+        found = dict(pngs_of(page(figures)))
+        assert time.monotonic() - started < len(NAMES) / 2, "most are drawn beside"
+        assert found == drawn
+        assert dict(pngs_of(page({}))) == {}
+    assert active_children() == []
+    assert len({*drawn.values()}) == len(drawn)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_what_a_process_was_killed_with_is_drawn_here() -> None:
+    figures = {name: partial(kill_what_draws_beside, name) for name in NAMES[:4]}
+    expected = {name: png_of(partial(draw, name), "en") for name in NAMES[:4]}
+    with drawn_beside():
+        wait_for_it(figures)
+        assert dict(pngs_of(page(figures, "en"))) == expected
+        assert dict(pngs_of(page(figures, "en"))) == expected, "there is no process any more"
+
+
+def test_an_error_of_a_figure_is_that_of_its_page() -> None:
+    figures = {name: partial(fail_beside, name) for name in NAMES[:4]}
+    with drawn_beside():
+        wait_for_it(figures)
+        with pytest.raises(ValueError, match=r"figure_3 cannot be drawn"):
+            list(pngs_of(page(figures)))
