@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from kedro.io import DataCatalog, MemoryDataset, SharedMemoryDataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.json import JSONDataset
 
+from vd_forecasting.datasets import PageDataset
 from vd_forecasting.pipelines.namespaces import across_namespaces
+from vd_forecasting.rendering.page import Page
 from vd_forecasting.running import runners
 from vd_forecasting.running.failure import (
     FAILED_BEFORE,
@@ -404,3 +406,38 @@ def test_threads_find_imported_what_they_must_not_import_at_the_same_time() -> N
         [sys.executable, "-c", IN_A_FRESH_PROCESS], capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
+
+
+def make_page() -> Page:
+    return Page("# A page without figures\n", {})
+
+
+@pytest.mark.parametrize("runner", RUNNERS[:2])
+@pytest.mark.parametrize("pages", [runners.FEW_PAGES, runners.FEW_PAGES + 1])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
+    runner: type[runners.KeepsGoing],
+    pages: int,
+    cores: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[str] = []
+
+    @contextmanager
+    def drawn_beside() -> Iterator[None]:
+        drawn.append("begins")
+        yield
+        drawn.append("ends")
+
+    monkeypatch.setattr(runners, "drawn_beside", drawn_beside)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    files = [tmp_path / f"{number}.md" for number in range(pages)]
+    made = {
+        file.stem: PageDataset(filepath=str(file), figures=f"{file.stem}_plots/") for file in files
+    }
+    nodes = [Node(make_page, None, name, name=name) for name in made]
+    runner().run(Pipeline(nodes), DataCatalog(dict(made)))
+    assert all(file.exists() for file in files)
+    is_used = runner is runners.SequentialRunner and pages > runners.FEW_PAGES and cores > 1
+    assert drawn == (["begins", "ends"] if is_used else [])

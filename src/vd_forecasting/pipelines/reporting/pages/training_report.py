@@ -122,10 +122,11 @@ def _figures(outcome: Outcome, errors: Errors) -> dict[str, Draw]:
         "learning_curves": partial(
             learning_plots.plot_learning_curves, stops, {model: outcome.history}
         ),
+        "error_by_horizon": partial(error_plots.plot_error_by_horizon, grows, errors),
+        # It takes longest, and a process that helps begins at the end.
         "metric_evolution": partial(
             learning_plots.plot_metric_evolution, learns, model, outcome.history, errors.units
         ),
-        "error_by_horizon": partial(error_plots.plot_error_by_horizon, grows, errors),
     }
 
 
