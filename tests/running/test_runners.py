@@ -412,15 +412,10 @@ def make_page() -> Page:
     return Page("# A page without figures\n", {})
 
 
-@pytest.mark.parametrize("runner", RUNNERS[:2])
 @pytest.mark.parametrize("pages", [runners.FEW_PAGES, runners.FEW_PAGES + 1])
 @pytest.mark.parametrize("cores", [1, 2])
 def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
-    runner: type[runners.KeepsGoing],
-    pages: int,
-    cores: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    pages: int, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
 
@@ -437,7 +432,7 @@ def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
         file.stem: PageDataset(filepath=str(file), figures=f"{file.stem}_plots/") for file in files
     }
     nodes = [Node(make_page, None, name, name=name) for name in made]
-    runner().run(Pipeline(nodes), DataCatalog(dict(made)))
+    runners.SequentialRunner().run(Pipeline(nodes), DataCatalog(dict(made)))
     assert all(file.exists() for file in files)
-    is_used = runner is runners.SequentialRunner and pages > runners.FEW_PAGES and cores > 1
+    is_used = pages > runners.FEW_PAGES and cores > 1
     assert drawn == (["begins", "ends"] if is_used else [])
