@@ -80,6 +80,21 @@ def test_what_a_process_was_killed_with_is_drawn_here() -> None:
         assert dict(pngs_of(page(figures, "en"))) == expected, "there is no process any more"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("has_started", [False, True])
+def test_a_process_that_is_killed_while_it_waits_is_not_missed(has_started: bool) -> None:
+    figures = {name: partial(draw, name) for name in NAMES[:4]}
+    expected = {name: png_of(figure, "en") for name, figure in figures.items()}
+    with drawn_beside():
+        if has_started:
+            wait_for_it(figures)
+        for child in active_children():
+            child.kill()
+            child.join()
+        for _ in range(3):
+            assert dict(pngs_of(page(figures, "en"))) == expected
+
+
 def test_an_error_of_a_figure_is_that_of_its_page() -> None:
     figures = {name: partial(fail_beside, name) for name in NAMES[:4]}
     with drawn_beside():

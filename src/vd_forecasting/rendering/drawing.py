@@ -30,12 +30,14 @@ class _Process:
 
     def is_ready(self, figures: bytes) -> bool:
         """Whether it can draw; the first page, pickled, makes it import what draws pages."""
-        if not self.started.done():
+        if not self.started.done() or self.started.exception():
             return False
-        if not self.has_imported:
+        if self.has_imported:
+            return True
+        with suppress(BrokenExecutor):
             self.started = self.executor.submit(_take_over, figures)
-            self.has_imported = True
-        return self.started.done()
+        self.has_imported = True
+        return False
 
     def draw(self, figures: bytes, waiting: deque[str], language: str) -> dict[str, bytes]:
         """Draw pickled figures from the end of those that wait, and leave there, by name, those
@@ -43,7 +45,7 @@ class _Process:
         drawn: dict[str, bytes] = {}
         ahead: deque[tuple[str, Future[bytes]]] = deque()
         try:
-            self.executor.submit(_take_over, figures)
+            self.executor.submit(_take_over, figures).result()
             for name in _taken(waiting, waiting.pop):
                 ahead.append((name, self.executor.submit(_png_named, name, language)))
                 # One more is handed over than is drawn, but at the end, where this process waits.
