@@ -4,7 +4,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing import active_children, parent_process
 
@@ -44,6 +44,19 @@ def fail_beside(name: str) -> Figure:
     if parent_process():
         raise ValueError(f"{name} cannot be drawn")
     return draw(name, 0.5)
+
+
+class OnlyHere:
+    """What another process cannot unpickle."""
+
+    def __init__(self, figure: Callable[[], Figure]) -> None:
+        self.figure = figure
+
+    def __call__(self) -> Figure:
+        return self.figure()
+
+    def __setstate__(self, state: object) -> None:
+        raise ImportError("no module of that name")
 
 
 def page(figures: Mapping[str, AnyFigure], language: str = "zh-TW") -> Page:
@@ -93,6 +106,19 @@ def test_a_process_that_is_killed_while_it_waits_is_not_missed(has_started: bool
             child.join()
         for _ in range(3):
             assert dict(pngs_of(page(figures, "en"))) == expected
+
+
+def test_figures_that_no_other_process_can_have_are_drawn_here() -> None:
+    given = {name: partial(draw, name) for name in NAMES[:4]}
+    within: dict[str, AnyFigure] = {
+        name: partial(lambda of: of(), of) for name, of in given.items()
+    }
+    known_here: dict[str, AnyFigure] = {name: OnlyHere(figure) for name, figure in given.items()}
+    expected = {name: png_of(figure, "en") for name, figure in given.items()}
+    with drawn_beside():
+        wait_for_it(given)
+        assert dict(pngs_of(page(within, "en"))) == expected
+        assert dict(pngs_of(page(known_here, "en"))) == expected
 
 
 def test_an_error_of_a_figure_is_that_of_its_page() -> None:

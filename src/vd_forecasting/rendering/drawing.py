@@ -7,7 +7,7 @@ here.
 
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,7 +45,8 @@ class _Process:
         drawn: dict[str, bytes] = {}
         ahead: deque[tuple[str, Future[bytes]]] = deque()
         try:
-            self.executor.submit(_take_over, figures).result()
+            if self.executor.submit(_take_over, figures).exception():
+                return drawn  # this process has them
             for name in _taken(waiting, waiting.pop):
                 ahead.append((name, self.executor.submit(_png_named, name, language)))
                 # One more is handed over than is drawn, but at the end, where this process waits.
@@ -81,8 +82,8 @@ def pngs_of(page: Page) -> Iterator[tuple[str, bytes]]:
         for name in _taken(waiting, waiting.popleft):
             yield name, png_of(page.figures[name], page.language)
 
-    figures = pickle.dumps(page.figures) if _of_run else b""
-    ready = [process for process in _of_run if process.is_ready(figures)]
+    figures = _pickled(page.figures) if _of_run else b""
+    ready = [process for process in _of_run if figures and process.is_ready(figures)]
     with ThreadPoolExecutor(1) as threads:
         beside = [threads.submit(of.draw, figures, waiting, page.language) for of in ready]
         try:
@@ -93,6 +94,13 @@ def pngs_of(page: Page) -> Iterator[tuple[str, bytes]]:
     for of_process in beside:
         yield from of_process.result().items()
     yield from draw_here()
+
+
+def _pickled(figures: Mapping[str, AnyFigure]) -> bytes:
+    """Nothing if they cannot be given to another process, as functions within functions."""
+    with suppress(pickle.PicklingError, AttributeError, TypeError):
+        return pickle.dumps(figures)
+    return b""
 
 
 def _taken(waiting: deque[str], take: Callable[[], str]) -> Iterator[str]:
