@@ -4,9 +4,12 @@ import os
 import pickle
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from multiprocessing import active_children, parent_process
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +18,7 @@ from vd_forecasting.language import say
 from vd_forecasting.rendering import drawing, plot_style
 from vd_forecasting.rendering.drawing import drawn_beside, png_of, pngs_of
 from vd_forecasting.rendering.page import AnyFigure, Page
+from vd_forecasting.running.processes import InThisThread
 
 pytestmark = pytest.mark.integration
 
@@ -127,3 +131,24 @@ def test_an_error_of_a_figure_is_that_of_its_page() -> None:
         wait_for_it(figures)
         with pytest.raises(ValueError, match=r"figure_3 cannot be drawn"):
             list(pngs_of(page(figures)))
+
+
+class KilledBeforeTheThird(InThisThread):
+    """Breaks when a third figure is handed over."""
+
+    left = 3  # and what the page has
+
+    def submit(self, task: Callable[..., Any], /, *inputs: Any) -> "Future[Any]":  # type: ignore[override]
+        if not self.left:
+            raise BrokenExecutor
+        self.left -= 1
+        return super().submit(task, *inputs)
+
+
+def test_a_figure_that_could_not_be_handed_over_is_not_lost() -> None:
+    process = drawing._Process(KilledBeforeTheThird(), Future())
+    waiting = deque(NAMES)
+    figures: dict[str, AnyFigure] = dict.fromkeys(NAMES, b"PNG")
+    drawn = process.draw(pickle.dumps(figures), waiting, "en")
+    assert drawn
+    assert sorted([*drawn, *waiting]) == NAMES

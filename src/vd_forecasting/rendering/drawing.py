@@ -44,10 +44,12 @@ class _Process:
         with which it was killed."""
         drawn: dict[str, bytes] = {}
         ahead: deque[tuple[str, Future[bytes]]] = deque()
+        taken: list[str] = []
         try:
             if self.executor.submit(_take_over, figures).exception():
                 return drawn  # this process has them
             for name in _taken(waiting, waiting.pop):
+                taken.append(name)  # first, as a process that was just killed takes none
                 ahead.append((name, self.executor.submit(_png_named, name, language)))
                 # One more is handed over than is drawn, but at the end, where this process waits.
                 if len(ahead) > (len(waiting) > FEW_FIGURES):
@@ -56,7 +58,7 @@ class _Process:
             drawn |= {name: future.result() for name, future in ahead}
         except BrokenExecutor:  # most likely because memory ran out
             self.started = Future()  # which will never be done
-            waiting.extend(name for name, _ in ahead)
+            waiting.extend(name for name in taken if name not in drawn)
         return drawn
 
 

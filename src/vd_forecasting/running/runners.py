@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from operator import attrgetter
 from pkgutil import walk_packages
@@ -288,6 +288,7 @@ class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
             name for name in pipeline.all_outputs() if isinstance(catalog.get(name), PageDataset)
         ]
         has_room = len(pages) > FEW_PAGES and (os.cpu_count() or 1) > 1
+        has_room &= not current_process().daemon  # which may start no other process
         with drawn_beside() if has_room else nullcontext():
             super().schedule(pipeline, catalog, task, release)
 
