@@ -68,9 +68,11 @@ def page(figures: Mapping[str, AnyFigure], language: str = "zh-TW") -> Page:
 
 
 def wait_for_it(figures: Mapping[str, AnyFigure]) -> None:
-    [process] = drawing._of_run
-    while not process.is_ready(pickle.dumps(figures)):
-        process.started.result(60)
+    process = drawing._of_run.get()
+    assert process
+    process.started.result(60)
+    while not process.begin_or_is_ready(pickle.dumps(figures)):
+        time.sleep(0.01)
 
 
 def test_figures_are_the_same_wherever_they_are_drawn() -> None:

@@ -5,11 +5,13 @@ own takes every figure that it has time for; while it starts, which takes second
 here.
 """
 
+import logging
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from vd_forecasting.garbage import no_garbage_collection
@@ -17,7 +19,10 @@ from vd_forecasting.language import ENGLISH, speaking
 from vd_forecasting.rendering.page import AnyFigure, Page
 from vd_forecasting.running.processes import processes
 
+logger = logging.getLogger(__name__)
+
 FEW_FIGURES = 2
+"""With no more left none is handed over ahead: the run would wait for it."""
 
 
 @dataclass
@@ -26,18 +31,17 @@ class _Process:
 
     executor: Executor
     started: Future[None]
-    has_imported: bool = False
+    imported: Future[None] | None = None
 
-    def is_ready(self, figures: bytes) -> bool:
+    def begin_or_is_ready(self, figures: bytes) -> bool:
         """Whether it can draw; the first page, pickled, makes it import what draws pages."""
         if not self.started.done() or self.started.exception():
             return False
-        if self.has_imported:
-            return True
-        with suppress(BrokenExecutor):
-            self.started = self.executor.submit(_take_over, figures)
-        self.has_imported = True
-        return False
+        if self.imported is None:
+            with suppress(BrokenExecutor):
+                self.imported = self.executor.submit(_take_over, figures)
+            return False
+        return self.imported.done()
 
     def draw(self, figures: bytes, waiting: deque[str], language: str) -> dict[str, bytes]:
         """Draw pickled figures from the end of those that wait, and leave there, by name, those
@@ -51,29 +55,36 @@ class _Process:
             for name in _taken(waiting, waiting.pop):
                 taken.append(name)  # first, as a process that was just killed takes none
                 ahead.append((name, self.executor.submit(_png_named, name, language)))
-                # One more is handed over than is drawn, but at the end, where this process waits.
-                if len(ahead) > (len(waiting) > FEW_FIGURES):
+                most_ahead = 1 if len(waiting) > FEW_FIGURES else 0
+                while len(ahead) > most_ahead:
                     drawn[ahead[0][0]] = ahead[0][1].result()
                     ahead.popleft()
-            drawn |= {name: future.result() for name, future in ahead}
-        except BrokenExecutor:  # most likely because memory ran out
+        except BrokenExecutor:
+            logger.warning(
+                "The process that helps to draw was killed, most likely because memory ran out; "
+                "the run draws alone"
+            )
             self.started = Future()  # which will never be done
             waiting.extend(name for name in taken if name not in drawn)
         return drawn
 
 
-_of_run: list[_Process] = []
+_of_run: ContextVar[_Process | None] = ContextVar("_of_run", default=None)
+"""Of the run in this thread, for a process knows the figures of one page."""
 
 
 @contextmanager
 def drawn_beside() -> Iterator[None]:
-    """A process takes part in what is drawn, as soon as it has started."""
+    """A process takes part in what is drawn, as soon as it has started; if none can, none does."""
     with processes(1) as executor:
-        _of_run.append(_Process(executor, executor.submit(_start)))
+        helper = None
+        with suppress(OSError):  # no memory
+            helper = _Process(executor, executor.submit(_start))
+        token = _of_run.set(helper)
         try:
             yield
         finally:
-            _of_run.clear()
+            _of_run.reset(token)
 
 
 def pngs_of(page: Page) -> Iterator[tuple[str, bytes]]:
@@ -84,23 +95,25 @@ def pngs_of(page: Page) -> Iterator[tuple[str, bytes]]:
         for name in _taken(waiting, waiting.popleft):
             yield name, png_of(page.figures[name], page.language)
 
-    figures = _pickled(page.figures) if _of_run else b""
-    ready = [process for process in _of_run if figures and process.is_ready(figures)]
+    helper = _of_run.get()
+    figures = _pickled(page.figures) if helper and helper.started.done() else b""
+    if not (helper and figures and helper.begin_or_is_ready(figures)):
+        yield from draw_here()
+        return
     with ThreadPoolExecutor(1) as threads:
-        beside = [threads.submit(of.draw, figures, waiting, page.language) for of in ready]
+        beside = threads.submit(helper.draw, figures, waiting, page.language)
         try:
             yield from draw_here()
         except BaseException:
             waiting.clear()  # of which nothing is wanted any more
             raise
-    for of_process in beside:
-        yield from of_process.result().items()
+    yield from beside.result().items()
     yield from draw_here()
 
 
 def _pickled(figures: Mapping[str, AnyFigure]) -> bytes:
     """Nothing if they cannot be given to another process, as functions within functions."""
-    with suppress(pickle.PicklingError, AttributeError, TypeError):
+    with suppress(Exception):  # which differs by what cannot
         return pickle.dumps(figures)
     return b""
 

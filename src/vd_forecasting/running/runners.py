@@ -56,7 +56,7 @@ KILLED = (
 )
 
 FEW_PAGES = 3
-"""So many are drawn sooner than a process has started that would help."""
+"""With no more all are drawn before a process that helps would have started."""
 
 IMPORTED_LATE = ("dask.array", "torch._dynamo")
 """Modules imported lazily by nodes but not safe to import concurrently, so imported before threads

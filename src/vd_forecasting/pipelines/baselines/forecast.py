@@ -228,7 +228,7 @@ def forecast_kept(
 ) -> dict[str, BaselineForecasts]:
     """:func:`forecast_vds` for a test block, whose results are kept in a state and found there, or
     in that of another mode."""
-    import torch  # noqa: PLC0415  (seconds to import; most runs keep none)
+    import torch  # noqa: PLC0415  (seconds to import)
 
     name, few = state_name(number, windows, vds), windows.of(vds)
     made_with = {
@@ -245,6 +245,7 @@ def forecast_kept(
         found = kept.load(name) or {}
         if found.get("made_with") == made_with:
             if kept is not state:
+                state.save(name, found)
                 place = short_path(kept.folder)
                 logger.info("%s_baselines: takes over the same from %s", windows.mode, place)
             break
