@@ -6,6 +6,7 @@ arguments are annotated with them. All forbid unknown keys, so a misspelt one fa
 
 import json
 import math
+import os
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -71,6 +72,11 @@ class Compute(Parameters):
 
     threads: PositiveInt | None
     accelerator: str
+
+    @property
+    def cores(self) -> int:
+        """How many a node may use at once."""
+        return self.threads or os.cpu_count() or 1
 
 
 class Split(Parameters):

@@ -413,9 +413,9 @@ def make_page() -> Page:
 
 
 @pytest.mark.parametrize("pages", [runners.FEW_PAGES, runners.FEW_PAGES + 1])
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize(("threads", "cores"), [(None, 1), (None, 2), (1, 2), (2, 1)])
 def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
-    pages: int, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pages: int, threads: int | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
 
@@ -431,8 +431,10 @@ def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
     made = {
         file.stem: PageDataset(filepath=str(file), figures=f"{file.stem}_plots/") for file in files
     }
+    settings = {"threads": threads, "accelerator": "auto"}
+    compute = {"params:compute": MemoryDataset(settings)}
     nodes = [Node(make_page, None, name, name=name) for name in made]
-    runners.SequentialRunner().run(Pipeline(nodes), DataCatalog(dict(made)))
+    runners.SequentialRunner().run(Pipeline(nodes), DataCatalog(dict(made) | compute))
     assert all(file.exists() for file in files)
-    is_used = pages > runners.FEW_PAGES and cores > 1
+    is_used = pages > runners.FEW_PAGES and (threads or cores) > 1
     assert drawn == (["begins", "ends"] if is_used else [])

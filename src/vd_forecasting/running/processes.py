@@ -59,11 +59,16 @@ def in_order(
 
 @contextmanager
 def _executor(at_once: int) -> Iterator[Executor]:
-    if at_once == 1 or current_process().daemon:  # which may start no other process
+    if at_once == 1 or not can_start():
         yield InThisThread()
         return
     with processes(at_once) as executor:
         yield executor
+
+
+def can_start() -> bool:
+    """Whether this process may start others, which a daemon may not."""
+    return not current_process().daemon
 
 
 @contextmanager

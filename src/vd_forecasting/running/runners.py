@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from multiprocessing import current_process, get_context
+from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from operator import attrgetter
 from pkgutil import walk_packages
@@ -29,12 +29,18 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from vd_forecasting.datasets import PageDataset
+from vd_forecasting.parameters import Compute
 from vd_forecasting.rendering.drawing import drawn_beside
 from vd_forecasting.running.failure import TAKES_FAILURES, FailedDataset, Failure, in_one_line
 from vd_forecasting.running.fan_out import parts_of
 from vd_forecasting.running.inert_logs import make_logs_inert
 from vd_forecasting.running.kedro_private import MakeTask, Release, Runner, file_of
-from vd_forecasting.running.processes import InThisThread, begin_process, end_with_the_run
+from vd_forecasting.running.processes import (
+    InThisThread,
+    begin_process,
+    can_start,
+    end_with_the_run,
+)
 from vd_forecasting.running.staleness.fingerprint import is_parameter
 from vd_forecasting.running.staleness.inputs import save_failure
 from vd_forecasting.running.staleness.plan import short_path
@@ -287,10 +293,14 @@ class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
         pages = [
             name for name in pipeline.all_outputs() if isinstance(catalog.get(name), PageDataset)
         ]
-        has_room = len(pages) > FEW_PAGES and (os.cpu_count() or 1) > 1
-        has_room &= not current_process().daemon  # which may start no other process
-        with drawn_beside() if has_room else nullcontext():
+        is_worth_it = len(pages) > FEW_PAGES and can_start() and _cores(catalog) > 1
+        with drawn_beside() if is_worth_it else nullcontext():
             super().schedule(pipeline, catalog, task, release)
+
+
+def _cores(catalog: CatalogProtocol) -> int:
+    # Kedro knows its type only where a node of the run takes it.
+    return Compute.model_validate(catalog.load("params:compute")).cores
 
 
 class ThreadRunner(KeepsGoing, kedro_runner.ThreadRunner):

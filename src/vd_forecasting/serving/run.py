@@ -39,7 +39,7 @@ def serve(
         catalog = load()
         models = load_models(catalog, env)
         one_thread()
-        cores = catalog.load("params:compute").threads or os.cpu_count() or 1
+        cores = catalog.load("params:compute").cores
         workers = Workers(cores)
         host, port = bound.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host

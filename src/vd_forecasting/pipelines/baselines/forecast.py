@@ -1,7 +1,6 @@
 """Forecast the windows of a mode without a network, or by the clock alone."""
 
 import logging
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,7 +116,7 @@ def all_baselines(baselines: Baselines, compute: Compute) -> dict[str, Learner]:
         learn_gradient_boosting,
         iterations=baselines.boosting_iterations,
         max_windows=baselines.boosting_windows,
-        at_once=compute.threads or os.cpu_count() or 1,
+        at_once=compute.cores,
     )
     return {**quick_baselines(baselines), "gradient_boosting": Learner(boosting, shares_models)}
 
