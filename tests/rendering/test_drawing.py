@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -67,19 +68,18 @@ def page(figures: Mapping[str, AnyFigure], language: str = "zh-TW") -> Page:
     return Page("", figures, language)
 
 
-def wait_for_it(figures: Mapping[str, AnyFigure]) -> None:
+def wait_for_it() -> None:
     process = drawing._of_run.get()
     assert process
     process.started.result(60)
-    while not process.begin_or_is_ready(pickle.dumps(figures)):
-        time.sleep(0.01)
+    assert process.is_ready
 
 
 def test_figures_are_the_same_wherever_they_are_drawn() -> None:
     figures = {name: partial(draw_slowly_here, name) for name in NAMES} | {"loaded": b"PNG"}
     drawn = {name: png_of(partial(draw, name), "zh-TW") for name in NAMES} | {"loaded": b"PNG"}
     with drawn_beside():
-        wait_for_it(figures)
+        wait_for_it()
         started = time.monotonic()
         found = dict(pngs_of(page(figures)))
         assert time.monotonic() - started < len(NAMES) / 2, "most are drawn beside"
@@ -89,12 +89,36 @@ def test_figures_are_the_same_wherever_they_are_drawn() -> None:
     assert len({*drawn.values()}) == len(drawn)
 
 
+def has_imported(name: str) -> bool:
+    return name in sys.modules
+
+
+def test_what_makes_pages_is_imported_before_the_first() -> None:
+    with drawn_beside(["colorsys"]):
+        wait_for_it()
+        process = drawing._of_run.get()
+        assert process
+        assert process.executor.submit(has_imported, "colorsys").result()
+        assert not process.executor.submit(has_imported, "antigravity").result()
+
+
+def test_all_is_drawn_here_where_what_makes_pages_cannot_be_imported() -> None:
+    figures = {name: partial(draw, name) for name in NAMES[:2]}
+    with drawn_beside(["no_such_module"]):
+        process = drawing._of_run.get()
+        assert process
+        assert isinstance(process.started.exception(60), ImportError)
+        assert dict(pngs_of(page(figures, "en"))) == {
+            name: png_of(figure, "en") for name, figure in figures.items()
+        }
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_what_a_process_was_killed_with_is_drawn_here() -> None:
     figures = {name: partial(kill_what_draws_beside, name) for name in NAMES[:4]}
     expected = {name: png_of(partial(draw, name), "en") for name in NAMES[:4]}
     with drawn_beside():
-        wait_for_it(figures)
+        wait_for_it()
         assert dict(pngs_of(page(figures, "en"))) == expected
         assert dict(pngs_of(page(figures, "en"))) == expected, "there is no process any more"
 
@@ -106,7 +130,7 @@ def test_a_process_that_is_killed_while_it_waits_is_not_missed(has_started: bool
     expected = {name: png_of(figure, "en") for name, figure in figures.items()}
     with drawn_beside():
         if has_started:
-            wait_for_it(figures)
+            wait_for_it()
         for child in active_children():
             child.kill()
             child.join()
@@ -122,7 +146,7 @@ def test_figures_that_no_other_process_can_have_are_drawn_here() -> None:
     known_here: dict[str, AnyFigure] = {name: OnlyHere(figure) for name, figure in given.items()}
     expected = {name: png_of(figure, "en") for name, figure in given.items()}
     with drawn_beside():
-        wait_for_it(given)
+        wait_for_it()
         assert dict(pngs_of(page(within, "en"))) == expected
         assert dict(pngs_of(page(known_here, "en"))) == expected
 
@@ -130,7 +154,7 @@ def test_figures_that_no_other_process_can_have_are_drawn_here() -> None:
 def test_an_error_of_a_figure_is_that_of_its_page() -> None:
     figures = {name: partial(fail_beside, name) for name in NAMES[:4]}
     with drawn_beside():
-        wait_for_it(figures)
+        wait_for_it()
         with pytest.raises(ValueError, match=r"figure_3 cannot be drawn"):
             list(pngs_of(page(figures)))
 

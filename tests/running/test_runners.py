@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
@@ -420,8 +420,8 @@ def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
     drawn: list[str] = []
 
     @contextmanager
-    def drawn_beside() -> Iterator[None]:
-        drawn.append("begins")
+    def drawn_beside(makers: Iterable[str]) -> Iterator[None]:
+        drawn.append(f"begins with {' and '.join(makers)}")
         yield
         drawn.append("ends")
 
@@ -437,4 +437,4 @@ def test_many_pages_of_a_run_in_sequence_are_drawn_beside_it(
     runners.SequentialRunner().run(Pipeline(nodes), DataCatalog(dict(made) | compute))
     assert all(file.exists() for file in files)
     is_used = pages > runners.FEW_PAGES and (threads or cores) > 1
-    assert drawn == (["begins", "ends"] if is_used else [])
+    assert drawn == ([f"begins with {__name__}", "ends"] if is_used else [])

@@ -8,11 +8,12 @@ here.
 import logging
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 
 from vd_forecasting.garbage import no_garbage_collection
 from vd_forecasting.language import ENGLISH, speaking
@@ -31,17 +32,10 @@ class _Process:
 
     executor: Executor
     started: Future[None]
-    imported: Future[None] | None = None
 
-    def begin_or_is_ready(self, figures: bytes) -> bool:
-        """Whether it can draw; the first page, pickled, makes it import what draws pages."""
-        if not self.started.done() or self.started.exception():
-            return False
-        if self.imported is None:
-            with suppress(BrokenExecutor):
-                self.imported = self.executor.submit(_take_over, figures)
-            return False
-        return self.imported.done()
+    @property
+    def is_ready(self) -> bool:
+        return self.started.done() and not self.started.exception()
 
     def draw(self, figures: bytes, waiting: deque[str], language: str) -> dict[str, bytes]:
         """Draw pickled figures from the end of those that wait, and leave there, by name, those
@@ -74,12 +68,15 @@ _of_run: ContextVar[_Process | None] = ContextVar("_of_run", default=None)
 
 
 @contextmanager
-def drawn_beside() -> Iterator[None]:
-    """A process takes part in what is drawn, as soon as it has started; if none can, none does."""
+def drawn_beside(makers: Iterable[str] = ()) -> Iterator[None]:
+    """A process takes part in what is drawn, as soon as it has started; if none can, none does.
+
+    It imports, before they are needed, the modules that make the pages.
+    """
     with processes(1) as executor:
         helper = None
         with suppress(OSError):  # no memory
-            helper = _Process(executor, executor.submit(_start))
+            helper = _Process(executor, executor.submit(_start, tuple(makers)))
         token = _of_run.set(helper)
         try:
             yield
@@ -96,8 +93,8 @@ def pngs_of(page: Page) -> Iterator[tuple[str, bytes]]:
             yield name, png_of(page.figures[name], page.language)
 
     helper = _of_run.get()
-    figures = _pickled(page.figures) if helper and helper.started.done() else b""
-    if not (helper and figures and helper.begin_or_is_ready(figures)):
+    figures = _pickled(page.figures) if helper and helper.is_ready else b""
+    if not (helper and figures):
         yield from draw_here()
         return
     with ThreadPoolExecutor(1) as threads:
@@ -129,7 +126,9 @@ _of_page: dict[str, AnyFigure] = {}
 """In the process beside: the figures of a page, which share much of what they show."""
 
 
-def _start() -> None:
+def _start(makers: Iterable[str]) -> None:
+    for name in makers:
+        import_module(name)
     from vd_forecasting.rendering.plot_style import (  # noqa: PLC0415  (matplotlib)
         figure_without_data,
     )

@@ -291,10 +291,13 @@ class SequentialRunner(KeepsGoing, kedro_runner.SequentialRunner):
         self, pipeline: Pipeline, catalog: CatalogProtocol, task: MakeTask, release: Release
     ) -> None:
         pages = [
-            name for name in pipeline.all_outputs() if isinstance(catalog.get(name), PageDataset)
+            node
+            for node in pipeline.nodes
+            if any(isinstance(catalog.get(name), PageDataset) for name in node.outputs)
         ]
+        makers = sorted({node.func.__module__ for node in pages})
         is_worth_it = len(pages) > FEW_PAGES and can_start() and _cores(catalog) > 1
-        with drawn_beside() if is_worth_it else nullcontext():
+        with drawn_beside(makers) if is_worth_it else nullcontext():
             super().schedule(pipeline, catalog, task, release)
 
 
