@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tests.benchmarks import recipes
 from tests.make.arrays import make_clean
 from tests.make.projects import copy_of_the_project, save
 from vd_forecasting.wording import duration
@@ -35,8 +36,6 @@ STEPS = 28 * 24 * 12
 YEAR = 365 / 28
 """Years are so many times as long as what is measured."""
 BASE_DETECTORS = (2, 4)
-EPOCHS = 20
-"""Epochs that a training of base sizes takes, until it stops by itself."""
 MODE = "independent_multi_vd"
 REPORT = ("measure_cost", "gather_outcome", "score_experiment", "write_training_report")
 BASELINES = ("make_windows", "begin_baselines", "forecast_baselines")
@@ -164,7 +163,8 @@ def slopes(fitted: pd.DataFrame) -> str:
 def plan(fitted: pd.DataFrame) -> pd.DataFrame:
     """What a year of many detectors takes, with base sizes: a row for each number of detectors.
 
-    An evaluation is taken to grow with the size of the network as an epoch does.
+    A training is taken to stop no earlier than it must, and an evaluation to grow with the size of
+    the network as an epoch does.
     """
     cpu, disk = (fitted[name].astype(float) for name in ("cpu_seconds", "bytes"))
     epochs, evaluations = {}, {}
@@ -174,12 +174,13 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
         evaluations[model] = cpu[of, "evaluate"] * epochs[model] / cpu[of, "train"]
     others = [(of, step) for of, step in cpu.index if step in ("train", "evaluate", "base epoch")]
     rest = cpu.drop(others).sum() + sum(evaluations.values())
+    most = recipes.parameters("base/parameters_lstm.yml")["_training"]["decay_epochs"]
     rows = {}
     for number in PLAN:
         many = number * YEAR
         rows[number] = {
-            "LSTM": EPOCHS * epochs["lstm"] * many,
-            "xLSTM": EPOCHS * epochs["xlstm"] * many,
+            "LSTM": most * epochs["lstm"] * many,
+            "xLSTM": most * epochs["xlstm"] * many,
             "all else": rest * many,
             "evaluate, one process": max(evaluations.values()) * many,
             "comparison, one process": cpu.xs("comparison", level=1).max() * many,
