@@ -174,13 +174,17 @@ def plan(fitted: pd.DataFrame) -> pd.DataFrame:
         evaluations[model] = cpu[of, "evaluate"] * epochs[model] / cpu[of, "train"]
     others = [(of, step) for of, step in cpu.index if step in ("train", "evaluate", "base epoch")]
     rest = cpu.drop(others).sum() + sum(evaluations.values())
-    most = recipes.parameters("base/parameters_lstm.yml")["_training"]["decay_epochs"]
+    trainings = {
+        model: seconds
+        * recipes.parameters(f"base/parameters_{model}.yml")["_training"]["decay_epochs"]
+        for model, seconds in epochs.items()
+    }
     rows = {}
     for number in PLAN:
         many = number * YEAR
         rows[number] = {
-            "LSTM": most * epochs["lstm"] * many,
-            "xLSTM": most * epochs["xlstm"] * many,
+            "LSTM": trainings["lstm"] * many,
+            "xLSTM": trainings["xlstm"] * many,
             "all else": rest * many,
             "evaluate, one process": max(evaluations.values()) * many,
             "comparison, one process": cpu.xs("comparison", level=1).max() * many,

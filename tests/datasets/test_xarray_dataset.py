@@ -2,8 +2,10 @@
 
 import copy
 import inspect
+import io
 import pickle
 import weakref
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from tests.make.artefacts import make_predictions
 from tests.make.held_frames import frames_held
 from tests.make.windows import make_joint_windows
 from vd_forecasting.artefacts import Forecasts
-from vd_forecasting.datasets import XarrayDataset, xarray_dataset
+from vd_forecasting.datasets import XarrayDataset, atomic, xarray_dataset
 
 
 @pytest.fixture
@@ -316,3 +318,29 @@ def test_several_values_for_missing_are_refused(forecasts_file: XarrayDataset) -
             file["persistence"].attrs["missing_value"] = second
         with pytest.raises(DatasetError, match=r"/persistence has [23] values"):
             forecasts_file.load()
+
+
+@pytest.mark.parametrize("number", range(1, 16, 2))
+def test_an_interrupt_while_a_file_is_written_stays_one(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = XarrayDataset(filepath=str(tmp_path / "stored.nc"))
+    before, after = (xr.Dataset({"a": ("x", np.full(5000, of))}) for of in (1.0, 2.0))
+    dataset.save(before)
+    writes = count(1)
+
+    class Interrupted(io.FileIO):
+        def write(self, content: Any) -> int:
+            if next(writes) == number:
+                raise KeyboardInterrupt
+            return super().write(content)
+
+    class Later(atomic._FailingLater, Interrupted):
+        """Fails where the file is interrupted."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_FailingLater", Later)
+        with pytest.raises(KeyboardInterrupt):
+            dataset.save(after)
+    assert dataset.load().identical(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["stored.nc"]

@@ -56,12 +56,15 @@ def replacing(file: Place) -> Iterator[Path]:
 
     On failure it is removed and whatever stood at ``file`` is left as it was. Nothing is there yet
     when the path is given; it ends like ``file``, for writers that go by the suffix. One of
-    :data:`WRITE_PROBLEMS` becomes a DatasetError of one line.
+    :data:`WRITE_PROBLEMS` becomes a DatasetError of one line. An error that an interrupt led to,
+    such as torch's of half a file, is the interrupt.
     """
     try:
         with _beside(file) if isinstance(file, Path) else _to_send(file) as temporary:
             yield temporary
     except Exception as error:
+        if any(isinstance(one, KeyboardInterrupt) for one in _leading_to(error)):
+            raise KeyboardInterrupt from error
         problem = write_problem(error)
         if problem is None:
             raise
@@ -124,9 +127,9 @@ def replacing_hdf5(file: Place) -> Iterator[io.RawIOBase]:
 
 
 class _FailingLater(io.FileIO):
-    """An unbuffered file that writes until that fails, then only claims to write."""
+    """An unbuffered file that writes until that fails or is interrupted, then only claims to."""
 
-    failure: OSError | None = None
+    failure: OSError | KeyboardInterrupt | None = None
 
     def write(self, data: Any) -> int:
         left = memoryview(data).cast("B")
@@ -134,14 +137,14 @@ class _FailingLater(io.FileIO):
         try:
             while left and self.failure is None:
                 left = left[super().write(left) :]  # a nearly full disk takes a part
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             self.failure = error
         return size
 
     def truncate(self, size: int | None = None) -> int:
         try:
             super().truncate(size)
-        except OSError as error:
+        except (OSError, KeyboardInterrupt) as error:
             self.failure = self.failure or error
         return size or 0
 
@@ -157,15 +160,21 @@ def _sync(path: Path, flags: int) -> None:
 
 def write_problem(error: BaseException | None) -> str | None:
     """Which of :data:`WRITE_PROBLEMS` an error, or one that led to it, comes from; None if none."""
-    while error is not None:
+    for one in _leading_to(error):
         # HDF5 gives the number in its message only.
-        in_message = re.search(r"errno = (\d+)", str(error))
-        code = error.errno if isinstance(error, OSError) else None
+        in_message = re.search(r"errno = (\d+)", str(one))
+        code = one.errno if isinstance(one, OSError) else None
         problem = WRITE_PROBLEMS.get(code or (int(in_message[1]) if in_message else 0))
         if problem is not None:
             return problem
-        error = error.__cause__ or error.__context__
     return None
+
+
+def _leading_to(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the one that led to it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def remove_leftovers(folder: Path) -> None:

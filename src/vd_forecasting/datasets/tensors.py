@@ -184,12 +184,7 @@ def save_plain(data: Plain, path: Path) -> None:
 
     # Given a path, torch would write its name into the file.
     with path.open("wb") as file:
-        try:
-            torch.save(data, file)
-        except RuntimeError as error:  # torch's own, of half a file
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise error.__context__ from None
-            raise
+        torch.save(data, file)
 
 
 def load_plain(path: Path) -> Plain:
